@@ -1,0 +1,1 @@
+"""Typed settings, event types and the YAML that they read."""

@@ -1,0 +1,223 @@
+"""Settings of the whole platform: one typed object, loaded once, passed in.
+
+Values come, in rising order of precedence, from the defaults below, from the YAML file that
+`RAYCOMMEND_CONFIG` names, and from environment variables: `RAYCOMMEND_<GROUP>_<FIELD>`, for example
+`RAYCOMMEND_PORTS_HTTP=8080`. `REDIS_URL`, `MLFLOW_TRACKING_URI` and `DATA` are read under their usual names.
+"""
+
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(ValueError):
+    """A setting is missing, misspelt or out of range; the message names it."""
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ports(Group):
+    """TCP ports of the local stack, all on the loopback address."""
+
+    http: int = Field(8000, description="the API and the console (Ray Serve)")
+    dashboard: int = Field(8265, description="Ray dashboard and jobs API")
+    mlflow: int = Field(5000, description="MLflow server")
+    store: int = Field(6390, description="online store (Valkey), when the stack starts its own")
+    gcs: int = Field(6380, description="Ray head; its usual 6379 belongs to Redis")
+    client: int = Field(10001, description="Ray client server")
+    agent: int = Field(10002, description="Ray dashboard agent, HTTP")
+    metrics: int = Field(10003, description="Ray's own Prometheus endpoint")
+    haproxy_stats: int = Field(10004, description="HAProxy statistics page")
+    haproxy_metrics: int = Field(10005, description="HAProxy's Prometheus endpoint")
+    replicas: int = Field(30000, description="first of the 200 ports on which Serve replicas listen")
+    workers: int = Field(20000, description="first of the 1000 ports of Ray worker processes")
+
+
+class Store(Group):
+    """The online store (Redis protocol)."""
+
+    url: str | None = Field(None, description="an outside Redis or Valkey; None starts the bundled Valkey")
+    prefix: str = Field("rc", pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="first part of every key")
+    partitions: int = Field(
+        16, ge=1, le=256, description="hash tags over which users spread; fixed at creation"
+    )
+    timeout_s: float = Field(2.0, gt=0, description="longest wait for one answer of the store")
+    history_limit: int = Field(
+        500, ge=1, le=5000, description="latest interactions kept per user for the model"
+    )
+    seen_limit: int = Field(
+        5000, ge=0, description="older item ids kept per user, only to exclude what was seen"
+    )
+    dedupe_window_s: int = Field(
+        86_400, ge=1, description="an event_id repeated within this time is a duplicate"
+    )
+    max_future_s: int = Field(300, ge=0, description="how far ahead of the server's clock a timestamp may be")
+    idle_user_days: int = Field(
+        0, ge=0, description="features of a user idle for this long expire; 0 = never"
+    )
+    max_exposures: int = Field(
+        1_000_000, ge=0, description="exposures kept per partition between compactions"
+    )
+
+
+class Tracking(Group):
+    """The model registry (MLflow)."""
+
+    uri: str | None = Field(None, description="an outside MLflow server; None starts a local one on SQLite")
+    experiment: str = Field("raycommend", min_length=1)
+    model: str = Field("raycommend-als", min_length=1, description="name of the registered model")
+
+
+class Data(Group):
+    """The data set."""
+
+    source: Path | None = Field(
+        None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel"
+    )
+    events: str = Field(
+        "movies", description="preset of event meanings: movies, shops, video, courses or jobs"
+    )
+    open_catalogue: bool = Field(True, description="accept events on items that the catalogue does not list")
+
+
+class Training(Group):
+    """The training job."""
+
+    factors: int = Field(64, ge=2, le=512)
+    trials: int = Field(8, ge=1, le=10_000)
+    seed: int = 42
+    weighting: Literal["preference", "consumption"] = "preference"
+    keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
+
+
+class Serving(Group):
+    """The HTTP functions."""
+
+    host: str = "127.0.0.1"
+    candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
+    deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
+    watch_s: float = Field(
+        0.25, gt=0, le=0.5, description="how often a replica looks for new models and items"
+    )
+    trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
+    trending_half_life_s: float = Field(7 * 86_400.0, gt=0)
+    prior_weight: float = Field(
+        0.5, ge=0, description="pull of the mean user vector, times the regularisation"
+    )
+    max_body_bytes: int = Field(65_536, ge=1024)
+    max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See each group for its fields."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RAYCOMMEND_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+    )
+
+    state_dir: Path = Field(
+        PROJECT_DIR / ".raycommend",
+        validation_alias=AliasChoices("state_dir", "RAYCOMMEND_STATE_DIR"),
+        description="everything the stack writes: store, registry, bundles, log, tokens",
+    )
+    data_dir: Path = Field(
+        PROJECT_DIR / "data",
+        validation_alias=AliasChoices("data_dir", "RAYCOMMEND_DATA_DIR"),
+        description="raw/ and processed/",
+    )
+    ports: Ports = Ports()
+    store: Store = Store()
+    tracking: Tracking = Tracking()
+    data: Data = Data()
+    training: Training = Training()
+    serving: Serving = Serving()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        config = os.environ.get("RAYCOMMEND_CONFIG")
+        if config is None:
+            return init_settings, env_settings
+        if not Path(config).is_file():
+            raise SettingsError(f"RAYCOMMEND_CONFIG names {config}, which is not a file")
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config)
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "Settings":
+        taken: dict[int, str] = {}
+        for name, port in self.ports.model_dump().items():
+            if not 1024 <= port <= 65_000:
+                raise ValueError(f"ports.{name} is {port}: choose one between 1024 and 65000")
+            if port in taken:
+                raise ValueError(f"ports.{name} and ports.{taken[port]} are both {port}")
+            taken[port] = name
+        return self
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or f"redis://127.0.0.1:{self.ports.store}/0"
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.tracking.uri or f"http://127.0.0.1:{self.ports.mlflow}"
+
+    @property
+    def bundles_dir(self) -> Path:
+        return self.state_dir / "bundles"
+
+    @property
+    def log_dir(self) -> Path:
+        """The offline event log (Parquet)."""
+        return self.state_dir / "log"
+
+    @property
+    def token_path(self) -> Path:
+        return self.state_dir / "ray_token"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and Ray's session: short, since a Unix socket path holds 107 characters."""
+        tag = zlib.crc32(str(self.state_dir.resolve()).encode())
+        return Path(tempfile.gettempdir()) / f"raycommend-{os.getuid()}-{tag:08x}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings. Raises `SettingsError` with one line for each bad setting."""
+    named = {
+        "REDIS_URL": ("store", "url"),
+        "MLFLOW_TRACKING_URI": ("tracking", "uri"),
+        "DATA": ("data", "source"),
+    }
+    for variable, (group, field) in named.items():
+        value = os.environ.get(variable)
+        if value:
+            overrides = {**overrides, group: {**dict(overrides.get(group) or {}), field: value}}  # type: ignore[call-overload]
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise SettingsError("bad setting: " + "; ".join(lines)) from error
