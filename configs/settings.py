@@ -52,26 +52,14 @@ class Store(Group):
 
     url: str | None = Field(None, description="an outside Redis or Valkey; None starts the bundled Valkey")
     prefix: str = Field("rc", pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="first part of every key")
-    partitions: int = Field(
-        16, ge=1, le=256, description="hash tags over which users spread; fixed at creation"
-    )
+    partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
     timeout_s: float = Field(2.0, gt=0, description="longest wait for one answer of the store")
-    history_limit: int = Field(
-        500, ge=1, le=5000, description="latest interactions kept per user for the model"
-    )
-    seen_limit: int = Field(
-        5000, ge=0, description="older item ids kept per user, only to exclude what was seen"
-    )
-    dedupe_window_s: int = Field(
-        86_400, ge=1, description="an event_id repeated within this time is a duplicate"
-    )
+    history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
+    seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
+    dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
     max_future_s: int = Field(300, ge=0, description="how far ahead of the server's clock a timestamp may be")
-    idle_user_days: int = Field(
-        0, ge=0, description="features of a user idle for this long expire; 0 = never"
-    )
-    max_exposures: int = Field(
-        1_000_000, ge=0, description="exposures kept per partition between compactions"
-    )
+    idle_user_days: int = Field(0, ge=0, description="features of a user idle for this long expire; 0 = never")
+    max_exposures: int = Field(1_000_000, ge=0, description="exposures kept per partition between compactions")
 
 
 class Tracking(Group):
@@ -85,12 +73,8 @@ class Tracking(Group):
 class Data(Group):
     """The data set."""
 
-    source: Path | None = Field(
-        None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel"
-    )
-    events: str = Field(
-        "movies", description="preset of event meanings: movies, shops, video, courses or jobs"
-    )
+    source: Path | None = Field(None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel")
+    events: str = Field("movies", description="preset of event meanings: movies, shops, video, courses or jobs")
     open_catalogue: bool = Field(True, description="accept events on items that the catalogue does not list")
 
 
@@ -110,14 +94,10 @@ class Serving(Group):
     host: str = "127.0.0.1"
     candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
-    watch_s: float = Field(
-        0.25, gt=0, le=0.5, description="how often a replica looks for new models and items"
-    )
+    watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
     trending_half_life_s: float = Field(7 * 86_400.0, gt=0)
-    prior_weight: float = Field(
-        0.5, ge=0, description="pull of the mean user vector, times the regularisation"
-    )
+    prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
 
