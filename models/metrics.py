@@ -1,0 +1,124 @@
+"""Offline ranking quality, per user, unsampled. Definitions in the words of the README's section on evaluation.
+
+With hits_r = 1 where the item at rank r is relevant:
+
+    MAP@k     sum_r(hits_r * precision at r) / |relevant|           (the published benchmark's definition)
+    MAPk@k    the same / min(|relevant|, k)
+    NDCG@k    sum_r hits_r / log2(r + 1), over the best possible
+
+A user with nothing relevant has no value (NaN): undefined is not zero. A user with something relevant and no
+recommendations scores 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+_INT64_ROOM = 2**62
+
+
+@dataclass(frozen=True)
+class UserMetrics:
+    """Values of each user, all (n,) float64, NaN where the user has nothing relevant.
+
+    Attributes:
+        map_at_k: average precision over |relevant|.
+        map_k_at_k: average precision over min(|relevant|, k).
+    """
+
+    map_at_k: np.ndarray
+    map_k_at_k: np.ndarray
+    ndcg: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    hit_rate: np.ndarray
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its bootstrap interval; `n` is the number of users behind it."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def hits(recommended: np.ndarray, relevant: sp.csr_matrix) -> np.ndarray:
+    """(n, k) bool: the recommended item is relevant to its user.
+
+    Args:
+        recommended: (n, k) int, -1 where there is none.
+        relevant: (n, n_items), stored entries are relevant.
+    """
+    n, n_items = relevant.shape
+    if recommended.shape[0] != n:
+        raise ValueError(f"{recommended.shape[0]} recommended rows, but {n} relevant ones")
+    if n * n_items > _INT64_ROOM:
+        raise ValueError("too many users times items for one comparison; evaluate in blocks")
+    rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(relevant.indptr))
+    wanted = rows * n_items + relevant.indices
+    offered = np.arange(n, dtype=np.int64)[:, None] * n_items + recommended
+    return np.isin(offered, wanted) & (recommended >= 0)
+
+
+def user_metrics(recommended: np.ndarray, relevant: sp.csr_matrix) -> UserMetrics:
+    """All metrics of each user; k is the number of columns.
+
+    Args:
+        recommended: (n, k) int, best first, -1 where there is none; no item twice in a row.
+        relevant: (n, n_items), stored entries are relevant.
+    """
+    hit = hits(recommended, relevant)
+    k = recommended.shape[1]
+    n_relevant = np.diff(relevant.indptr).astype(np.float64)
+    n_relevant[n_relevant == 0] = np.nan
+    ranks = np.arange(1, k + 1)
+    precision_sum = (hit * np.cumsum(hit, axis=1) / ranks).sum(axis=1)
+    discounts = 1.0 / np.log2(ranks + 1)
+    best = np.concatenate([[0.0], np.cumsum(discounts)])
+    reachable = np.fmin(n_relevant, k)
+    ideal = np.where(np.isnan(n_relevant), np.nan, best[np.nan_to_num(reachable).astype(int)])
+    found = hit.sum(axis=1).astype(np.float64)
+    undefined = np.where(np.isnan(n_relevant), np.nan, 0.0)
+    return UserMetrics(
+        map_at_k=precision_sum / n_relevant,
+        map_k_at_k=precision_sum / (reachable + undefined),
+        ndcg=(hit * discounts).sum(axis=1) / ideal,
+        precision=found / k + undefined,
+        recall=found / n_relevant,
+        hit_rate=(found > 0) + undefined,
+    )
+
+
+def coverage(recommended: np.ndarray, n_items: int) -> float:
+    """Share of a catalogue of `n_items` that was recommended to anyone."""
+    return len(np.unique(recommended[recommended >= 0])) / n_items
+
+
+def bootstrap_interval(values: np.ndarray, seed: int, n: int = 2000, level: float = 0.95) -> Interval:
+    """Percentile bootstrap of the mean over users (Efron 1979).
+
+    Args:
+        values: (m,) float, one per user; NaN (undefined) is left out.
+        seed: of the resampling.
+        n: number of resamples.
+        level: share of the resampled means between `low` and `high`.
+
+    Raises:
+        ValueError: no user has a value.
+    """
+    defined = values[~np.isnan(values)]
+    if len(defined) == 0:
+        raise ValueError("no user has a value to average")
+    generator = np.random.default_rng(seed)
+    step = max(1, 4_000_000 // len(defined))  # bounds the memory of the resampled indices
+    means = np.concatenate(
+        [
+            defined[generator.integers(len(defined), size=(min(step, n - done), len(defined)))].mean(axis=1)
+            for done in range(0, n, step)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(defined.mean()), float(low), float(high), len(defined))
