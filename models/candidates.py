@@ -1,0 +1,219 @@
+"""Candidate generation: from one user's interest to the best items that may be shown.
+
+Sources, in the order in which they are asked:
+
+    fold_in    the user's history, solved against the item factors at request time
+    trained    the user vector of the last training, when no history is at hand
+    category   an item that the model has not seen, scored by the mean factors of its categories
+    trending   decayed popularity over all users, live
+    popular    number of users in the training data
+    newest     latest additions to the catalogue
+
+A score is comparable within its source only: an inner product for the first three, a share of the leader's
+popularity for trending and popular, the age rank's reciprocal for newest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from models.bundle import Bundle
+from models.fold_in import FoldIn
+from models.index import ItemIndex
+from models.shelf import Shelf
+
+
+class Source(IntEnum):
+    """Where a candidate came from; the name is what the API shows."""
+
+    FOLD_IN = 0
+    TRAINED = 1
+    CATEGORY = 2
+    TRENDING = 3
+    POPULAR = 4
+    NEWEST = 5
+
+
+_EMPTY = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One user's request, in positions of a `Shelf`.
+
+    Attributes:
+        items: (m,) positions that speak for interest, with `weights` (m,) float32 > 0.
+        exclude: positions not to be returned (seen, refused, named by the caller).
+        trained_user: row of the trained user factors, -1 if the user was not trained.
+        include_categories: only items in any of these (None: all).
+    """
+
+    items: np.ndarray
+    weights: np.ndarray
+    exclude: np.ndarray
+    n: int
+    trained_user: int = -1
+    include_categories: tuple[str, ...] | None = None
+    exclude_categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Positions (k,) int64, scores (k,) float32, sources (k,) uint8, best first; k <= n."""
+
+    items: np.ndarray
+    scores: np.ndarray
+    sources: np.ndarray
+    cold_start: bool = field(default=False)
+
+
+class CandidateModel:
+    """One model version, ready to answer. Holds the only copy of the factors in its process.
+
+    Args:
+        bundle: the verified bundle.
+        prior_weight: pull towards the mean user for short histories, times the regularisation.
+    """
+
+    def __init__(self, bundle: Bundle, prior_weight: float) -> None:
+        manifest = bundle.manifest
+        self.version = manifest.version
+        self.manifest = manifest
+        self.item_factors = bundle.item_factors
+        self.user_factors = bundle.user_factors
+        self.item_counts = bundle.item_counts
+        self.fold_in = FoldIn(
+            bundle.item_factors,
+            manifest.parameters.regularization,
+            manifest.parameters.alpha,
+            prior=bundle.mean_user,
+            prior_weight=prior_weight,
+        )
+        self.index = ItemIndex(bundle.item_factors)
+        self.n_items = len(bundle.item_factors)
+
+    def retrieve(self, queries: Sequence[Query], shelf: Shelf) -> list[Candidates]:
+        """Answer a batch. Every list is full when enough items may be shown, whatever the filters."""
+        vectors, folded = self.fold_in.solve([query.items for query in queries], [query.weights for query in queries])
+        sources = np.where(folded, Source.FOLD_IN, Source.TRAINED).astype(np.uint8)
+        for row, query in enumerate(queries):
+            if not folded[row] and query.trained_user >= 0:
+                vectors[row] = self.user_factors[query.trained_user]
+                folded[row] = True
+        filters = [_Filter(query, shelf) for query in queries]
+        personal = np.flatnonzero(folded)
+        ranked: dict[int, Candidates] = {}
+        if len(personal):
+            # Over-fetching what will be dropped as seen nearly always fills the list in one search for the batch.
+            fetch = max(queries[row].n + len(queries[row].exclude) for row in personal)
+            scores, items = self.index.search(vectors[personal], min(_round_up(fetch), self.n_items))
+            for position, row in enumerate(personal):
+                hits = items[position]
+                keep = (hits >= 0) & filters[row].allows(hits)
+                found, found_scores = hits[keep][: queries[row].n], scores[position][keep][: queries[row].n]
+                if len(found) < queries[row].n and fetch < self.n_items:
+                    found, found_scores = self._search_allowed(vectors[row], queries[row].n, filters[row])
+                ranked[row] = self._with_new_items(
+                    found, found_scores, vectors[row], int(sources[row]), queries[row].n, filters[row], shelf
+                )
+        nothing = Candidates(_EMPTY, np.empty(0, np.float32), np.empty(0, np.uint8), cold_start=True)
+        return [_fill(ranked.get(row, nothing), query.n, filters[row], shelf) for row, query in enumerate(queries)]
+
+    def _search_allowed(self, vector: np.ndarray, n: int, allowed: "_Filter") -> tuple[np.ndarray, np.ndarray]:
+        """Exact scores over the allowed items only: for filters so narrow that the index did not fill the list."""
+        items = np.flatnonzero(allowed.mask()[: self.n_items])
+        scores = self.item_factors[items] @ vector
+        best = _top(scores, n)
+        return items[best], scores[best]
+
+    def _with_new_items(
+        self,
+        items: np.ndarray,
+        scores: np.ndarray,
+        vector: np.ndarray,
+        source: int,
+        n: int,
+        allowed: "_Filter",
+        shelf: Shelf,
+    ) -> Candidates:
+        sources = np.full(len(items), source, np.uint8)
+        if not len(shelf.extra_factors):
+            return Candidates(items, scores, sources)
+        extra = self.n_items + np.arange(len(shelf.extra_factors))
+        keep = allowed.allows(extra) & shelf.extra_factors.any(axis=1)
+        items = np.concatenate([items, extra[keep]])
+        scores = np.concatenate([scores, shelf.extra_factors[keep] @ vector])
+        sources = np.concatenate([sources, np.full(int(keep.sum()), Source.CATEGORY, np.uint8)])
+        best = _top(scores, n)
+        return Candidates(items[best], scores[best], sources[best])
+
+
+class _Filter:
+    """Which positions one query may return. The full mask is only built when somebody needs it."""
+
+    def __init__(self, query: Query, shelf: Shelf) -> None:
+        self._visible = shelf.visible
+        self._exclude = np.unique(query.exclude)
+        self._include = None
+        if query.include_categories is not None:
+            self._include = np.zeros(len(shelf.visible), bool)
+            for category in query.include_categories:
+                if category in shelf.categories:
+                    self._include |= shelf.categories[category]
+        self._without = [shelf.categories[name] for name in query.exclude_categories if name in shelf.categories]
+
+    def allows(self, items: np.ndarray) -> np.ndarray:
+        """(k,) bool for positions (k,)."""
+        result = self._visible[items]
+        if len(self._exclude):
+            place = np.searchsorted(self._exclude, items)
+            place[place == len(self._exclude)] = 0
+            result &= self._exclude[place] != items
+        if self._include is not None:
+            result &= self._include[items]
+        for category in self._without:
+            result &= ~category[items]
+        return result
+
+    def mask(self) -> np.ndarray:
+        return self.allows(np.arange(len(self._visible)))
+
+
+def _fill(found: Candidates, n: int, allowed: _Filter, shelf: Shelf) -> Candidates:
+    """Top up with trending, popular and newest items, in this order, each labelled."""
+    missing = n - len(found.items)
+    if missing <= 0:
+        return found
+    newest_scores = 1.0 / (1.0 + np.arange(len(shelf.newest), dtype=np.float32))
+    items, scores, sources = [found.items], [found.scores], [found.sources]
+    taken = found.items
+    for source, more, more_scores in (
+        (Source.TRENDING, shelf.trending, shelf.trending_scores),
+        (Source.POPULAR, shelf.popular, shelf.popular_scores),
+        (Source.NEWEST, shelf.newest, newest_scores),
+    ):
+        if missing <= 0:
+            break
+        keep = np.flatnonzero(allowed.allows(more) & ~np.isin(more, taken))[:missing]
+        items.append(more[keep])
+        scores.append(more_scores[keep].astype(np.float32))
+        sources.append(np.full(len(keep), source, np.uint8))
+        taken = np.concatenate([taken, more[keep]])
+        missing -= len(keep)
+    return Candidates(np.concatenate(items), np.concatenate(scores), np.concatenate(sources), found.cold_start)
+
+
+def _top(scores: np.ndarray, n: int) -> np.ndarray:
+    """Positions of the `n` largest scores, best first; ties: lower position first."""
+    if len(scores) > 4 * n:
+        edge = np.partition(scores, len(scores) - n)[len(scores) - n]
+        near = np.flatnonzero(scores >= edge)
+        return near[np.argsort(-scores[near], kind="stable")][:n]
+    return np.argsort(-scores, kind="stable")[:n]
+
+
+def _round_up(n: int) -> int:
+    """To a multiple of 64: few distinct sizes keep the allocator calm."""
+    return -(-n // 64) * 64
