@@ -1,0 +1,1 @@
+"""Data sets in one canonical form, their splits, and the offline event log."""
