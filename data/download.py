@@ -13,7 +13,6 @@ from tqdm import tqdm
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 PIP_TIMEOUT_S = 300
-_CHUNK = 1 << 16
 
 
 class DownloadError(OSError):
@@ -70,7 +69,7 @@ def _fetch(url: str, part: Path, out: TextIO) -> None:
         length = response.headers.get("Content-Length")
         total = done + int(length) if length is not None else None
         with part.open("ab" if resumed else "wb") as file, _Progress(url, done, total, out) as progress:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 file.write(chunk)
                 progress.add(len(chunk))
 
