@@ -1,0 +1,107 @@
+"""Model slots: which version each serves, and the timeline of decisions that put it there."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from features.connection import StoreClient
+from features.keys import Keys
+from features.scripts import Script, run_script
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+SLOTS = (CHAMPION, CHALLENGER)
+DECISIONS_KEPT = 10_000
+_CHANGE = Script("change_slot", DECISIONS_KEPT=DECISIONS_KEPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a slot serves."""
+
+    version: str
+    uri: str
+    """Of the bundle: a path or a file: address."""
+    since_ms: int
+    reason: str
+
+    @property
+    def path(self) -> Path:
+        """The bundle's directory, where `uri` names one on a file system."""
+        parts = urlsplit(self.uri)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else Path(self.uri)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One change of a slot. `version` is None where the slot was cleared."""
+
+    slot: str
+    version: str | None
+    previous: str | None
+    time_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Versions that every change counts up; replicas poll them."""
+
+    catalogue_version: int
+    slots_version: int
+
+
+async def read_control(client: StoreClient, keys: Keys) -> Control:
+    """Both versions in one round trip. Raises `StoreUnavailable`."""
+    catalogue, slots = await client.run("HMGET", keys.versions, "catalogue", "slots")
+    return Control(int(catalogue or 0), int(slots or 0))
+
+
+async def read_slots(client: StoreClient, keys: Keys) -> dict[str, Slot]:
+    """The slots that serve something, by name."""
+    found: dict[bytes, bytes] = await client.run("HGETALL", keys.slots)
+    return {name.decode(): Slot(**orjson.loads(raw)) for name, raw in found.items()}
+
+
+async def set_slot(
+    client: StoreClient, keys: Keys, name: str, version: str, uri: str, reason: str, now_ms: int | None = None
+) -> int:
+    """Let a slot serve a version. Returns the slots version. Raises ValueError for a name that is no slot."""
+    now_ms = _now_ms() if now_ms is None else now_ms
+    slot = Slot(version, uri, now_ms, reason)
+    return await _change(client, keys, name, orjson.dumps(asdict(slot)), version, reason, now_ms)
+
+
+async def clear_slot(client: StoreClient, keys: Keys, name: str, reason: str, now_ms: int | None = None) -> int:
+    """Let a slot serve nothing. Returns the slots version."""
+    return await _change(client, keys, name, b"", "", reason, _now_ms() if now_ms is None else now_ms)
+
+
+async def read_decisions(client: StoreClient, keys: Keys, limit: int = 100) -> list[Decision]:
+    """The latest changes of slots, newest first."""
+    entries = await client.run("XREVRANGE", keys.decisions, "+", "-", "COUNT", limit)
+    return [_decision(fields) for _, fields in entries]
+
+
+def _decision(fields: Any) -> Decision:
+    raw = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    text = {name.decode(): value.decode() for name, value in raw.items()}
+    return Decision(
+        text["slot"], text["version"] or None, text["previous"] or None, int(text["time_ms"]), text["reason"]
+    )
+
+
+async def _change(
+    client: StoreClient, keys: Keys, name: str, packed: bytes, version: str, reason: str, now_ms: int
+) -> int:
+    if name not in SLOTS:
+        raise ValueError(f"no such slot: {name!r}; there are {', '.join(SLOTS)}")
+    script_keys = [keys.slots, keys.versions, keys.decisions]
+    return int(await run_script(client, _CHANGE, script_keys, [name, packed, version, reason, now_ms]))
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
