@@ -96,7 +96,7 @@ class Serving(Group):
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
-    trending_half_life_s: float = Field(7 * 86_400.0, gt=0)
+    trending_window: Literal["1h", "1d", "7d"] = Field("7d", description="half-life of the popularity behind cold starts")
     prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")

@@ -107,9 +107,9 @@ class CandidateModel:
         ranked: dict[int, Candidates] = {}
         if len(personal):
             # Over-fetching what will be dropped as seen nearly always fills the list in one search for the batch.
-            fetch = max(queries[row].n + len(queries[row].exclude) for row in personal)
+            fetch = max(queries[row].n + len(queries[row].exclude) for row in personal.tolist())
             scores, items = self.index.search(vectors[personal], min(_round_up(fetch), self.n_items))
-            for position, row in enumerate(personal):
+            for position, row in enumerate(personal.tolist()):
                 hits = items[position]
                 keep = (hits >= 0) & filters[row].allows(hits)
                 found, found_scores = hits[keep][: queries[row].n], scores[position][keep][: queries[row].n]

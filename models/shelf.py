@@ -101,7 +101,7 @@ class ShelfBuilder:
                     self._categories[name][place] = True
 
     def set_trending(self, ranked: Sequence[tuple[bytes, float]]) -> None:
-        """Take over the live popularity: ids and scores (share of the leader's), best first. Unknown ids are left out."""
+        """Take over the live popularity: ids and scores (share of the leader's), best first; drops unknown ids."""
         places = [(self.position[item_id], score) for item_id, score in ranked if item_id in self.position]
         self._trending = np.array([place for place, _ in places], np.int64)
         self._trending_scores = np.array([score for _, score in places], np.float32)

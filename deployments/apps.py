@@ -1,0 +1,120 @@
+"""Builders of the Ray Serve applications: the one place where Ray is wrapped round plain classes.
+
+`serve_config.yaml` names these functions. Settings are read where the application is built, inside the cluster, and
+travel to the replicas with their arguments.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from configs.settings import Settings, load_settings
+from deployments.console import Console
+from deployments.console_api import console_api
+from deployments.hot_api import events_api, recommend_api
+from deployments.ingestion import Ingestion
+from deployments.ranking import Ranking
+from deployments.retrieval import Question, Reply, Retrieval
+
+
+class RecommendArgs(BaseModel):
+    """Arguments of the application `recommend`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    slots: list[str] = Field(["champion", "challenger"], description="model slots, one Retrieval deployment each")
+
+
+class EventsArgs(BaseModel):
+    """Arguments of the application `events`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ConsoleArgs(BaseModel):
+    """Arguments of the application `console`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def recommend(args: RecommendArgs) -> Application:
+    """`Ranking`, with one `Retrieval` deployment for each model slot beside it."""
+    settings = load_settings()
+    handles = {
+        slot: RetrievalDeployment.options(name=f"Retrieval-{slot}").bind(slot, settings)  # type: ignore[attr-defined]
+        for slot in args.slots
+    }
+    return RankingDeployment.bind(settings, handles)  # type: ignore[attr-defined]
+
+
+def events(args: EventsArgs) -> Application:
+    """`Ingestion`."""
+    return IngestionDeployment.bind(load_settings())  # type: ignore[attr-defined]
+
+
+def console(args: ConsoleArgs) -> Application:
+    """`Console`: pages, health, users, items and the document over all three applications."""
+    return ConsoleDeployment.bind(load_settings())  # type: ignore[attr-defined]
+
+
+@serve.deployment
+class RetrievalDeployment(Retrieval):
+    async def __init__(self, slot: str, settings: Settings) -> None:  # type: ignore[misc]
+        super().__init__(slot, settings)
+        await self.start()
+
+
+@serve.deployment
+@serve.ingress()
+class RankingDeployment(Ranking):
+    async def __init__(self, settings: Settings, retrieval: dict[str, DeploymentHandle]) -> None:  # type: ignore[misc]
+        super().__init__(settings, {slot: _asking(handle) for slot, handle in retrieval.items()})
+        await self.start()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return at_root(recommend_api(lambda: self, self.settings.serving))
+
+
+@serve.deployment
+@serve.ingress()
+class IngestionDeployment(Ingestion):
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
+        super().__init__(settings)
+        await self.start()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return at_root(events_api(lambda: self, self.settings.serving))
+
+
+@serve.deployment
+@serve.ingress()
+class ConsoleDeployment(Console):
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
+        super().__init__(settings)
+        await self.start()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return at_root(console_api(lambda: self, self.settings.serving))
+
+
+def at_root(app: ASGIApp) -> ASGIApp:
+    """Let `app` see whole paths: Serve mounts an application below its route prefix, while the routes here, and so
+    the document, name the whole path."""
+
+    async def whole_path(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["root_path"] = ""
+        await app(scope, receive, send)
+
+    return whole_path
+
+
+def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:
+    async def ask(questions: list[Question]) -> Reply:
+        reply: Reply = await handle.retrieve.remote(questions)
+        return reply
+
+    return ask

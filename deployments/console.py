@@ -1,0 +1,157 @@
+"""Console: the ingress of `console`. Health, users and items, all from the online store, so any replica answers."""
+
+import asyncio
+import logging
+import math
+import time
+
+from pydantic import BaseModel, Field
+
+from configs.event_types import load_event_types
+from configs.settings import Settings
+from deployments.errors import ApiError
+from deployments.health import HealthProbe
+from deployments.schemas import iso_time, typed_id
+from deployments.watch import ControlWatch
+from features.catalogue import Catalogue
+from features.connection import connect
+from features.history import decode_history, decode_seen
+from features.keys import Keys
+from features.slots import CHAMPION, read_slots
+from features.store import OnlineStore
+from models.bundle import BundleError, read_manifest
+from models.manifest import Manifest
+
+logger = logging.getLogger("ray.serve")
+
+
+class HistoryEntry(BaseModel):
+    item_id: int | str
+    title: str | None
+    event_type: str
+    value: float | None
+    time: str
+
+
+class UserView(BaseModel):
+    """What the online store holds of a user, as at this moment."""
+
+    user_id: int | str
+    version: int = Field(description="grows with every change of the features")
+    first_seen: str | None
+    last_seen: str | None
+    refreshed_at: str | None = Field(description="when an event last changed these features")
+    events: dict[str, int] = Field(description="events by type, all that were ever recorded")
+    activity: dict[str, float] = Field(description="events decayed by half-lives of 1 h, 1 day and 7 days")
+    affinities: dict[str, float] = Field(description="category to decayed preference, strongest first")
+    history: list[HistoryEntry] = Field(description="latest interactions, newest first")
+    older_seen: int = Field(description="items seen before those, kept only to be left out")
+
+
+class ItemView(BaseModel):
+    """An item of the catalogue."""
+
+    item_id: int | str
+    title: str | None
+    year: int | None
+    genres: list[str]
+    hidden: bool
+
+
+class Console:
+    """Reads for people and for other programs.
+
+    Args:
+        settings: of the platform.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._types = load_event_types(settings.data.events)
+        self._client = connect(settings.store, settings.store_url)
+        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._store = OnlineStore(self._client, self._keys, settings.store, self._types)
+        self._catalogue = Catalogue(self._client, self._keys)
+        self.health = HealthProbe(settings, self._client, self._keys)
+        self._manifest: Manifest | None = None
+        self._watch = ControlWatch(
+            self._client,
+            self._keys,
+            settings.serving.watch_s,
+            on_slots=self._follow_slots,
+            on_catalogue=self._follow_catalogue,
+        )
+
+    async def start(self) -> None:
+        await self._watch.start()
+
+    def check_health(self) -> None:
+        self._watch.check_health()
+
+    async def user(self, user_id: str) -> UserView:
+        """Raises ApiError 404 for a user without any event."""
+        [features] = await self._store.read_users([user_id])
+        if features.version == 0:
+            raise ApiError(404, "not_found", f"no event of user {user_id!r} is known", "user_id")
+        history = decode_history(features.history)
+        columns = (history.times_ms.tolist(), history.values.tolist(), history.codes.tolist())
+        now_ms = int(time.time() * 1000)
+        affinities = features.affinities(now_ms)
+        entries = [
+            HistoryEntry(
+                item_id=self._item_id(item_id.decode()),
+                title=self._title(item_id.decode()),
+                event_type=self._types.names.get(code, str(code)),
+                value=None if math.isnan(value) else value,
+                time=iso_time(int(time_ms)),
+            )
+            for item_id, time_ms, value, code in zip(history.item_ids, *columns, strict=True)
+        ]
+        return UserView(
+            user_id=typed_id(user_id, self._manifest.user_id_type if self._manifest else "str"),
+            version=features.version,
+            first_seen=_iso(features.first_ms),
+            last_seen=_iso(features.last_ms),
+            refreshed_at=_iso(features.processed_ms),
+            events=features.counters(self._types),
+            activity=features.activity(now_ms),
+            affinities=dict(sorted(affinities.items(), key=lambda pair: -pair[1])),
+            history=entries[::-1],
+            older_seen=len(decode_seen(features.older_seen)),
+        )
+
+    async def item(self, item_id: str) -> ItemView:
+        """Raises ApiError 404 for an item that the catalogue does not list."""
+        item = self._catalogue.items.get(item_id)
+        if item is None or item.deleted:
+            raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
+        return ItemView(
+            item_id=self._item_id(item_id),
+            title=item.title,
+            year=item.year,
+            genres=list(item.categories),
+            hidden=item.hidden,
+        )
+
+    def _item_id(self, text: str) -> int | str:
+        return typed_id(text, self._manifest.item_id_type if self._manifest else "str")
+
+    def _title(self, item_id: str) -> str | None:
+        item = self._catalogue.items.get(item_id)
+        return item.title if item else None
+
+    async def _follow_catalogue(self) -> None:
+        await self._catalogue.refresh()
+
+    async def _follow_slots(self) -> None:
+        champion = (await read_slots(self._client, self._keys)).get(CHAMPION)
+        if champion is not None and (self._manifest is None or self._manifest.version != champion.version):
+            try:
+                self._manifest = await asyncio.to_thread(read_manifest, champion.path)
+            except BundleError as error:
+                # Health tells of it; what is known of the model before stays right for the model that serves on.
+                logger.warning("the manifest of %s cannot be read: %s", champion.version, error)
+
+
+def _iso(time_ms: int | None) -> str | None:
+    return None if time_ms is None else iso_time(time_ms)

@@ -1,0 +1,69 @@
+"""HTTP routes of `console`: health, users, items, and the document over all applications."""
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+
+from configs.settings import Serving
+from deployments.console import Console, ItemView, UserView
+from deployments.errors import install_error_handlers
+from deployments.health import Health
+from deployments.hot_api import ERRORS, events_api, recommend_api
+from deployments.openapi import merged_document
+from deployments.schemas import ErrorAnswer
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
+
+
+def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
+    """Routes of `console`. `console` is called at request time, so that the document can be made without one."""
+    # The pages under /docs come from the installed package: nothing is loaded from another host.
+    app = FastAPIOffline(title="Raycommend", docs_url="/docs", redoc_url=None, static_url="/static/docs")
+    install_error_handlers(app)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/docs")
+
+    @app.get("/health", tags=["health"], summary="Every component, asked now", responses={503: {"model": Health}})
+    async def health(response: Response) -> Health:
+        found = await console().health.check()
+        response.status_code = 503 if found.status == "down" else 200
+        return found
+
+    @app.get("/health/live", tags=["health"], summary="The process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/health/ready", tags=["health"], summary="Recommendations and events can be served")
+    async def ready(response: Response) -> dict[str, str]:
+        found = await console().health.check()
+        response.status_code = 503 if found.status == "down" else 200
+        return {name: component.status for name, component in found.components.items()}
+
+    @app.get("/api/v1/users/{user_id:path}", tags=["users"], summary="A user's features", responses=NOT_FOUND | ERRORS)
+    async def user(user_id: str) -> UserView:
+        return await console().user(user_id)
+
+    @app.get("/api/v1/items/{item_id:path}", tags=["items"], summary="An item, live", responses=NOT_FOUND | ERRORS)
+    async def item(item_id: str) -> ItemView:
+        return await console().item(item_id)
+
+    document = merged_document([recommend_api(_none, serving), events_api(_none, serving), app], _project_version())
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    return app
+
+
+def _none() -> Any:
+    raise RuntimeError("only the document of this application is made here")
+
+
+def _project_version() -> str:
+    try:
+        return version("raycommend")
+    except PackageNotFoundError:
+        return "0"

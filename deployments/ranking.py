@@ -1,0 +1,261 @@
+"""Ranking: the ingress of `recommend`. Features, candidates, order, exposure, answer."""
+
+import asyncio
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from configs.event_types import load_event_types
+from configs.settings import Settings
+from deployments.errors import ApiError
+from deployments.micro_batch import MicroBatcher
+from deployments.retrieval import Answer, Question, Reply
+from deployments.schemas import RecommendRequest, id_text, typed_id
+from deployments.watch import ControlWatch
+from features.catalogue import Catalogue
+from features.connection import connect
+from features.errors import StoreError
+from features.keys import Keys
+from features.slots import read_slots
+from features.store import Exposure, OnlineStore, UserFeatures
+from models.candidates import Source
+
+logger = logging.getLogger("ray.serve")
+CACHE_SIZE = 10_000
+_SOURCES = [source.name.lower() for source in Source]
+
+
+class _Ranked(NamedTuple):
+    """The ordered list of one request, before it is dressed as an answer."""
+
+    item_ids: list[str]
+    scores: list[float]
+    sources: list[str]
+    cold_start: bool
+    item_id_type: str
+    model_version: str | None
+    catalogue_version: int
+
+
+class _Cached(NamedTuple):
+    user_version: int
+    ranked: _Ranked
+
+
+class Ranking:
+    """Answers one recommendation at a time; concurrent ones share each round trip.
+
+    Args:
+        settings: of the platform.
+        retrieval: slot -> function that asks the slot's `Retrieval` deployment for a batch.
+    """
+
+    def __init__(self, settings: Settings, retrieval: dict[str, Callable[[list[Question]], Awaitable[Reply]]]) -> None:
+        self.settings = settings
+        client = connect(settings.store, settings.store_url)
+        keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._client, self._keys = client, keys
+        self._store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
+        self._catalogue = Catalogue(client, keys)
+        self._slots: dict[str, str] = {}  # slot -> version
+        self._features: MicroBatcher[str, UserFeatures] = MicroBatcher(self._store.read_users, concurrency=2)
+        self._exposures: MicroBatcher[Exposure, None] = MicroBatcher(self._log_exposures, concurrency=2)
+        self._retrieval = {
+            slot: MicroBatcher[Question, tuple[Reply, Answer | None]](_asking(ask), concurrency=2)
+            for slot, ask in retrieval.items()
+        }
+        self._cache: OrderedDict[tuple[object, ...], _Cached] = OrderedDict()
+        self._watch = ControlWatch(
+            client, keys, settings.serving.watch_s, on_slots=self._follow_slots, on_catalogue=self._follow_catalogue
+        )
+
+    async def start(self) -> None:
+        await self._watch.start()
+
+    def check_health(self) -> None:
+        self._watch.check_health()
+
+    async def recommend(self, request: RecommendRequest) -> bytes:
+        """The answer to one request, as JSON.
+
+        Raises:
+            ApiError: 504 past the deadline, 503 when no model answers.
+        """
+        started = time.perf_counter()
+        try:
+            # Inside the application: a client can switch off Serve's own deadline with a header.
+            async with asyncio.timeout(self.settings.serving.deadline_s):
+                return await self._recommend(request, started)
+        except TimeoutError:
+            limit = self.settings.serving.deadline_s
+            raise ApiError(504, "deadline_exceeded", f"no answer within {limit} s", retry_after_s=1) from None
+
+    async def _recommend(self, request: RecommendRequest, started: float) -> bytes:
+        user_id = id_text(request.user_id)
+        variant = "champion"
+        features = await self._read_features(user_id)
+        ranked, hit = await self._rank(request, user_id, variant, features)
+        recommendation_id = os.urandom(12).hex()
+        logged = await self._log_exposure(request, user_id, variant, ranked, recommendation_id)
+        return orjson.dumps(
+            {
+                "user_id": request.user_id,
+                "recommendations": self._dress(ranked),
+                "recommendation_id": recommendation_id,
+                "model_version": ranked.model_version,
+                "experiment": None,
+                "variant": variant,
+                "cache_hit": hit,
+                "cold_start": ranked.cold_start,
+                "degraded": features is None or not logged,
+                "latency_ms": round((time.perf_counter() - started) * 1000, 3),
+            }
+        )
+
+    async def _read_features(self, user_id: str) -> UserFeatures | None:
+        """None when the store does not answer. It is not even asked while the watch finds it silent: otherwise every
+        request would wait for the timeout that the one before it has already met."""
+        if not self._watch.store_answers:
+            return None
+        try:
+            return await self._features.ask(user_id)
+        except StoreError as error:
+            logger.warning("answering without features: %s", error)
+            self._watch.store_answers = False
+            return None
+
+    async def _rank(
+        self, request: RecommendRequest, user_id: str, slot: str, features: UserFeatures | None
+    ) -> tuple[_Ranked, bool]:
+        """The ordered list, and whether it came from the cache. An entry counts only while the user's version, the
+        model version and the catalogue are those that it was made with, so that a hit is never stale."""
+        key = None
+        model_and_catalogue = (self._slots.get(slot), self._catalogue.version)
+        if features is not None and features.version > 0:
+            shape = (request.top_k, request.exclude_seen, request.filters.model_dump_json())
+            key = (user_id, slot, *model_and_catalogue, *shape)
+            cached = self._cache.get(key)
+            if cached is not None and cached.user_version == features.version:
+                self._cache.move_to_end(key)
+                return cached.ranked, True
+        ranked = await self._retrieve(request, user_id, slot, features)
+        # The retrieval replica may still see an older catalogue or model than this one: such a list is right now, but
+        # must not be kept under the newer key.
+        made_with = (ranked.model_version, ranked.catalogue_version)
+        if key is not None and features is not None and not ranked.cold_start and made_with == model_and_catalogue:
+            self._cache[key] = _Cached(features.version, ranked)
+            self._cache.move_to_end(key)
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return ranked, False
+
+    async def _retrieve(
+        self, request: RecommendRequest, user_id: str, slot: str, features: UserFeatures | None
+    ) -> _Ranked:
+        include = request.filters.include_categories
+        question = Question(
+            user_id=user_id.encode(),
+            history=features.history if features else None,
+            older_seen=features.older_seen if features else None,
+            n=max(request.top_k, self.settings.serving.candidates),
+            exclude_seen=request.exclude_seen,
+            exclude_items=tuple(id_text(item).encode() for item in request.filters.exclude_items),
+            include_categories=None if include is None else tuple(include),
+            exclude_categories=tuple(request.filters.exclude_categories),
+        )
+        try:
+            reply, answer = await self._retrieval[slot].ask(question)
+        except StoreError:
+            raise
+        except Exception as error:
+            logger.exception("retrieval of slot %s failed", slot)
+            raise ApiError(503, "model_unavailable", f"no model answers: {error}", retry_after_s=1) from error
+        if answer is None:
+            raise ApiError(503, "model_unavailable", f"the slot {slot} holds no usable model", retry_after_s=1)
+        item_ids = answer.item_ids.decode().split("\n") if answer.item_ids else []
+        # The learned ranker's place: until there is one, candidates keep the order of retrieval.
+        top = request.top_k
+        return _Ranked(
+            item_ids[:top],
+            np.frombuffer(answer.scores, "<f4")[:top].tolist(),
+            [_SOURCES[code] for code in answer.sources[:top]],
+            answer.cold_start,
+            reply.item_id_type,
+            reply.version,
+            reply.catalogue_version,
+        )
+
+    def _dress(self, ranked: _Ranked) -> list[dict[str, object]]:
+        shown: list[dict[str, object]] = []
+        for rank, (item_id, score, source) in enumerate(
+            zip(ranked.item_ids, ranked.scores, ranked.sources, strict=True), start=1
+        ):
+            item = self._catalogue.items.get(item_id)
+            shown.append(
+                {
+                    "item_id": typed_id(item_id, ranked.item_id_type),
+                    "score": score,
+                    "rank": rank,
+                    "title": item.title if item else None,
+                    "genres": item.categories if item else [],
+                    "source": source,
+                }
+            )
+        return shown
+
+    async def _log_exposure(
+        self, request: RecommendRequest, user_id: str, variant: str, ranked: _Ranked, recommendation_id: str
+    ) -> bool:
+        """Log what is about to be shown, durably; False when the store does not answer."""
+        exposure = Exposure(
+            recommendation_id=recommendation_id,
+            user_id=user_id,
+            time_ms=int(time.time() * 1000),
+            model_version=ranked.model_version,
+            variant=variant,
+            experiment=None,
+            item_ids=tuple(ranked.item_ids),
+            propensities=None,
+            scores=tuple(ranked.scores),
+            context=request.context,
+            simulated=False,
+        )
+        if not self._watch.store_answers:
+            return False
+        try:
+            await self._exposures.ask(exposure)
+        except StoreError as error:
+            logger.warning("the exposure %s was not logged: %s", recommendation_id, error)
+            return False
+        return True
+
+    async def _log_exposures(self, exposures: list[Exposure]) -> list[None]:
+        await self._store.log_exposures(exposures)
+        return [None] * len(exposures)
+
+    async def _follow_slots(self) -> None:
+        slots = await read_slots(self._client, self._keys)
+        self._slots = {name: slot.version for name, slot in slots.items()}
+
+    async def _follow_catalogue(self) -> None:
+        await self._catalogue.refresh()
+
+
+def _asking(
+    ask: Callable[[list[Question]], Awaitable[Reply]],
+) -> Callable[[list[Question]], Awaitable[list[tuple[Reply, Answer | None]]]]:
+    """Pair each answer with its reply, which names the version."""
+
+    async def call(questions: list[Question]) -> list[tuple[Reply, Answer | None]]:
+        reply = await ask(questions)
+        if reply.version is None:
+            return [(reply, None)] * len(questions)
+        return [(reply, answer) for answer in reply.answers]
+
+    return call

@@ -1,0 +1,261 @@
+"""Retrieval: the model of one slot, its index, and candidates for a micro-batch of users."""
+
+import asyncio
+import logging
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from configs.event_types import EventTypes, load_event_types
+from configs.settings import Settings
+from deployments.watch import ControlWatch
+from features.catalogue import Catalogue, Item
+from features.connection import connect
+from features.errors import StoreError
+from features.history import decode_history
+from features.keys import Keys
+from features.replicas import ReplicaReport, report_replica
+from features.slots import Slot, read_slots
+from features.trending import read_trending
+from models.bundle import BundleError, load_bundle
+from models.candidates import CandidateModel, Query
+from models.interest import aggregate_interest
+from models.shelf import Shelf, ShelfBuilder, ShelfItem
+
+logger = logging.getLogger("ray.serve")
+TRENDING_LIMIT = 500
+
+
+class Question(NamedTuple):
+    """One user's request, in the bytes that the online store holds: nothing is decoded twice on the way."""
+
+    user_id: bytes
+    history: bytes | None
+    older_seen: bytes | None
+    n: int
+    exclude_seen: bool
+    exclude_items: tuple[bytes, ...]
+    include_categories: tuple[str, ...] | None
+    exclude_categories: tuple[str, ...]
+
+
+class Answer(NamedTuple):
+    """Candidates, best first: ids joined by newlines, scores float32, sources uint8 (`models.candidates.Source`)."""
+
+    item_ids: bytes
+    scores: bytes
+    sources: bytes
+    cold_start: bool
+
+
+class Reply(NamedTuple):
+    """Answers to a batch, all by one model version; None when the slot holds no usable model."""
+
+    version: str | None
+    item_id_type: str
+    catalogue_version: int
+    answers: list[Answer]
+
+
+class _Loaded:
+    """A model and the shelf that belongs to its vocabulary; swapped by one reference."""
+
+    def __init__(self, model: CandidateModel, builder: ShelfBuilder, user_ids: np.ndarray) -> None:
+        self.model = model
+        self.builder = builder
+        self.shelf: Shelf = builder.shelf()
+        self._user_ids = user_ids
+        self._user_order = np.argsort(user_ids, kind="stable")
+
+    def take(self, items: list[Item]) -> None:
+        """Take over changes of the catalogue."""
+        if items:
+            self.builder.update([_shelf_item(item) for item in items])
+            self.shelf = self.builder.shelf()
+
+    def trained_user(self, user_id: bytes) -> int:
+        """Row of the trained user factors, or -1."""
+        if not len(self._user_ids):
+            return -1
+        place = np.searchsorted(self._user_ids, user_id, sorter=self._user_order)
+        if place == len(self._user_ids):
+            return -1
+        row = int(self._user_order[place])
+        return row if self._user_ids[row] == user_id else -1
+
+
+class Retrieval:
+    """Answers micro-batches from the slot's model. Looks for a new version several times a second, loads it aside,
+    warms it, and swaps one reference; a bundle that fails verification is refused, and the old model keeps serving.
+
+    Args:
+        slot: "champion" or "challenger".
+        settings: of the platform.
+    """
+
+    def __init__(self, slot: str, settings: Settings) -> None:
+        self.slot = slot
+        self.settings = settings
+        self._types: EventTypes = load_event_types(settings.data.events)
+        self._client = connect(settings.store, settings.store_url)
+        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._catalogue = Catalogue(self._client, self._keys)
+        self._loaded: _Loaded | None = None
+        self._slot_value: Slot | None = None
+        self._refused: str | None = None
+        self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
+        self._watch = ControlWatch(
+            self._client,
+            self._keys,
+            settings.serving.watch_s,
+            on_slots=self._follow_slot,
+            on_catalogue=self._follow_catalogue,
+            on_interval=(settings.serving.trending_s, self._follow_trends),
+        )
+
+    async def start(self) -> None:
+        """Load what there is, then watch. Called by the replica before it counts as ready."""
+        await self._watch.start()
+
+    def check_health(self) -> None:
+        self._watch.check_health()
+
+    async def retrieve(self, questions: list[Question]) -> Reply:
+        """Candidates for each question, in order."""
+        loaded = self._loaded
+        if loaded is None:
+            return Reply(None, "str", 0, [])
+        queries = self._queries(loaded, questions)
+        found = loaded.model.retrieve(queries, loaded.shelf)
+        ids = loaded.builder.ids
+        answers = [
+            Answer(
+                b"\n".join([ids[place] for place in candidates.items.tolist()]),
+                candidates.scores.astype("<f4").tobytes(),
+                candidates.sources.tobytes(),
+                candidates.cold_start,
+            )
+            for candidates in found
+        ]
+        return Reply(loaded.model.version, loaded.model.manifest.item_id_type, self._catalogue.version, answers)
+
+    def _queries(self, loaded: _Loaded, questions: list[Question]) -> list[Query]:
+        """Decode the histories of the batch and weigh them together, in one pass."""
+        position = loaded.builder.position
+        rows, items, times, values, codes = [], [], [], [], []
+        seen_only: list[np.ndarray] = []
+        for row, question in enumerate(questions):
+            history = decode_history(question.history)
+            places = np.array([position.get(item, -1) for item in history.item_ids], np.int64)
+            in_model = (places >= 0) & (places < loaded.model.n_items)
+            rows.append(np.full(int(in_model.sum()), row))
+            items.append(places[in_model])
+            times.append(history.times_ms[in_model])
+            values.append(history.values[in_model])
+            codes.append(history.codes[in_model])
+            seen_only.append(places[(places >= 0) & self._types.seen_codes[history.codes]])
+        interest = aggregate_interest(
+            np.concatenate(rows),
+            np.concatenate(items),
+            np.concatenate(times),
+            np.concatenate(codes),
+            np.concatenate(values),
+            self._types,
+            loaded.model.manifest.weighting,
+        )
+        edges = np.searchsorted(interest.users, np.arange(len(questions) + 1))
+        queries = []
+        for row, question in enumerate(questions):
+            mine = slice(edges[row], edges[row + 1])
+            weights = interest.weights[mine]
+            exclude = [position[item] for item in question.exclude_items if item in position]
+            # What the user refused stays away, even where seen items may come back.
+            parts = [interest.items[mine][interest.refused[mine]], np.array(exclude, np.int64)]
+            if question.exclude_seen:
+                parts.append(seen_only[row])
+                if question.older_seen:
+                    older = [position.get(item, -1) for item in question.older_seen.split(b"\n")]
+                    parts.append(np.array([place for place in older if place >= 0], np.int64))
+            queries.append(
+                Query(
+                    items=interest.items[mine][weights > 0],
+                    weights=weights[weights > 0],
+                    exclude=np.concatenate(parts),
+                    n=question.n,
+                    trained_user=-1 if question.history else loaded.trained_user(question.user_id),
+                    include_categories=question.include_categories,
+                    exclude_categories=question.exclude_categories,
+                )
+            )
+        return queries
+
+    async def _follow_slot(self) -> None:
+        value = (await read_slots(self._client, self._keys)).get(self.slot)
+        serving = self._loaded.model.version if self._loaded else None
+        self._slot_value = value
+        if value is None:
+            self._loaded, self._refused = None, None
+        elif value.version != serving:
+            items = list(self._catalogue.items.values())
+            self._missed = []
+            try:
+                loaded = await asyncio.to_thread(self._load, value, items)
+            except (BundleError, OSError, FloatingPointError) as error:
+                self._refused = f"{value.version}: {error}"
+                logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
+            else:
+                loaded.take(self._missed)
+                self._loaded, self._refused = loaded, None
+                logger.info("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
+        await self._report()
+
+    def _load(self, slot: Slot, items: list[Item]) -> _Loaded:
+        """Load, verify and warm a bundle. In a thread: the old model answers meanwhile."""
+        bundle = load_bundle(slot.path)
+        if bundle.manifest.version != slot.version:
+            raise BundleError(f"{slot.path} holds version {bundle.manifest.version}, the slot names {slot.version}")
+        model = CandidateModel(bundle, self.settings.serving.prior_weight)
+        builder = ShelfBuilder(
+            [item_id.encode() for item_id in bundle.item_ids.tolist()], bundle.item_counts, bundle.item_factors
+        )
+        builder.update([_shelf_item(item) for item in items])
+        loaded = _Loaded(model, builder, np.array([user_id.encode() for user_id in bundle.user_ids.tolist()], "S"))
+        warm = Query(np.arange(min(3, model.n_items)), np.ones(min(3, model.n_items), np.float32), np.empty(0, int), 10)
+        model.retrieve([warm], loaded.shelf)
+        return loaded
+
+    async def _follow_catalogue(self) -> None:
+        changed = await self._catalogue.refresh()
+        self._missed.extend(changed)
+        if self._loaded is not None:
+            self._loaded.take(changed)
+
+    async def _follow_trends(self) -> None:
+        await self._report()
+        if self._loaded is None:
+            return
+        ranked = await read_trending(self._client, self._keys, TRENDING_LIMIT, self.settings.serving.trending_window)
+        leader = max((weight for _, weight in ranked), default=0.0) or 1.0
+        self._loaded.builder.set_trending([(item_id.encode(), weight / leader) for item_id, weight in ranked])
+        self._loaded.shelf = self._loaded.builder.shelf()
+
+    async def _report(self) -> None:
+        serving = self._loaded.model if self._loaded else None
+        report = ReplicaReport(
+            deployment=f"retrieval-{self.slot}",
+            time_ms=int(time.time() * 1000),
+            model_version=serving.version if serving else None,
+            wanted_version=self._slot_value.version if self._slot_value else None,
+            problem=self._refused,
+            catalogue_version=self._catalogue.version,
+            index=serving.index.kind if serving else None,
+        )
+        try:
+            await report_replica(self._client, self._keys, self._watch.replica_id, report)
+        except StoreError as error:
+            logger.warning("%s: could not report: %s", self.slot, error)
+
+
+def _shelf_item(item: Item) -> ShelfItem:
+    return ShelfItem(item.item_id.encode(), item.categories, item.recommendable, item.created_ms)
