@@ -9,16 +9,17 @@ from pydantic import BaseModel, Field
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
-from deployments.errors import ApiError
+from deployments.errors import ApiError, invalid_field
 from deployments.health import HealthProbe
-from deployments.schemas import iso_time, typed_id
+from deployments.schemas import ItemRequest, TrendingAnswer, TrendingItem, iso_time, typed_id
 from deployments.watch import ControlWatch
-from features.catalogue import Catalogue
+from features.catalogue import Catalogue, Item, delete_item, put_items
 from features.connection import connect
 from features.history import decode_history, decode_seen
 from features.keys import Keys
 from features.slots import CHAMPION, read_slots
 from features.store import OnlineStore
+from features.trending import read_trending
 from models.bundle import BundleError, read_manifest
 from models.manifest import Manifest
 
@@ -131,6 +132,50 @@ class Console:
             year=item.year,
             genres=list(item.categories),
             hidden=item.hidden,
+        )
+
+    async def put_item(self, item_id: str, request: ItemRequest) -> ItemView:
+        """Add or replace an item. Every replica follows within a second. Raises ApiError 422 for a bad category."""
+        now_ms = int(time.time() * 1000)
+        item = Item(
+            item_id=item_id,
+            title=request.title,
+            year=request.year,
+            categories=tuple(dict.fromkeys(request.genres)),
+            hidden=request.hidden,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+        )
+        try:
+            await put_items(self._client, self._keys, [item])
+        except ValueError as error:
+            raise invalid_field(str(error).replace("categories", "genres", 1), "genres") from None
+        await self._catalogue.refresh()
+        return await self.item(item_id)
+
+    async def delete_item(self, item_id: str) -> None:
+        """Never recommend the item again. Raises ApiError 404."""
+        if not await delete_item(self._client, self._keys, item_id, int(time.time() * 1000)):
+            raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
+        await self._catalogue.refresh()
+
+    async def trending(self, window: str, category: str | None, limit: int) -> TrendingAnswer:
+        """What gains most interest now, all users together."""
+        items = self._catalogue.items
+        ranked = await read_trending(self._client, self._keys, limit, window, category, items)
+        return TrendingAnswer(
+            window=window,
+            category=category,
+            items=[
+                TrendingItem(
+                    item_id=self._item_id(item_id),
+                    title=self._title(item_id),
+                    genres=list(items[item_id].categories) if item_id in items else [],
+                    rank=rank,
+                    weight=weight,
+                )
+                for rank, (item_id, weight) in enumerate(ranked, start=1)
+            ],
         )
 
     def _item_id(self, text: str) -> int | str:

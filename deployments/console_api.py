@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from configs.settings import Serving
 from deployments.console import Console, ItemView, UserView
-from deployments.errors import install_error_handlers
+from deployments.errors import install_error_handlers, parse_body, read_body
 from deployments.health import Health
-from deployments.hot_api import ERRORS, events_api, recommend_api
+from deployments.hot_api import ERRORS, body_of, events_api, recommend_api, reference
 from deployments.openapi import merged_document
-from deployments.schemas import ErrorAnswer
+from deployments.schemas import ErrorAnswer, ItemRequest, TrendingAnswer, checked_id
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
 
@@ -52,6 +52,32 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
     @app.get("/api/v1/items/{item_id:path}", tags=["items"], summary="An item, live", responses=NOT_FOUND | ERRORS)
     async def item(item_id: str) -> ItemView:
         return await console().item(item_id)
+
+    @app.put(
+        "/api/v1/items/{item_id:path}",
+        tags=["items"],
+        summary="Add or replace an item; it can be recommended at once",
+        responses=ERRORS,
+        openapi_extra=body_of(reference(ItemRequest.__name__)),
+    )
+    async def put_item(item_id: str, request: Request) -> ItemView:
+        body = await read_body(request, serving.max_body_bytes)
+        return await console().put_item(checked_id(item_id, "item_id"), parse_body(ItemRequest, body))
+
+    @app.delete(
+        "/api/v1/items/{item_id:path}", tags=["items"], summary="Never recommend it again", responses=NOT_FOUND | ERRORS
+    )
+    async def delete_item(item_id: str) -> dict[str, str]:
+        await console().delete_item(item_id)
+        return {"status": "deleted"}
+
+    @app.get("/api/v1/trending", tags=["items"], summary="What gains most interest now", responses=ERRORS)
+    async def trending(
+        window: Literal["1h", "1d", "7d"] = "1d",
+        category: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    ) -> TrendingAnswer:
+        return await console().trending(window, category, limit)
 
     document = merged_document([recommend_api(_none, serving), events_api(_none, serving), app], _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]

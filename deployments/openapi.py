@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from deployments.schemas import EventRequest, RecommendRequest
+from deployments.schemas import EventRequest, ItemRequest, RecommendRequest
 
 
 def merged_document(apps: list[FastAPI], version: str) -> dict[str, Any]:
@@ -25,9 +25,10 @@ def merged_document(apps: list[FastAPI], version: str) -> dict[str, Any]:
         "paths": {},
         "components": {"schemas": {}},
     }
-    # The bodies that the busy endpoints read by themselves are known to no application.
+    # The bodies that the endpoints read by themselves are known to no application.
     _, bodies = models_json_schema(
-        [(RecommendRequest, "validation"), (EventRequest, "validation")], ref_template="#/components/schemas/{model}"
+        [(RecommendRequest, "validation"), (EventRequest, "validation"), (ItemRequest, "validation")],
+        ref_template="#/components/schemas/{model}",
     )
     parts = [{"paths": {}, "components": {"schemas": bodies["$defs"]}}, *(app.openapi() for app in apps)]
     for part in parts:

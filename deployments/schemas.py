@@ -17,6 +17,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from deployments.errors import invalid_field
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -156,6 +158,27 @@ class BatchAnswer(BaseModel):
     )
 
 
+class ItemRequest(_Request):
+    title: StrictStr = Field(min_length=1, max_length=500)
+    year: StrictInt | None = Field(None, ge=-5000, le=5000)
+    genres: list[StrictStr] = Field(default_factory=list, max_length=20, description="the item's categories")
+    hidden: StrictBool = Field(False, description="keep it, but recommend it to nobody for now")
+
+
+class TrendingItem(BaseModel):
+    item_id: int | str
+    title: str | None
+    genres: list[str]
+    rank: int
+    weight: float = Field(description="preference of all users, halved with every window, as at the newest event")
+
+
+class TrendingAnswer(BaseModel):
+    window: str
+    category: str | None
+    items: list[TrendingItem]
+
+
 class ErrorContent(BaseModel):
     code: str
     message: str
@@ -169,6 +192,14 @@ class ErrorAnswer(BaseModel):
 def id_text(value: int | str) -> str:
     """The text by which an id is compared and stored."""
     return str(value)
+
+
+def checked_id(text: str, field: str) -> str:
+    """An id from a path. Raises ApiError 422 naming the field."""
+    try:
+        return _check_text_id(text)
+    except ValueError as error:
+        raise invalid_field(f"{field}: {error}", field) from None
 
 
 def typed_id(text: str, id_type: str) -> int | str:
