@@ -1,32 +1,170 @@
-"""The offline event log: the Parquet files to which the stream of events is drained."""
+"""The offline log: Parquet parts to which the streams of the online store are drained. Pure file code.
 
+`<log_dir>/events/part-07-1750000000000_0-1750000009999_3.parquet` holds the events of partition 7 from one stream id
+to another; `<log_dir>/exposures/` is laid out alike. A part appears whole or not at all.
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.dataset as pads
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from data.dataset import DataError
+from data.log_tables import IDENTITY, KINDS, SCHEMAS, Kind, stream_id
 
 COLUMNS = ("user_id", "item_id", "event_type", "value", "timestamp_ms", "event_id")
+_NAME = re.compile(r"part-(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One file of the log. `first` and `last` are the stream ids it was written for."""
+
+    partition: int
+    first: tuple[int, int]
+    last: tuple[int, int]
+    path: Path
+
+
+class EventLog:
+    """The log in a directory.
+
+    Args:
+        log_dir: holds `events/` and `exposures/`; need not exist yet.
+    """
+
+    def __init__(self, log_dir: Path) -> None:
+        self.log_dir = log_dir
+
+    def parts(self, kind: Kind, partition: int | None = None) -> list[Part]:
+        """The parts by partition and stream id.
+
+        Raises:
+            DataError: a Parquet file whose name is none of ours.
+        """
+        found = []
+        for path in (self.log_dir / kind).glob("*.parquet"):
+            match = _NAME.fullmatch(path.name)
+            if match is None:
+                raise DataError(f"{path}: it does not belong into the log; move it away")
+            number, *ids = map(int, match.groups())
+            if partition is None or number == partition:
+                found.append(Part(number, (ids[0], ids[1]), (ids[2], ids[3]), path))
+        return sorted(found)
+
+    def write_part(self, kind: Kind, partition: int, table: pa.Table) -> Part:
+        """Write rows (at least one, by stream id) as a new part that survives a power cut once this returns."""
+        first, last = stream_id(table["stream_id"][0].as_py()), stream_id(table["stream_id"][-1].as_py())
+        name = f"part-{partition:02d}-{first[0]}_{first[1]}-{last[0]}_{last[1]}.parquet"
+        path = self.log_dir / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, table)
+        return Part(partition, first, last, path)
+
+    def held(self, kind: Kind, partition: int, since: tuple[int, int]) -> set[tuple[str, str]]:
+        """(stream id, event or recommendation id) of rows in parts that reach beyond `since`.
+
+        A compaction killed between its rename and its trim left entries both here and in the stream.
+        """
+        parts = [part for part in self.parts(kind, partition) if part.last >= since]
+        return {pair for part in parts for pair in _identities(kind, part.path)}
+
+    def tables(self, kind: Kind, partition: int | None = None) -> Iterator[pa.Table]:
+        """The parts one after another, by partition and stream id, without repeated rows.
+
+        Parts overlap only where a compaction went on after it had lost its lock; then the row counts once.
+        """
+        previous: list[Part] = []
+        for part in self.parts(kind, partition):
+            table = _read(part.path)
+            previous = [old for old in previous if old.partition == part.partition and old.last >= part.first]
+            if previous:
+                seen = {pair for old in previous for pair in _identities(kind, old.path)}
+                fresh = [pair not in seen for pair in _identities(kind, part.path)]
+                table = table.filter(pa.array(fresh, pa.bool_()))
+            previous.append(part)
+            yield table
+
+    def user_rows(self, kind: Kind, partition: int, user_id: str) -> list[dict[str, object]]:
+        """All rows of a user, oldest first by stream id."""
+        rows: list[dict[str, object]] = []
+        for table in self.tables(kind, partition):
+            rows += table.filter(pc.equal(table["user_id"], user_id)).to_pylist()
+        return rows
+
+    def erase_user(self, partition: int, user_id: str) -> int:
+        """Remove a user's rows by rewriting the parts that hold some, each atomically. Returns how many.
+
+        The caller holds the maintenance lock: a compaction must not write this user's rows meanwhile.
+        """
+        erased = 0
+        for kind in KINDS:
+            for part in self.parts(kind, partition):
+                mine = pc.equal(_read(part.path, ["user_id"])["user_id"], user_id)
+                count = pc.sum(mine).as_py() or 0
+                if count:
+                    _write(part.path, _read(part.path).filter(pc.invert(mine)))
+                    erased += count
+        return erased
+
+    def sweep(self) -> int:
+        """Remove what killed writers left. Only under the maintenance lock. Returns how many files."""
+        leftovers = [path for kind in KINDS for path in (self.log_dir / kind).glob(".*.tmp")]
+        for path in leftovers:
+            path.unlink()
+        return len(leftovers)
 
 
 def read_event_log(log_dir: Path) -> pd.DataFrame:
-    """All logged events, with the columns `COLUMNS`, by (timestamp_ms, event_id).
+    """All logged events for training, with the columns `COLUMNS`, by (timestamp_ms, event_id).
 
-    The order does not depend on how the files were cut. An event id that occurs twice is one event, whatever a retry
-    past the deduplication window did.
+    The order does not depend on how the parts were cut. An event id that occurs twice for a user is one event, whatever
+    a retry past the deduplication window did.
 
     Raises:
         DataError: a file cannot be read or lacks a column.
     """
-    files = sorted((log_dir / "events").glob("part-*.parquet"))
-    if not files:
-        return pd.DataFrame({name: pd.Series(dtype="str") for name in COLUMNS}).astype(
-            {"value": "float32", "timestamp_ms": "int64"}
-        )
+    log = EventLog(log_dir)
+    tables = [_read(part.path, list(COLUMNS)) for part in log.parts("events")]
+    schema = pa.schema([SCHEMAS["events"].field(name) for name in COLUMNS])
+    frame = (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()
+    frame["value"] = frame["value"].astype("float32")
+    frame = frame.sort_values(["timestamp_ms", "event_id", "user_id"], kind="stable")
+    return frame.drop_duplicates(["user_id", "event_id"]).reset_index(drop=True)
+
+
+def _identities(kind: Kind, path: Path) -> list[tuple[str, str]]:
+    table = _read(path, ["stream_id", IDENTITY[kind]])
+    return list(zip(table[0].to_pylist(), table[1].to_pylist(), strict=True))
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        frame = pads.dataset(files, format="parquet").to_table(columns=list(COLUMNS)).to_pandas()
+        return pq.read_table(path, columns=columns, partitioning=None)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{log_dir / 'events'}: the event log cannot be read: {error}") from error
-    frame = frame.sort_values(["timestamp_ms", "event_id"], kind="stable").drop_duplicates("event_id")
-    return frame.reset_index(drop=True)
+        raise DataError(f"{path}: this part of the event log cannot be read: {error}") from error
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """Replace `path` atomically and durably."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

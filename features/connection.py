@@ -115,6 +115,15 @@ class StoreClient:
         """One command. Raises `StoreError` and its kinds."""
         return (await self.read([command]))[0]
 
+    async def run_on(self, key: str, *command: Any) -> Any:
+        """A command without a key, on the server that holds `key`. Raises `StoreError` and its kinds."""
+        with store_errors():
+            async with asyncio.timeout(self.timeout_s):
+                if not isinstance(self.raw, RedisCluster):
+                    return await self.raw.execute_command(*command)
+                await self.raw.initialize()
+                return await self.raw.execute_command(*command, target_nodes=self.raw.get_node_from_key(key))
+
     async def load_script(self, text: str) -> None:
         """Make a script known to every server."""
         with store_errors():

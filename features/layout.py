@@ -30,3 +30,17 @@ async def check_layout(client: StoreClient, keys: Keys) -> None:
 def keys_of(store: Store) -> Keys:
     """The keys that the settings ask for."""
     return Keys(store.prefix, store.partitions)
+
+
+async def read_seeded(client: StoreClient, keys: Keys) -> str | None:
+    """Which data set's features the store holds completely; None when no rebuild has finished yet."""
+    found: bytes | None = await client.run("HGET", keys.meta, "seeded")
+    return None if found is None else found.decode()
+
+
+async def mark_seeded(client: StoreClient, keys: Keys, fingerprint: str | None) -> None:
+    """Note that a rebuild has finished (or, with None, that one begins)."""
+    if fingerprint is None:
+        await client.run("HDEL", keys.meta, "seeded")
+    else:
+        await client.run("HSET", keys.meta, "seeded", fingerprint)

@@ -1,0 +1,77 @@
+"""One maintenance job at a time: compaction, rebuild, erasure and backup exclude each other."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from features.connection import StoreClient
+from features.errors import StoreBusy, StoreError
+from features.keys import Keys
+from features.scripts import Script, run_script
+
+NAME = "maintenance"
+_RENEW = Script("renew_lock")
+_RELEASE = Script("release_lock")
+_POLL_S = 0.1
+
+
+class Lock:
+    """A held lock. Work that must not happen twice asks `check` right before it."""
+
+    def __init__(self, client: StoreClient, key: str, token: str, ttl_s: float) -> None:
+        self._client = client
+        self._key = key
+        self._token = token
+        self._ttl_ms = int(ttl_s * 1000)
+
+    async def check(self) -> None:
+        """Renew the lock. Raises `StoreBusy` when it was lost: this process stood still longer than it lasts."""
+        if not await run_script(self._client, _RENEW, [self._key], [self._token, self._ttl_ms]):
+            raise StoreBusy("the maintenance lock was lost; run the job again")
+
+    async def release(self) -> None:
+        await run_script(self._client, _RELEASE, [self._key], [self._token])
+
+
+@asynccontextmanager
+async def maintenance(
+    client: StoreClient, keys: Keys, holder: str, wait_s: float = 0.0, ttl_s: float = 30.0
+) -> AsyncIterator[Lock]:
+    """Hold the lock.
+
+    Args:
+        holder: who asks, for the message to whoever comes second.
+        wait_s: how long to wait for another job.
+        ttl_s: a killed holder's lock ends after this.
+
+    Raises:
+        StoreBusy: another job held it all the time; names it.
+    """
+    key = keys.lock(NAME)
+    token = f"{holder}:{secrets.token_hex(8)}"
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while not await client.run("SET", key, token, "NX", "PX", int(ttl_s * 1000)):
+        if asyncio.get_running_loop().time() >= deadline:
+            other = (await client.run("GET", key) or b"nobody any more").decode().partition(":")[0]
+            raise StoreBusy(f"{other} is at work on the store; try again when it has finished")
+        await asyncio.sleep(_POLL_S)
+    lock = Lock(client, key, token, ttl_s)
+    renewing = asyncio.create_task(_renew(lock, ttl_s / 3))
+    try:
+        yield lock
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        await lock.release()
+
+
+async def _renew(lock: Lock, interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            await lock.check()
+        except StoreBusy:
+            return  # the holder's next `check` says so
+        except StoreError:
+            continue  # a pause of the store; the lock may still be ours
