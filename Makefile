@@ -1,0 +1,83 @@
+# Raycommend on one machine. `make` alone lists the commands.
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs clean retrain compact bench lint format test lock environment
+
+# The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+STACK := $(BIN)/python -m deployments.local_stack
+
+# Variables given on the command line reach every command: DATA=, and all of RAYCOMMEND_...
+TRIALS ?=
+LINES ?= 30
+TESTS ?= tests
+TRIALS_OPTION := $(if $(TRIALS),--trials $(TRIALS))
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: environment ## start everything; trains a first model when there is none (DATA=, TRIALS=)
+	@$(STACK) up $(TRIALS_OPTION)
+
+down: ## stop what `make up` started
+	@test -x $(BIN)/python || { echo "nothing is running"; exit 0; }; $(STACK) down
+
+status: environment ## what runs, and how it is
+	@$(STACK) status
+
+logs: environment ## the ends of the logs (LINES=30)
+	@$(STACK) logs --lines $(LINES)
+
+clean: environment ## remove events, models, experiments and logs; asks first (CLEAN=yes does not)
+	@$(STACK) clean $(if $(filter yes,$(CLEAN)),--yes)
+
+retrain: environment ## train again as a Ray job and follow it (TRIALS=)
+	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.retrain $(TRIALS_OPTION)
+
+compact: environment ## move acknowledged events from the store to the log, as a Ray job
+	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.compact
+
+bench: environment ## measure; `make up` first
+	@$(STACK) run -- python -m benchmarks
+
+lint: environment ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: environment ## let ruff put the code in form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+test: environment ## all tests, on real parts (TESTS=tests/models for some)
+	@$(BIN)/python -m pytest $(TESTS)
+
+# No index address and no path of this machine gets into the lock. redis wants async-timeout on Python 3.11.0 to
+# 3.11.2 (Debian 12 has 3.11.2), which resolving on a later 3.11 would leave out.
+lock: environment ## resolve requirements.lock again from pyproject.toml
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	$(BIN)/python -m venv "$$work/tools" && \
+	"$$work/tools/bin/pip" install --quiet --disable-pip-version-check 'pip-tools==7.5.*' && \
+	cp pyproject.toml LICENSE requirements.lock "$$work/" && touch "$$work/README.md" && \
+	echo async-timeout > "$$work/other-pythons.in" && \
+	(cd "$$work" && CUSTOM_COMPILE_COMMAND='make lock' tools/bin/pip-compile --quiet --generate-hashes \
+		--allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--extra dev --output-file requirements.lock pyproject.toml other-pythons.in) && \
+	cp "$$work/requirements.lock" requirements.lock
+
+# Installs only when the lock is another than the one installed last.
+environment:
+	@$(BIN)/python -c '' 2>/dev/null || { \
+		$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+			echo "Raycommend needs Python 3.11, 3.12 or 3.13, and $(or $(PYTHON),what is on PATH) is not one of these:" \
+				"install one, or name it: make up PYTHON=/path/to/python3.12" >&2; exit 2; }; \
+		echo "making .venv with $$($(PYTHON) --version)"; \
+		$(PYTHON) -m venv --clear .venv || { echo "$(PYTHON) cannot make a virtual environment:" \
+			"install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }; }
+	@cmp -s requirements.lock .venv/installed.lock || { \
+		echo "installing the packages of requirements.lock (about a minute the first time)"; \
+		rm -f .venv/installed.lock; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+		cp requirements.lock .venv/installed.lock; }

@@ -1,0 +1,67 @@
+"""Questions to running parts over the network, asked without any of their client libraries."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+# A proxy named in the environment must not stand between us and the loopback address.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class UnansweredError(Exception):
+    """No usable answer; the message says why."""
+
+
+def ask(url: str, token: str | None = None, method: str = "GET", timeout_s: float = 5.0) -> bytes:
+    """Body of a 2xx answer.
+
+    Raises:
+        UnansweredError: nobody answers, too late, or with another status.
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 (http only, our own addresses)
+    try:
+        with _OPENER.open(request, timeout=timeout_s) as answer:
+            body: bytes = answer.read()
+            return body
+    except urllib.error.HTTPError as error:
+        raise UnansweredError(f"{url} answers {error.code}: {error.read(500).decode(errors='replace')}") from error
+    except (OSError, ValueError) as error:
+        raise UnansweredError(f"{url}: {error}") from error
+
+
+def answers(url: str, token: str | None = None) -> bool:
+    """Whether a GET gives 2xx."""
+    try:
+        ask(url, token, timeout_s=2.0)
+    except UnansweredError:
+        return False
+    return True
+
+
+def ask_json(url: str, token: str | None = None) -> Any:
+    """Parsed JSON of a GET. Raises `UnansweredError`."""
+    return json.loads(ask(url, token))
+
+
+def listens(url: str, default_port: int) -> bool:
+    """Whether something accepts connections at the host and port of `url`."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or default_port), timeout=2.0):
+            return True
+    except OSError:
+        return False
+
+
+def store_answers(port: int) -> bool:
+    """Whether the store on this machine has loaded its data and takes commands."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False

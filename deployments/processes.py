@@ -1,0 +1,213 @@
+"""Processes that the stack starts, and how it finds and ends exactly those.
+
+A process id is reused by the system sooner or later. So a process is remembered by its id and the moment at which it
+started, and nothing is ever signalled by a name.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MARK = "RAYCOMMEND_STARTED_AS"
+POLL_S = 0.1
+LAST_WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """One process of the system: `started` differs between two processes that had the same `pid`."""
+
+    pid: int
+    parent: int
+    started: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A process that the stack started. `mark` is in its environment, and so in that of all that it starts."""
+
+    name: str
+    pid: int
+    started: str
+    started_at: float
+    mark: str
+    address: str
+    log: str
+
+    def alive(self) -> bool:
+        return _started(self.pid) == self.started
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Record | None":
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+
+
+def start(
+    name: str, command: Sequence[str], environment: dict[str, str], address: str, log: Path
+) -> tuple[Record, subprocess.Popen[bytes]]:
+    """Start a process in a session of its own, so that Ctrl-C in the terminal does not reach it.
+
+    The log of an earlier start stays beside the new one as `<name>.log.1`.
+    """
+    mark = f"{name}-{secrets.token_hex(8)}"
+    if log.exists():
+        log.replace(log.with_name(log.name + ".1"))
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env={**environment, MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    started = _started(process.pid) or "gone"
+    return Record(name, process.pid, started, time.time(), mark, address, str(log)), process
+
+
+def family(record: Record) -> dict[int, Running]:
+    """The process of `record` and all that came of it.
+
+    While it lives that is its descendants and its session. After its death only those that carry the mark in their
+    environment, and their descendants: the session's number may by then belong to someone else.
+    """
+    everything = processes()
+    found = _carriers(record.mark, everything) & everything.keys()
+    root = everything.get(record.pid)
+    if root is not None and root.started == record.started:
+        found |= {record.pid} | {pid for pid in everything if _session(pid) == record.pid}
+    children: dict[int, list[int]] = {}
+    for process in everything.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    waiting = list(found)
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return {pid: everything[pid] for pid in found if pid != os.getpid()}
+
+
+def stop(record: Record, deadline_s: float, say: Callable[[str], None]) -> None:
+    """End the process of `record` and all that came of it, and return when they are gone.
+
+    The process itself is asked first, since it ends its own children in order; what is left of them is asked after
+    it. What is still there after `deadline_s` is killed, and `say` is told which.
+    """
+    known = family(record)
+    asked: set[int] = set()
+    killed: set[int] = set()
+    give_up = time.monotonic() + deadline_s
+    while known:
+        root_gone = record.pid not in known
+        late = time.monotonic() > give_up
+        for process in known.values():
+            if late and process.pid not in killed:
+                killed.add(process.pid)
+                say(f"{record.name}: did not end within {deadline_s:.0f} s, killing {_describe(process)}")
+                _signal(process, signal.SIGKILL)
+            elif process.pid not in asked and (root_gone or process.pid == record.pid):
+                asked.add(process.pid)
+                _signal(process, signal.SIGTERM)
+        if time.monotonic() > give_up + LAST_WAIT_S:
+            say(f"{record.name}: the system does not end {', '.join(_describe(process) for process in known.values())}")
+            return
+        time.sleep(POLL_S)
+        known = _still_there({**known, **family(record)})
+
+
+def processes() -> dict[int, Running]:
+    """All processes of the machine that are not already dead (a zombie is)."""
+    return _from_proc() if sys.platform == "linux" else _from_ps()
+
+
+def _from_proc() -> dict[int, Running]:
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (process := _read_proc(int(entry))):
+            found[process.pid] = process
+    return found
+
+
+def _read_proc(pid: int) -> Running | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may itself hold spaces and parentheses.
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    if fields[0] in "ZX":
+        return None
+    return Running(pid, int(fields[1]), fields[19], command or name)
+
+
+def _from_ps() -> dict[int, Running]:
+    """macOS has no /proc. `ps` gives the start to the second."""
+    listing = subprocess.run(
+        ["ps", "-axww", "-o", "pid=,ppid=,stat=,lstart=,command="], capture_output=True, text=True, check=True
+    )
+    found = {}
+    for line in listing.stdout.splitlines():
+        pid, parent, state, *rest = line.split(None, 8)
+        if not state.startswith("Z"):
+            found[int(pid)] = Running(int(pid), int(parent), " ".join(rest[:5]), rest[5] if len(rest) > 5 else "")
+    return found
+
+
+def _started(pid: int) -> str | None:
+    process = _read_proc(pid) if sys.platform == "linux" else _from_ps().get(pid)
+    return process.started if process else None
+
+
+def _still_there(known: dict[int, Running]) -> dict[int, Running]:
+    now = processes()
+    return {pid: process for pid, process in known.items() if pid in now and now[pid].started == process.started}
+
+
+def _carriers(mark: str, pids: Iterable[int]) -> set[int]:
+    """Those whose environment, as it was at their start, holds the mark. Other users' processes cannot be read."""
+    wanted = f"{MARK}={mark}".encode()
+    if sys.platform == "linux":
+        return {pid for pid in pids if wanted in _environment(pid).split(b"\0")}
+    listing = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, check=True)
+    return {int(line.split()[0]) for line in listing.stdout.splitlines() if wanted in line.split()}
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return b""
+
+
+def _describe(process: Running) -> str:
+    return f"pid {process.pid} ({process.command[:80]})"
+
+
+def _session(pid: int) -> int | None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        return os.getsid(pid)
+    return None
+
+
+def _signal(process: Running, number: signal.Signals) -> None:
+    if _started(process.pid) == process.started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)

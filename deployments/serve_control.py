@@ -1,0 +1,125 @@
+"""Deploys `serve_config.yaml` on the local stack, waits until it answers, and shuts it down in order."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.settings import PROJECT_DIR, Settings
+from deployments.probes import UnansweredError, answers, ask, ask_json
+from deployments.ray_environment import client_environment
+from deployments.stack_parts import StartError
+
+SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
+READY_S = 180.0
+DRAIN_S = 60.0
+
+
+class ServeControl:
+    """Ray Serve, through the dashboard's API."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.say = say
+        self.dashboard = f"http://127.0.0.1:{settings.ports.dashboard}"
+        host = "127.0.0.1" if settings.serving.host == "0.0.0.0" else settings.serving.host  # noqa: S104
+        self.url = f"http://{host}:{settings.ports.http}"
+        self.deployed = settings.state_dir.resolve() / "serve_config.yaml"
+        self.logs = settings.run_dir / "ray" / "session_latest" / "logs" / "serve"
+
+    def states(self) -> dict[str, str]:
+        """State of each application, such as RUNNING. Raises `UnansweredError`."""
+        return {name: application["status"] for name, application in self._applications().items()}
+
+    def ready(self) -> bool:
+        """Whether the platform says that it can serve."""
+        return answers(f"{self.url}/health/ready")
+
+    def serving(self) -> bool:
+        """Whether what is deployed is what `serve_config.yaml` says now, runs, and is ready."""
+        if not self.deployed.exists() or self.deployed.read_text() != self.rendered():
+            return False
+        try:
+            return self._all_running(self.states()) and self.ready()
+        except UnansweredError:
+            return False
+
+    def rendered(self) -> str:
+        """`serve_config.yaml` with the host and port of the settings."""
+        config = yaml.safe_load(SERVE_CONFIG.read_text())
+        options = config.get("http_options") or {}
+        config["http_options"] = {**options, "host": self.settings.serving.host, "port": self.settings.ports.http}
+        return yaml.safe_dump(config, sort_keys=False)
+
+    def deploy(self) -> None:
+        """`serve deploy`, then wait until everything runs and is ready. Raises `StartError`."""
+        self.deployed.write_text(self.rendered())
+        command = [
+            str(Path(sys.executable).parent / "serve"),
+            "deploy",
+            "--address",
+            self.dashboard,
+            str(self.deployed),
+        ]
+        environment = client_environment(self.settings)
+        done = subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False)
+        try:
+            if done.returncode != 0:
+                raise StartError(f"`serve deploy` failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
+            self._wait()
+        except BaseException:
+            self.deployed.unlink()
+            raise
+
+    def drain(self) -> None:
+        """Shut Serve down; replicas first finish the requests that they have."""
+        try:
+            ask(f"{self.dashboard}/api/serve/applications/", self._token(), method="DELETE", timeout_s=DRAIN_S)
+        except UnansweredError as error:
+            self.say(f"serve: could not be shut down in order ({error})")
+
+    def _wait(self) -> None:
+        give_up = time.monotonic() + READY_S
+        told: dict[str, str] = {}
+        while not (self._all_running(told) and self.ready()):
+            with contextlib.suppress(UnansweredError):
+                states = self.states()
+                for name, state in states.items():
+                    if told.get(name) != state:
+                        self.say(f"{name}: {state.lower().replace('_', ' ')}")
+                told = states
+            if failed := [name for name, state in told.items() if state in ("DEPLOY_FAILED", "UNHEALTHY")]:
+                raise StartError(f"{failed[0]} could not be deployed; logs: {self.logs}\n{self._message(failed[0])}")
+            if time.monotonic() > give_up:
+                raise StartError(f"not ready within {READY_S:.0f} s: {self._what_is_missing(told)}; logs: {self.logs}")
+            time.sleep(0.2)
+
+    def _what_is_missing(self, states: dict[str, str]) -> str:
+        if self._all_running(states):
+            return f"{self.url}/health/ready does not answer 200"
+        return ", ".join(f"{name} is {state}" for name, state in states.items()) or "no application answers"
+
+    def _message(self, application: str) -> str:
+        """What Serve says about a failed application, its deployments' own messages included."""
+        details = self._applications()[application]
+        deployments = details.get("deployments", {}).values()
+        messages = [details.get("message", ""), *(deployment.get("message", "") for deployment in deployments)]
+        return "\n".join(message.strip()[-2000:] for message in messages if message)
+
+    @staticmethod
+    def _all_running(states: dict[str, str]) -> bool:
+        return bool(states) and set(states.values()) == {"RUNNING"}
+
+    def _applications(self) -> dict[str, dict[str, Any]]:
+        answer = ask_json(f"{self.dashboard}/api/serve/applications/", self._token())
+        applications: dict[str, dict[str, Any]] = answer["applications"]
+        return applications
+
+    def _token(self) -> str | None:
+        path = self.settings.token_path
+        return path.read_text() if path.exists() else None
