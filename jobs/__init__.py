@@ -1,0 +1,1 @@
+"""Ray jobs. Each is a module run as `python -m jobs.NAME`."""

@@ -48,7 +48,7 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
             the solver is `alpha * weight`.
         parameters: see `AlsParameters`.
         seed: of the first vectors.
-        threads: rows solved at once.
+        threads: rows solved at once; 0 for all cores.
 
     Raises:
         ValueError: no interactions, or a weight that is not positive and finite.

@@ -1,0 +1,40 @@
+"""The Ray that a job runs on: the cluster it was submitted to, or one of its own."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from configs.settings import Settings
+
+
+@contextmanager
+def ray_session(settings: Settings) -> Iterator[None]:
+    """Connect to Ray, and disconnect at the end.
+
+    A submitted job finds its cluster in RAY_ADDRESS. Without that, a small Ray is started for this process alone, on
+    the loopback address: `ray.init()` by itself would join whatever Ray this machine happens to run.
+    """
+    inside_job = "RAY_ADDRESS" in os.environ
+    if not inside_job and "RAY_AUTH_MODE" not in os.environ:
+        # Otherwise Ray would write a token into the user's home.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray
+
+    if inside_job:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
+    else:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(settings.run_dir / "job"),
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()

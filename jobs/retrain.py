@@ -1,0 +1,258 @@
+"""`python -m jobs.retrain`: search, evaluate, fit, publish.
+
+The order of publishing is: bundle (one rename), then registry, then slot. Whatever kills the job, there is never a
+slot that points at something unfinished; what the registry missed waits on disk for the next training.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
+from data.dataset import DataError
+from features.errors import StoreError
+from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
+from jobs.ray_session import ray_session
+from jobs.registry import Registry, RegistryUnavailable
+from jobs.slots import current_slots, point_slot
+from jobs.training import cutoff, evaluate_latest, fit_bundle, remove_old_bundles
+from jobs.training_data import TrainingData, load_training_data
+from jobs.tune import METRIC, SearchError, Trial, inner_folds, load_search_space, search
+from models.als import AlsParameters
+from models.bundle import load_bundle
+
+Report = Callable[[int, str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; None takes the setting."""
+
+    trials: int | None = None
+    seed: int | None = None
+    fixed: AlsParameters | None = None
+    slot: str | None = "champion"
+    reason: str = "a person asked for it"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out."""
+
+    version: str
+    path: Path
+    parameters: AlsParameters
+    metrics: dict[str, float]
+    registered_as: str | None
+
+
+def retrain(settings: Settings, options: Options, report: Report) -> Result:
+    """Train and publish one model.
+
+    Args:
+        settings: see `configs.settings`.
+        options: see `Options`.
+        report: called with percent done and one line.
+
+    Raises:
+        DataError: no data, or too little.
+        SearchError: no trial gave a score.
+        StoreError: the slot could not be set; the bundle is written.
+    """
+    started_ms = now_ms()
+    seed = settings.training.seed if options.seed is None else options.seed
+    data = load_training_data(settings)
+    report(2, _describe(data))
+    trials = [] if options.fixed else _search(settings, options, data, seed, report)
+    parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
+
+    metrics = evaluate_latest(data, settings, parameters, seed)
+    report(75, _verdict(metrics))
+    if trials:
+        metrics = {**metrics, f"search_{METRIC}": trials[0].score}
+
+    path = fit_bundle(data, settings, parameters, seed, metrics)
+    manifest = load_bundle(path).manifest
+    report(85, f"bundle {manifest.version} written and verified")
+
+    publication = Publication(
+        version=manifest.version,
+        uri=str(path),
+        manifest=manifest.model_dump_json(indent=2),
+        parameters={
+            **{name: str(value) for name, value in parameters.model_dump().items()},
+            "weighting": manifest.weighting,
+            "event_preset": manifest.event_preset,
+            "seed": str(seed),
+        },
+        metrics=metrics,
+        tags={
+            "content_hash": manifest.content_hash,
+            "data_fingerprint": data.fingerprint,
+            "data_name": data.name,
+            "log_events": str(data.log_events),
+            "reason": options.reason,
+            **_git_tags(),
+        },
+        trials=[
+            TrialRecord(
+                number=trial.number,
+                parameters={name: float(value) for name, value in trial.parameters.model_dump().items()},
+                metrics={METRIC: trial.score, **{f"{METRIC}_split_{i}": s for i, s in enumerate(trial.scores, 1)}},
+                seconds=trial.seconds,
+            )
+            for trial in trials
+        ],
+        started_ms=started_ms,
+        finished_ms=now_ms(),
+    )
+    keep_pending(_pending_dir(settings), publication)
+    registered = _deliver(settings, publication.version, options.slot, report)
+    if options.slot is not None:
+        point_slot(settings, options.slot, manifest.version, str(path), options.reason)
+        report(98, f"slot {options.slot} serves {manifest.version}")
+    _clean(settings, report)
+    report(100, f"done in {(now_ms() - started_ms) / 1000:.1f} s")
+    return Result(manifest.version, path, parameters, metrics, registered)
+
+
+def _search(settings: Settings, options: Options, data: TrainingData, seed: int, report: Report) -> list[Trial]:
+    space = load_search_space()
+    count = options.trials or settings.training.trials
+    folds = inner_folds(data.rows(cutoff(data).train), space, settings.training.weighting, seed)
+    if not folds:
+        report(70, "too little data to search parameters on; taking the defaults")
+        return []
+    done = 0
+
+    def on_trial(trial: Trial) -> None:
+        nonlocal done
+        done += 1
+        p = trial.parameters
+        report(
+            5 + 65 * done // count,
+            f"trial {trial.number} of {count}: NDCG@10 {trial.score:.4f} over {len(trial.scores)} inner splits "
+            f"(regularization {p.regularization:.2f}, alpha {p.alpha:.2f}, iterations {p.iterations})",
+        )
+
+    report(5, f"searching: {count} trials with Ray Tune")
+    with ray_session(settings):
+        return search(folds, space, settings.training.factors, count, seed, settings.state_dir / "tune", on_trial)
+
+
+def _describe(data: TrainingData) -> str:
+    text = (
+        f"{data.name}: {len(data):,} events of {len(data.users):,} users with {len(data.items):,} items, "
+        f"{data.log_events:,} of them from the event log"
+    )
+    if data.unknown_types:
+        text += f"; left out: {sum(data.unknown_types.values())} events of types unknown to this preset"
+        text += f" ({', '.join(sorted(data.unknown_types))})"
+    return text
+
+
+def _verdict(metrics: dict[str, float]) -> str:
+    if "ndcg_at_10" not in metrics:
+        return "nobody to evaluate on in the latest tenth; the metrics are undefined"
+    parts = [
+        f"{label} {metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
+        for label, name in (
+            ("NDCG@10", "ndcg_at_10"),
+            ("MAP@10 over |relevant|", "map_at_10"),
+            ("recall@10", "recall_at_10"),
+            ("popularity's NDCG@10", "popularity_ndcg_at_10"),
+        )
+    ]
+    return f"latest tenth, {metrics['evaluated_users']:.0f} users: {', '.join(parts)}"
+
+
+def _deliver(settings: Settings, version: str, slot: str | None, report: Report) -> str | None:
+    """Give the registry this publication and whatever it missed before. Returns this one's number there."""
+    number = None
+    try:
+        registry = Registry(settings)
+        for path, publication in read_pending(_pending_dir(settings)):
+            # Only the newest sets an alias: an older one's slot may have moved on since.
+            mine = publication.version == version
+            given = registry.publish(publication, slot if mine else None)
+            path.unlink(missing_ok=True)
+            number = given if mine else number
+            report(92, f"registered {publication.version} as {registry.model} version {given}")
+    except RegistryUnavailable as error:
+        report(92, f"the registry did not take it ({error}); kept in {_pending_dir(settings)} for the next training")
+    return number
+
+
+def _clean(settings: Settings, report: Report) -> None:
+    try:
+        protected = {slot.version for slot in current_slots(settings).values()}
+    except StoreError as error:
+        report(99, f"old bundles stay, since the slots cannot be read ({error})")
+        return
+    protected |= {publication.version for _, publication in read_pending(_pending_dir(settings))}
+    removed = remove_old_bundles(settings.bundles_dir, settings.training.keep_bundles, protected)
+    if removed:
+        report(99, f"removed {len(removed)} old bundles")
+
+
+def _pending_dir(settings: Settings) -> Path:
+    return settings.state_dir / "pending_publications"
+
+
+def _git_tags() -> dict[str, str]:
+    command = ["git", "-C", str(PROJECT_DIR), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}  # an image without git, or not a work tree: the version is then that of the package
+    return {"git_revision": found.stdout.strip()}
+
+
+def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.retrain", description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, help="number of trials of the search")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--no-search", action="store_true", help="train with the parameters given here")
+    defaults = AlsParameters(factors=settings.training.factors)
+    parser.add_argument("--regularization", type=float, default=defaults.regularization)
+    parser.add_argument("--alpha", type=float, default=defaults.alpha)
+    parser.add_argument("--iterations", type=int, default=defaults.iterations)
+    parser.add_argument("--slot", choices=["champion", "challenger", "none"], default="champion")
+    parser.add_argument("--reason", default=Options.reason, help="written beside the decision")
+    given = parser.parse_args(arguments)
+    if given.trials is not None and given.trials < 1:
+        parser.error("--trials must be at least 1")
+    fixed = None
+    if given.no_search:
+        fixed = AlsParameters(
+            factors=settings.training.factors,
+            regularization=given.regularization,
+            alpha=given.alpha,
+            iterations=given.iterations,
+        )
+    return Options(given.trials, given.seed, fixed, None if given.slot == "none" else given.slot, given.reason)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 1 with one plain line when it cannot be done."""
+    started = time.perf_counter()
+
+    def report(percent: int, line: str) -> None:
+        print(f"[{percent:3d} %] {time.perf_counter() - started:5.1f} s  {line}", flush=True)
+
+    try:
+        settings = load_settings()
+        retrain(settings, parse_options(sys.argv[1:] if arguments is None else arguments, settings), report)
+    except (DataError, SearchError, SettingsError, StoreError) as error:
+        print(f"retrain: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Reading and setting the model slots from a job, which has no event loop of its own."""
+
+import asyncio
+
+from configs.settings import Settings
+from features.connection import connect
+from features.layout import keys_of
+from features.slots import Slot, read_slots, set_slot
+
+
+def current_slots(settings: Settings) -> dict[str, Slot]:
+    """The slots that serve something. Raises `features.errors.StoreError`."""
+
+    async def read() -> dict[str, Slot]:
+        client = connect(settings.store, settings.store_url)
+        try:
+            return await read_slots(client, keys_of(settings.store))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(read())
+
+
+def point_slot(settings: Settings, name: str, version: str, uri: str, reason: str) -> None:
+    """Let a slot serve a version. Raises `features.errors.StoreError`."""
+
+    async def change() -> None:
+        client = connect(settings.store, settings.store_url)
+        try:
+            await set_slot(client, keys_of(settings.store), name, version, uri, reason)
+        finally:
+            await client.aclose()
+
+    asyncio.run(change())

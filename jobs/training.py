@@ -1,0 +1,92 @@
+"""From data and parameters to a bundle: the evaluation on the latest part, and the fit on everything."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from configs.settings import Settings
+from data.dataset import DataError
+from data.matrix import pairs_to_csr
+from data.splits import Split, temporal_split
+from jobs.evaluation import build_fold, evaluate
+from jobs.training_data import TrainingData
+from models.als import AlsParameters, fit_als
+from models.bundle import BundleContents, list_bundles, write_bundle
+from models.index import ItemIndex
+from models.manifest import DataFacts, IndexFacts, ManifestFields
+
+TEST_SHARE = 0.1
+_INDEX_SAMPLE = 200
+
+
+def cutoff(data: TrainingData) -> Split:
+    """The latest tenth of the events is the test, the rest is for choosing parameters."""
+    return temporal_split(data.times_ms, data.user, data.item, TEST_SHARE)
+
+
+def evaluate_latest(data: TrainingData, settings: Settings, parameters: AlsParameters, seed: int) -> dict[str, float]:
+    """Metrics of these parameters on the latest tenth; see `jobs.evaluation.evaluate`."""
+    fold = build_fold(data, cutoff(data), settings.training.weighting)
+    return evaluate(fold, parameters, settings.serving.prior_weight, seed, threads=0)
+
+
+def fit_bundle(
+    data: TrainingData, settings: Settings, parameters: AlsParameters, seed: int, metrics: dict[str, float]
+) -> Path:
+    """Fit on all the data and write the bundle.
+
+    Returns:
+        the directory of the new version.
+
+    Raises:
+        DataError: no event speaks for any item.
+    """
+    interest = data.interest(settings.training.weighting)
+    n_items = len(data.items)
+    weights = pairs_to_csr(interest.users, interest.items, interest.weights, len(data.users), n_items)
+    if weights.nnz == 0:
+        raise DataError(f"{data.name}: no event speaks for any item, so there is nothing to learn")
+    factors = fit_als(weights, parameters, seed, threads=0)
+    active = np.flatnonzero(np.diff(weights.indptr))
+    last_ms = np.zeros(n_items, np.int64)
+    np.maximum.at(last_ms, data.item, data.times_ms)
+    sample = np.random.default_rng(seed).choice(active, min(_INDEX_SAMPLE, len(active)), replace=False)
+    index = ItemIndex(factors.item_factors, seed=seed, sample_queries=factors.user_factors[sample])
+    contents = BundleContents(
+        item_ids=data.items.ids,
+        user_ids=data.users.ids,
+        item_factors=factors.item_factors,
+        user_factors=factors.user_factors,
+        mean_user=factors.user_factors[active].mean(axis=0),
+        item_counts=np.bincount(weights.indices, minlength=n_items).astype(np.int64),
+        item_last_ms=last_ms,
+    )
+    fields = ManifestFields(
+        parameters=parameters,
+        weighting=settings.training.weighting,
+        event_preset=settings.data.events,
+        seed=seed,
+        user_id_type=data.user_id_type,
+        item_id_type=data.item_id_type,
+        data=DataFacts(
+            name=data.name,
+            fingerprint=data.fingerprint,
+            n_interactions=len(data),
+            last_ms=int(data.times_ms.max()),
+            log_events=data.log_events,
+        ),
+        metrics=metrics,
+        index=IndexFacts(kind=index.kind, recall=index.recall),
+    )
+    return write_bundle(settings.bundles_dir, contents, fields)
+
+
+def remove_old_bundles(bundles_dir: Path, keep: int, protected: set[str]) -> list[str]:
+    """Delete all but the newest `keep` bundles; `protected` versions stay whatever their age. Returns the deleted."""
+    old = [path for path in list_bundles(bundles_dir)[:-keep] if path.name not in protected]
+    for path in old:
+        # Renamed first: a half-deleted bundle must not be found under its name.
+        doomed = path.rename(path.with_name(f".partial-{path.name}"))
+        shutil.rmtree(doomed)
+    return [path.name for path in old]
