@@ -93,10 +93,16 @@ class Serving(Group):
 
     host: str = "127.0.0.1"
     candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
+    exploration: float = Field(
+        0.0, ge=0, le=1, description="share of lists whose last place goes to a random candidate"
+    )
+    cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
-    trending_window: Literal["1h", "1d", "7d"] = Field("7d", description="half-life of the popularity behind cold starts")
+    trending_window: Literal["1h", "1d", "7d"] = Field(
+        "7d", description="half-life of the popularity behind cold starts"
+    )
     prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")

@@ -18,7 +18,7 @@ from deployments.console_api import console_api
 from deployments.hot_api import events_api, recommend_api
 from deployments.ingestion import Ingestion
 from deployments.ranking import Ranking
-from deployments.retrieval import Question, Reply, Retrieval
+from deployments.retrieval import Question, Reply, Retrieval, Similar
 
 
 class RecommendArgs(BaseModel):
@@ -94,7 +94,7 @@ class IngestionDeployment(Ingestion):
 @serve.ingress()
 class ConsoleDeployment(Console):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
-        super().__init__(settings)
+        super().__init__(settings, _ask_similar)
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -118,3 +118,10 @@ def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Re
         return reply
 
     return ask
+
+
+async def _ask_similar(item_id: bytes, n: int) -> Similar:
+    # Looked up at each call: the two applications start and restart independently.
+    handle = serve.get_deployment_handle("Retrieval-champion", "recommend")
+    similar: Similar = await handle.similar.remote(item_id, n)
+    return similar

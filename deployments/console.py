@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel, Field
 
@@ -11,7 +12,16 @@ from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.errors import ApiError, invalid_field
 from deployments.health import HealthProbe
-from deployments.schemas import ItemRequest, TrendingAnswer, TrendingItem, iso_time, typed_id
+from deployments.retrieval import Similar
+from deployments.schemas import (
+    ItemRequest,
+    SimilarAnswer,
+    SimilarItem,
+    TrendingAnswer,
+    TrendingItem,
+    iso_time,
+    typed_id,
+)
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue, Item, delete_item, put_items
 from features.connection import connect
@@ -64,9 +74,11 @@ class Console:
 
     Args:
         settings: of the platform.
+        ask_similar: asks the champion's `Retrieval` for the neighbours of an item.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ask_similar: Callable[[bytes, int], Awaitable[Similar]]) -> None:
+        self._ask_similar = ask_similar
         self.settings = settings
         self._types = load_event_types(settings.data.events)
         self._client = connect(settings.store, settings.store_url)
@@ -159,6 +171,33 @@ class Console:
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
         await self._catalogue.refresh()
 
+    async def similar(self, item_id: str, limit: int) -> SimilarAnswer:
+        """Items like this one, by the champion's factors. Raises ApiError 404, 503."""
+        try:
+            found = await self._ask_similar(item_id.encode(), limit)
+        except Exception as error:
+            logger.exception("asking for items similar to %s failed", item_id)
+            raise ApiError(503, "model_unavailable", f"no model answers: {error}", retry_after_s=1) from error
+        if found.version is None:
+            raise ApiError(503, "model_unavailable", "the champion slot holds no usable model", retry_after_s=1)
+        if not found.known:
+            raise ApiError(404, "not_found", f"neither model nor catalogue know item {item_id!r}", "item_id")
+        rows = [(neighbour.decode(), cosine) for neighbour, cosine in found.items]
+        return SimilarAnswer(
+            item_id=typed_id(item_id, found.item_id_type),
+            model_version=found.version,
+            items=[
+                SimilarItem(
+                    item_id=typed_id(neighbour, found.item_id_type),
+                    title=self._title(neighbour),
+                    genres=self._genres(neighbour),
+                    rank=rank,
+                    similarity=cosine,
+                )
+                for rank, (neighbour, cosine) in enumerate(rows, start=1)
+            ],
+        )
+
     async def trending(self, window: str, category: str | None, limit: int) -> TrendingAnswer:
         """What gains most interest now, all users together."""
         items = self._catalogue.items
@@ -170,7 +209,7 @@ class Console:
                 TrendingItem(
                     item_id=self._item_id(item_id),
                     title=self._title(item_id),
-                    genres=list(items[item_id].categories) if item_id in items else [],
+                    genres=self._genres(item_id),
                     rank=rank,
                     weight=weight,
                 )
@@ -184,6 +223,10 @@ class Console:
     def _title(self, item_id: str) -> str | None:
         item = self._catalogue.items.get(item_id)
         return item.title if item else None
+
+    def _genres(self, item_id: str) -> list[str]:
+        item = self._catalogue.items.get(item_id)
+        return list(item.categories) if item else []
 
     async def _follow_catalogue(self) -> None:
         await self._catalogue.refresh()

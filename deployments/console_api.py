@@ -14,7 +14,7 @@ from deployments.errors import install_error_handlers, parse_body, read_body
 from deployments.health import Health
 from deployments.hot_api import ERRORS, body_of, events_api, recommend_api, reference
 from deployments.openapi import merged_document
-from deployments.schemas import ErrorAnswer, ItemRequest, TrendingAnswer, checked_id
+from deployments.schemas import ErrorAnswer, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
 
@@ -48,6 +48,15 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
     @app.get("/api/v1/users/{user_id:path}", tags=["users"], summary="A user's features", responses=NOT_FOUND | ERRORS)
     async def user(user_id: str) -> UserView:
         return await console().user(user_id)
+
+    @app.get(
+        "/api/v1/items/{item_id:path}/similar",
+        tags=["items"],
+        summary="Items like this one",
+        responses=NOT_FOUND | ERRORS,
+    )
+    async def similar(item_id: str, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> SimilarAnswer:
+        return await console().similar(item_id, limit)
 
     @app.get("/api/v1/items/{item_id:path}", tags=["items"], summary="An item, live", responses=NOT_FOUND | ERRORS)
     async def item(item_id: str) -> ItemView:

@@ -4,9 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -15,8 +13,9 @@ from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.errors import ApiError
 from deployments.micro_batch import MicroBatcher
+from deployments.ranked import Ranked, RankedCache, dress, explore, rank
 from deployments.retrieval import Answer, Question, Reply
-from deployments.schemas import RecommendRequest, id_text, typed_id
+from deployments.schemas import RecommendRequest, id_text
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue
 from features.connection import connect
@@ -24,28 +23,8 @@ from features.errors import StoreError
 from features.keys import Keys
 from features.slots import read_slots
 from features.store import Exposure, OnlineStore, UserFeatures
-from models.candidates import Source
 
 logger = logging.getLogger("ray.serve")
-CACHE_SIZE = 10_000
-_SOURCES = [source.name.lower() for source in Source]
-
-
-class _Ranked(NamedTuple):
-    """The ordered list of one request, before it is dressed as an answer."""
-
-    item_ids: list[str]
-    scores: list[float]
-    sources: list[str]
-    cold_start: bool
-    item_id_type: str
-    model_version: str | None
-    catalogue_version: int
-
-
-class _Cached(NamedTuple):
-    user_version: int
-    ranked: _Ranked
 
 
 class Ranking:
@@ -70,7 +49,8 @@ class Ranking:
             slot: MicroBatcher[Question, tuple[Reply, Answer | None]](_asking(ask), concurrency=2)
             for slot, ask in retrieval.items()
         }
-        self._cache: OrderedDict[tuple[object, ...], _Cached] = OrderedDict()
+        self._cache = RankedCache(settings.serving.cache_size)
+        self._generator = np.random.default_rng()
         self._watch = ControlWatch(
             client, keys, settings.serving.watch_s, on_slots=self._follow_slots, on_catalogue=self._follow_catalogue
         )
@@ -101,12 +81,14 @@ class Ranking:
         variant = "champion"
         features = await self._read_features(user_id)
         ranked, hit = await self._rank(request, user_id, variant, features)
+        # After the cache, so that chance is drawn anew for every list.
+        ranked = explore(ranked, self.settings.serving.exploration, self._generator)
         recommendation_id = os.urandom(12).hex()
         logged = await self._log_exposure(request, user_id, variant, ranked, recommendation_id)
         return orjson.dumps(
             {
                 "user_id": request.user_id,
-                "recommendations": self._dress(ranked),
+                "recommendations": dress(ranked, self._catalogue.items, request.explain),
                 "recommendation_id": recommendation_id,
                 "model_version": ranked.model_version,
                 "experiment": None,
@@ -132,32 +114,28 @@ class Ranking:
 
     async def _rank(
         self, request: RecommendRequest, user_id: str, slot: str, features: UserFeatures | None
-    ) -> tuple[_Ranked, bool]:
+    ) -> tuple[Ranked, bool]:
         """The ordered list, and whether it came from the cache. An entry counts only while the user's version, the
         model version and the catalogue are those that it was made with, so that a hit is never stale."""
         key = None
         model_and_catalogue = (self._slots.get(slot), self._catalogue.version)
         if features is not None and features.version > 0:
-            shape = (request.top_k, request.exclude_seen, request.filters.model_dump_json())
-            key = (user_id, slot, *model_and_catalogue, *shape)
-            cached = self._cache.get(key)
-            if cached is not None and cached.user_version == features.version:
-                self._cache.move_to_end(key)
-                return cached.ranked, True
+            shape = request.model_dump_json(exclude={"user_id", "context"})
+            key = (user_id, slot, *model_and_catalogue, shape)
+            cached = self._cache.get(key, features.version)
+            if cached is not None:
+                return cached, True
         ranked = await self._retrieve(request, user_id, slot, features)
         # The retrieval replica may still see an older catalogue or model than this one: such a list is right now, but
         # must not be kept under the newer key.
         made_with = (ranked.model_version, ranked.catalogue_version)
         if key is not None and features is not None and not ranked.cold_start and made_with == model_and_catalogue:
-            self._cache[key] = _Cached(features.version, ranked)
-            self._cache.move_to_end(key)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+            self._cache.put(key, features.version, ranked)
         return ranked, False
 
     async def _retrieve(
         self, request: RecommendRequest, user_id: str, slot: str, features: UserFeatures | None
-    ) -> _Ranked:
+    ) -> Ranked:
         include = request.filters.include_categories
         question = Question(
             user_id=user_id.encode(),
@@ -168,6 +146,8 @@ class Ranking:
             exclude_items=tuple(id_text(item).encode() for item in request.filters.exclude_items),
             include_categories=None if include is None else tuple(include),
             exclude_categories=tuple(request.filters.exclude_categories),
+            with_factors=request.diversity > 0,
+            with_reasons=request.explain,
         )
         try:
             reply, answer = await self._retrieval[slot].ask(question)
@@ -178,39 +158,10 @@ class Ranking:
             raise ApiError(503, "model_unavailable", f"no model answers: {error}", retry_after_s=1) from error
         if answer is None:
             raise ApiError(503, "model_unavailable", f"the slot {slot} holds no usable model", retry_after_s=1)
-        item_ids = answer.item_ids.decode().split("\n") if answer.item_ids else []
-        # The learned ranker's place: until there is one, candidates keep the order of retrieval.
-        top = request.top_k
-        return _Ranked(
-            item_ids[:top],
-            np.frombuffer(answer.scores, "<f4")[:top].tolist(),
-            [_SOURCES[code] for code in answer.sources[:top]],
-            answer.cold_start,
-            reply.item_id_type,
-            reply.version,
-            reply.catalogue_version,
-        )
-
-    def _dress(self, ranked: _Ranked) -> list[dict[str, object]]:
-        shown: list[dict[str, object]] = []
-        for rank, (item_id, score, source) in enumerate(
-            zip(ranked.item_ids, ranked.scores, ranked.sources, strict=True), start=1
-        ):
-            item = self._catalogue.items.get(item_id)
-            shown.append(
-                {
-                    "item_id": typed_id(item_id, ranked.item_id_type),
-                    "score": score,
-                    "rank": rank,
-                    "title": item.title if item else None,
-                    "genres": item.categories if item else [],
-                    "source": source,
-                }
-            )
-        return shown
+        return rank(reply, answer, request.top_k, request.diversity, self.settings.serving.exploration > 0)
 
     async def _log_exposure(
-        self, request: RecommendRequest, user_id: str, variant: str, ranked: _Ranked, recommendation_id: str
+        self, request: RecommendRequest, user_id: str, variant: str, ranked: Ranked, recommendation_id: str
     ) -> bool:
         """Log what is about to be shown, durably; False when the store does not answer."""
         exposure = Exposure(
@@ -221,7 +172,7 @@ class Ranking:
             variant=variant,
             experiment=None,
             item_ids=tuple(ranked.item_ids),
-            propensities=None,
+            propensities=ranked.propensities,
             scores=tuple(ranked.scores),
             context=request.context,
             simulated=False,

@@ -19,12 +19,13 @@ from features.replicas import ReplicaReport, report_replica
 from features.slots import Slot, read_slots
 from features.trending import read_trending
 from models.bundle import BundleError, load_bundle
-from models.candidates import CandidateModel, Query
+from models.candidates import CandidateModel, Candidates, Query
 from models.interest import aggregate_interest
 from models.shelf import Shelf, ShelfBuilder, ShelfItem
 
 logger = logging.getLogger("ray.serve")
 TRENDING_LIMIT = 500
+REASONS = 3
 
 
 class Question(NamedTuple):
@@ -38,15 +39,23 @@ class Question(NamedTuple):
     exclude_items: tuple[bytes, ...]
     include_categories: tuple[str, ...] | None
     exclude_categories: tuple[str, ...]
+    with_factors: bool = False
+    with_reasons: bool = False
 
 
 class Answer(NamedTuple):
-    """Candidates, best first: ids joined by newlines, scores float32, sources uint8 (`models.candidates.Source`)."""
+    """Candidates, best first: ids joined by newlines, scores float32, sources uint8 (`models.candidates.Source`).
+
+    Where they were asked for: factors (k, f) float32, and for each candidate the history items that speak for it, with
+    their shares.
+    """
 
     item_ids: bytes
     scores: bytes
     sources: bytes
     cold_start: bool
+    factors: bytes = b""
+    reasons: tuple[tuple[tuple[bytes, float], ...], ...] = ()
 
 
 class Reply(NamedTuple):
@@ -56,6 +65,15 @@ class Reply(NamedTuple):
     item_id_type: str
     catalogue_version: int
     answers: list[Answer]
+
+
+class Similar(NamedTuple):
+    """Neighbours of one item, with their cosines; `known` is False for an item that neither model nor catalogue has."""
+
+    version: str | None
+    item_id_type: str
+    known: bool
+    items: list[tuple[bytes, float]]
 
 
 class _Loaded:
@@ -128,17 +146,41 @@ class Retrieval:
             return Reply(None, "str", 0, [])
         queries = self._queries(loaded, questions)
         found = loaded.model.retrieve(queries, loaded.shelf)
-        ids = loaded.builder.ids
         answers = [
-            Answer(
-                b"\n".join([ids[place] for place in candidates.items.tolist()]),
-                candidates.scores.astype("<f4").tobytes(),
-                candidates.sources.tobytes(),
-                candidates.cold_start,
-            )
-            for candidates in found
+            self._answer(loaded, question, query, candidates)
+            for question, query, candidates in zip(questions, queries, found, strict=True)
         ]
         return Reply(loaded.model.version, loaded.model.manifest.item_id_type, self._catalogue.version, answers)
+
+    async def similar(self, item_id: bytes, n: int) -> Similar:
+        """Items whose factors point the same way."""
+        loaded = self._loaded
+        if loaded is None:
+            return Similar(None, "str", False, [])
+        item_id_type = loaded.model.manifest.item_id_type
+        position = loaded.builder.position.get(item_id)
+        if position is None:
+            return Similar(loaded.model.version, item_id_type, False, [])
+        items, cosines = loaded.model.similar(position, n, loaded.shelf)
+        ids = [loaded.builder.ids[place] for place in items.tolist()]
+        return Similar(loaded.model.version, item_id_type, True, list(zip(ids, cosines.tolist(), strict=True)))
+
+    def _answer(self, loaded: _Loaded, question: Question, query: Query, candidates: Candidates) -> Answer:
+        ids = loaded.builder.ids
+        factors, reasons = b"", []
+        if question.with_factors:
+            factors = loaded.model.factors_of(candidates.items, loaded.shelf).tobytes()
+        if question.with_reasons:
+            explained = loaded.model.explain(query, candidates.items, REASONS)
+            reasons = [tuple((ids[place], share) for place, share in found) for found in explained]
+        return Answer(
+            b"\n".join([ids[place] for place in candidates.items.tolist()]),
+            candidates.scores.astype("<f4").tobytes(),
+            candidates.sources.tobytes(),
+            candidates.cold_start,
+            factors,
+            tuple(reasons),
+        )
 
     def _queries(self, loaded: _Loaded, questions: list[Question]) -> list[Query]:
         """Decode the histories of the batch and weigh them together, in one pass."""

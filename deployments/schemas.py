@@ -96,6 +96,16 @@ class RecommendRequest(_Request):
     exclude_seen: StrictBool = True
     context: Context = Field(None, description="what is known of the situation, for example hour or device")
     filters: Filters = Filters()
+    diversity: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.0, description="0 keeps the order of the scores, 1 avoids likeness above all (MMR over the item factors)"
+    )
+    explain: StrictBool = Field(False, description="name the interactions that speak most for each item")
+
+
+class Reason(BaseModel):
+    item_id: int | str
+    title: str | None
+    share: float = Field(description="of what all interactions that speak for the item add to its score")
 
 
 class Recommendation(BaseModel):
@@ -104,7 +114,8 @@ class Recommendation(BaseModel):
     rank: int
     title: str | None
     genres: list[str]
-    source: Literal["fold_in", "trained", "category", "trending", "popular", "newest"]
+    source: Literal["fold_in", "trained", "category", "trending", "popular", "newest", "exploration"]
+    reason: list[Reason] | None = Field(None, description="present when `explain` was asked for")
 
 
 class RecommendAnswer(BaseModel):
@@ -177,6 +188,20 @@ class TrendingAnswer(BaseModel):
     window: str
     category: str | None
     items: list[TrendingItem]
+
+
+class SimilarItem(BaseModel):
+    item_id: int | str
+    title: str | None
+    genres: list[str]
+    rank: int
+    similarity: float = Field(description="cosine of the item factors")
+
+
+class SimilarAnswer(BaseModel):
+    item_id: int | str
+    model_version: str
+    items: list[SimilarItem]
 
 
 class ErrorContent(BaseModel):

@@ -93,6 +93,7 @@ class CandidateModel:
         )
         self.index = ItemIndex(bundle.item_factors)
         self.n_items = len(bundle.item_factors)
+        self._norms = np.linalg.norm(bundle.item_factors, axis=1)
 
     def retrieve(self, queries: Sequence[Query], shelf: Shelf) -> list[Candidates]:
         """Answer a batch. Every list is full when enough items may be shown, whatever the filters."""
@@ -120,6 +121,56 @@ class CandidateModel:
                 )
         nothing = Candidates(_EMPTY, np.empty(0, np.float32), np.empty(0, np.uint8), cold_start=True)
         return [_fill(ranked.get(row, nothing), query.n, filters[row], shelf) for row, query in enumerate(queries)]
+
+    def explain(self, query: Query, items: np.ndarray, reasons: int) -> list[list[tuple[int, float]]]:
+        """The history items that contributed most to each item's score.
+
+        Args:
+            items: (k,) positions of a `Shelf`; those unknown to the model get no reasons.
+            reasons: at most so many for each.
+
+        Returns:
+            For each item, (position, share of the sum of all positive contributions), largest first.
+        """
+        explained: list[list[tuple[int, float]]] = [[] for _ in items]
+        known = np.flatnonzero(items < self.n_items)
+        if not len(query.items) or not len(known):
+            return explained
+        parts = self.fold_in.contributions(query.items, query.weights, items[known])
+        for row, place in enumerate(known.tolist()):
+            positive = np.maximum(parts[row], 0.0)
+            total = float(positive.sum())
+            if total > 0:
+                best = np.argsort(-positive, kind="stable")[:reasons]
+                found = [(int(query.items[item]), float(positive[item]) / total) for item in best]
+                explained[place] = [(item, share) for item, share in found if share > 0]
+        return explained
+
+    def similar(self, position: int, n: int, shelf: Shelf) -> tuple[np.ndarray, np.ndarray]:
+        """The n visible items whose factors have the largest cosine to those of the item at `position`.
+
+        Returns:
+            positions (k,) int64 and cosines (k,) float32, largest first; nothing for an item without factors.
+        """
+        vector = self.factors_of(np.array([position]), shelf)[0]
+        length = float(np.linalg.norm(vector))
+        if length == 0:
+            return _EMPTY, np.empty(0, np.float32)
+        cosines = self.item_factors @ (vector / length) / np.maximum(self._norms, np.finfo(np.float32).tiny)
+        cosines[~shelf.visible[: self.n_items]] = -np.inf
+        if position < self.n_items:
+            cosines[position] = -np.inf
+        best = _top(cosines, n)
+        best = best[np.isfinite(cosines[best])]
+        return best, cosines[best].astype(np.float32)
+
+    def factors_of(self, items: np.ndarray, shelf: Shelf) -> np.ndarray:
+        """(k, f) float32: trained factors, or the estimate for items that the model has not seen."""
+        factors = np.empty((len(items), self.item_factors.shape[1]), np.float32)
+        trained = items < self.n_items
+        factors[trained] = self.item_factors[items[trained]]
+        factors[~trained] = shelf.extra_factors[items[~trained] - self.n_items]
+        return factors
 
     def _search_allowed(self, vector: np.ndarray, n: int, allowed: "_Filter") -> tuple[np.ndarray, np.ndarray]:
         """Exact scores over the allowed items only: for filters so narrow that the index did not fill the list."""

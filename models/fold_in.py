@@ -66,10 +66,7 @@ class FoldIn:
                 history, weight = history[used], weight[used]
             if len(history) == 0:
                 continue
-            confidence = weight * self.alpha
-            factors = self.item_factors[history]
-            system = self._gram + (factors.T * (confidence - np.float32(1))) @ factors
-            target = confidence @ factors
+            system, target = self._equations(history, weight)
             if self._pull is not None and len(history) <= PRIOR_LIMIT:
                 target += self._pull
             # The system is symmetric, so its transpose is itself in the order that LAPACK wants, without a copy.
@@ -82,3 +79,29 @@ class FoldIn:
             bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
             raise FloatingPointError(f"the fold-in of user {bad[0]} of the batch is not finite")
         return vectors, known
+
+    def contributions(self, items: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """How much each item of a history adds to the score of other items.
+
+        The score of item i is y_i' A^-1 (sum over the history of c y), with A the matrix of the equations: it falls
+        apart into one term for each item of the history (Hu, Koren, Volinsky 2008, section 5).
+
+        Args:
+            items: (m,) distinct item indices, with `weights` (m,) float32 > 0.
+            of: (k,) item indices to explain.
+
+        Returns:
+            (k, m) float32. A row's sum is the item's score, less what the prior adds to it.
+        """
+        system, _ = self._equations(items, weights)
+        _, solved, info = sposv(system.T, np.asfortranarray(self.item_factors[of].T), overwrite_a=True)
+        if info != 0:
+            raise FloatingPointError(f"the explanation has no solution (LAPACK info {info})")
+        terms = (weights * self.alpha)[:, None] * self.item_factors[items]
+        return np.asarray((terms @ solved).T, np.float32)
+
+    def _equations(self, items: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The matrix (f, f) and the right-hand side (f,) without the prior."""
+        confidence = weights * self.alpha
+        factors = self.item_factors[items]
+        return self._gram + (factors.T * (confidence - np.float32(1))) @ factors, confidence @ factors

@@ -94,3 +94,20 @@ def test_damaged_factors_raise(item_factors: np.ndarray) -> None:
 def test_a_prior_of_another_length_is_refused(item_factors: np.ndarray) -> None:
     with pytest.raises(ValueError, match="prior has shape"):
         FoldIn(item_factors, REG, ALPHA, np.zeros(3, np.float32))
+
+
+def test_contributions_of_the_history_add_up_to_the_score(item_factors: np.ndarray) -> None:
+    fold_in = FoldIn(item_factors, REG, ALPHA, np.zeros(N_FACTORS, np.float32))
+    items, weights = np.array([3, 1, 7]), np.array([1.0, 0.5, 0.2], np.float32)
+    of = np.array([0, 5, 9, 2])
+    vector = fold_in.solve([items], [weights])[0][0]
+    parts = fold_in.contributions(items, weights, of)
+    assert parts.shape == (4, 3)
+    np.testing.assert_allclose(parts.sum(axis=1), item_factors[of] @ vector, rtol=1e-4, atol=1e-5)
+
+
+def test_the_prior_is_no_contribution(item_factors: np.ndarray) -> None:
+    items, weights, of = np.array([3, 1]), np.ones(2, np.float32), np.array([0, 5])
+    plain = FoldIn(item_factors, REG, ALPHA, np.zeros(N_FACTORS, np.float32))
+    drawn = FoldIn(item_factors, REG, ALPHA, item_factors.mean(axis=0))
+    np.testing.assert_array_equal(plain.contributions(items, weights, of), drawn.contributions(items, weights, of))

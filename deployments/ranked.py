@@ -1,0 +1,137 @@
+"""The ordered list of one request: made from candidates, kept in the cache, dressed as an answer."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from deployments.retrieval import Answer, Reply
+from deployments.schemas import typed_id
+from features.catalogue import Item
+from models.candidates import Source
+from models.diversity import rerank
+
+_SOURCES = [source.name.lower() for source in Source]
+Reasons = tuple[tuple[bytes, float], ...]
+
+
+class Ranked(NamedTuple):
+    """The list to be shown, best first, with what else could have stood there.
+
+    `pool` holds the candidates from the last place on: what exploration draws from.
+    """
+
+    item_ids: list[str]
+    scores: list[float]
+    sources: list[str]
+    reasons: Sequence[Reasons]
+    propensities: tuple[float, ...] | None
+    pool: list[tuple[str, float]]
+    cold_start: bool
+    item_id_type: str
+    model_version: str | None
+    catalogue_version: int
+
+
+def rank(reply: Reply, answer: Answer, top_k: int, diversity: float, pooled: bool) -> Ranked:
+    """Order the candidates and keep the best `top_k`.
+
+    The learned ranker's place: until there is one, relevance is the score of retrieval.
+    """
+    item_ids = answer.item_ids.decode().split("\n") if answer.item_ids else []
+    scores = np.frombuffer(answer.scores, "<f4")
+    order = range(len(item_ids))
+    if diversity > 0 and item_ids:
+        factors = np.frombuffer(answer.factors, np.float32).reshape(len(item_ids), -1)
+        order = rerank(scores, factors, diversity, len(item_ids)).tolist()
+    shown = list(order[:top_k])
+    return Ranked(
+        item_ids=[item_ids[place] for place in shown],
+        scores=[float(scores[place]) for place in shown],
+        sources=[_SOURCES[answer.sources[place]] for place in shown],
+        reasons=[answer.reasons[place] for place in shown] if answer.reasons else (),
+        propensities=None,
+        pool=[(item_ids[place], float(scores[place])) for place in order[top_k - 1 :]] if pooled else [],
+        cold_start=answer.cold_start,
+        item_id_type=reply.item_id_type,
+        model_version=reply.version,
+        catalogue_version=reply.catalogue_version,
+    )
+
+
+def explore(ranked: Ranked, share: float, generator: np.random.Generator) -> Ranked:
+    """Give the last place, in a `share` of lists, to a candidate drawn evenly from the pool (which includes the one
+    that would stand there anyway), and note with which probability each place got its item.
+
+    Args:
+        share: 0 to 1.
+        generator: where chance comes from.
+    """
+    if share == 0 or len(ranked.pool) < 2:
+        return ranked
+    certain = (1.0,) * (len(ranked.item_ids) - 1)
+    even = share / len(ranked.pool)
+    place = int(generator.integers(len(ranked.pool))) if generator.random() < share else 0
+    if place == 0:
+        return ranked._replace(propensities=(*certain, 1 - share + even))
+    item_id, score = ranked.pool[place]
+    return ranked._replace(
+        item_ids=[*ranked.item_ids[:-1], item_id],
+        scores=[*ranked.scores[:-1], score],
+        sources=[*ranked.sources[:-1], "exploration"],
+        reasons=(*ranked.reasons[:-1], ()) if ranked.reasons else (),
+        propensities=(*certain, even),
+    )
+
+
+def dress(ranked: Ranked, items: Mapping[str, Item], explained: bool) -> list[dict[str, object]]:
+    """The recommendations as the answer shows them."""
+    shown: list[dict[str, object]] = []
+    for place, (item_id, score, source) in enumerate(zip(ranked.item_ids, ranked.scores, ranked.sources, strict=True)):
+        item = items.get(item_id)
+        entry: dict[str, object] = {
+            "item_id": typed_id(item_id, ranked.item_id_type),
+            "score": score,
+            "rank": place + 1,
+            "title": item.title if item else None,
+            "genres": item.categories if item else [],
+            "source": source,
+        }
+        if explained:
+            reasons = ranked.reasons[place] if ranked.reasons else ()
+            entry["reason"] = [
+                {
+                    "item_id": typed_id(text, ranked.item_id_type),
+                    "title": items[text].title if text in items else None,
+                    "share": share,
+                }
+                for text, share in ((item_id.decode(), share) for item_id, share in reasons)
+            ]
+        shown.append(entry)
+    return shown
+
+
+class RankedCache:
+    """Lists by what was asked, valid only for the user version with which they were made. Least recently used go.
+
+    Args:
+        size: lists at most; 0 switches it off.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lists: OrderedDict[tuple[object, ...], tuple[int, Ranked]] = OrderedDict()
+
+    def get(self, key: tuple[object, ...], user_version: int) -> Ranked | None:
+        found = self._lists.get(key)
+        if found is None or found[0] != user_version:
+            return None
+        self._lists.move_to_end(key)
+        return found[1]
+
+    def put(self, key: tuple[object, ...], user_version: int, ranked: Ranked) -> None:
+        self._lists[key] = (user_version, ranked)
+        self._lists.move_to_end(key)
+        while len(self._lists) > self._size:
+            self._lists.popitem(last=False)
