@@ -17,6 +17,7 @@
 local LOGGED, HISTORY, PROFILE, ITEM, TRENDING, SEEN, DEFERRED = 1, 2, 4, 8, 16, 32, 64
 local HOUR, DAY = 3600000, 86400000
 local HALF_LIVES = {HOUR, DAY, 7 * DAY}
+local LOG_2 = math.log(2)
 local RECORD, ENTRY = 13, 25
 local live = ARGV[1] == 'live'
 local digest, item_id, record = ARGV[2], ARGV[4], ARGV[5]
@@ -101,7 +102,7 @@ for i = 1, #categories do wanted[7 + i] = 'c:' .. categories[i] end
 local user = redis.call('HMGET', KEYS[1], unpack(wanted))
 local history = redis.call('GET', KEYS[2])
 local item = redis.call('HMGET', KEYS[6], 'n' .. code, 'first', 'last', 'pop')
-local newest = tonumber(redis.call('HGET', KEYS[7], 'last_ms') or -1)
+local totals = redis.call('HMGET', KEYS[7], 'events', 'last_ms')
 
 -- Decayed sums: (reference time, values as of it). The reference is the newest time seen, so the order in which
 -- events arrive changes nothing but the rounding (forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009).
@@ -262,7 +263,7 @@ if excess > 0 then
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 2) == 'c:' then
       local reference, sum = struct.unpack('<dd', all[i + 1])
-      found[#found + 1] = {math.log(math.max(math.abs(sum), 1e-300)) / math.log(2) + reference / (7 * DAY), all[i]}
+      found[#found + 1] = {math.log(math.max(math.abs(sum), 1e-300)) / LOG_2 + reference / (7 * DAY), all[i]}
     end
   end
   table.sort(found, function(a, b)
@@ -290,16 +291,17 @@ if weight > 0 then
   -- In log space old and new weights compare without any sweep. The sums themselves stay in the item's hash, so
   -- the sorted set may drop all but its head: scores only rise, and whoever rises again comes back in full.
   for i = 1, 3 do
-    local score = math.log(sums[i]) / math.log(2) + reference / HALF_LIVES[i]
-    redis.call('ZADD', KEYS[8 + i], string.format('%.17g', score), item_id)
-    local surplus = redis.call('ZCARD', KEYS[8 + i]) - TRENDING_LIMIT
-    if surplus > TRENDING_LIMIT / 10 then redis.call('ZREMRANGEBYRANK', KEYS[8 + i], 0, surplus - 1) end
+    local score = math.log(sums[i]) / LOG_2 + reference / HALF_LIVES[i]
+    if redis.call('ZADD', KEYS[8 + i], score, item_id) == 1 then
+      local surplus = redis.call('ZCARD', KEYS[8 + i]) - TRENDING_LIMIT
+      if surplus > TRENDING_LIMIT / 10 then redis.call('ZREMRANGEBYRANK', KEYS[8 + i], 0, surplus - 1) end
+    end
   end
 end
 redis.call('HSET', KEYS[6], unpack(item_changes))
 
-redis.call('HINCRBY', KEYS[7], 'events', 1)
-if time_ms > newest then redis.call('HSET', KEYS[7], 'last_ms', whole(time_ms)) end
+redis.call('HSET', KEYS[7], 'events', (totals[1] or 0) + 1,
+           'last_ms', whole(math.max(tonumber(totals[2] or time_ms), time_ms)))
 
 if stream_ms and not known and stream_ms > now_ms - WINDOW_MS then remember(stream_ms, sequence, version, mask) end
 return {0, id, version, mask}
