@@ -15,6 +15,7 @@ from pathlib import Path
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.errors import StoreError
+from jobs.erasures import current_erasures
 from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
 from jobs.ray_session import ray_session
 from jobs.registry import Registry, RegistryUnavailable
@@ -61,11 +62,12 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
     Raises:
         DataError: no data, or too little.
         SearchError: no trial gave a score.
-        StoreError: the slot could not be set; the bundle is written.
+        StoreError: before the training, the store does not answer, so it is not known whom to leave out; after it, the
+            slot could not be set, and the bundle is written.
     """
     started_ms = now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
-    data = load_training_data(settings)
+    data = load_training_data(settings, current_erasures(settings))
     report(2, _describe(data))
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))

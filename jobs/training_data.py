@@ -14,6 +14,7 @@ from data.dataset import DataError, load_dataset
 from data.event_log import read_event_log
 from data.prepare import processed_dir
 from data.vocabulary import Vocabulary, build_vocabulary
+from features.retention import Erasures
 from models.interest import Interest, aggregate_interest
 
 
@@ -66,8 +67,12 @@ class TrainingData:
         return aggregate_interest(self.user, self.item, self.times_ms, self.codes, self.values, self.types, weighting)
 
 
-def load_training_data(settings: Settings) -> TrainingData:
+def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     """Read the data set and the log.
+
+    Args:
+        settings: where they lie.
+        erasures: users whose interactions in the data set are left out; the log has lost theirs already.
 
     Raises:
         DataError: no data, or too little to learn from: fewer than two users or two items.
@@ -78,9 +83,13 @@ def load_training_data(settings: Settings) -> TrainingData:
     known = log["event_type"].isin(list(types.by_name))
     unknown = Counter(log.loc[~known, "event_type"].tolist())
     log = log[known]
-    frame = pd.concat([dataset.interactions, log], ignore_index=True) if len(log) else dataset.interactions
-    digest = hashlib.sha256(dataset.meta.fingerprint.encode())
-    for user, item, event_type, value, time_ms in log[list(dataset.interactions.columns)].itertuples(index=False):
+    imported = dataset.interactions
+    erased = erasures.covered(imported["user_id"].unique())
+    if erased:
+        imported = imported[~imported["user_id"].isin(erased)]
+    frame = pd.concat([imported, log], ignore_index=True) if len(log) else imported
+    digest = hashlib.sha256("\n".join([dataset.meta.fingerprint, *sorted(erased)]).encode())
+    for user, item, event_type, value, time_ms in log[list(imported.columns)].itertuples(index=False):
         digest.update(f"\n{user}\t{item}\t{event_type}\t{value}\t{time_ms}".encode())
     return training_data_from_frame(
         frame,

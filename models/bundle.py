@@ -200,7 +200,9 @@ def list_bundles(bundles_dir: Path) -> list[Path]:
     """Directories of finished bundles, oldest first."""
     if not bundles_dir.is_dir():
         return []
-    return sorted(path for path in bundles_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = [path for path in bundles_dir.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    # Two versions of one second differ by their hash alone, which says nothing about their age.
+    return sorted(found, key=lambda path: (path.name[:15], path.stat().st_mtime_ns, path.name))
 
 
 def content_hash(contents: BundleContents, fields: ManifestFields) -> str:

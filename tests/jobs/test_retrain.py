@@ -1,0 +1,181 @@
+"""Whole trainings, with the real store and the real registry."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from configs.settings import PROJECT_DIR, Settings
+from data.dataset import DataError
+from features.errors import StoreError
+from jobs.publication import read_pending
+from jobs.registry import BUNDLE_TAG, PARENT_TAG, Registry, RegistryUnavailable
+from jobs.retrain import Options, retrain
+from jobs.slots import current_slots
+from models.als import AlsParameters
+from models.bundle import list_bundles, load_bundle
+
+FIXED = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
+OPTIONS = Options(fixed=FIXED, reason="a test")
+
+
+class Lines(list[str]):
+    def __call__(self, percent: int, line: str) -> None:
+        self.append(line)
+
+
+def versions(settings: Settings) -> dict[str, str]:
+    found = MlflowClient(settings.tracking_uri).search_model_versions(f"name = '{settings.tracking.model}'")
+    return {version.tags[BUNDLE_TAG]: str(version.version) for version in found}
+
+
+def run(settings: Settings, *arguments: str) -> subprocess.Popen:
+    config = settings.state_dir.parent / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    environment = {"RAYCOMMEND_CONFIG": str(config), "PATH": "/usr/bin:/bin", "HOME": str(settings.state_dir.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.retrain", *arguments],
+        cwd=PROJECT_DIR,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> None:
+    result = retrain(with_registry, OPTIONS, Lines())
+    bundle = load_bundle(result.path)
+    assert bundle.manifest.version == result.version
+    slot = current_slots(with_registry)["champion"]
+    assert (slot.version, slot.path, slot.reason) == (result.version, result.path, "a test")
+    assert Registry(with_registry).aliases() == {"champion": (result.version, str(result.path))}
+
+    client = MlflowClient(with_registry.tracking_uri)
+    registered = client.get_model_version_by_alias(with_registry.tracking.model, "champion")
+    logged = client.get_run(registered.run_id).data
+    assert logged.metrics["ndcg_at_10"] == pytest.approx(bundle.manifest.metrics["ndcg_at_10"])
+    assert logged.params["regularization"] == "2.0"
+    assert logged.tags["data_fingerprint"] == bundle.manifest.data.fingerprint
+
+
+def test_a_challenger_leaves_the_champion_alone(with_registry: Settings) -> None:
+    champion = retrain(with_registry, OPTIONS, Lines())
+    challenger = retrain(with_registry, Options(fixed=FIXED, slot="challenger", seed=7), Lines())
+    neither = retrain(with_registry, Options(fixed=FIXED, slot=None, seed=8), Lines())
+    slots = current_slots(with_registry)
+    assert (slots["champion"].version, slots["challenger"].version) == (champion.version, challenger.version)
+    assert {alias: found[0] for alias, found in Registry(with_registry).aliases().items()} == {
+        "champion": champion.version,
+        "challenger": challenger.version,
+    }
+    assert set(versions(with_registry)) == {champion.version, challenger.version, neither.version}
+
+
+def test_without_the_registry_the_model_serves_and_is_registered_later(
+    with_registry: Settings, settings: Settings
+) -> None:
+    away = with_registry.model_copy(update={"tracking": settings.tracking})
+    lines = Lines()
+    first = retrain(away, OPTIONS, lines)
+    assert first.registered_as is None
+    assert any("the registry did not take it" in line for line in lines)
+    assert current_slots(away)["champion"].version == first.version
+    pending_dir = away.state_dir / "pending_publications"
+    assert [publication.version for _, publication in read_pending(pending_dir)] == [first.version]
+
+    second = retrain(with_registry, Options(fixed=FIXED, seed=7), Lines())
+    assert set(versions(with_registry)) == {first.version, second.version}
+    assert Registry(with_registry).aliases()["champion"][0] == second.version
+    assert read_pending(pending_dir) == []
+
+
+def test_publishing_again_after_a_kill_changes_nothing(with_registry: Settings) -> None:
+    away = with_registry.model_copy(
+        update={"tracking": with_registry.tracking.model_copy(update={"uri": "http://127.0.0.1:9"})}
+    )
+    version = retrain(away, OPTIONS, Lines()).version
+    [(_, publication)] = read_pending(away.state_dir / "pending_publications")
+    registry, client = Registry(with_registry), MlflowClient(with_registry.tracking_uri)
+    experiment = registry._experiment_id()
+    # What an attempt leaves that was killed between the run and the model version
+    client.create_run(experiment, tags={BUNDLE_TAG: version})
+    numbers = {registry.publish(publication, "champion") for _ in range(2)}
+    assert numbers == {versions(with_registry)[version]}
+    assert len(client.search_runs([experiment], f"tags.{BUNDLE_TAG} = '{version}'")) == 1
+
+
+def test_without_the_store_nothing_is_trained(settings: Settings) -> None:
+    with pytest.raises(StoreError):
+        retrain(settings, OPTIONS, Lines())
+    assert list_bundles(settings.bundles_dir) == []
+
+
+def test_without_data_nothing_is_trained(with_store: Settings) -> None:
+    empty = with_store.model_copy(update={"data_dir": with_store.data_dir / "none"})
+    with pytest.raises(DataError, match="no data set here yet"):
+        retrain(empty, OPTIONS, Lines())
+
+
+def test_a_registry_that_is_away_is_named(settings: Settings) -> None:
+    with pytest.raises(RegistryUnavailable, match=settings.tracking_uri):
+        Registry(settings)
+
+
+def test_only_so_many_bundles_are_kept(with_store: Settings) -> None:
+    made = [retrain(with_store, Options(fixed=FIXED, seed=seed, slot=None), Lines()) for seed in range(2)]
+    for path in (with_store.state_dir / "pending_publications").glob("*.json"):
+        path.unlink()
+    made += [retrain(with_store, Options(fixed=FIXED, seed=seed), Lines()) for seed in range(2, 4)]
+    assert [path.name for path in list_bundles(with_store.bundles_dir)] == [one.version for one in made[-2:]]
+
+
+@pytest.mark.parametrize("percent", [" 75", " 85", " 92"])
+def test_a_kill_leaves_no_half_published_version(with_registry: Settings, percent: str) -> None:
+    before = retrain(with_registry, OPTIONS, Lines())
+    with run(with_registry, "--no-search", "--seed", "7") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(f"[{percent} %]"):
+                process.kill()
+    slot = current_slots(with_registry)["champion"]
+    assert load_bundle(slot.path).manifest.version == slot.version
+    for path in list_bundles(with_registry.bundles_dir):
+        load_bundle(path)
+
+    after = retrain(with_registry, Options(fixed=FIXED, seed=9), Lines())
+    assert current_slots(with_registry)["champion"].version == after.version
+    registered = versions(with_registry)
+    assert {before.version, after.version} <= set(registered)
+    # Everything registered has a bundle that was complete when it was
+    assert read_pending(with_registry.state_dir / "pending_publications") == []
+
+
+def test_the_command_searches_with_ray_tune(with_registry: Settings) -> None:
+    with run(with_registry, "--trials", "2") as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "trial 1 of 2: NDCG@10" in out
+    assert "trial 2 of 2: NDCG@10" in out
+    assert "[100 %]" in out
+    version = current_slots(with_registry)["champion"].version
+    assert load_bundle(with_registry.bundles_dir / version).manifest.metrics["search_ndcg_at_10"] > 0
+    client = MlflowClient(with_registry.tracking_uri)
+    parent = client.get_model_version_by_alias(with_registry.tracking.model, "champion").run_id
+    experiment = client.get_run(parent).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent}'")
+    assert len(children) == 2
+    assert all(child.data.metrics["ndcg_at_10"] > 0 for child in children)
+    assert list((with_registry.state_dir / "tune").iterdir()) == []
+    assert not Path(with_registry.state_dir.parent, ".ray").exists()  # no token in the user's home
+
+
+def test_the_command_names_what_is_wrong(settings: Settings) -> None:
+    with run(settings, "--no-search") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("retrain: ")
+    assert "Traceback" not in err
