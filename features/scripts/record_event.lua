@@ -18,7 +18,7 @@ local LOGGED, HISTORY, PROFILE, ITEM, TRENDING, SEEN, DEFERRED = 1, 2, 4, 8, 16,
 local HOUR, DAY = 3600000, 86400000
 local HALF_LIVES = {HOUR, DAY, 7 * DAY}
 local LOG_2 = math.log(2)
-local RECORD, ENTRY = 13, 25
+local RECORD, ENTRY = 13, 27
 local live = ARGV[1] == 'live'
 local digest, item_id, record = ARGV[2], ARGV[4], ARGV[5]
 local time_ms, value, code = struct.unpack('<dfB', record)
@@ -33,8 +33,8 @@ local function unpack_ms(text, at)
 end
 
 -- The ledger: the answers to the user's latest events, oldest first, ENTRY bytes each:
--- digest (8), stream id ms (6) and sequence (4), user version (6), mask (1). One string instead of a key per event
--- costs 25 bytes instead of some 250, and erasing a user finds all of it.
+-- digest (8), stream id ms (6) and sequence (4), user version (8), mask (1). One string instead of a key per event
+-- costs 27 bytes instead of some 250, and erasing a user finds all of it.
 local ledger = redis.call('GET', KEYS[4]) or ''
 local function entry_ms(index) return unpack_ms(ledger, (index - 1) * ENTRY + 9) end
 local known  -- where the ledger holds this event
@@ -47,11 +47,13 @@ while not known do
 end
 if known and live then
   local ms, sequence = unpack_ms(ledger, known + 8), struct.unpack('<I4', ledger, known + 14)
-  return {1, whole(ms) .. '-' .. whole(sequence), unpack_ms(ledger, known + 18), string.byte(ledger, known + 24)}
+  local low, high = struct.unpack('<I4I4', ledger, known + 18)
+  return {1, whole(ms) .. '-' .. whole(sequence), high * 4294967296 + low, string.byte(ledger, known + 26)}
 end
 
 local function remember(stream_ms, sequence, version, mask)
-  local entry = digest .. pack_ms(stream_ms) .. struct.pack('<I4', sequence) .. pack_ms(version) .. string.char(mask)
+  local version_bytes = struct.pack('<I4I4', version % 4294967296, math.floor(version / 4294967296))
+  local entry = digest .. pack_ms(stream_ms) .. struct.pack('<I4', sequence) .. version_bytes .. string.char(mask)
   local count = #ledger / ENTRY
   local stale = 0
   if count > 0 and entry_ms(1) <= now_ms - WINDOW_MS then
@@ -217,9 +219,9 @@ if live then
 end
 if id ~= '' then stream_ms, sequence = split_id(id) end
 
--- The version starts from the clock, so that a user who was erased (or rebuilt) and comes back never meets
--- a version under which some replica still caches a list.
-local version = tonumber(user[1] or now_ms) + 1
+-- The version starts from the clock in microseconds, so that a user who was erased (or rebuilt) and comes back never
+-- meets a version under which some replica still caches a list: no user has an event in every microsecond.
+local version = tonumber(user[1] or clock[1] * 1000000 + clock[2]) + 1
 
 local changes = {
   'ver', whole(version),

