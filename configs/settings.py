@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         PROJECT_DIR / "data",
-        validation_alias=AliasChoices("data_dir", "RAYCOMMEND_DATA_DIR"),
+        validation_alias=AliasChoices("data_dir", "RAYCOMMEND_DATASET_DIR"),
         description="raw/ and processed/",
     )
     ports: Ports = Ports()

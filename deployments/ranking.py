@@ -158,6 +158,9 @@ class Ranking:
             raise ApiError(503, "model_unavailable", f"no model answers: {error}", retry_after_s=1) from error
         if answer is None:
             raise ApiError(503, "model_unavailable", f"the slot {slot} holds no usable model", retry_after_s=1)
+        if reply.catalogue_version > self._catalogue.version:
+            # A new item may be on the list already: its title must be known here too.
+            await self._catalogue.refresh()
         return rank(reply, answer, request.top_k, request.diversity, self.settings.serving.exploration > 0)
 
     async def _log_exposure(

@@ -238,7 +238,9 @@ class Retrieval:
         self._slot_value = value
         if value is None:
             self._loaded, self._refused = None, None
-        elif value.version != serving:
+        elif value.version == serving:
+            self._refused = None
+        else:
             items = list(self._catalogue.items.values())
             self._missed = []
             try:
