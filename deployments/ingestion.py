@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import orjson
-from features.catalogue import Catalogue
-from features.events import Event, EventResult
-from features.store import OnlineStore
 from pydantic import ValidationError
 
 from configs.event_types import load_event_types
@@ -19,9 +16,12 @@ from deployments.errors import ApiError, invalid_field, store_error, validation_
 from deployments.micro_batch import MicroBatcher
 from deployments.schemas import EventRequest, id_text, iso_time
 from deployments.watch import ControlWatch
+from features.catalogue import Catalogue
 from features.connection import connect
 from features.errors import StoreError
+from features.events import Event, EventResult
 from features.keys import Keys
+from features.store import OnlineStore
 
 T = TypeVar("T")
 EARLIEST_MS = 0
