@@ -3,10 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from features.connection import StoreClient
-from features.errors import StoreBusy, StoreError
+from features.errors import StoreBusy, StoreError, StoreUnavailable
 from features.keys import Keys
 from features.scripts import Script, run_script
 
@@ -50,20 +50,29 @@ async def maintenance(
     """
     key = keys.lock(NAME)
     token = f"{holder}:{secrets.token_hex(8)}"
-    deadline = asyncio.get_running_loop().time() + wait_s
+    lock = Lock(client, key, token, ttl_s)
+    renewing: asyncio.Task[None] | None = None
+    try:
+        await _acquire(client, key, token, wait_s, ttl_s)
+        renewing = asyncio.create_task(_renew(lock, ttl_s / 3))
+        yield lock
+    finally:
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+        # Also when the wait was cancelled: the answer may have been under way. A store that is down ends it by its time
+        with suppress(StoreUnavailable):
+            await lock.release()
+
+
+async def _acquire(client: StoreClient, key: str, token: str, wait_s: float, ttl_s: float) -> None:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_s
     while not await client.run("SET", key, token, "NX", "PX", int(ttl_s * 1000)):
-        if asyncio.get_running_loop().time() >= deadline:
+        if clock() >= deadline:
             other = (await client.run("GET", key) or b"nobody any more").decode().partition(":")[0]
             raise StoreBusy(f"{other} is at work on the store; try again when it has finished")
         await asyncio.sleep(_POLL_S)
-    lock = Lock(client, key, token, ttl_s)
-    renewing = asyncio.create_task(_renew(lock, ttl_s / 3))
-    try:
-        yield lock
-    finally:
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
-        await lock.release()
 
 
 async def _renew(lock: Lock, interval_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The features of a user and of items, computed anew in plain Python from a set of events: what the script must give."""
+"""Features computed anew in plain Python from a set of events: what the script must give."""
 
 import math
 from collections import Counter

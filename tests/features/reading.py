@@ -12,11 +12,15 @@ async def user_features(store: OnlineStore, user_id: str) -> dict[str, Any]:
     (found,) = await store.read_users([user_id])
     history = decode_history(found.history)
     last_ms = found.last_ms or 0
-    rows = zip(history.times_ms.tolist(), history.item_ids, history.codes.tolist(), history.values.tolist(), strict=True)
+    rows = zip(
+        history.times_ms.tolist(), history.item_ids, history.codes.tolist(), history.values.tolist(), strict=True
+    )
     older = decode_seen(found.older_seen)
     assert len(older) == len(set(older))
     return {
-        "history": [(time_ms, item, code, -math.inf if value != value else value) for time_ms, item, code, value in rows],
+        "history": [
+            (time_ms, item, code, -math.inf if value != value else value) for time_ms, item, code, value in rows
+        ],
         "older_seen": {item.decode() for item in older},
         "counters": found.counters(store.event_types),
         "first_ms": found.first_ms,

@@ -51,7 +51,9 @@ async def test_users_are_read_in_order_and_an_unknown_one_is_empty(store: Online
     await store.record_events([event(number, user=user) for number, user in enumerate(users)])
     found = await store.read_users(["nobody", *reversed(users)])
     assert (found[0].version, found[0].history, found[0].older_seen, found[0].fields) == (0, None, None, {})
-    assert [decode_history(user.history).item_ids for user in found[1:]] == [[f"i{n}".encode()] for n in range(19, -1, -1)]
+    assert [decode_history(user.history).item_ids for user in found[1:]] == [
+        [f"i{n}".encode()] for n in range(19, -1, -1)
+    ]
     assert await store.read_users([]) == []
 
 

@@ -1,0 +1,210 @@
+"""The store dies, hangs, fills up: an acknowledged event is there, once; nothing else is claimed."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from configs.event_types import load_event_types
+from configs.settings import Store
+from features.connection import connect, durability
+from features.errors import StoreError, StoreFull, StoreUnavailable
+from features.events import Event, EventResult
+from features.exposures import Exposure
+from features.history import decode_history
+from features.layout import keys_of
+from features.store import OnlineStore
+from tests.features.servers import DURABLE, Server, redis_binary, valkey_binary
+
+pytestmark = pytest.mark.anyio
+LIMITS = Store(partitions=4, timeout_s=0.5)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest, tmp_path: Path):  # type: ignore[no-untyped-def]
+    binary = valkey_binary() if request.param == "valkey" else redis_binary()
+    if binary is None:
+        pytest.skip("redis-server is not installed (apt-get install redis-server)")
+    running = Server(binary, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[OnlineStore]:
+    client = connect(LIMITS, server.url)
+    yield OnlineStore(client, keys_of(LIMITS), LIMITS, load_event_types())
+    await client.aclose()
+
+
+def event(number: int, user: str = "u") -> Event:
+    return Event(f"e{number}", user, f"i{number % 50}", "click", 1_790_000_000_000 + number, context={"n": number})
+
+
+async def test_after_sigkill_every_acknowledged_event_is_there_once(server: Server, store: OnlineStore) -> None:
+    """Writers go on through three kills, repeating what was not answered with the same event id."""
+    acknowledged: dict[str, EventResult] = {}
+    failures = 0
+    stop = False
+
+    async def write(writer: int) -> None:
+        nonlocal failures
+        number = writer * 1_000_000
+        while not stop:
+            number += 1
+            batch = [event(number * 10 + part, f"u{number % 7}") for part in range(random.choice((1, 1, 10)))]
+            while True:
+                try:
+                    results = await store.record_events(batch)
+                except StoreUnavailable:
+                    failures += 1
+                    await asyncio.sleep(0.02)
+                    continue
+                break
+            for sent, result in zip(batch, results, strict=True):
+                assert isinstance(result, EventResult)
+                acknowledged[sent.event_id] = result
+
+    writers = [asyncio.create_task(write(writer)) for writer in range(8)]
+    for _ in range(3):
+        await _more_than(acknowledged, 150)
+        server.kill()
+        await asyncio.sleep(0.05)
+        server.start()
+    await _more_than(acknowledged, 50)
+    stop = True
+    await asyncio.gather(*writers)
+    assert failures > 0
+    streamed: Counter[str] = Counter()
+    ids: dict[str, str] = {}
+    for partition in range(LIMITS.partitions):
+        for entry_id, fields in await store.client.run("XRANGE", store.keys.events(partition), "-", "+"):
+            event_id = orjson.loads(fields[b"e"])["event_id"]
+            streamed[event_id] += 1
+            ids[event_id] = entry_id.decode()
+    assert set(streamed) == set(acknowledged)
+    assert set(streamed.values()) == {1}
+    assert ids == {event_id: result.stream_id for event_id, result in acknowledged.items()}
+    users = await store.read_users([f"u{number}" for number in range(7)])
+    assert sum(user.counters(store.event_types)["click"] for user in users) == len(acknowledged)
+    assert all(
+        len(decode_history(user.history)) == min(500, user.counters(store.event_types)["click"]) for user in users
+    )
+
+
+async def _more_than(acknowledged: dict[str, EventResult], count: int) -> None:
+    """Wait until so many more are acknowledged."""
+    goal = len(acknowledged) + count
+    async with asyncio.timeout(30):
+        while len(acknowledged) < goal:  # noqa: ASYNC110 - the writers know nothing of this test's goals
+            await asyncio.sleep(0.005)
+
+
+async def test_a_full_store_says_so_and_writes_nothing(server: Server, store: OnlineStore) -> None:
+    await store.record_events([event(1)])
+    before = await store.client.run("XLEN", store.keys.events(store.keys.partition_of("u")))
+    await store.client.run("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreFull, match="full"):
+        await store.record_events([event(2)])
+    with pytest.raises(StoreFull):
+        await store.record_events([event(n) for n in range(2, 20)])
+    with pytest.raises(StoreFull):
+        await store.log_exposures([Exposure("r", "u", 1, None, None, None, ("i",))])
+    (user,) = await store.read_users(["u"])  # reading goes on
+    assert user.counters(store.event_types) == {"click": 1}
+    assert len(decode_history(user.history)) == 1
+    (again,) = await store.record_events([event(1)])
+    assert again.duplicate  # a retry of what was recorded is answered, full or not
+    await store.client.run("CONFIG", "SET", "maxmemory", "0")
+    (late,) = await store.record_events([event(2)])
+    assert not late.duplicate
+    assert await store.client.run("XLEN", store.keys.events(store.keys.partition_of("u"))) == before + 1
+
+
+async def test_a_store_that_is_down_is_told_in_time_and_comes_back_without_restart(
+    server: Server, store: OnlineStore
+) -> None:
+    await store.record_events([event(1)])
+    server.kill()
+    for call in (
+        store.record_events([event(2)]),
+        store.read_users(["u"]),
+        store.log_exposures([Exposure("r", "u", 1, None, None, None, ("i",))]),
+    ):
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await call
+        assert time.monotonic() - started < LIMITS.timeout_s + 0.5
+    server.start()
+    first, second = await store.record_events([event(1), event(2)])
+    assert (first.duplicate, second.duplicate) == (True, False)
+
+
+async def test_a_timeout_leaves_the_outcome_open_and_the_retry_counts_once(server: Server, store: OnlineStore) -> None:
+    """The server takes the event but answers too late."""
+    await store.record_events([event(1)])
+    server.pause()
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await store.record_events([event(2)])
+    assert time.monotonic() - started < LIMITS.timeout_s + 0.5
+    server.resume()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:  # until the late write shows
+        (user,) = await store.read_users(["u"])
+        if user.counters(store.event_types)["click"] == 2:
+            break
+    (again,) = await store.record_events([event(2)])
+    assert again.duplicate
+    (user,) = await store.read_users(["u"])
+    assert user.counters(store.event_types) == {"click": 2}
+
+
+async def test_a_store_that_was_never_there_is_unavailable() -> None:
+    client = connect(LIMITS, "redis://127.0.0.1:9/0")
+    store = OnlineStore(client, keys_of(LIMITS), LIMITS, load_event_types())
+    with pytest.raises(StoreUnavailable):
+        await store.read_users(["u"])
+    await client.aclose()
+
+
+async def test_durability_is_told_as_it_is(server: Server, store: OnlineStore) -> None:
+    state = await durability(store.client)
+    assert state.durable is True
+    assert state.evicts is False
+    await store.client.run("CONFIG", "SET", "appendfsync", "everysec")
+    state = await durability(store.client)
+    assert state.durable is False
+    assert "everysec" in state.reason
+    await store.client.run("CONFIG", "SET", "appendfsync", "always")
+    await store.client.run("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    assert (await durability(store.client)).evicts is True
+    await store.client.run("CONFIG", "SET", "appendonly", "no")
+    assert "appendonly" in (await durability(store.client)).reason
+
+
+def test_the_tests_run_on_a_server_that_syncs_every_write() -> None:
+    assert "always" in DURABLE
+
+
+async def test_a_cancelled_call_leaves_no_answer_for_the_next_one(server: Server, store: OnlineStore) -> None:
+    await store.record_events([event(n, f"u{n}") for n in range(20)])
+    for _ in range(30):
+        task = asyncio.create_task(store.read_users([f"u{n}" for n in range(20)]))
+        await asyncio.sleep(random.random() * 0.002)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for n, user in enumerate(await store.read_users([f"u{n}" for n in range(20)])):
+            assert decode_history(user.history).item_ids == [f"i{n}".encode()]
+
+
+async def test_nothing_but_store_errors_leaks(store: OnlineStore) -> None:
+    await store.prepare()
+    await store.client.run("SET", store.keys.user("u"), "text")
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        await store.read_users(["u"])
