@@ -40,7 +40,7 @@ compact: environment ## move acknowledged events from the store to the log, as a
 	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.compact
 
 bench: environment ## measure; `make up` first
-	@$(STACK) run -- python -m benchmarks
+	@$(STACK) run -- python -m benchmarks.serving
 
 lint: environment ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -112,9 +112,7 @@ def _outside(settings: Settings) -> list[str]:
     """Parts that someone else runs must answer now, not when the first request comes."""
     found = []
     if not owns_store(settings) and not listens(settings.store_url, 6379):
-        found.append(
-            f"nothing answers at REDIS_URL={_without_password(settings.store_url)}: start it, or unset REDIS_URL"
-        )
+        found.append(f"nothing answers at REDIS_URL={_without_password(settings.store_url)}: start it, or unset it")
     uri = settings.tracking_uri
     if not owns_tracking(settings) and uri.startswith("http") and not listens(uri, 443 if "https" in uri else 80):
         found.append(f"nothing answers at MLFLOW_TRACKING_URI={_without_password(uri)}: start it, or unset it")
@@ -195,8 +193,9 @@ def _holder_from_proc(port: int) -> int | None:
                     sockets.add(f"socket:[{fields[9]}]")
     for pid in processes():
         try:
-            if any(os.readlink(entry.path) in sockets for entry in os.scandir(f"/proc/{pid}/fd")):
-                return pid
+            with os.scandir(f"/proc/{pid}/fd") as entries:
+                if any(os.readlink(entry.path) in sockets for entry in entries):
+                    return pid
         except OSError:
             continue
     return None

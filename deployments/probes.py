@@ -15,18 +15,22 @@ class UnansweredError(Exception):
     """No usable answer; the message says why."""
 
 
-def ask(url: str, token: str | None = None, method: str = "GET", timeout_s: float = 5.0) -> bytes:
-    """Body of a 2xx answer.
+def ask(url: str, token: str | None = None, method: str = "GET", content: Any = None, timeout_s: float = 5.0) -> bytes:
+    """Body of a 2xx answer. `content` is sent as JSON.
 
     Raises:
         UnansweredError: nobody answers, too late, or with another status.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 (http only, our own addresses)
+    body = None
+    if content is not None:
+        body = json.dumps(content).encode()
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 (http only, our own addresses)
     try:
         with _OPENER.open(request, timeout=timeout_s) as answer:
-            body: bytes = answer.read()
-            return body
+            received: bytes = answer.read()
+            return received
     except urllib.error.HTTPError as error:
         raise UnansweredError(f"{url} answers {error.code}: {error.read(500).decode(errors='replace')}") from error
     except (OSError, ValueError) as error:

@@ -19,8 +19,10 @@ HAPROXY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 REPLICA_PORTS = 200
 WORKER_PORTS = 1000
 # The first worker ports go to parts of Ray that would otherwise take any free port.
-RAY_INTERNAL_PORTS = ("node_manager", "object_manager", "runtime_env_agent", "agent_grpc", "dashboard_metrics",
-                      "autoscaler_metrics")  # fmt: skip
+RAY_INTERNAL_PORTS = (
+    *("node_manager", "object_manager", "runtime_env_agent", "agent_grpc"),
+    *("dashboard_metrics", "autoscaler_metrics", "fallback_http", "fallback_grpc"),
+)
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
 _READ_BY_SETTINGS = ("REDIS_URL", "MLFLOW_TRACKING_URI", "DATA")

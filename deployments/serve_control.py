@@ -17,7 +17,7 @@ from deployments.stack_parts import StartError
 
 SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
 READY_S = 180.0
-DRAIN_S = 60.0
+DRAIN_S = 30.0
 
 
 class ServeControl:
@@ -27,6 +27,7 @@ class ServeControl:
         self.settings = settings
         self.say = say
         self.dashboard = f"http://127.0.0.1:{settings.ports.dashboard}"
+        self._endpoint = f"{self.dashboard}/api/serve/applications/"
         host = "127.0.0.1" if settings.serving.host == "0.0.0.0" else settings.serving.host  # noqa: S104
         self.url = f"http://{host}:{settings.ports.http}"
         self.deployed = settings.state_dir.resolve() / "serve_config.yaml"
@@ -77,11 +78,23 @@ class ServeControl:
             raise
 
     def drain(self) -> None:
-        """Shut Serve down; replicas first finish the requests that they have."""
+        """Take the applications away, which lets replicas finish the requests that they have; then end Serve.
+
+        Ending Serve at once, as `serve shutdown` does, would cut those requests off.
+        """
         try:
-            ask(f"{self.dashboard}/api/serve/applications/", self._token(), method="DELETE", timeout_s=DRAIN_S)
+            if self.deployed.exists():
+                config = yaml.safe_load(self.deployed.read_text())
+                names = {application["name"] for application in config["applications"]}
+                ask(self._endpoint, self._token(), method="PUT", content={**config, "applications": []}, timeout_s=30)
+                give_up = time.monotonic() + DRAIN_S
+                while (left := names & self.states().keys()) and time.monotonic() < give_up:
+                    time.sleep(0.1)
+                if left:
+                    self.say(f"serve: {', '.join(sorted(left))} did not finish within {DRAIN_S:.0f} s")
+            ask(self._endpoint, self._token(), method="DELETE", timeout_s=DRAIN_S)
         except UnansweredError as error:
-            self.say(f"serve: could not be shut down in order ({error})")
+            self.say(f"serve: could not be ended in order ({error})")
 
     def _wait(self) -> None:
         give_up = time.monotonic() + READY_S
@@ -116,7 +129,7 @@ class ServeControl:
         return bool(states) and set(states.values()) == {"RUNNING"}
 
     def _applications(self) -> dict[str, dict[str, Any]]:
-        answer = ask_json(f"{self.dashboard}/api/serve/applications/", self._token())
+        answer = ask_json(self._endpoint, self._token())
         applications: dict[str, dict[str, Any]] = answer["applications"]
         return applications
 

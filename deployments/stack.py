@@ -27,6 +27,7 @@ from deployments.serve_control import ServeControl
 from deployments.stack_parts import Part, StartError, parts
 
 PART_NAMES = ("store", "mlflow", "ray")
+SWEEP_S = 10.0
 # Settings that say where things are.
 _WHERE = ("ports.", "store.", "tracking.uri", "state_dir", "data_dir", "serving.host")
 
@@ -54,7 +55,8 @@ class LocalStack:
             StartError: what this call had started is stopped again.
         """
         wanted = parts(self.settings)
-        running = {name for name, record in self.records().items() if record.alive()}
+        self._sweep()
+        running = set(self.records())
         self._same_settings(running)
         if running == {part.name for part in wanted} and self.serve.serving():
             self.show()
@@ -111,6 +113,14 @@ class LocalStack:
             print(f"  {name:<16}{value}")
         print(f"\n  curl -s {self.serve.url}/api/v1/recommend {body}\n", flush=True)
 
+    def _sweep(self) -> None:
+        """Forget parts that died, and end what they left behind: it may hold their ports."""
+        for name, record in self.records().items():
+            if not record.alive():
+                say(f"{name}: had ended by itself; its log: {record.log}.1")
+                stop(record, SWEEP_S, say)
+                self._record_path(name).unlink()
+
     def _same_settings(self, running: set[str]) -> None:
         """A running stack keeps the settings with which it started; other addresses or folders would be another one."""
         file = settings_file(self.settings)
@@ -134,9 +144,6 @@ class LocalStack:
         file.write_text(resolved_settings(self.settings))
 
     def _start(self, part: Part) -> None:
-        if left_over := Record.read(self._record_path(part.name)):
-            # Its process is gone, but not necessarily all that came of it.
-            stop(left_over, part.stop_s, say)
         if part.name == "ray":
             shutil.rmtree(self.settings.run_dir / "ray", ignore_errors=True)
         log = self.state_dir / "logs" / f"{part.name}.log"
@@ -157,19 +164,15 @@ class LocalStack:
     def _fill(self, trials: int | None) -> None:
         """The features of the data set, and a first model if there is none."""
         self._run("features", "jobs.rebuild_features", "--if-empty")
-        needed = self._run("model", "jobs.retrain", "--needed", allowed=(0, 1))
-        if needed == 0:
-            say("model: none yet, training the first one")
-            options = [] if trials is None else ["--trials", str(trials)]
-            self._run("training", "jobs.submit", "--wait", "--", "python", "-m", "jobs.retrain", *options)
+        options = [] if trials is None else ["--trials", str(trials)]
+        self._run("model", "jobs.first_model", *options)
 
-    def _run(self, what: str, module: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> int:
+    def _run(self, what: str, module: str, *arguments: str) -> None:
         """Run a module of the project in the foreground; what it prints is the user's progress."""
         command = [sys.executable, "-m", module, *arguments]
         code = subprocess.run(command, cwd=PROJECT_DIR, env=client_environment(self.settings), check=False).returncode
-        if code not in allowed:
+        if code != 0:
             raise StartError(f"{what}: `python -m {module}` failed, see above (exit code {code})")
-        return code
 
     def _stop(self, names: list[str]) -> None:
         known = {part.name: part for part in parts(self.settings)}

@@ -1,0 +1,163 @@
+"""Fixtures for the whole suite: the project's settings, and the whole stack as `make up` starts it."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+import yaml
+
+from configs.settings import PROJECT_DIR, Ports, Settings, load_settings
+from deployments.preflight import taken_ports
+from deployments.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
+
+UP_S = 600
+RUN_S = 300
+LANES = 5
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """The stack of this test session, on ports and in a folder of its own.
+
+    Attributes:
+        settings: with which it runs.
+        url: of the API.
+        environment: variables with which `ray`, `serve` and `python -m jobs...` reach it.
+    """
+
+    settings: Settings
+    url: str
+    environment: dict[str, str]
+
+    def run(self, args: list[str], timeout_s: float = RUN_S) -> str:
+        """Run a command from the project's folder; its output. A failure shows that output."""
+        done = subprocess.run(
+            args, env=self.environment, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode != 0:
+            pytest.fail(f"{' '.join(args)} gave {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+        return done.stdout
+
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the local stack, as `make` does; also when it fails."""
+        return local_stack(self.settings, *words)
+
+
+@pytest.fixture(scope="session")
+def probe_url(stack: RunningStack) -> str:
+    """Address of `tests/serve_probe.py`, added to what the stack serves."""
+    config = yaml.safe_load((stack.settings.state_dir / "serve_config.yaml").read_text())
+    probe = {"name": "probe", "route_prefix": "/probe", "import_path": "tests.serve_probe:build"}
+    file = stack.settings.state_dir / "serve_config_with_probe.yaml"
+    file.write_text(yaml.safe_dump({**config, "applications": [*config["applications"], probe]}))
+    stack.run(["serve", "deploy", str(file)])
+    return f"{stack.url}/probe"
+
+
+def local_stack(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
+    """`python -m deployments.local_stack WORDS` with `settings`."""
+    file = settings.state_dir.parent / f"{settings.state_dir.name}.settings.yaml"
+    file.write_text(resolved_settings(settings))
+    environment = {name: value for name, value in os.environ.items() if not _steers(name)}
+    return subprocess.run(
+        [sys.executable, "-m", "deployments.local_stack", *words],
+        env={**environment, "RAYCOMMEND_CONFIG": str(file)},
+        cwd=PROJECT_DIR,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=UP_S,
+        check=False,
+    )
+
+
+def _steers(name: str) -> bool:
+    """Variables of a person's own stack, which must not lead the tests to it."""
+    return name.startswith(("RAYCOMMEND_", "RAY_")) or name in ("REDIS_URL", "MLFLOW_TRACKING_URI", "DATA")
+
+
+@pytest.fixture(scope="session")
+def project_settings() -> Settings:
+    """The settings as this machine has them, for what tests share with the project: the downloaded data."""
+    return load_settings()
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> Iterator[Ports]:
+    """Ports that nobody uses, below those that the system hands out, and for this session alone."""
+    for lane in range(LANES):
+        with (Path(tempfile.gettempdir()) / f"raycommend-tests-{os.getuid()}-{lane}.lock").open("w") as lock:
+            if not _try_lock(lock):
+                continue
+            names = [name for name in Ports.model_fields if name not in ("replicas", "workers")]
+            ports = {name: 11_000 + 100 * lane + number for number, name in enumerate(names)}
+            ports["workers"] = 21_000 + WORKER_PORTS * lane
+            ports["replicas"] = 30_600 + 2 * REPLICA_PORTS * lane
+            chosen = Ports(**ports)
+            if not taken_ports(Settings(ports=chosen), set()):
+                yield chosen
+                return
+    pytest.fail("no free ports for a test stack")
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def stack_settings(tmp_path_factory: pytest.TempPathFactory, project_settings: Settings, free_ports: Ports) -> Settings:
+    """Settings of a stack for tests: nothing shared with the person's own but the downloaded data."""
+    return Settings(
+        state_dir=tmp_path_factory.mktemp("stack") / "state",
+        data_dir=project_settings.data_dir,
+        ports=free_ports,
+        store={"prefix": "test"},
+        training={"trials": 2},
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, stack_settings: Settings) -> Iterator[RunningStack]:
+    """The whole stack, with a model of a small search."""
+    try:
+        up = local_stack(stack_settings, "up")
+        if up.returncode == 2 and os.environ.get("CI") != "true":
+            pytest.skip(f"the stack cannot run on this machine: {up.stderr.strip()}")
+        if up.returncode != 0:
+            pytest.fail(f"the stack did not start\n{up.stdout[-4000:]}\n{up.stderr[-4000:]}\n{_logs(stack_settings)}")
+        url = f"http://127.0.0.1:{stack_settings.ports.http}"
+        yield RunningStack(stack_settings, url, client_environment(stack_settings))
+    finally:
+        if request.session.testsfailed:
+            _show(request, _logs(stack_settings))
+        down = local_stack(stack_settings, "down")
+        shutil.rmtree(stack_settings.run_dir, ignore_errors=True)
+        assert down.returncode == 0, down.stderr
+
+
+def _logs(settings: Settings) -> str:
+    shown = local_stack(settings, "logs", "--lines", "40").stdout
+    serve = settings.run_dir / "ray" / "session_latest" / "logs" / "serve"
+    for log in sorted(serve.glob("*.log")):
+        lines = [line[:1500] for line in log.read_text(errors="replace").splitlines() if '"INFO"' not in line]
+        if lines:
+            shown += "\n".join(["", f"== {log.name}", *lines[-15:]])
+    return shown
+
+
+def _show(request: pytest.FixtureRequest, text: str) -> None:
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"\n{text}")
