@@ -5,11 +5,13 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from data.event_log import EventLog
 from deployments.errors import ApiError, invalid_field
 from deployments.health import HealthProbe
 from deployments.retrieval import Similar
@@ -26,7 +28,9 @@ from deployments.watch import ControlWatch
 from features.catalogue import Catalogue, Item, delete_item, put_items
 from features.connection import connect
 from features.history import decode_history, decode_seen
+from features.item_features import read_item_features
 from features.keys import Keys
+from features.retention import erase_user, export_user
 from features.slots import CHAMPION, read_slots
 from features.store import OnlineStore
 from features.trending import read_trending
@@ -34,6 +38,7 @@ from models.bundle import BundleError, read_manifest
 from models.manifest import Manifest
 
 logger = logging.getLogger("ray.serve")
+ERASURE_WAIT_S = 20.0
 
 
 class HistoryEntry(BaseModel):
@@ -60,13 +65,28 @@ class UserView(BaseModel):
 
 
 class ItemView(BaseModel):
-    """An item of the catalogue."""
+    """An item of the catalogue, with what all users did, as at this moment."""
 
     item_id: int | str
     title: str | None
     year: int | None
     genres: list[str]
     hidden: bool
+    events: dict[str, int] = Field(description="events by type, all that were ever recorded")
+    exposures: int = Field(description="lists on which it was shown")
+    popularity: dict[str, float] = Field(description="preference decayed by half-lives of 1 h, 1 day and 7 days")
+    first_event: str | None
+    last_event: str | None
+
+
+class ErasedView(BaseModel):
+    """What an erasure removed."""
+
+    user_id: str
+    status: Literal["erased"] = "erased"
+    keys: int
+    stream_entries: int
+    log_rows: int
 
 
 class Console:
@@ -85,6 +105,7 @@ class Console:
         self._keys = Keys(settings.store.prefix, settings.store.partitions)
         self._store = OnlineStore(self._client, self._keys, settings.store, self._types)
         self._catalogue = Catalogue(self._client, self._keys)
+        self._log = EventLog(settings.log_dir)
         self.health = HealthProbe(settings, self._client, self._keys)
         self._manifest: Manifest | None = None
         self._watch = ControlWatch(
@@ -138,13 +159,36 @@ class Console:
         item = self._catalogue.items.get(item_id)
         if item is None or item.deleted:
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
+        now_ms = int(time.time() * 1000)
+        live = await read_item_features(self._client, self._keys, self._types, item_id, now_ms)
         return ItemView(
             item_id=self._item_id(item_id),
             title=item.title,
             year=item.year,
             genres=list(item.categories),
             hidden=item.hidden,
+            events=live.events,
+            exposures=live.exposures,
+            popularity=live.popularity,
+            first_event=_iso(live.first_ms),
+            last_event=_iso(live.last_ms),
         )
+
+    async def erase_user(self, user_id: str) -> ErasedView:
+        """Remove the user from store, streams, log and exposures; complete when it answers. Safe to repeat.
+
+        Raises:
+            StoreBusy: a compaction or another erasure took longer than it is waited for.
+        """
+        done = await erase_user(self._store, self._log, user_id, wait_s=ERASURE_WAIT_S)
+        return ErasedView(user_id=user_id, keys=done.keys, stream_entries=done.stream_entries, log_rows=done.log_rows)
+
+    async def export_user(self, user_id: str) -> dict[str, Any]:
+        """All that is kept of the user. Raises ApiError 404 when that is nothing."""
+        found = await export_user(self._store, self._log, user_id)
+        if not (found["history"] or found["events"] or found["exposures"]):
+            raise ApiError(404, "not_found", f"nothing of user {user_id!r} is kept", "user_id")
+        return found
 
     async def put_item(self, item_id: str, request: ItemRequest) -> ItemView:
         """Add or replace an item. Every replica follows within a second. Raises ApiError 422 for a bad category."""

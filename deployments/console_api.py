@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from configs.settings import Serving
-from deployments.console import Console, ItemView, UserView
+from deployments.console import Console, ErasedView, ItemView, UserView
 from deployments.errors import install_error_handlers, parse_body, read_body
 from deployments.health import Health
 from deployments.hot_api import ERRORS, body_of, events_api, recommend_api, reference
@@ -44,6 +44,24 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
         found = await console().health.check()
         response.status_code = 503 if found.status == "down" else 200
         return {name: component.status for name, component in found.components.items()}
+
+    @app.get(
+        "/api/v1/users/{user_id:path}/export",
+        tags=["users"],
+        summary="All that is kept of a user: features, events, exposures",
+        responses=NOT_FOUND | ERRORS,
+    )
+    async def export(user_id: str) -> dict[str, Any]:
+        return await console().export_user(user_id)
+
+    @app.delete(
+        "/api/v1/users/{user_id:path}",
+        tags=["users"],
+        summary="Erase a user from store, streams, log and exposures",
+        responses=ERRORS,
+    )
+    async def erase(user_id: str) -> ErasedView:
+        return await console().erase_user(user_id)
 
     @app.get("/api/v1/users/{user_id:path}", tags=["users"], summary="A user's features", responses=NOT_FOUND | ERRORS)
     async def user(user_id: str) -> UserView:

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from features.errors import StoreFull, StoreUnavailable
+from features.errors import StoreBusy, StoreError, StoreFull
 
 logger = logging.getLogger("ray.serve")
 Model = TypeVar("Model", bound=BaseModel)
@@ -55,6 +55,8 @@ def store_error(error: Exception) -> ApiError:
     """The 503 that an error of the online store becomes."""
     if isinstance(error, StoreFull):
         return ApiError(503, "store_full", f"the online store is full, nothing was written: {error}", retry_after_s=5)
+    if isinstance(error, StoreBusy):
+        return ApiError(503, "store_busy", f"maintenance is at work, try again: {error}", retry_after_s=5)
     return ApiError(503, "store_unavailable", f"the online store does not answer: {error}", retry_after_s=1)
 
 
@@ -125,8 +127,7 @@ def install_error_handlers(app: FastAPI) -> None:
         return ApiError(500, "internal_error", "an unexpected error; the log of the replica has it").response()
 
     app.add_exception_handler(ApiError, on_api_error)
-    app.add_exception_handler(StoreUnavailable, on_store_error)
-    app.add_exception_handler(StoreFull, on_store_error)
+    app.add_exception_handler(StoreError, on_store_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_unexpected)

@@ -16,6 +16,7 @@ from features.errors import StoreError
 from features.history import decode_history
 from features.keys import Keys
 from features.replicas import ReplicaReport, report_replica
+from features.retention import Erasures, read_erasures
 from features.slots import Slot, read_slots
 from features.trending import read_trending
 from models.bundle import BundleError, load_bundle
@@ -122,6 +123,7 @@ class Retrieval:
         self._loaded: _Loaded | None = None
         self._slot_value: Slot | None = None
         self._refused: str | None = None
+        self._erasures = Erasures({})
         self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
         self._watch = ControlWatch(
             self._client,
@@ -129,6 +131,7 @@ class Retrieval:
             settings.serving.watch_s,
             on_slots=self._follow_slot,
             on_catalogue=self._follow_catalogue,
+            on_erasures=self._follow_erasures,
             on_interval=(settings.serving.trending_s, self._follow_trends),
         )
 
@@ -225,12 +228,19 @@ class Retrieval:
                     weights=weights[weights > 0],
                     exclude=np.concatenate(parts),
                     n=question.n,
-                    trained_user=-1 if question.history else loaded.trained_user(question.user_id),
+                    trained_user=-1 if question.history else self._trained_user(loaded, question.user_id),
                     include_categories=question.include_categories,
                     exclude_categories=question.exclude_categories,
                 )
             )
         return queries
+
+    def _trained_user(self, loaded: _Loaded, user_id: bytes) -> int:
+        """Row of the trained vector, -1 for a user who was not trained, or was erased since."""
+        row = loaded.trained_user(user_id)
+        if row >= 0 and self._erasures.covers(user_id.decode(), loaded.model.manifest.created_ms):
+            return -1
+        return row
 
     async def _follow_slot(self) -> None:
         value = (await read_slots(self._client, self._keys)).get(self.slot)
@@ -274,6 +284,9 @@ class Retrieval:
         self._missed.extend(changed)
         if self._loaded is not None:
             self._loaded.take(changed)
+
+    async def _follow_erasures(self) -> None:
+        self._erasures = await read_erasures(self._client, self._keys)
 
     async def _follow_trends(self) -> None:
         await self._report()

@@ -22,7 +22,7 @@ async def _nothing() -> None:
 
 
 class ControlWatch:
-    """Polls two version numbers in one round trip and calls back what changed.
+    """Polls the version numbers in one round trip and calls back what changed.
 
     The callbacks are also called at the start. `on_slots` may take long (it loads a model) and runs beside the
     polling, so that a hidden item disappears within a second even while a large model loads. An error of the store
@@ -32,6 +32,7 @@ class ControlWatch:
         interval_s: time between polls.
         on_slots: the model slots changed.
         on_catalogue: the catalogue changed.
+        on_erasures: a user was erased.
         on_interval: (seconds, callback), called regularly.
     """
 
@@ -42,6 +43,7 @@ class ControlWatch:
         interval_s: float,
         on_slots: Callable[[], Awaitable[None]] = _nothing,
         on_catalogue: Callable[[], Awaitable[None]] = _nothing,
+        on_erasures: Callable[[], Awaitable[None]] = _nothing,
         on_interval: tuple[float, Callable[[], Awaitable[None]]] | None = None,
     ) -> None:
         self.replica_id = uuid.uuid4().hex[:12]
@@ -50,9 +52,11 @@ class ControlWatch:
         self._interval_s = interval_s
         self._on_slots = on_slots
         self._on_catalogue = on_catalogue
+        self._on_erasures = on_erasures
         self._on_interval = on_interval
         self._slots_version = -1
         self._catalogue_version = -1
+        self._erasures_version = -1
         self._slots_task: asyncio.Task[None] | None = None
         self._slots_due = 0.0
         self._interval_due = 0.0
@@ -90,6 +94,9 @@ class ControlWatch:
             if control.catalogue_version != self._catalogue_version:
                 await self._on_catalogue()
                 self._catalogue_version = control.catalogue_version
+            if control.erasures_version != self._erasures_version:
+                await self._on_erasures()
+                self._erasures_version = control.erasures_version
             if self._slots_task is None or self._slots_task.done():
                 changed = control.slots_version != self._slots_version
                 if changed or time.monotonic() > self._slots_due:

@@ -95,7 +95,7 @@ class Keys:
 
     @property
     def versions(self) -> str:
-        """Hash: `catalogue` and `slots`, each counted up by every change."""
+        """Hash: `catalogue`, `slots` and `erasures`, each counted up by every change."""
         return f"{self._control}versions"
 
     @property

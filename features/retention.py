@@ -69,6 +69,7 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
         for stream, end in zip(streams.values(), ends, strict=True):
             entries += len(await _scan(client, stream, user_id, "delete", end.decode()))
         await client.run("HSET", keys.erased, erasure_digest(user_id), time_ms)
+        await client.run("HINCRBY", keys.versions, "erasures", 1)
         await lock.check()
         rows = await asyncio.to_thread(log.erase_user, partition, user_id)
     await _forget_commands(store, user_id)

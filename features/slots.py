@@ -52,12 +52,13 @@ class Control:
 
     catalogue_version: int
     slots_version: int
+    erasures_version: int
 
 
 async def read_control(client: StoreClient, keys: Keys) -> Control:
-    """Both versions in one round trip. Raises `StoreUnavailable`."""
-    catalogue, slots = await client.run("HMGET", keys.versions, "catalogue", "slots")
-    return Control(int(catalogue or 0), int(slots or 0))
+    """All versions in one round trip. Raises `StoreUnavailable`."""
+    found = await client.run("HMGET", keys.versions, "catalogue", "slots", "erasures")
+    return Control(*(int(version or 0) for version in found))
 
 
 async def read_slots(client: StoreClient, keys: Keys) -> dict[str, Slot]:
