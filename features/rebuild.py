@@ -51,7 +51,8 @@ async def rebuild(
 
     Equal means: history, counters, affinities, popularity, first and last times as before, decayed values up to
     rounding. New are the users' versions (no cached list outlives a rebuild) and the processing times of what came
-    from the data set. Kept as they are: the ledgers, by which retries are recognised.
+    from the data set. Kept as they are: the ledgers, by which retries are recognised. Gone is what users who were
+    erased since had added to the sums of items.
 
     Args:
         dataset: its interactions count as events that were never in a stream; its items join the catalogue.

@@ -10,6 +10,7 @@ from features.events import Event
 from features.exposures import Exposure
 from features.lock import maintenance
 from features.retention import Erasures, erase_user, export_user, read_erasures
+from features.slots import read_control
 from features.store import OnlineStore
 from tests.features import reading
 
@@ -58,6 +59,7 @@ async def test_an_erased_user_is_nowhere_and_nobody_else_is_touched(store: Onlin
         again = await export_user(store, log, user)
         assert {**again, "exported_at": 0} == {**kept[user], "exported_at": 0}
     assert log.sweep() == 0
+    assert (await read_control(store.client, store.keys)).erasures_version == 1
     erasures = await read_erasures(store.client, store.keys)
     assert erasures.covered(["victim", *others]) == {"victim"}
     repeated = await erase_user(store, log, "victim")
