@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from configs.settings import Settings, load_settings
 from deployments.console import Console
 from deployments.console_api import console_api
-from deployments.hot_api import events_api, recommend_api
+from deployments.hot_api import HotApp, events_endpoints, recommend_endpoints
 from deployments.ingestion import Ingestion
 from deployments.ranking import Ranking
 from deployments.retrieval import Question, Reply, Retrieval, Similar
@@ -76,7 +76,7 @@ class RankingDeployment(Ranking):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(recommend_api(lambda: self, self.settings.serving))
+        return at_root(HotApp(recommend_endpoints(lambda: self, self.settings.serving)))
 
 
 @serve.deployment
@@ -87,7 +87,7 @@ class IngestionDeployment(Ingestion):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(events_api(lambda: self, self.settings.serving))
+        return at_root(HotApp(events_endpoints(lambda: self, self.settings.serving)))
 
 
 @serve.deployment

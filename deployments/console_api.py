@@ -10,10 +10,10 @@ from fastapi_offline import FastAPIOffline
 
 from configs.settings import Serving
 from deployments.console import Console, ErasedView, ItemView, UserView
-from deployments.errors import install_error_handlers, parse_body, read_body
+from deployments.errors import install_error_handlers, parse_body
 from deployments.health import Health
-from deployments.hot_api import ERRORS, body_of, events_api, recommend_api, reference
-from deployments.openapi import merged_document
+from deployments.hot_api import ERRORS, events_endpoints, read_body, recommend_endpoints
+from deployments.openapi import json_body, merged_document
 from deployments.schemas import ErrorAnswer, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
@@ -85,10 +85,10 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
         tags=["items"],
         summary="Add or replace an item; it can be recommended at once",
         responses=ERRORS,
-        openapi_extra=body_of(reference(ItemRequest.__name__)),
+        openapi_extra=json_body(ItemRequest),
     )
     async def put_item(item_id: str, request: Request) -> ItemView:
-        body = await read_body(request, serving.max_body_bytes)
+        body = await read_body(request.scope, request.receive, serving.max_body_bytes)
         return await console().put_item(checked_id(item_id, "item_id"), parse_body(ItemRequest, body))
 
     @app.delete(
@@ -106,7 +106,8 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
     ) -> TrendingAnswer:
         return await console().trending(window, category, limit)
 
-    document = merged_document([recommend_api(_none, serving), events_api(_none, serving), app], _project_version())
+    endpoints = [*recommend_endpoints(_none, serving), *events_endpoints(_none, serving)]
+    document = merged_document(app, [ItemRequest], endpoints, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 

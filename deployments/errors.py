@@ -60,22 +60,6 @@ def store_error(error: Exception) -> ApiError:
     return ApiError(503, "store_unavailable", f"the online store does not answer: {error}", retry_after_s=1)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body, refused with 413 as soon as it is known to exceed `limit` bytes."""
-    too_large = ApiError(413, "body_too_large", f"the body may hold at most {limit} bytes")
-    length = request.headers.get("content-length")
-    if length is not None and length.isdigit() and int(length) > limit:
-        raise too_large
-    chunks = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 def parse_body(model: type[Model], body: bytes) -> Model:
     """Validate JSON text against a model; the first fault becomes the error, its field named."""
     try:

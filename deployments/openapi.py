@@ -1,42 +1,71 @@
 """One OpenAPI document over all applications."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from deployments.schemas import EventRequest, ItemRequest, RecommendRequest
+from deployments.hot_api import Endpoint
+
+_REFERENCE = "#/components/schemas/{model}"
 
 
-def merged_document(apps: list[FastAPI], version: str) -> dict[str, Any]:
-    """The paths and schemas of all `apps`.
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The part of an operation that describes a body which the endpoint reads by itself."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference(model)}}}}
+
+
+def merged_document(
+    app: FastAPI, own_bodies: Sequence[type[BaseModel]], endpoints: Sequence[Endpoint], version: str
+) -> dict[str, Any]:
+    """The paths and schemas of an application and of endpoints outside it.
+
+    Args:
+        app: documents itself, except the bodies that its endpoints read by themselves.
+        own_bodies: the models of those.
 
     Raises:
-        ValueError: two applications define one path, or one schema differently.
+        ValueError: one path is defined twice.
     """
-    document: dict[str, Any] = {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Raycommend",
-            "version": version,
-            "description": "Recommendations that follow every event. Ids are compared by their text: 196 and "
-            '"196" name the same user.',
-        },
-        "paths": {},
-        "components": {"schemas": {}},
+    document = app.openapi()
+    document["info"] = {
+        "title": "Raycommend",
+        "version": version,
+        "description": "Recommendations that follow every event. Ids are compared by their text: 196 and "
+        '"196" name the same user.',
     }
-    # The bodies that the endpoints read by themselves are known to no application.
-    _, bodies = models_json_schema(
-        [(RecommendRequest, "validation"), (EventRequest, "validation"), (ItemRequest, "validation")],
-        ref_template="#/components/schemas/{model}",
-    )
-    parts = [{"paths": {}, "components": {"schemas": bodies["$defs"]}}, *(app.openapi() for app in apps)]
-    for part in parts:
-        for section, target in (
-            (part["paths"], document["paths"]),
-            (part.get("components", {}).get("schemas", {}), document["components"]["schemas"]),
-        ):
-            for name, content in section.items():
-                if target.setdefault(name, content) != content:
-                    raise ValueError(f"{name} is defined twice")
+    models = {(model, "validation") for model in own_bodies}
+    for endpoint in endpoints:
+        models |= {(endpoint.request, "validation"), (endpoint.response, "serialization")}
+        models |= {(error["model"], "serialization") for error in endpoint.errors.values()}
+    _, schemas = models_json_schema(sorted(models, key=str), ref_template=_REFERENCE)  # type: ignore[arg-type]
+    for endpoint in endpoints:
+        if endpoint.path in document["paths"]:
+            raise ValueError(f"{endpoint.path} is defined twice")
+        document["paths"][endpoint.path] = {"post": _operation(endpoint)}
+    known = document.setdefault("components", {}).setdefault("schemas", {})
+    document["components"]["schemas"] = {**schemas["$defs"], **known}
     return document
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    answers = {200: {"model": endpoint.response, "description": "Done"}, **endpoint.errors}
+    return {
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "operationId": endpoint.path.removeprefix("/api/v1/").replace("/", "_"),
+        **json_body(endpoint.request),
+        "responses": {
+            str(status): {
+                "description": answer["description"],
+                "content": {"application/json": {"schema": reference(answer["model"])}},
+            }
+            for status, answer in answers.items()
+        },
+    }

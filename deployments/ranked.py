@@ -32,6 +32,8 @@ class Ranked(NamedTuple):
     item_id_type: str
     model_version: str | None
     catalogue_version: int
+    shown: bytes = b""
+    """The recommendations as JSON, once they were dressed; empty when chance has changed the list since."""
 
 
 def rank(reply: Reply, answer: Answer, top_k: int, diversity: float, pooled: bool) -> Ranked:
@@ -82,6 +84,7 @@ def explore(ranked: Ranked, share: float, generator: np.random.Generator) -> Ran
         sources=[*ranked.sources[:-1], "exploration"],
         reasons=(*ranked.reasons[:-1], ()) if ranked.reasons else (),
         propensities=(*certain, even),
+        shown=b"",
     )
 
 

@@ -88,7 +88,7 @@ class Ranking:
         return orjson.dumps(
             {
                 "user_id": request.user_id,
-                "recommendations": dress(ranked, self._catalogue.items, request.explain),
+                "recommendations": orjson.Fragment(ranked.shown or self._dress(request, ranked)),
                 "recommendation_id": recommendation_id,
                 "model_version": ranked.model_version,
                 "experiment": None,
@@ -126,6 +126,8 @@ class Ranking:
             if cached is not None:
                 return cached, True
         ranked = await self._retrieve(request, user_id, slot, features)
+        # Dressed here, so that a list from the cache is written out only once.
+        ranked = ranked._replace(shown=self._dress(request, ranked))
         # The retrieval replica may still see an older catalogue or model than this one: such a list is right now, but
         # must not be kept under the newer key.
         made_with = (ranked.model_version, ranked.catalogue_version)
@@ -162,6 +164,9 @@ class Ranking:
             # A new item may be on the list already: its title must be known here too.
             await self._catalogue.refresh()
         return rank(reply, answer, request.top_k, request.diversity, self.settings.serving.exploration > 0)
+
+    def _dress(self, request: RecommendRequest, ranked: Ranked) -> bytes:
+        return orjson.dumps(dress(ranked, self._catalogue.items, request.explain))
 
     async def _log_exposure(
         self, request: RecommendRequest, user_id: str, variant: str, ranked: Ranked, recommendation_id: str

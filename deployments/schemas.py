@@ -145,6 +145,10 @@ class EventRequest(_Request):
     context: Context = None
 
 
+class BatchRequest(_Request):
+    events: list[EventRequest] = Field(min_length=1, max_length=1000)
+
+
 class EventAnswer(BaseModel):
     status: Literal["accepted"]
     event_id: str
@@ -229,8 +233,10 @@ def checked_id(text: str, field: str) -> str:
 
 def typed_id(text: str, id_type: str) -> int | str:
     """An id as the data set types it: a whole number where the data set has whole numbers and the text is one."""
-    if id_type == "int" and re.fullmatch(r"0|-?[1-9]\d{0,18}", text):
-        return int(text)
+    if id_type == "int" and len(text) <= 18 and text.isascii():
+        digits = text.removeprefix("-")
+        if digits.isdigit() and (digits[0] != "0" or text == "0"):
+            return int(text)
     return text
 
 
