@@ -48,6 +48,12 @@ class OnlineStore:
         self.keys = keys
         self.event_types = event_types
         self._ready = False
+        partitions = range(keys.partitions)
+        self._streams = [keys.events(partition) for partition in partitions]
+        self._of_partition = [
+            [keys.totals(number), keys.rebuilding(number), *(keys.trending(number, window) for window in WINDOWS)]
+            for number in partitions
+        ]
         seen = "".join("1" if seen else "0" for seen in event_types.seen_codes)
         window_ms = store.dedupe_window_s * 1000
         self._record = Script(
@@ -100,12 +106,10 @@ class OnlineStore:
     async def read_users(self, user_ids: Sequence[str]) -> list[UserFeatures]:
         """Features of users, in order, in one round trip. Raises `StoreUnavailable`."""
         await self.prepare()
-        keys = self.keys
         commands: list[tuple[str, str]] = []
         for user_id in user_ids:
-            commands.append(("HGETALL", keys.user(user_id)))
-            commands.append(("GET", keys.history(user_id)))
-            commands.append(("GET", keys.older_seen(user_id)))
+            user, history_key, older_key, _ = self.keys.of_user(user_id)[1]
+            commands += [("HGETALL", user), ("GET", history_key), ("GET", older_key)]
         answers = await self.client.read(commands)
         return [
             UserFeatures(int(fields.get(b"ver", 0)), history, older, fields)
@@ -119,22 +123,17 @@ class OnlineStore:
             replay: None for a new event. Otherwise the event is only applied to the features: its stream id in the
                 log, or "" when it never had one.
         """
-        keys, user_id, item_id = self.keys, event.user_id, event.item_id
-        partition = keys.partition_of(user_id)
+        item_id = event.item_id
+        partition, of_user = self.keys.of_user(event.user_id)
         code, weight, affinity = self._weigh(event.event_type, event.value)
         value = _NAN if event.value is None else event.value
         return Call(
             self._record,
             [
-                keys.user(user_id),
-                keys.history(user_id),
-                keys.older_seen(user_id),
-                keys.ledger(user_id),
-                keys.events(partition),
-                keys.item(partition, item_id),
-                keys.totals(partition),
-                keys.rebuilding(partition),
-                *(keys.trending(partition, window) for window in WINDOWS),
+                *of_user,
+                self._streams[partition],
+                self.keys.item(partition, item_id),
+                *self._of_partition[partition],
             ],
             [
                 "live" if replay is None else replay,

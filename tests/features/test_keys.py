@@ -34,6 +34,7 @@ def test_all_keys_of_a_users_scripts_share_one_slot(user_id: str) -> None:
     ]
     assert len({key_slot(key.encode()) for key in keys}) == 1
     assert len(set(keys)) == len(keys)
+    assert KEYS.of_user(user_id) == (partition, keys[:4])
 
 
 def test_control_keys_share_one_slot() -> None:
