@@ -53,7 +53,7 @@ class Store(Group):
     url: str | None = Field(None, description="an outside Redis or Valkey; None starts the bundled Valkey")
     prefix: str = Field("rc", pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="first part of every key")
     partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
-    timeout_s: float = Field(2.0, gt=0, description="longest wait for one answer of the store")
+    timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store")
     history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
     seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
     dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
@@ -96,6 +96,7 @@ class Serving(Group):
     exploration: float = Field(
         0.0, ge=0, le=1, description="share of lists whose last place goes to a random candidate"
     )
+    max_in_flight: int = Field(200, ge=1, description="requests a replica works on; one more gets 503")
     cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")

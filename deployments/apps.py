@@ -4,21 +4,28 @@
 travel to the replicas with their arguments.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve import Application
+from ray.serve.exceptions import DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
 from deployments.console import Console
 from deployments.console_api import console_api
-from deployments.hot_api import HotApp, events_endpoints, recommend_endpoints
+from deployments.hot_api import Endpoint, HotApp, events_endpoints, recommend_endpoints
 from deployments.ingestion import Ingestion
 from deployments.ranking import Ranking
 from deployments.retrieval import Question, Reply, Retrieval, Similar
+
+logger = logging.getLogger("ray.serve")
+RETRY_S = 0.02
 
 
 class RecommendArgs(BaseModel):
@@ -76,7 +83,7 @@ class RankingDeployment(Ranking):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(HotApp(recommend_endpoints(lambda: self, self.settings.serving)))
+        return _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings)
 
 
 @serve.deployment
@@ -87,7 +94,7 @@ class IngestionDeployment(Ingestion):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(HotApp(events_endpoints(lambda: self, self.settings.serving)))
+        return _hot(events_endpoints(lambda: self, self.settings.serving), self.settings)
 
 
 @serve.deployment
@@ -112,10 +119,21 @@ def at_root(app: ASGIApp) -> ASGIApp:
     return whole_path
 
 
+def _hot(endpoints: list[Endpoint], settings: Settings) -> ASGIApp:
+    return at_root(HotApp(endpoints, settings.serving.max_in_flight))
+
+
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:
     async def ask(questions: list[Question]) -> Reply:
-        reply: Reply = await handle.retrieve.remote(questions)
-        return reply
+        """Ask a replica; ask another when it dies meanwhile. The requests' own deadline ends this."""
+        while True:
+            try:
+                reply: Reply = await handle.retrieve.remote(questions)
+            except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
+                logger.warning("a retrieval replica is gone, asking another: %s", error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return reply
 
     return ask
 

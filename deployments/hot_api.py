@@ -115,10 +115,14 @@ class HotApp:
 
     Args:
         endpoints: with distinct paths.
+        max_in_flight: requests worked on at once; one more is turned away at once, which a client can make more of
+            than of an answer that comes too late.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], max_in_flight: int) -> None:
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -148,8 +152,14 @@ class HotApp:
             raise ApiError(404, "not_found", f"there is no {scope['path']}; see /docs")
         if scope["method"] != "POST":
             raise ApiError(405, "method_not_allowed", f"{scope['method']} is not allowed here; use POST")
-        body = await read_body(scope, receive, endpoint.max_body_bytes)
-        return await endpoint.answer(body, _header(scope, b"x-request-id") or uuid.uuid4().hex)
+        if self._in_flight >= self._max_in_flight:
+            raise ApiError(503, "overloaded", f"{self._in_flight} requests are waiting already", retry_after_s=1)
+        self._in_flight += 1
+        try:
+            body = await read_body(scope, receive, endpoint.max_body_bytes)
+            return await endpoint.answer(body, _header(scope, b"x-request-id") or uuid.uuid4().hex)
+        finally:
+            self._in_flight -= 1
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -25,6 +25,8 @@ from features.slots import read_slots
 from features.store import Exposure, OnlineStore, UserFeatures
 
 logger = logging.getLogger("ray.serve")
+STORE_SHARE = 0.4
+"""Of the deadline, that features and exposure may each wait for: a silent store costs freshness, not the answer."""
 
 
 class Ranking:
@@ -106,9 +108,10 @@ class Ranking:
         if not self._watch.store_answers:
             return None
         try:
-            return await self._features.ask(user_id)
-        except StoreError as error:
-            logger.warning("answering without features: %s", error)
+            async with asyncio.timeout(self.settings.serving.deadline_s * STORE_SHARE):
+                return await self._features.ask(user_id)
+        except (StoreError, TimeoutError) as error:
+            logger.warning("answering without features: %r", error)
             self._watch.store_answers = False
             return None
 
@@ -188,9 +191,11 @@ class Ranking:
         if not self._watch.store_answers:
             return False
         try:
-            await self._exposures.ask(exposure)
-        except StoreError as error:
-            logger.warning("the exposure %s was not logged: %s", recommendation_id, error)
+            async with asyncio.timeout(self.settings.serving.deadline_s * STORE_SHARE):
+                await self._exposures.ask(exposure)
+        except (StoreError, TimeoutError) as error:
+            logger.warning("the exposure %s was not logged: %r", recommendation_id, error)
+            self._watch.store_answers = False
             return False
         return True
 

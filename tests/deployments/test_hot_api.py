@@ -12,12 +12,12 @@ from deployments.hot_api import Endpoint, HotApp
 from features.errors import StoreFull, StoreUnavailable
 
 
-class Any_(BaseModel):
+class Nothing(BaseModel):
     pass
 
 
 def app(answer: Any, limit: int = 100) -> HotApp:
-    return HotApp([Endpoint("/a", "t", "s", Any_, Any_, limit, answer)])
+    return HotApp([Endpoint("/a", "t", "s", Nothing, Nothing, limit, answer)], max_in_flight=10)
 
 
 def ask(
@@ -93,3 +93,36 @@ def test_errors_take_the_common_form(error: Exception, status: int, code: str) -
 
 def test_a_client_that_hangs_up_before_its_body_is_no_request() -> None:
     assert ask(app(echo), [])[0] == 400
+
+
+def test_one_request_too_many_is_turned_away_and_the_next_is_served() -> None:
+    async def scenario() -> None:
+        gate = asyncio.Event()
+
+        async def wait(body: bytes, request_id: str) -> bytes:
+            await gate.wait()
+            return b"{}"
+
+        hot = app(wait)
+        statuses: list[int] = []
+
+        async def one() -> None:
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+            async def send(message: Any) -> None:
+                if "status" in message:
+                    statuses.append(message["status"])
+
+            await hot({"type": "http", "method": "POST", "path": "/a", "headers": []}, receive, send)
+
+        tasks = [asyncio.create_task(one()) for _ in range(11)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert statuses == [503]
+        gate.set()
+        await asyncio.gather(*tasks)
+        await one()
+        assert sorted(statuses) == [200] * 11 + [503]
+
+    asyncio.run(scenario())
