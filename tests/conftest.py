@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from configs.settings import PROJECT_DIR, Ports, Settings, load_settings
 from deployments.preflight import taken_ports
 from deployments.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
+from deployments.serve_control import ServeControl
 
 UP_S = 600
 RUN_S = 300
@@ -55,10 +57,16 @@ class RunningStack:
 def probe_url(stack: RunningStack) -> str:
     """Address of `tests/serve_probe.py`, added to what the stack serves."""
     config = yaml.safe_load((stack.settings.state_dir / "serve_config.yaml").read_text())
-    probe = {"name": "probe", "route_prefix": "/probe", "import_path": "tests.serve_probe:build"}
+    probe = {"name": "probe", "route_prefix": "/probe", "import_path": "tests.serve_probe:application"}
     file = stack.settings.state_dir / "serve_config_with_probe.yaml"
     file.write_text(yaml.safe_dump({**config, "applications": [*config["applications"], probe]}))
     stack.run(["serve", "deploy", str(file)])
+    serve = ServeControl(stack.settings, print)
+    deadline = time.monotonic() + 60
+    while (state := serve.states().get("probe")) != "RUNNING":
+        assert state != "DEPLOY_FAILED", stack.run(["serve", "status", "--name", "probe"])
+        assert time.monotonic() < deadline, state
+        time.sleep(0.1)
     return f"{stack.url}/probe"
 
 
