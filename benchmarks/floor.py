@@ -5,6 +5,10 @@ the least. Run by `benchmarks.serving`.
 """
 
 import argparse
+import os
+import signal
+import sys
+import threading
 
 import numpy as np
 import orjson
@@ -67,7 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
+    threading.Thread(target=_end_with_input, daemon=True).start()
     uvicorn.run(make_app(), host="127.0.0.1", port=port, log_level="error", access_log=False)  # type: ignore[arg-type]
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

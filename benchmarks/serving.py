@@ -1,7 +1,13 @@
-"""Recommendations per second against a bare web server, in one run.
+"""Requests per second against a bare web server, and against Ray Serve the ordinary way, in one run.
 
-Start the stack (`make up`), then `make bench`. The floor (`benchmarks.floor`) is measured before, between and after,
-and each figure is the median of its runs: the ratio is what counts, since machines differ and are noisy.
+Start the stack (`make up`), then `make bench`. The kinds take turns, and each figure is the median of its rounds: the
+ratio is what counts, since machines differ and are noisy.
+
+    floor      a bare uvicorn endpoint (`benchmarks.floor`)
+    naive      three deployments behind Ray's own proxy, default flags (`benchmarks.naive`)
+    uncached   recommend: features, fold-in, 100 candidates, exposure fsynced; no request like another
+    cached     the same, every user asked again and unchanged
+    events     single events, fsynced
 """
 
 import argparse
@@ -14,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -21,6 +28,7 @@ from benchmarks.load import Load, run_load
 from configs.settings import load_settings
 
 USERS = 943
+EVENT = '"event_type": "view"'
 
 
 def main() -> None:
@@ -28,19 +36,21 @@ def main() -> None:
     parser.add_argument("--url", help="of the running stack; from the settings when absent")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind, of which the median is shown")
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/serving.json"))
     args = parser.parse_args()
     url = args.url or f"http://127.0.0.1:{load_settings().ports.http}"
     expect_running(url)
-    with Floor() as floor_url:
+    measured: dict[tuple[str, int], list[Load]] = {}
+    with Server("benchmarks.floor") as floor_url, Server("benchmarks.naive") as naive_url:
         # `exclude_items` differs in every uncached request, so that no list can come from the cache.
         kinds = {
             "floor": (f"{floor_url}/api/v1/recommend", user_body("")),
+            "naive": (f"{naive_url}/", user_body("")),
             "uncached": (f"{url}/api/v1/recommend", user_body(', "filters": {"exclude_items": [\' .. n .. \']}')),
             "cached": (f"{url}/api/v1/recommend", user_body("")),
+            "events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT)),
         }
-        measured: dict[tuple[str, int], list[Load]] = {}
         for _ in range(args.rounds):
             for connections in args.connections:
                 for kind, (address, body) in kinds.items():
@@ -61,7 +71,7 @@ def user_body(rest: str) -> str:
     return f"'{{\"user_id\": ' .. (n * 7919 % {USERS} + 1) .. '{rest}}}'"
 
 
-def summary(kind: str, loads: list[Load]) -> dict[str, float | str]:
+def summary(kind: str, loads: list[Load]) -> dict[str, Any]:
     fields = ("requests_per_s", "p50_ms", "p95_ms", "p99_ms")
     medians = {field: statistics.median(getattr(load, field) for load in loads) for field in fields}
     return {
@@ -73,9 +83,8 @@ def summary(kind: str, loads: list[Load]) -> dict[str, float | str]:
     }
 
 
-def table(report: dict[str, object]) -> str:
+def table(report: dict[str, Any]) -> str:
     rows = report["rows"]
-    assert isinstance(rows, list)
     head = f"{'':<10} {'conn':>5} {'req/s':>8} {'of floor':>9} {'p50':>8} {'p95':>8} {'p99':>8} {'errors':>7}"
     lines = [
         f"{row['kind']:<10} {row['connections']:>5} {row['requests_per_s']:>8.0f} {row['of_floor']:>9.2f} "
@@ -103,29 +112,42 @@ def expect_running(url: str) -> None:
         sys.exit(f"{url} is not ready ({error}): start the stack with `make up`")
 
 
-class Floor:
-    """The bare web server, while the benchmark runs."""
+class Server:
+    """Another server to measure against, while the benchmark runs."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
 
     def __enter__(self) -> str:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self._process = subprocess.Popen([sys.executable, "-m", "benchmarks.floor", "--port", str(port)])
+        # Without this stack's variables: what it compares with shall not share its flags or its Ray.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY")}
+        command = [sys.executable, "-m", self._module, "--port", str(port)]
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
-                httpx.post(f"{url}/api/v1/recommend", json={"user_id": 1}).raise_for_status()
+                httpx.post(f"{url}/", json={"user_id": 1}).raise_for_status()
             except httpx.HTTPError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.1)
             else:
                 return url
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait(20)
 
 
 if __name__ == "__main__":
