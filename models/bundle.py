@@ -5,6 +5,8 @@
         manifest.sha256   of manifest.json, in the form of sha256sum
         items.npz         ids, factors, counts, last_ms
         users.npz         ids, factors, mean
+        ranker.txt        LightGBM's text form       } both or neither
+        ranking.npz       what its features need     }
 
 Arrays are stored without pickle, so that reading a bundle can run no code. Ids are stored as one newline-joined text:
 a fixed-width array would cost the longest id's length for every id.
@@ -25,11 +27,15 @@ import numpy as np
 from pydantic import ValidationError
 
 from models.manifest import Manifest, ManifestFields
+from models.ranker import Ranker, RankerError, check_features
+from models.ranking_parts import RankingParts, check_ranking, ranking_arrays, ranking_parts
 
 MANIFEST = "manifest.json"
 MANIFEST_SUM = "manifest.sha256"
 ITEMS = "items.npz"
 USERS = "users.npz"
+RANKER = "ranker.txt"
+RANKING = "ranking.npz"
 _PARTIAL = ".partial-"
 _PARTIAL_AGE_S = 24 * 3600
 
@@ -50,6 +56,7 @@ class BundleContents:
         mean_user: (f,) float32, mean of the trained user vectors.
         item_counts: (n_items,) int64, users with a positive weight for the item.
         item_last_ms: (n_items,) int64, time of the item's latest event.
+        ranking: the learned ranker; None where there is none, and lists are served in the order of retrieval.
     """
 
     item_ids: np.ndarray
@@ -59,9 +66,10 @@ class BundleContents:
     mean_user: np.ndarray
     item_counts: np.ndarray
     item_last_ms: np.ndarray
+    ranking: RankingParts | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle(BundleContents):
     """A verified bundle: the arrays, what they are, and where they lie."""
 
@@ -108,6 +116,11 @@ def write_bundle(
             last_ms=contents.item_last_ms,
         )
         np.savez(partial / USERS, ids=_pack(contents.user_ids), factors=contents.user_factors, mean=contents.mean_user)
+        names = [ITEMS, USERS]
+        if contents.ranking is not None:
+            names += [RANKER, RANKING]
+            (partial / RANKER).write_text(contents.ranking.ranker.text)
+            np.savez(partial / RANKING, **ranking_arrays(contents.ranking))  # type: ignore[arg-type]
         manifest = Manifest(
             **fields.model_dump(),
             version=version,
@@ -116,7 +129,7 @@ def write_bundle(
             n_users=len(contents.user_ids),
             n_items=len(contents.item_ids),
             n_factors=contents.item_factors.shape[1],
-            files={name: _sha256(partial / name) for name in (ITEMS, USERS)},
+            files={name: _sha256(partial / name) for name in names},
         )
         text = json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n"
         (partial / MANIFEST).write_text(text)
@@ -151,6 +164,7 @@ def load_bundle(path: Path) -> Bundle:
         if _sha256(path / name) != digest:
             raise BundleError(f"{path / name}: the file is damaged (its sha256 is not the manifest's)")
     items, users = _arrays(path / ITEMS), _arrays(path / USERS)
+    ranking = _load_ranking(path, manifest)
     try:
         contents = BundleContents(
             item_ids=_unpack(items["ids"]),
@@ -160,6 +174,7 @@ def load_bundle(path: Path) -> Bundle:
             mean_user=users["mean"],
             item_counts=items["counts"],
             item_last_ms=items["last_ms"],
+            ranking=ranking,
         )
     except KeyError as error:
         raise BundleError(f"{path}: array {error} is missing") from error
@@ -210,11 +225,38 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
     digest = hashlib.sha256()
     defining = {"parameters", "weighting", "event_preset", "seed", "user_id_type", "item_id_type"}
     digest.update(json.dumps(fields.model_dump(include=defining), sort_keys=True).encode())
-    for name, array in vars(contents).items():
+    arrays = {name: array for name, array in vars(contents).items() if name != "ranking"}
+    if contents.ranking is not None:
+        arrays |= ranking_arrays(contents.ranking)
+        arrays["ranker"] = np.frombuffer(contents.ranking.ranker.text.encode(), np.uint8)
+    for name, array in arrays.items():
         packed = _pack(array) if name in ("item_ids", "user_ids") else np.ascontiguousarray(array)
         digest.update(f"\n{name} {packed.dtype.str} {packed.shape}\n".encode())
         digest.update(packed.data)
     return digest.hexdigest()
+
+
+def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
+    """The ranker's files, or None for a bundle without one.
+
+    Raises:
+        BundleError: one file without the other, or a ranker whose features this version does not compute.
+    """
+    listed = {RANKER, RANKING} & set(manifest.files)
+    if not listed and manifest.ranker is None:
+        return None
+    if len(listed) != 2 or manifest.ranker is None:
+        raise BundleError(f"{path / MANIFEST}: a ranker needs {RANKER}, {RANKING} and its facts in the manifest")
+    try:
+        check_features(manifest.ranker.features_hash)
+        ranker = Ranker((path / RANKER).read_text())
+    except (RankerError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path / RANKER}: {error}") from error
+    arrays = _arrays(path / RANKING)
+    try:
+        return ranking_parts(ranker, arrays)
+    except KeyError as error:
+        raise BundleError(f"{path / RANKING}: array {error} is missing") from error
 
 
 def _pack(ids: np.ndarray) -> np.ndarray:
@@ -243,6 +285,11 @@ def _check(contents: BundleContents, where: str) -> None:
             )
         if not np.isfinite(array).all():
             raise BundleError(f"{where}: {name} holds numbers that are not finite")
+    if contents.ranking is not None:
+        try:
+            check_ranking(contents.ranking, n_items)
+        except ValueError as error:
+            raise BundleError(f"{where}: {error}") from error
     for name, ids in (("item_ids", contents.item_ids), ("user_ids", contents.user_ids)):
         texts = ids.tolist()
         if not texts or len(set(texts)) != len(texts):

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.event_types import Weighting
 from models.als import AlsParameters
+from models.ranker import RankerParameters
 
 IdType = Literal["int", "str"]
 
@@ -31,6 +32,14 @@ class IndexFacts(_Part):
     recall: float = Field(ge=0, le=1)
 
 
+class RankerFacts(_Part):
+    """The learned ranker beside the factors."""
+
+    features_hash: str = Field(description="of the names and meaning of its features, see models.ranking_features")
+    parameters: RankerParameters
+    lists: int = Field(ge=1, description="past requests that it learned from")
+
+
 class ManifestFields(_Part):
     """What the training knows; the rest of a `Manifest` follows from the arrays."""
 
@@ -43,6 +52,7 @@ class ManifestFields(_Part):
     data: DataFacts
     metrics: dict[str, float] = Field(default_factory=dict, description="offline evaluation; undefined ones are absent")
     index: IndexFacts
+    ranker: RankerFacts | None = Field(None, description="None: served in the order of retrieval")
 
 
 class Manifest(ManifestFields):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,12 @@ from pydantic import ValidationError
 
 from models.als import AlsParameters, fit_als
 from models.bundle import Bundle, BundleContents, BundleError, content_hash, list_bundles, load_bundle, write_bundle
-from models.manifest import DataFacts, IndexFacts, ManifestFields
+from models.item_relations import ItemRelations
+from models.item_table import ItemStatistics
+from models.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.ranker import RankerParameters, fit_ranker
+from models.ranking_features import FEATURES, FEATURES_HASH
+from models.ranking_parts import RankingParts
 
 NOW_MS = 1_767_225_600_000
 PARAMETERS = AlsParameters(factors=4, regularization=2.0, alpha=3.0, iterations=3)
@@ -156,3 +162,53 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="ndcg_at_10"):
         write_bundle(tmp_path, contents(), undefined)
     assert list(tmp_path.iterdir()) == []
+
+
+def with_ranker() -> tuple[BundleContents, ManifestFields]:
+    generator = np.random.default_rng(0)
+    parameters = RankerParameters(trees=5, smallest_leaf=5)
+    features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
+    ranker = fit_ranker(features, features[:, 0] > 1, np.full(10, 20), parameters, seed=0)
+    statistics = ItemStatistics(
+        np.arange(20), np.full(20, np.nan, np.float32), np.full(20, 1999, np.float32), np.arange(20.0)
+    )
+    square = np.ones((20, 20), np.float32)
+    given = replace(contents(), ranking=RankingParts(ranker, statistics, ItemRelations(square, 2 * square)))
+    return given, fields(ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10))
+
+
+def test_a_ranker_travels_with_the_bundle(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    loaded = load_bundle(write_bundle(tmp_path, given, facts, NOW_MS))
+    assert loaded.ranking is not None
+    assert given.ranking is not None
+    features = np.random.default_rng(1).normal(size=(9, len(FEATURES))).astype(np.float32)
+    np.testing.assert_array_equal(loaded.ranking.ranker.score(features), given.ranking.ranker.score(features))
+    np.testing.assert_array_equal(loaded.ranking.statistics.value_mean, given.ranking.statistics.value_mean)
+    assert loaded.ranking.relations is not None
+    assert loaded.ranking.relations.follows[3, 4] == 2
+    assert loaded.manifest.content_hash != content_hash(contents(), fields())
+
+
+def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    assert facts.ranker is not None
+    other = facts.model_copy(update={"ranker": facts.ranker.model_copy(update={"features_hash": "0" * 16})})
+    path = write_bundle(tmp_path, given, other, NOW_MS)
+    with pytest.raises(BundleError, match=r"ranker\.txt: it was trained on features 0000"):
+        load_bundle(path)
+
+
+def test_a_ranker_without_its_facts_is_refused(tmp_path: Path) -> None:
+    given, _ = with_ranker()
+    path = write_bundle(tmp_path, given, fields(), NOW_MS)
+    with pytest.raises(BundleError, match="a ranker needs"):
+        load_bundle(path)
+
+
+def test_relations_must_fit_the_items(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    assert given.ranking is not None
+    small = ItemRelations(np.ones((19, 19), np.float32), np.ones((19, 19), np.float32))
+    with pytest.raises(BundleError, match="ease must be finite float32"):
+        write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, relations=small)), facts, NOW_MS)
