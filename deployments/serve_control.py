@@ -85,7 +85,7 @@ class ServeControl:
         try:
             if self.deployed.exists():
                 config = yaml.safe_load(self.deployed.read_text())
-                names = {application["name"] for application in config["applications"]}
+                names = self._declared()
                 ask(self._endpoint, self._token(), method="PUT", content={**config, "applications": []}, timeout_s=30)
                 give_up = time.monotonic() + DRAIN_S
                 while (left := names & self.states().keys()) and time.monotonic() < give_up:
@@ -106,7 +106,7 @@ class ServeControl:
                     if told.get(name) != state:
                         self.say(f"{name}: {state.lower().replace('_', ' ')}")
                 told = states
-            if failed := [name for name, state in told.items() if state in ("DEPLOY_FAILED", "UNHEALTHY")]:
+            if failed := [name for name in self._declared() if told.get(name) == "DEPLOY_FAILED"]:
                 raise StartError(f"{failed[0]} could not be deployed; logs: {self.logs}\n{self._message(failed[0])}")
             if time.monotonic() > give_up:
                 raise StartError(f"not ready within {READY_S:.0f} s: {self._what_is_missing(told)}; logs: {self.logs}")
@@ -124,9 +124,12 @@ class ServeControl:
         messages = [details.get("message", ""), *(deployment.get("message", "") for deployment in deployments)]
         return "\n".join(message.strip()[-2000:] for message in messages if message)
 
-    @staticmethod
-    def _all_running(states: dict[str, str]) -> bool:
-        return bool(states) and set(states.values()) == {"RUNNING"}
+    def _all_running(self, states: dict[str, str]) -> bool:
+        """Of those in `serve_config.yaml`; someone may have added others."""
+        return all(states.get(name) == "RUNNING" for name in self._declared())
+
+    def _declared(self) -> set[str]:
+        return {application["name"] for application in yaml.safe_load(self.deployed.read_text())["applications"]}
 
     def _applications(self) -> dict[str, dict[str, Any]]:
         answer = ask_json(self._endpoint, self._token())

@@ -129,8 +129,8 @@ class LocalStack:
         old, new = yaml.safe_load(file.read_text()), yaml.safe_load(resolved_settings(self.settings))
         if changed := sorted(_flat(old).items() ^ _flat(new).items()):
             names = ", ".join(dict.fromkeys(name for name, _ in changed))
-            if any(name.startswith(_WHERE) for name, _ in changed):
-                raise PreflightError(f"the stack runs with another {names}: run `make down` first")
+            if moved := dict.fromkeys(name for name, _ in changed if name.startswith(_WHERE)):
+                raise PreflightError(f"the stack runs with another {', '.join(moved)}: run `make down` first")
             say(f"changed settings take effect after `make down` and `make up`: {names}")
 
     def _prepare_folders(self) -> None:

@@ -1,5 +1,6 @@
 """Fixtures for the whole suite: the project's settings, and the whole stack as `make up` starts it."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -53,15 +54,17 @@ class RunningStack:
         return local_stack(self.settings, *words)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def probe_url(stack: RunningStack) -> str:
     """Address of `tests/serve_probe.py`, added to what the stack serves."""
+    serve = ServeControl(stack.settings, print)
+    if serve.states().get("probe") == "RUNNING":
+        return f"{stack.url}/probe"
     config = yaml.safe_load((stack.settings.state_dir / "serve_config.yaml").read_text())
     probe = {"name": "probe", "route_prefix": "/probe", "import_path": "tests.serve_probe:application"}
     file = stack.settings.state_dir / "serve_config_with_probe.yaml"
     file.write_text(yaml.safe_dump({**config, "applications": [*config["applications"], probe]}))
     stack.run(["serve", "deploy", str(file)])
-    serve = ServeControl(stack.settings, print)
     deadline = time.monotonic() + 60
     while (state := serve.states().get("probe")) != "RUNNING":
         assert state != "DEPLOY_FAILED", stack.run(["serve", "status", "--name", "probe"])
@@ -98,9 +101,9 @@ def project_settings() -> Settings:
     return load_settings()
 
 
-@pytest.fixture(scope="session")
+@contextlib.contextmanager
 def free_ports() -> Iterator[Ports]:
-    """Ports that nobody uses, below those that the system hands out, and for this session alone."""
+    """Ports that nobody uses, below those that the system hands out, and for this caller alone."""
     for lane in range(LANES):
         with (Path(tempfile.gettempdir()) / f"raycommend-tests-{os.getuid()}-{lane}.lock").open("w") as lock:
             if not _try_lock(lock):
@@ -124,34 +127,47 @@ def _try_lock(lock: IO[str]) -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
-def stack_settings(tmp_path_factory: pytest.TempPathFactory, project_settings: Settings, free_ports: Ports) -> Settings:
-    """Settings of a stack for tests: nothing shared with the person's own but the downloaded data."""
+def _settings(folder: Path, project: Settings, ports: Ports) -> Settings:
+    """Settings of a stack that shares nothing with the person's own but the downloaded data."""
     return Settings(
-        state_dir=tmp_path_factory.mktemp("stack") / "state",
-        data_dir=project_settings.data_dir,
-        ports=free_ports,
+        state_dir=folder / "state",
+        data_dir=project.data_dir,
+        ports=ports,
         store={"prefix": "test"},
         training={"trials": 2},
     )
 
 
+@pytest.fixture
+def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settings]:
+    """Settings of a stack that nobody has started, whether or not the session's own runs."""
+    with free_ports() as ports:
+        yield _settings(tmp_path, project_settings, ports)
+
+
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, stack_settings: Settings) -> Iterator[RunningStack]:
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
+) -> Iterator[RunningStack]:
     """The whole stack, with a model of a small search."""
+    with free_ports() as ports:
+        yield from _run_stack(request, _settings(tmp_path_factory.mktemp("stack"), project_settings, ports))
+
+
+def _run_stack(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RunningStack]:
     try:
-        up = local_stack(stack_settings, "up")
+        up = local_stack(settings, "up")
         if up.returncode == 2 and os.environ.get("CI") != "true":
             pytest.skip(f"the stack cannot run on this machine: {up.stderr.strip()}")
         if up.returncode != 0:
-            pytest.fail(f"the stack did not start\n{up.stdout[-4000:]}\n{up.stderr[-4000:]}\n{_logs(stack_settings)}")
-        url = f"http://127.0.0.1:{stack_settings.ports.http}"
-        yield RunningStack(stack_settings, url, client_environment(stack_settings))
+            pytest.fail(f"the stack did not start\n{up.stdout[-4000:]}\n{up.stderr[-4000:]}\n{_logs(settings)}")
+        url = f"http://127.0.0.1:{settings.ports.http}"
+        yield RunningStack(settings, url, client_environment(settings))
     finally:
         if request.session.testsfailed:
-            _show(request, _logs(stack_settings))
-        down = local_stack(stack_settings, "down")
-        shutil.rmtree(stack_settings.run_dir, ignore_errors=True)
+            _show(request, _logs(settings))
+        down = local_stack(settings, "down")
+        shutil.rmtree(settings.run_dir, ignore_errors=True)
         assert down.returncode == 0, down.stderr
 
 

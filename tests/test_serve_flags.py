@@ -49,7 +49,7 @@ class Probe:
         )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def probe(stack: RunningStack, probe_url: str) -> Probe:
     probe = Probe(probe_url, stack.settings.run_dir)
     probe.settle()

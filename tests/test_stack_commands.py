@@ -21,12 +21,6 @@ from deployments.ray_environment import resolved_settings
 from tests.conftest import RunningStack, local_stack
 
 
-@pytest.fixture
-def other(stack_settings: Settings, tmp_path: Path) -> Settings:
-    """Settings of a second stack, in a folder of its own but on the same ports."""
-    return stack_settings.model_copy(update={"state_dir": tmp_path / "state"})
-
-
 def records(settings: Settings) -> dict[str, Record]:
     found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
     return {name: record for name, record in found.items() if record}
@@ -36,15 +30,15 @@ def mentioning(text: str) -> list[str]:
     return [process.command for process in processes().values() if text in process.command]
 
 
-def test_a_taken_port_is_one_line_and_nothing_is_started(other: Settings) -> None:
+def test_a_taken_port_is_one_line_and_nothing_is_started(idle_settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        ports = other.ports.model_copy(update={"store": port})
-        done = local_stack(other.model_copy(update={"ports": ports}), "up")
+        ports = idle_settings.ports.model_copy(update={"store": port})
+        done = local_stack(idle_settings.model_copy(update={"ports": ports}), "up")
     assert done.returncode == 2
     assert f"port {port} is taken by pid {os.getpid()} (python" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not (other.state_dir / "run").exists()
+    assert not (idle_settings.state_dir / "run").exists()
 
 
 def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
@@ -57,22 +51,22 @@ def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip() == "bad setting: : Value error, ports.http is 80: choose one between 1024 and 65000"
 
 
-def test_commands_without_a_stack_say_so(other: Settings) -> None:
-    assert local_stack(other, "status").returncode == 3
-    down = local_stack(other, "down")
+def test_commands_without_a_stack_say_so(idle_settings: Settings) -> None:
+    assert local_stack(idle_settings, "status").returncode == 3
+    down = local_stack(idle_settings, "down")
     assert (down.returncode, down.stdout) == (0, "nothing is running\n")
-    run = local_stack(other, "run", "--", "ray", "status")
+    run = local_stack(idle_settings, "run", "--", "ray", "status")
     assert (run.returncode, run.stderr) == (2, "nothing is running; start with: make up\n")
 
 
-def test_clean_asks_first(other: Settings) -> None:
-    local_stack(other, "status")
-    other.state_dir.mkdir(parents=True, exist_ok=True)
-    (other.state_dir / "precious").touch()
-    assert local_stack(other, "clean").returncode != 0
-    assert (other.state_dir / "precious").exists()
-    assert local_stack(other, "clean", "--yes").returncode == 0
-    assert not other.state_dir.exists()
+def test_clean_asks_first(idle_settings: Settings) -> None:
+    local_stack(idle_settings, "status")
+    idle_settings.state_dir.mkdir(parents=True, exist_ok=True)
+    (idle_settings.state_dir / "precious").touch()
+    assert local_stack(idle_settings, "clean").returncode != 0
+    assert (idle_settings.state_dir / "precious").exists()
+    assert local_stack(idle_settings, "clean", "--yes").returncode == 0
+    assert not idle_settings.state_dir.exists()
 
 
 def start_up(settings: Settings) -> "subprocess.Popen[str]":
@@ -85,31 +79,29 @@ def start_up(settings: Settings) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-class TestBeforeTheStackRuns:
-    """These start parts on the ports of the session's stack, so they come before it does."""
-
-    def test_a_part_that_fails_takes_the_others_with_it(self, other: Settings) -> None:
-        (other.state_dir / "mlflow").mkdir(parents=True)
-        (other.state_dir / "mlflow" / "mlflow.db").write_text("this is not a database\n" * 100)
-        done = local_stack(other, "up")
+class TestStart:
+    def test_a_part_that_fails_takes_the_others_with_it(self, idle_settings: Settings) -> None:
+        (idle_settings.state_dir / "mlflow").mkdir(parents=True)
+        (idle_settings.state_dir / "mlflow" / "mlflow.db").write_text("this is not a database\n" * 100)
+        done = local_stack(idle_settings, "up")
         assert done.returncode == 1
         assert "mlflow ended at once" in done.stderr
-        assert str(other.state_dir / "logs" / "mlflow.log") in done.stderr
-        assert records(other) == {}
-        assert mentioning(str(other.state_dir)) + mentioning(str(other.run_dir)) == []
-        shutil.rmtree(other.run_dir)
+        assert str(idle_settings.state_dir / "logs" / "mlflow.log") in done.stderr
+        assert records(idle_settings) == {}
+        assert mentioning(str(idle_settings.state_dir)) + mentioning(str(idle_settings.run_dir)) == []
+        shutil.rmtree(idle_settings.run_dir)
 
-    def test_ctrl_c_leaves_nothing_behind(self, other: Settings) -> None:
-        up = start_up(other)
+    def test_ctrl_c_leaves_nothing_behind(self, idle_settings: Settings) -> None:
+        up = start_up(idle_settings)
         deadline = time.monotonic() + 60
-        while "ray" not in records(other) and time.monotonic() < deadline:
+        while "ray" not in records(idle_settings) and time.monotonic() < deadline:
             time.sleep(0.05)
         up.send_signal(signal.SIGINT)
         _, errors = up.communicate(timeout=90)
         assert up.returncode == 130, errors
-        assert records(other) == {}
-        assert mentioning(str(other.state_dir)) + mentioning(str(other.run_dir)) == []
-        shutil.rmtree(other.run_dir)
+        assert records(idle_settings) == {}
+        assert mentioning(str(idle_settings.state_dir)) + mentioning(str(idle_settings.run_dir)) == []
+        shutil.rmtree(idle_settings.run_dir)
 
 
 @pytest.mark.stack
