@@ -86,6 +86,14 @@ class Training(Group):
     seed: int = 42
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
+    ranker: bool = Field(True, description="train the second stage too; it is left out where it does not help")
+    ranker_trees: int = Field(150, ge=1, le=5000)
+    trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
+    margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
+    worst_loss: float = Field(0.02, ge=0, description="how far below it the interval of that difference may reach")
+    coverage_share: float = Field(0.7, ge=0, le=1, description="share of the champion's coverage that must remain")
+    max_load_s: float = Field(30.0, gt=0, description="longest time to load and verify a new bundle")
+    max_bundle_mb: float = Field(4096.0, gt=0)
 
 
 class Serving(Group):

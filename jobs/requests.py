@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from configs.event_types import Weighting
 from jobs.training_data import TrainingData
 
 
@@ -81,6 +82,7 @@ def window_requests(
     contexts: tuple[int, ...],
     fewest: dict[int, int],
     known_items: np.ndarray,
+    weighting: Weighting,
     live: bool = False,
     horizon: int | None = None,
 ) -> Requests:
@@ -95,6 +97,7 @@ def window_requests(
         contexts: how many window events are known.
         fewest: context -> window events that a user must have.
         known_items: (n_items,) bool; only these can be right.
+        weighting: an event is right when it speaks for its item under this weighting.
         live: popularity counts the window's events up to the request too, as it does online; otherwise only `train`.
         horizon: only so many events after the context are right; None for all of the window's.
     """
@@ -102,13 +105,17 @@ def window_requests(
     n_items = len(data.items)
     before, inside = _by_user(data, train, len(data.users)), _by_user(data, window, len(data.users))
     opening = float(data.times_ms[train[-1]])
+    speaks = data.types.confidence(data.codes, data.values, weighting) > 0
+    if weighting == "preference":
+        speaks &= ~data.types.is_refusal(data.codes, data.values)
     user, at, rows, right = [], [], [], []
     for number, mine in enumerate(inside):
         for context in contexts:
             if len(mine) < fewest.get(context, context + 1) or (context == 0 and not len(before[number])):
                 continue
             history = np.concatenate([before[number], mine[:context]])
-            later = data.item[mine[context:]] if horizon is None else data.item[mine[context : context + horizon]]
+            later = mine[context:] if horizon is None else mine[context : context + horizon]
+            later = data.item[later[speaks[later]]]
             met = set(data.item[history].tolist())
             good = [item for item in dict.fromkeys(later.tolist()) if known_items[item] and item not in met]
             if not good:

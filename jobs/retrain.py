@@ -13,18 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
-from data.dataset import DataError
+from data.dataset import DataError, load_dataset
+from data.prepare import processed_dir
 from features.errors import StoreError
+from features.slots import CHAMPION
 from jobs.erasures import current_erasures
+from jobs.gate import Footprint, Verdict, judge
 from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
+from jobs.ranker_training import RANKER, Recipe
 from jobs.ray_session import ray_session
 from jobs.registry import Registry, RegistryUnavailable
+from jobs.requests import in_store_order
+from jobs.second_stage import SecondStage, judge_champion, train_second_stage
 from jobs.slots import current_slots, point_slot
 from jobs.training import cutoff, evaluate_latest, fit_bundle, remove_old_bundles
 from jobs.training_data import TrainingData, load_training_data
 from jobs.tune import METRIC, SearchError, Trial, inner_folds, load_search_space, search
+from jobs.two_stage import Catalogue, read_catalogue
 from models.als import AlsParameters
-from models.bundle import load_bundle
+from models.bundle import BundleError, load_bundle, read_manifest
+from models.manifest import Manifest
 
 Report = Callable[[int, str], None]
 
@@ -38,6 +46,8 @@ class Options:
     fixed: AlsParameters | None = None
     slot: str | None = "champion"
     reason: str = "a person asked for it"
+    force: bool = False
+    """Take the slot whatever the gate says."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Result:
     parameters: AlsParameters
     metrics: dict[str, float]
     registered_as: str | None
+    verdict: Verdict
 
 
 def retrain(settings: Settings, options: Options, report: Report) -> Result:
@@ -73,13 +84,27 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
 
     metrics = evaluate_latest(data, settings, parameters, seed)
-    report(75, _verdict(metrics))
+    report(72, _verdict(metrics))
     if trials:
         metrics = {**metrics, f"search_{METRIC}": trials[0].score}
 
-    path = fit_bundle(data, settings, parameters, seed, metrics)
+    catalogue = read_catalogue(data, load_dataset(processed_dir(settings)).items)
+    ordered = in_store_order(data)
+    second = _second_stage(settings, ordered, catalogue, parameters, seed)
+    if second is not None:
+        metrics |= second.metrics
+    report(80, _describe_ranker(second, settings))
+
+    path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
+    loading = time.perf_counter()
     manifest = load_bundle(path).manifest
-    report(85, f"bundle {manifest.version} written and verified")
+    footprint = Footprint(
+        time.perf_counter() - loading, sum(file.stat().st_size for file in path.iterdir()) / 1_000_000
+    )
+    report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
+    verdict = _gate(settings, ordered, catalogue, second, footprint, seed)
+    takes_slot = options.slot is not None and (options.force or options.slot != CHAMPION or verdict.promote)
+    report(88, str(verdict) + ("; forced" if options.force and not verdict.promote else ""))
 
     publication = Publication(
         version=manifest.version,
@@ -98,6 +123,7 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
             "data_name": data.name,
             "log_events": str(data.log_events),
             "reason": options.reason,
+            "gate": str(verdict),
             **_git_tags(),
         },
         trials=[
@@ -113,13 +139,15 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
         finished_ms=now_ms(),
     )
     keep_pending(_pending_dir(settings), publication)
-    registered = _deliver(settings, publication.version, options.slot, report)
-    if options.slot is not None:
-        point_slot(settings, options.slot, manifest.version, str(path), options.reason)
-        report(98, f"slot {options.slot} serves {manifest.version}")
+    slot = options.slot if takes_slot else None
+    registered = _deliver(settings, publication.version, slot, report)
+    if slot is not None:
+        reason = f"{options.reason}; {verdict}" if slot == CHAMPION else options.reason
+        point_slot(settings, slot, manifest.version, str(path), reason)
+        report(98, f"slot {slot} serves {manifest.version}")
     _clean(settings, report)
     report(100, f"done in {(now_ms() - started_ms) / 1000:.1f} s")
-    return Result(manifest.version, path, parameters, metrics, registered)
+    return Result(manifest.version, path, parameters, metrics, registered, verdict)
 
 
 def _search(settings: Settings, options: Options, data: TrainingData, seed: int, report: Report) -> list[Trial]:
@@ -144,6 +172,67 @@ def _search(settings: Settings, options: Options, data: TrainingData, seed: int,
     report(5, f"searching: {count} trials with Ray Tune")
     with ray_session(settings):
         return search(folds, space, settings.training.factors, count, seed, settings.state_dir / "tune", on_trial)
+
+
+def champion_manifest(settings: Settings) -> Manifest | None:
+    """Of what the champion slot serves; None where there is nothing, or nothing that can be read.
+
+    Raises:
+        StoreError: the slots cannot be read.
+    """
+    slot = current_slots(settings).get(CHAMPION)
+    if slot is None:
+        return None
+    try:
+        return read_manifest(slot.path)
+    except BundleError:
+        return None  # it cannot serve either, so there is nobody to be better than
+
+
+def _second_stage(
+    settings: Settings, data: TrainingData, catalogue: Catalogue, parameters: AlsParameters, seed: int
+) -> SecondStage | None:
+    """None where the events before the latest window say nothing."""
+    training = settings.training
+    recipe = Recipe(
+        training.weighting,
+        parameters,
+        settings.serving.prior_weight,
+        settings.serving.candidates,
+        training.trending_candidates,
+    )
+    ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
+    try:
+        return train_second_stage(data, catalogue, recipe, ranker, seed)
+    except ValueError:
+        return None
+
+
+def _gate(
+    settings: Settings,
+    data: TrainingData,
+    catalogue: Catalogue,
+    second: SecondStage | None,
+    footprint: Footprint,
+    seed: int,
+) -> Verdict:
+    if second is None:
+        return Verdict(True, ("too little data to compare models on",))
+    champion = champion_manifest(settings)
+    judged = None if champion is None else judge_champion(data, catalogue, champion, second, seed)
+    return judge(judged, second.judged, footprint, settings.training, seed)
+
+
+def _describe_ranker(second: SecondStage | None, settings: Settings) -> str:
+    if not settings.training.ranker:
+        return "no ranker, as the settings say"
+    if second is None or (second.ranker is None and not second.rows):
+        return "too little data for a ranker"
+    found = second.metrics
+    text = f"NDCG@10 {found.get('latest_plain_ndcg_at_10', float('nan')):.4f} without ranker"
+    if second.ranker is None:
+        return f"the ranker does not help in the latest window ({text}) and is left out"
+    return f"ranker learned from {second.ranker.lists:,} requests: {found['latest_ndcg_at_10']:.4f}, {text}"
 
 
 def _describe(data: TrainingData) -> str:
@@ -225,6 +314,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
     parser.add_argument("--alpha", type=float, default=defaults.alpha)
     parser.add_argument("--iterations", type=int, default=defaults.iterations)
     parser.add_argument("--slot", choices=["champion", "challenger", "none"], default="champion")
+    parser.add_argument("--force", action="store_true", help="take the champion's slot whatever the gate says")
     parser.add_argument("--reason", default=Options.reason, help="written beside the decision")
     given = parser.parse_args(arguments)
     if given.trials is not None and given.trials < 1:
@@ -237,7 +327,8 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
             alpha=given.alpha,
             iterations=given.iterations,
         )
-    return Options(given.trials, given.seed, fixed, None if given.slot == "none" else given.slot, given.reason)
+    slot = None if given.slot == "none" else given.slot
+    return Options(given.trials, given.seed, fixed, slot, given.reason, given.force)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

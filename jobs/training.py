@@ -10,11 +10,17 @@ from data.dataset import DataError
 from data.matrix import pairs_to_csr
 from data.splits import Split, temporal_split
 from jobs.evaluation import build_fold, evaluate
+from jobs.ranker_training import FittedRanker
 from jobs.training_data import TrainingData
+from jobs.two_stage import Catalogue
 from models.als import AlsParameters, fit_als
 from models.bundle import BundleContents, list_bundles, write_bundle
 from models.index import ItemIndex
-from models.manifest import DataFacts, IndexFacts, ManifestFields
+from models.item_relations import fit_relations
+from models.item_table import item_statistics
+from models.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.ranking_features import FEATURES_HASH
+from models.ranking_parts import RankingParts
 
 TEST_SHARE = 0.1
 _INDEX_SAMPLE = 200
@@ -32,9 +38,18 @@ def evaluate_latest(data: TrainingData, settings: Settings, parameters: AlsParam
 
 
 def fit_bundle(
-    data: TrainingData, settings: Settings, parameters: AlsParameters, seed: int, metrics: dict[str, float]
+    data: TrainingData,
+    settings: Settings,
+    parameters: AlsParameters,
+    seed: int,
+    metrics: dict[str, float],
+    fitted: FittedRanker | None = None,
+    catalogue: Catalogue | None = None,
 ) -> Path:
     """Fit on all the data and write the bundle.
+
+    Args:
+        fitted: the ranker that goes with it; needs `catalogue`.
 
     Returns:
         the directory of the new version.
@@ -53,14 +68,31 @@ def fit_bundle(
     np.maximum.at(last_ms, data.item, data.times_ms)
     sample = np.random.default_rng(seed).choice(active, min(_INDEX_SAMPLE, len(active)), replace=False)
     index = ItemIndex(factors.item_factors, seed=seed, sample_queries=factors.user_factors[sample])
+    counts = np.bincount(weights.indices, minlength=n_items).astype(np.int64)
+    ranking, facts = None, None
+    if fitted is not None and catalogue is not None:
+        speaks = data.types.confidence(data.codes, data.values, settings.training.weighting) > 0
+        ranking = RankingParts(
+            fitted.ranker,
+            item_statistics(counts, data.item, data.times_ms, data.values, catalogue.year),
+            fit_relations(weights, data.user[speaks], data.item[speaks], data.times_ms[speaks]),
+        )
+        facts = RankerFacts(
+            features_hash=FEATURES_HASH,
+            parameters=fitted.parameters,
+            lists=fitted.lists,
+            candidates=settings.serving.candidates,
+            trending=settings.training.trending_candidates,
+        )
     contents = BundleContents(
         item_ids=data.items.ids,
         user_ids=data.users.ids,
         item_factors=factors.item_factors,
         user_factors=factors.user_factors,
         mean_user=factors.user_factors[active].mean(axis=0),
-        item_counts=np.bincount(weights.indices, minlength=n_items).astype(np.int64),
+        item_counts=counts,
         item_last_ms=last_ms,
+        ranking=ranking,
     )
     fields = ManifestFields(
         parameters=parameters,
@@ -78,6 +110,7 @@ def fit_bundle(
         ),
         metrics=metrics,
         index=IndexFacts(kind=index.kind, recall=index.recall),
+        ranker=facts,
     )
     return write_bundle(settings.bundles_dir, contents, fields)
 

@@ -154,29 +154,47 @@ def request_interest(stage: FirstStage, requests: Requests) -> tuple[list[np.nda
     return np.split(found.items, edges), np.split(found.weights, edges)
 
 
-def find_candidates(stage: FirstStage, requests: Requests, k: int) -> Candidates:
-    """The k best items by the folded-in history, without what the history holds; users without history get none."""
+def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int = 0) -> Candidates:
+    """The k best items by the folded-in history, followed by what is popular just then and not among them.
+
+    Without what the history holds. Users without history get none.
+
+    Args:
+        trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
+            know little of what came out last week, and that is what many users come for.
+    """
     items, weights = request_interest(stage, requests)
     n_items = len(stage.known_items)
-    seen = pairs_to_mask(
-        np.repeat(np.arange(len(items)), [len(mine) for mine in items]), np.concatenate(items), len(items), n_items
-    )
-    # Items that the model was not trained on have factors of zero; they only take part in `seen`.
+    numbers = np.repeat(np.arange(len(items)), [len(mine) for mine in items])
+    seen = pairs_to_mask(numbers, np.concatenate([np.empty(0, np.int64), *items]), len(items), n_items)
     vectors, known = stage.fold_in.solve(items, weights)
-    found, kept = [], []
-    for start in range(0, len(items), 1024):
-        part = slice(start, start + 1024)
+    result = Candidates(
+        np.full((len(items), k + trending), -1, np.int64), np.full((len(items), k + trending), np.nan, np.float32)
+    )
+    popularity = popularity_walk(stage, requests)
+    order = np.argsort(requests.visible, kind="stable")  # the walk goes forward only
+    for start in range(0, len(order), 1024):
+        part = order[start : start + 1024]
         scores = vectors[part] @ stage.factors.item_factors.T
-        scores[:, ~stage.known_items] = -np.inf
-        scores[~known[part]] = -np.inf
+        allowed = np.repeat(stage.known_items[None, :], len(part), axis=0) & known[part, None]
         block = seen[part]
-        scores[np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)), block.indices] = -np.inf
-        best = top_k(scores, k)
-        found.append(best)
-        kept.append(np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan))
-    if not found:
-        return Candidates(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    return Candidates(np.concatenate(found), np.concatenate(kept).astype(np.float32))
+        allowed[np.repeat(np.arange(len(part)), np.diff(block.indptr)), block.indices] = False
+        best = top_k(np.where(allowed, scores, -np.inf), k)
+        if trending:
+            rows = np.repeat(np.arange(len(part)), k)
+            allowed[rows[best.ravel() >= 0], best[best >= 0]] = False
+            heat = np.stack([popularity.after(int(requests.visible[place]))[1] for place in part.tolist()])
+            best = np.concatenate([best, top_k(np.where(allowed & (heat > 0), heat, -np.inf), trending)], axis=1)
+        result.items[part] = best
+        result.scores[part] = np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan)
+    return result
+
+
+def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:
+    """Decayed popularity over the events that the requests may know of."""
+    data, counted = stage.data, requests.popularity_rows
+    weights = data.types.confidence(data.codes[counted], data.values[counted], "preference")
+    return DecayedPopularity(data.item[counted], data.times_ms[counted], weights, len(stage.known_items))
 
 
 def request_features(
@@ -186,10 +204,7 @@ def request_features(
     data = stage.data
     preference = data.types.confidence(data.codes, data.values, "preference")
     refused = data.types.is_refusal(data.codes, data.values)
-    counted = requests.popularity_rows
-    popularity_of = DecayedPopularity(
-        data.item[counted], data.times_ms[counted], preference[counted], len(stage.known_items)
-    )
+    popularity_of = popularity_walk(stage, requests)
     shares = np.empty((2, *candidates.items.shape), np.float32)
     for place in np.argsort(requests.visible, kind="stable").tolist():
         row = np.maximum(candidates.items[place], 0)

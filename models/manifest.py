@@ -38,6 +38,8 @@ class RankerFacts(_Part):
     features_hash: str = Field(description="of the names and meaning of its features, see models.ranking_features")
     parameters: RankerParameters
     lists: int = Field(ge=1, description="past requests that it learned from")
+    candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
+    trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
 
 
 class ManifestFields(_Part):

@@ -19,7 +19,7 @@ from models.als import AlsParameters
 from models.bundle import list_bundles, load_bundle
 
 FIXED = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
-OPTIONS = Options(fixed=FIXED, reason="a test")
+OPTIONS = Options(fixed=FIXED, reason="a test", force=True)
 
 
 class Lines(list[str]):
@@ -51,7 +51,7 @@ def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> N
     bundle = load_bundle(result.path)
     assert bundle.manifest.version == result.version
     slot = current_slots(with_registry)["champion"]
-    assert (slot.version, slot.path, slot.reason) == (result.version, result.path, "a test")
+    assert (slot.version, slot.path, slot.reason) == (result.version, result.path, "a test; promoted: the first model")
     assert Registry(with_registry).aliases() == {"champion": (result.version, str(result.path))}
 
     client = MlflowClient(with_registry.tracking_uri)
@@ -87,7 +87,7 @@ def test_without_the_registry_the_model_serves_and_is_registered_later(
     pending_dir = away.state_dir / "pending_publications"
     assert [publication.version for _, publication in read_pending(pending_dir)] == [first.version]
 
-    second = retrain(with_registry, Options(fixed=FIXED, seed=7), Lines())
+    second = retrain(with_registry, Options(fixed=FIXED, seed=7, force=True), Lines())
     assert set(versions(with_registry)) == {first.version, second.version}
     assert Registry(with_registry).aliases()["champion"][0] == second.version
     assert read_pending(pending_dir) == []
@@ -129,7 +129,7 @@ def test_only_so_many_bundles_are_kept(with_store: Settings) -> None:
     made = [retrain(with_store, Options(fixed=FIXED, seed=seed, slot=None), Lines()) for seed in range(2)]
     for path in (with_store.state_dir / "pending_publications").glob("*.json"):
         path.unlink()
-    made += [retrain(with_store, Options(fixed=FIXED, seed=seed), Lines()) for seed in range(2, 4)]
+    made += [retrain(with_store, Options(fixed=FIXED, seed=seed, force=True), Lines()) for seed in range(2, 4)]
     assert [path.name for path in list_bundles(with_store.bundles_dir)] == [one.version for one in made[-2:]]
 
 
@@ -146,7 +146,7 @@ def test_a_kill_leaves_no_half_published_version(with_registry: Settings, percen
     for path in list_bundles(with_registry.bundles_dir):
         load_bundle(path)
 
-    after = retrain(with_registry, Options(fixed=FIXED, seed=9), Lines())
+    after = retrain(with_registry, Options(fixed=FIXED, seed=9, force=True), Lines())
     assert current_slots(with_registry)["champion"].version == after.version
     registered = versions(with_registry)
     assert {before.version, after.version} <= set(registered)

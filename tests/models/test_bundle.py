@@ -174,7 +174,9 @@ def with_ranker() -> tuple[BundleContents, ManifestFields]:
     )
     square = np.ones((20, 20), np.float32)
     given = replace(contents(), ranking=RankingParts(ranker, statistics, ItemRelations(square, 2 * square)))
-    return given, fields(ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10))
+    return given, fields(
+        ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10, candidates=100, trending=50)
+    )
 
 
 def test_a_ranker_travels_with_the_bundle(tmp_path: Path) -> None:
