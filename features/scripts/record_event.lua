@@ -148,9 +148,13 @@ end
 local function insert()
   if not history then return struct.pack('<I4', 1) .. record .. item_id end
   local n = struct.unpack('<I4', history)
+  local function time_at(i) return (struct.unpack('<d', history, (i - 1) * RECORD + 5)) end
+  if n < HISTORY_LIMIT and time_at(n) < time_ms then  -- plainly the newest, and there is room
+    return struct.pack('<I4', n + 1) .. string.sub(history, 5, 4 + n * RECORD) .. record
+      .. string.sub(history, 5 + n * RECORD) .. '\n' .. item_id
+  end
   local records = string.sub(history, 5, 4 + n * RECORD)
   local items = string.sub(history, 5 + n * RECORD)
-  local function time_at(i) return (struct.unpack('<d', records, (i - 1) * RECORD + 1)) end
 
   local starts  -- where each item id begins; only made when an event is not plainly the newest
   local function item_at(i)
@@ -224,11 +228,11 @@ if id ~= '' then stream_ms, sequence = split_id(id) end
 local version = tonumber(user[1] or clock[1] * 1000000 + clock[2]) + 1
 
 local changes = {
-  'ver', whole(version),
+  'ver', version,
   'act', (decayed(user[2], 1)),
-  'first', whole(math.min(tonumber(user[3] or time_ms), time_ms)),
-  'last', whole(math.max(tonumber(user[4] or time_ms), time_ms)),
-  'at', whole(stream_ms or now_ms),
+  'first', math.min(tonumber(user[3] or time_ms), time_ms),
+  'last', math.max(tonumber(user[4] or time_ms), time_ms),
+  'at', stream_ms or now_ms,
   'n' .. code, (user[7] or 0) + 1,
 }
 local function change(field, new)
@@ -283,8 +287,8 @@ end
 
 local item_changes = {
   'n' .. code, (item[1] or 0) + 1,
-  'first', whole(math.min(tonumber(item[2] or time_ms), time_ms)),
-  'last', whole(math.max(tonumber(item[3] or time_ms), time_ms)),
+  'first', math.min(tonumber(item[2] or time_ms), time_ms),
+  'last', math.max(tonumber(item[3] or time_ms), time_ms),
 }
 if weight > 0 then
   mask = mask + TRENDING
@@ -303,7 +307,7 @@ end
 redis.call('HSET', KEYS[6], unpack(item_changes))
 
 redis.call('HSET', KEYS[7], 'events', (totals[1] or 0) + 1,
-           'last_ms', whole(math.max(tonumber(totals[2] or time_ms), time_ms)))
+           'last_ms', math.max(tonumber(totals[2] or time_ms), time_ms))
 
 if stream_ms and not known and stream_ms > now_ms - WINDOW_MS then remember(stream_ms, sequence, version, mask) end
 return {0, id, version, mask}
