@@ -77,6 +77,22 @@ class Registry:
             raise RegistryUnavailable(f"{self.uri}: {error}") from error
         return number
 
+    def point_alias(self, alias: str, version: str) -> None:
+        """Let an alias name a bundle version that is registered.
+
+        Raises:
+            RegistryUnavailable: it does not know the version, went away, or refused.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            number = self._registered(version)
+            if number is None:
+                raise RegistryUnavailable(f"{self.uri}: version {version} is not registered there")
+            self._client.set_registered_model_alias(self.model, alias, number)
+        except MlflowException as error:
+            raise RegistryUnavailable(f"{self.uri}: {error}") from error
+
     def _registered(self, version: str) -> str | None:
         found = self._client.search_model_versions(f"name = '{self.model}' and tag.{BUNDLE_TAG} = '{version}'")
         return str(found[0].version) if found else None

@@ -1,0 +1,78 @@
+import asyncio
+
+import pytest
+
+from configs.settings import Settings
+from features.connection import connect
+from features.layout import keys_of
+from features.slots import Decision, read_decisions
+from jobs.promote import PromotionError, earlier, previous_champion, promote
+from jobs.registry import Registry
+from jobs.retrain import Options, retrain
+from jobs.slots import current_slots
+from models.als import AlsParameters
+
+FIXED = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
+
+
+def made(settings: Settings, seed: int, slot: str | None) -> str:
+    options = Options(fixed=FIXED, seed=seed, slot=slot, force=True)
+    return retrain(settings, options, lambda percent, line: None).version
+
+
+def test_promotion_and_rollback(with_registry: Settings) -> None:
+    first, second = made(with_registry, 1, "champion"), made(with_registry, 2, None)
+    assert promote(with_registry, second, "better") is None
+    assert current_slots(with_registry)["champion"].version == second
+    assert Registry(with_registry).aliases()["champion"][0] == second
+    with pytest.raises(PromotionError, match="is the champion already"):
+        promote(with_registry, second, "again")
+
+    assert previous_champion(with_registry) == first
+    promote(with_registry, first, "rollback: worse")
+    assert current_slots(with_registry)["champion"].version == first
+    with pytest.raises(PromotionError, match="nothing to roll back to"):
+        previous_champion(with_registry)
+
+    async def decisions() -> list[Decision]:
+        client = connect(with_registry.store, with_registry.store_url)
+        try:
+            return await read_decisions(client, keys_of(with_registry.store))
+        finally:
+            await client.aclose()
+
+    assert [(d.version, d.previous) for d in asyncio.run(decisions())][:2] == [(first, second), (second, first)]
+
+
+def test_without_the_registry_a_rollback_works_and_says_so(with_store: Settings) -> None:
+    made(with_store, 1, "champion")
+    second = made(with_store, 2, None)
+    problem = promote(with_store, second, "better")
+    assert problem is not None
+    assert with_store.tracking_uri in problem
+    assert current_slots(with_store)["champion"].version == second
+
+
+def test_what_cannot_be_served_is_not_promoted(with_store: Settings) -> None:
+    first, second = made(with_store, 1, "champion"), made(with_store, 2, None)
+    with pytest.raises(PromotionError, match="there is no version 'nonsense'"):
+        promote(with_store, "nonsense", "")
+    damaged = with_store.bundles_dir / second / "items.npz"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(PromotionError, match=r"items\.npz"):
+        promote(with_store, second, "")
+    assert current_slots(with_store)["champion"].version == first
+
+
+def test_rollbacks_go_further_back() -> None:
+    def decision(version: str, reason: str = "better") -> Decision:
+        return Decision("champion", version, None, 0, reason)
+
+    history = [decision("a"), decision("b"), decision("c")]
+    assert earlier(history[::-1]) == "b"
+    history.append(decision("b", "rollback: worse"))
+    assert earlier(history[::-1]) == "a"
+    history.append(decision("a", "rollback: worse too"))
+    assert earlier(history[::-1]) is None
+    history.append(decision("d"))
+    assert earlier(history[::-1]) == "a"
