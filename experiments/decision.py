@@ -1,0 +1,271 @@
+"""What to do with an experiment now: ship, keep running, stop, or see to its health, with the reason in words.
+
+The rule, in this order; the first that applies decides:
+
+1. unhealthy: the sample ratio is off (p below `sample_ratio_alpha`). No result of such an experiment means anything.
+2. keep running: an arm has fewer than `minimum_users`, or a result is not yet readable.
+3. stop: each treatment does harm, that is its metric is significantly worse or one of its guardrails is broken. Harm
+   does not wait for the minimum duration; a win does.
+4. keep running: fewer than `minimum_days`, since users of one weekday are not the users of a week.
+5. ship: the best treatment that is significantly better and whose guardrails are all safe.
+6. stop: `maximum_days` or `planned_users` reached and nothing to ship.
+7. keep running.
+
+Significant means p below alpha after Holm's correction over the treatments; guardrails are not corrected, which errs
+towards an alarm. A fixed-sample comparison (Welch), guardrails too, is only read when `planned_users` are there, or at
+`maximum_days`; an always-valid one at any time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.difference import Comparison, check_alpha
+from experiments.multiple_comparisons import holm
+from experiments.sample_ratio import SampleRatio
+
+Action = Literal["ship", "keep_running", "stop", "unhealthy"]
+GuardrailState = Literal["safe", "broken", "unproven", "undefined"]
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """When to decide.
+
+    Attributes:
+        alpha: of the primary metric, over all treatments together.
+        minimum_days: before a winner is named.
+        minimum_users: in each arm, before anything is read.
+        maximum_days: when the experiment ends without a winner; None for never.
+        planned_users: in each arm, from the power calculation; None where none was made.
+        sample_ratio_alpha: low, since the ratio is looked at many times and a mismatch is no close call.
+        higher_is_better: of the primary metric.
+
+    Raises:
+        ValueError: an alpha outside (0, 1), a negative or reversed limit.
+    """
+
+    alpha: float = 0.05
+    minimum_days: float = 7.0
+    minimum_users: int = 100
+    maximum_days: float | None = 28.0
+    planned_users: int | None = None
+    sample_ratio_alpha: float = 0.001
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+        check_alpha(self.sample_ratio_alpha, "sample_ratio_alpha")
+        if self.minimum_days < 0 or self.minimum_users < 0:
+            raise ValueError("minimum_days and minimum_users must not be negative")
+        if self.maximum_days is not None and self.maximum_days < self.minimum_days:
+            raise ValueError(f"maximum_days ({self.maximum_days}) is below minimum_days ({self.minimum_days})")
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """A metric that must not get worse.
+
+    Attributes:
+        comparison: treatment against control.
+        margin: how much worse is still tolerated, in the comparison's unit. With 0 the guardrail breaks when it is
+            significantly worse; above 0 it must also be shown to be within the margin before anything ships.
+    """
+
+    metric: str
+    comparison: Comparison
+    higher_is_better: bool = True
+    margin: float = 0.0
+
+    @property
+    def state(self) -> GuardrailState:
+        """By the interval: broken if all of it is beyond the margin, safe if none of it is (or the margin is 0)."""
+        if self.comparison.interval is None:
+            return "undefined"
+        low, high = self.comparison.interval
+        worst, best = (low, high) if self.higher_is_better else (-high, -low)
+        if best < -self.margin:
+            return "broken"
+        return "safe" if self.margin == 0 or worst > -self.margin else "unproven"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is known of one treatment against the control.
+
+    Attributes:
+        users: in the treatment.
+        primary: decides; the absolute difference is defined earlier than the relative one and safer for rare events.
+        guardrails: metrics that must not get worse.
+    """
+
+    name: str
+    users: int
+    primary: Comparison
+    guardrails: tuple[Guardrail, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do.
+
+    Attributes:
+        action: what to do now.
+        winner: the treatment to ship, None otherwise.
+        reason: in words, with the numbers.
+        adjusted_p_values: of the treatments in order, by Holm; None where undefined.
+        warnings: what else the reader should know.
+    """
+
+    action: Action
+    winner: str | None
+    reason: str
+    adjusted_p_values: tuple[float | None, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def decide(
+    rule: DecisionRule,
+    days: float,
+    control_users: int,
+    treatments: Sequence[Treatment],
+    sample_ratio: SampleRatio,
+    warnings: Sequence[str] = (),
+) -> Decision:
+    """Apply the rule above to an experiment that has run for `days`.
+
+    Args:
+        warnings: to pass on, for instance a bandit's.
+
+    Raises:
+        ValueError: no treatment.
+    """
+    if not treatments:
+        raise ValueError("treatments: there must be at least one")
+    fewest = min([control_users, *(treatment.users for treatment in treatments)])
+    ended = rule.maximum_days is not None and days >= rule.maximum_days
+    complete = ended or (rule.planned_users is not None and fewest >= rule.planned_users)
+    compared = [c for t in treatments for c in (t.primary, *(guardrail.comparison for guardrail in t.guardrails))]
+    readable = complete or all(comparison.method == "always_valid" for comparison in compared)
+    adjusted = tuple(holm([treatment.primary.p_value for treatment in treatments]))
+    notes = (*warnings, *_notes(treatments, sample_ratio))
+
+    def decision(action: Action, reason: str, winner: str | None = None) -> Decision:
+        return Decision(action, winner, reason, adjusted, notes)
+
+    if sample_ratio.p_value is not None and sample_ratio.p_value < rule.sample_ratio_alpha:
+        return decision("unhealthy", _mismatch(sample_ratio, rule))
+    if fewest < rule.minimum_users and not ended:
+        return decision("keep_running", f"the smallest arm has {fewest} of at least {rule.minimum_users} users")
+    if fewest < rule.minimum_users:
+        return decision(
+            "stop",
+            f"{days:.3g} days are over and the smallest arm has {fewest} of at least {rule.minimum_users} users: "
+            "nothing can be concluded",
+        )
+    if not readable:
+        planned = "none are planned" if rule.planned_users is None else f"{rule.planned_users} are planned"
+        return decision(
+            "keep_running",
+            f"a fixed-sample test is read once, at its end: the smallest arm has {fewest} users, {planned}",
+        )
+    harms = [_harm(rule, treatment, p) for treatment, p in zip(treatments, adjusted, strict=True)]
+    if all(harm is not None for harm in harms):
+        return decision("stop", "; ".join(harm for harm in harms if harm is not None))
+    if days < rule.minimum_days:
+        return decision("keep_running", f"{days:.3g} of at least {rule.minimum_days:.3g} days")
+    better = [
+        treatment
+        for treatment, p, harm in zip(treatments, adjusted, harms, strict=True)
+        if harm is None and p is not None and p < rule.alpha and _gain(rule, treatment) > 0
+    ]
+    ready = [t for t in better if all(guardrail.state == "safe" for guardrail in t.guardrails)]
+    if ready:
+        best = max(ready, key=lambda treatment: _gain(rule, treatment))
+        p = adjusted[[treatment.name for treatment in treatments].index(best.name)]
+        return decision("ship", f"{best.name} is better: {_numbers(best.primary, p)}", best.name)
+    waiting = [text for treatment in better for text in _waiting(treatment)]
+    summary = "; ".join(
+        harm or f"{treatment.name}: {_numbers(treatment.primary, p)}"
+        for treatment, p, harm in zip(treatments, adjusted, harms, strict=True)
+    )
+    if waiting:
+        summary = f"{'; '.join(waiting)}; {summary}"
+    if complete:
+        until = f"{days:.3g} days are over" if ended else f"the planned {rule.planned_users} users are there"
+        return decision("stop", f"{until} and nothing can be shipped: {summary}")
+    return decision("keep_running", f"no decision yet: {summary}")
+
+
+def _gain(rule: DecisionRule, treatment: Treatment) -> float:
+    estimate = treatment.primary.estimate or 0.0
+    return estimate if rule.higher_is_better else -estimate
+
+
+def _harm(rule: DecisionRule, treatment: Treatment, p: float | None) -> str | None:
+    """Why the treatment must not go on, or None."""
+    if p is not None and p < rule.alpha and _gain(rule, treatment) < 0:
+        return f"{treatment.name} is worse: {_numbers(treatment.primary, p)}"
+    for guardrail in treatment.guardrails:
+        if guardrail.state == "broken":
+            found = guardrail.comparison
+            return f"{treatment.name} breaks the guardrail {guardrail.metric}: {_numbers(found, found.p_value)}"
+    return None
+
+
+def _waiting(treatment: Treatment) -> list[str]:
+    """What keeps a better treatment from being shipped."""
+    return [
+        f"{treatment.name} is better, but the guardrail {guardrail.metric} is {guardrail.state} "
+        f"({_numbers(guardrail.comparison, guardrail.comparison.p_value)}, margin "
+        f"{_size(guardrail.margin, guardrail.comparison.relative)})"
+        for guardrail in treatment.guardrails
+        if guardrail.state != "safe"
+    ]
+
+
+def _notes(treatments: Sequence[Treatment], sample_ratio: SampleRatio) -> list[str]:
+    found = [f"{t.name}: no result, {t.primary.reason}" for t in treatments if t.primary.reason is not None]
+    found += [
+        f"{t.name}: guardrail {guardrail.metric} has no result, {guardrail.comparison.reason}"
+        for t in treatments
+        for guardrail in t.guardrails
+        if guardrail.comparison.reason is not None
+    ]
+    if sample_ratio.reason is not None:
+        found.append(f"sample ratio not tested: {sample_ratio.reason}")
+    return found
+
+
+def _mismatch(sample_ratio: SampleRatio, rule: DecisionRule) -> str:
+    pairs = ", ".join(
+        f"{count} users where {wanted:.0f} are expected"
+        for count, wanted in zip(sample_ratio.observed, sample_ratio.expected, strict=True)
+        if wanted is not None
+    )
+    return (
+        f"the sample ratio is off (p {_p(sample_ratio.p_value)}, below {rule.sample_ratio_alpha:g}): {pairs}. "
+        "Users are lost or counted unevenly; find out why before reading any result"
+    )
+
+
+def _numbers(comparison: Comparison, p: float | None) -> str:
+    if comparison.estimate is None or comparison.interval is None:
+        return f"undefined ({comparison.reason})"
+    low, high = (_size(end, comparison.relative, signed=True) for end in comparison.interval)
+    kind = "relative" if comparison.relative else "absolute"
+    return (
+        f"{_size(comparison.estimate, comparison.relative, signed=True)} {kind}, "
+        f"{1 - comparison.alpha:.0%} interval {low} to {high}, p {_p(p)}"
+    )
+
+
+def _size(value: float, relative: bool, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{value:{sign}.1%}" if relative else f"{value:{sign}.4g}"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "undefined"
+    return "< 0.0001" if p < 1e-4 else f"= {p:.4f}"
