@@ -85,10 +85,9 @@ class ServeControl:
         try:
             if self.deployed.exists():
                 config = yaml.safe_load(self.deployed.read_text())
-                names = self._declared()
                 ask(self._endpoint, self._token(), method="PUT", content={**config, "applications": []}, timeout_s=30)
                 give_up = time.monotonic() + DRAIN_S
-                while (left := names & self.states().keys()) and time.monotonic() < give_up:
+                while (left := self._leaving()) and time.monotonic() < give_up:
                     time.sleep(0.1)
                 if left:
                     self.say(f"serve: {', '.join(sorted(left))} did not finish within {DRAIN_S:.0f} s")
@@ -127,6 +126,10 @@ class ServeControl:
     def _all_running(self, states: dict[str, str]) -> bool:
         """Of those in `serve_config.yaml`; someone may have added others."""
         return all(states.get(name) == "RUNNING" for name in self._declared())
+
+    def _leaving(self) -> set[str]:
+        declared = self._declared()
+        return {name for name, state in self.states().items() if name in declared or state == "DELETING"}
 
     def _declared(self) -> set[str]:
         return {application["name"] for application in yaml.safe_load(self.deployed.read_text())["applications"]}
