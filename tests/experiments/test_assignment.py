@@ -3,7 +3,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.assignment import BUCKETS, Namespace, Traffic, assign, bucket, choose, fnv1a32, in_namespace
@@ -86,6 +86,7 @@ def test_published_choices(share: float, ranges: list[tuple[float, float]], expe
     assert choose(share, ranges) == expected
 
 
+@settings(deadline=None)
 @given(weights(), st.floats(0, 1))
 def test_every_variant_has_its_share_of_the_buckets(shares: tuple[float, ...], coverage: float) -> None:
     ranges = traffic(shares, coverage=coverage).ranges
@@ -105,6 +106,7 @@ def test_users_follow_weights_and_seeds_are_independent() -> None:
             assert abs(pairs[a, b] / 20_000 - expected) < 4 * (expected * (1 - expected) / 20_000) ** 0.5
 
 
+@settings(deadline=None)
 @given(USER_IDS, weights(), st.floats(0, 1), st.floats(0, 1))
 def test_a_change_of_coverage_never_moves_a_user_between_variants(
     user: str, shares: tuple[float, ...], one: float, other: float
@@ -115,11 +117,13 @@ def test_a_change_of_coverage_never_moves_a_user_between_variants(
     assert before is None or before == after
 
 
+@settings(deadline=None)
 @given(st.text(max_size=10), USER_IDS)
 def test_the_bucket_is_that_of_seed_and_id_together(seed: str, user: str) -> None:
     assert assign(traffic(seed=seed), user).bucket == bucket(seed, user)
 
 
+@settings(deadline=None)
 @given(USER_IDS, st.lists(st.floats(0.001, 0.999), min_size=1, max_size=4, unique=True))
 def test_parts_of_an_exclusive_group_share_no_user_and_lose_none(user: str, cuts: list[float]) -> None:
     ends = [0.0, *sorted(cuts), 1.0]

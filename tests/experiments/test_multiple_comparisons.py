@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -18,11 +18,13 @@ def test_published_numbers(oracles: dict[str, Any], place: int) -> None:
     assert METHODS[oracle["method"]](oracle["p_values"]) == pytest.approx(oracle["expect"], abs=oracle["tolerance"])
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
     assert benjamini_hochberg(p) == pytest.approx(list(stats.false_discovery_control(p)))
 
 
+@settings(deadline=None)
 @given(P_VALUES, st.randoms())
 def test_adjusting_never_helps_keeps_the_order_and_ignores_positions(p: list[float], random: Any) -> None:
     order = list(range(len(p)))
@@ -35,6 +37,7 @@ def test_adjusting_never_helps_keeps_the_order_and_ignores_positions(p: list[flo
         assert method([p[place] for place in order]) == [adjusted[place] for place in order]
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_an_undefined_test_counts_for_nothing(p: list[float]) -> None:
     for method in METHODS.values():

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.difference import mean_difference
@@ -84,6 +84,7 @@ def test_more_treatments_need_more_users() -> None:
     assert among_three == sample_size(0.1, 1.0, test=PlannedTest(alpha=0.05 / 3)).control > alone
 
 
+@settings(deadline=None)
 @given(
     st.floats(0.01, 100), st.floats(0.05, 2), st.floats(0.2, 0.99), st.floats(0.1, 10), st.sampled_from([None, 5000.0])
 )
@@ -94,14 +95,16 @@ def test_size_power_and_detectable_effect_invert_each_other(
     effect = steps * variance**0.5
     sizes = sample_size(effect, variance, power=power, test=test, treatment_per_control=ratio)
     reached = power_at(effect, variance, max(2, sizes.control), max(2, sizes.treatment), test=test)
-    assert reached >= power - 1e-6
+    # Among a handful of users one more in the larger arm may lower Welch's degrees of freedom, and so the power.
+    slack = 1e-6 + 0.01 / min(sizes.control, sizes.treatment) ** 2
+    assert reached >= power - slack
     fewer = sizes.control - 1, int((sizes.control - 1) * ratio)
     if min(fewer) >= 2:
-        assert power_at(effect, variance, *fewer, test=test) < power + 1e-6
+        assert power_at(effect, variance, *fewer, test=test) < power + slack
     smallest = minimum_detectable_effect(
         variance, max(2, sizes.control), max(2, sizes.treatment), power=power, test=test
     )
-    assert smallest <= effect * (1 + 1e-6)
+    assert smallest <= effect * (1 + slack)
     assert power_at(smallest, variance, max(2, sizes.control), max(2, sizes.treatment), test=test) == pytest.approx(
         power, abs=1e-6
     )

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.difference import Difference, mean_difference
@@ -72,6 +72,7 @@ def difference(value: float, n: int = 1000, variance: float = 0.01) -> Differenc
     return Difference(False, 1.0, 1.0 + value, n, value, variance, 900.0)
 
 
+@settings(deadline=None)
 @given(st.floats(-2, 2), st.integers(4, 10**7), st.floats(0.001, 0.2))
 def test_p_value_and_interval_agree(value: float, n: int, alpha: float) -> None:
     found = always_valid_test(difference(value, n), alpha)
@@ -83,6 +84,7 @@ def test_p_value_and_interval_agree(value: float, n: int, alpha: float) -> None:
         assert (found.p_value < alpha) == (low > 0 or high < 0)
 
 
+@settings(deadline=None)
 @given(st.integers(4, 10**6), st.floats(0.001, 0.2))
 def test_the_interval_is_wider_than_that_of_one_look(n: int, alpha: float) -> None:
     narrow, wide = welch_test(difference(0.1), alpha).interval, always_valid_test(difference(0.1, n), alpha).interval

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.sums import PairSums, Sums, merge, merge_pairs
@@ -13,12 +13,14 @@ def pair_sums(rows: list[tuple[int, int]]) -> PairSums:
     return PairSums.of(np.array([x for x, _ in rows], float), np.array([y for _, y in rows], float))
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS, COUNTS)
 def test_merging_counts_is_associative_and_equals_a_recomputation(a: list[int], b: list[int], c: list[int]) -> None:
     x, y, z = (Sums.of(np.array(part, float)) for part in (a, b, c))
     assert (x + y) + z == x + (y + z) == merge([z, x, y]) == Sums.of(np.array(a + b + c, float))
 
 
+@settings(deadline=None)
 @given(PAIRS, PAIRS, PAIRS)
 def test_merging_pairs_of_counts_is_exact(
     a: list[tuple[int, int]], b: list[tuple[int, int]], c: list[tuple[int, int]]
@@ -27,6 +29,7 @@ def test_merging_pairs_of_counts_is_exact(
     assert (x + y) + z == x + (y + z) == merge_pairs([z, x, y]) == pair_sums(a + b + c)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=50))
 def test_mean_and_variance_are_numpys(values: list[float]) -> None:
     rows = np.array(values)

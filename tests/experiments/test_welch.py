@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -42,6 +42,7 @@ def test_absolute_is_scipys_welch_test() -> None:
     assert found.effect_size == pytest.approx((b.mean() - a.mean()) / pooled)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 50), min_size=2, max_size=30).filter(lambda v: len(set(v)) > 1),
     st.lists(st.integers(0, 50), min_size=2, max_size=30).filter(lambda v: len(set(v)) > 1),
