@@ -86,7 +86,9 @@ class Training(Group):
     seed: int = 42
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
-    ranker: bool = Field(True, description="train the second stage too; it is left out where it does not help")
+    ranker: bool = Field(
+        False, description="train the second stage too; off, since serving ranks by the retrieval score for now"
+    )
     ranker_trees: int = Field(150, ge=1, le=5000)
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
