@@ -54,6 +54,7 @@ class Store(Group):
     prefix: str = Field("rc", pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="first part of every key")
     partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
     timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store")
+    job_timeout_s: float = Field(30.0, gt=0, description="the same for jobs, which have nobody waiting")
     history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
     seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
     dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
@@ -177,6 +178,11 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         return self.store.url or f"redis://127.0.0.1:{self.ports.store}/0"
+
+    @property
+    def patient_store(self) -> Store:
+        """The store's settings as jobs use them."""
+        return self.store.model_copy(update={"timeout_s": self.store.job_timeout_s})
 
     @property
     def tracking_uri(self) -> str:

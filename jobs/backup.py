@@ -63,7 +63,7 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
         StoreBusy: another maintenance job is at work.
         StoreError: the store does not answer.
     """
-    client = connect(settings.store, settings.store_url)
+    client = connect(settings.patient_store, settings.store_url)
     now = datetime.now(UTC)
     target = folder / f"backup-{now:%Y%m%d-%H%M%S}"
     partial = folder / f".{target.name}-{uuid.uuid4().hex[:8]}"

@@ -27,7 +27,7 @@ async def compact(
         StoreBusy: another job held the lock for longer than `wait_s`.
         StoreUnavailable: the store does not answer.
     """
-    client = connect(settings.store, settings.store_url)
+    client = connect(settings.patient_store, settings.store_url)
     try:
         store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
         await store.prepare()

@@ -12,7 +12,7 @@ def current_erasures(settings: Settings) -> Erasures:
     """The tombstones of the online store. Raises `features.errors.StoreError`."""
 
     async def read() -> Erasures:
-        client = connect(settings.store, settings.store_url)
+        client = connect(settings.patient_store, settings.store_url)
         try:
             return await read_erasures(client, keys_of(settings.store))
         finally:

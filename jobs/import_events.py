@@ -60,7 +60,7 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
         digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
     state, report = (folder / f"{path.stem}-{digest.hexdigest()[:12]}{end}" for end in (".json", "-refused.jsonl"))
     done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
-    client = connect(settings.store, settings.store_url)
+    client = connect(settings.patient_store, settings.store_url)
     try:
         types = load_event_types(settings.data.events)
         store = OnlineStore(client, keys_of(settings.store), settings.store, types)

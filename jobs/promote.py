@@ -65,7 +65,7 @@ def previous_champion(settings: Settings) -> str:
     """
 
     async def read() -> list[Decision]:
-        client = connect(settings.store, settings.store_url)
+        client = connect(settings.patient_store, settings.store_url)
         try:
             return await read_decisions(client, keys_of(settings.store), limit=1000)
         finally:

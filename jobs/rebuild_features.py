@@ -53,7 +53,7 @@ async def rebuild_features(settings: Settings, options: Options, show_progress: 
         StoreError: the store does not answer or is full; the next run starts again from scratch.
         DataError: the data set or the log cannot be read.
     """
-    client = connect(settings.store, settings.store_url)
+    client = connect(settings.patient_store, settings.store_url)
     try:
         store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
         await store.prepare()

@@ -39,7 +39,7 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
     manifest, snapshot = await asyncio.to_thread(read_backup, folder)
     if manifest.partitions != settings.store.partitions:
         raise DataError(f"{folder}: made with {manifest.partitions} partitions; set store.partitions to that number")
-    client = connect(settings.store, settings.store_url)
+    client = connect(settings.patient_store, settings.store_url)
     try:
         store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
         await store.prepare()

@@ -12,7 +12,7 @@ def current_slots(settings: Settings) -> dict[str, Slot]:
     """The slots that serve something. Raises `features.errors.StoreError`."""
 
     async def read() -> dict[str, Slot]:
-        client = connect(settings.store, settings.store_url)
+        client = connect(settings.patient_store, settings.store_url)
         try:
             return await read_slots(client, keys_of(settings.store))
         finally:
@@ -25,7 +25,7 @@ def point_slot(settings: Settings, name: str, version: str, uri: str, reason: st
     """Let a slot serve a version. Raises `features.errors.StoreError`."""
 
     async def change() -> None:
-        client = connect(settings.store, settings.store_url)
+        client = connect(settings.patient_store, settings.store_url)
         try:
             await set_slot(client, keys_of(settings.store), name, version, uri, reason)
         finally:
