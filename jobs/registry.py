@@ -1,7 +1,9 @@
 """The model registry: MLflow runs, model versions and aliases. Serving never needs it."""
 
 import os
+import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -92,6 +94,24 @@ class Registry:
             self._client.set_registered_model_alias(self.model, alias, number)
         except MlflowException as error:
             raise RegistryUnavailable(f"{self.uri}: {error}") from error
+
+    def log_report(self, name: str, metrics: dict[str, float], tags: dict[str, str], files: list[Path]) -> str:
+        """A run of its own with metrics and files. Returns its id.
+
+        Raises:
+            RegistryUnavailable: it went away, or refused.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = str(self._client.create_run(self._experiment_id(), tags=tags, run_name=name).info.run_id)
+            self._log(run, {}, metrics, int(time.time() * 1000))
+            for file in files:
+                self._client.log_artifact(run, str(file))
+            self._client.set_terminated(run, "FINISHED")
+        except MlflowException as error:
+            raise RegistryUnavailable(f"{self.uri}: {error}") from error
+        return run
 
     def _registered(self, version: str) -> str | None:
         found = self._client.search_model_versions(f"name = '{self.model}' and tag.{BUNDLE_TAG} = '{version}'")

@@ -1,0 +1,113 @@
+"""`python -m jobs.evaluate`: recommendation quality on the fixed protocols, or recommendations for any CSV.
+
+python -m jobs.evaluate --protocol P1 P2 P3
+python -m jobs.evaluate --train ratings.csv --recommend-for all --out recommendations.csv
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.event_types import load_event_types
+from configs.settings import Settings, SettingsError, load_settings
+from data.dataset import DataError, load_dataset
+from data.prepare import processed_dir
+from jobs.evaluation_report import compare, summarise, table, write_report
+from jobs.protocols import PARAMETERS, Arm, benchmark, new_users, open_bench, rolling
+from jobs.recommend_csv import read_interactions, recommend, write_recommendations
+from jobs.registry import Registry, RegistryUnavailable
+from jobs.training_data import training_data_from_frame
+from models.als import AlsParameters
+
+PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users}
+
+
+def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: str, ranker: bool) -> dict[str, Any]:
+    """The report on the imported data set, which must be MovieLens 100K for the reference numbers to mean anything.
+
+    Raises:
+        DataError: there is no data set.
+    """
+    dataset = load_dataset(processed_dir(settings))
+    data = training_data_from_frame(
+        dataset.interactions,
+        load_event_types(settings.data.events),
+        dataset.meta.name,
+        (dataset.meta.user_id_type, dataset.meta.item_id_type),
+        0,
+        {},
+        dataset.meta.fingerprint,
+    )
+    bench = open_bench(dataset, data, weighting, ranker)  # type: ignore[arg-type]
+    started = time.perf_counter()
+    arms: list[Arm] = []
+    for protocol in protocols:
+        arms += PROTOCOLS[protocol](bench, lambda line: print(f"{time.perf_counter() - started:6.1f} s  {line}"))
+    return {
+        "data": dataset.meta.name,
+        "fingerprint": dataset.meta.fingerprint,
+        "weighting": weighting,
+        "map": "map_at_10 divides by |relevant|, map_k_at_10 by min(|relevant|, 10)",
+        "arms": summarise(arms),
+        "comparisons": compare(arms),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.evaluate", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--protocol", nargs="+", choices=sorted(PROTOCOLS), default=sorted(PROTOCOLS))
+    parser.add_argument("--ranker", choices=("on", "off"), default="on")
+    parser.add_argument("--weighting", choices=("consumption", "preference"), default="consumption")
+    parser.add_argument("--report", type=Path, help="directory for evaluation.json and .html")
+    parser.add_argument("--train", type=Path, help="CSV with columns user,item[,rating][,timestamp]")
+    parser.add_argument("--recommend-for", help="CSV with a column user, or `all`")
+    parser.add_argument("--out", type=Path, help="where to write user,item,rank")
+    parser.add_argument("--factors", type=int, default=PARAMETERS.factors)
+    parser.add_argument("--regularization", type=float, default=PARAMETERS.regularization)
+    parser.add_argument("--alpha", type=float, default=PARAMETERS.alpha)
+    given = parser.parse_args(arguments)
+    together = (given.train, given.recommend_for, given.out)
+    if any(together) and not all(together):
+        parser.error("--train, --recommend-for and --out go together")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 1 with one plain line when it cannot be done."""
+    given = parse(arguments)
+    try:
+        settings = load_settings()
+        if given.train is not None:
+            parameters = AlsParameters(factors=given.factors, regularization=given.regularization, alpha=given.alpha)
+            frame = read_interactions(given.train)
+            found = recommend(frame, given.recommend_for, parameters, given.ranker == "on")
+            write_recommendations(given.out, found)
+            print(f"{given.out}: {len(found):,} recommendations for {found['user'].nunique():,} users")
+            return 0
+        report = evaluate_protocols(settings, given.protocol, given.weighting, given.ranker == "on")
+    except (DataError, SettingsError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+    print(table(report["arms"], report["comparisons"]))
+    data, page = write_report(given.report or settings.state_dir / "evaluation", report)
+    print(f"written: {data} and {page}")
+    metrics = {
+        f"{record['protocol']} {record['name']} {name}".replace("=", " ").replace("+", "and"): record[name]["mean"]
+        for record in report["arms"]
+        for name in ("map_at_10", "ndcg_at_10")
+    }
+    try:
+        run = Registry(settings).log_report("evaluation", metrics, {"weighting": given.weighting}, [data, page])
+        print(f"MLflow run {run}")
+    except RegistryUnavailable as error:
+        print(f"not in MLflow: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from job_data import two_tastes
+
+from configs.settings import Settings
+from data.matrix import pairs_to_mask
+from jobs.evaluate import evaluate_protocols, main
+from jobs.evaluation_report import by_activity, list_difference, novelty, table, write_report
+from jobs.recommend_csv import read_interactions
+from models.baselines import ease_scores, item_knn_scores, recent_popularity_scores
+
+DAY = 86_400_000
+
+
+def csv(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def tastes(path: Path, columns: tuple[str, ...] = ("user", "item", "rating", "timestamp")) -> Path:
+    frame = two_tastes(n_users=80)
+    named = pd.DataFrame(
+        {
+            "user": "u" + frame["user_id"],
+            "item": frame["item_id"],
+            "rating": frame["value"],
+            "timestamp": frame["timestamp_ms"] // 1000,
+        }
+    )
+    named[list(columns)].to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("ranker", ["on", "off"])
+@pytest.mark.parametrize("columns", [("user", "item"), ("user", "item", "rating", "timestamp")])
+def test_recommendations_for_a_csv(tmp_path: Path, ranker: str, columns: tuple[str, ...]) -> None:
+    train, out = tastes(tmp_path / "train.csv", columns), tmp_path / "recs.csv"
+    users = csv(tmp_path / "users.csv", "user\nu3\nu0\nstranger\nu3\n")
+    options = ["--factors", "8", "--regularization", "2", "--alpha", "4", "--ranker", ranker]
+    assert main(["--train", str(train), "--recommend-for", str(users), "--out", str(out), *options]) == 0
+    found = pd.read_csv(out, dtype={"user": str, "item": str})
+    assert list(found.columns) == ["user", "item", "rank"]
+    assert found["user"].unique().tolist() == ["u3", "u0", "stranger"]
+    had = pd.read_csv(train, dtype=str).groupby("user")["item"].agg(set)
+    for user, mine in found.groupby("user"):
+        assert mine["rank"].tolist() == list(range(1, 11))
+        assert mine["item"].is_unique
+        assert not set(mine["item"]) & had.get(user, set())
+    own = found[found["user"] == "u3"]["item"].astype(int)
+    assert (own % 2 == 1).sum() >= 5  # 5 of the 20 odd items are left
+
+
+def test_all_users_of_a_csv(tmp_path: Path) -> None:
+    train, out = tastes(tmp_path / "train.csv"), tmp_path / "recs.csv"
+    options = ["--factors", "8", "--ranker", "off"]
+    assert main(["--train", str(train), "--recommend-for", "all", "--out", str(out), *options]) == 0
+    assert pd.read_csv(out).groupby("user").size().tolist() == [10] * 80
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("user,thing\n1,2\n", "row 1: there is no column 'item'; it has user, thing"),
+        ("user,item,rating\n1,2,5\n1,3,good\n", "row 3, column 'rating': 'good' is not a number"),
+        ("user,item,rating\n1,2,9\n", "row 2, column 'rating': '9' is not in 0.5 to 5"),
+        ("user,item,timestamp\n1,2,\n", "row 2, column 'timestamp': '' is not a number"),
+        ("user,item\n1,2\n,3\n", "row 3, column 'user': '' is empty"),
+        ("user,item\n", "it has no rows"),
+        ("", "it cannot be read as CSV"),
+        ("user,item\n1,2\n", "a model needs at least 2 users and 2 items"),
+    ],
+)
+def test_bad_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture, text: str, words: str) -> None:
+    train = csv(tmp_path / "train.csv", text)
+    assert main(["--train", str(train), "--recommend-for", "all", "--out", str(tmp_path / "out.csv")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("evaluate: ")
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_order_stands_in_for_time(tmp_path: Path) -> None:
+    frame = read_interactions(csv(tmp_path / "train.csv", "user,item\na,x\nb,y\n"))
+    assert frame["timestamp_ms"].tolist() == [0, 1000]
+    assert frame["event_type"].tolist() == ["purchase", "purchase"]
+
+
+def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> None:
+    """The machinery end to end; the numbers themselves are held by benchmarks on MovieLens."""
+    from job_data import write_interactions
+
+    write_interactions(settings, two_tastes(n_users=60, n_items=80, per_user=30))
+    report = evaluate_protocols(settings, ["P3"], "consumption", ranker=False)
+    found = {(arm["protocol"], arm["name"]): arm["ndcg_at_10"] for arm in report["arms"]}
+    assert found["P3 k=0", "fold-in with prior"] == found["P3 k=0", "popularity"]
+    assert found["P3 k=10", "plain fold-in"]["mean"] > found["P3 k=10", "popularity"]["mean"]
+    assert "fold-in with prior over popularity" in table(report["arms"], report["comparisons"])
+    data, page = write_report(tmp_path / "report", report)
+    assert len(json.loads(data.read_text())["arms"]) == 18
+    assert "Plotly.newPlot" in page.read_text()
+
+
+def test_baselines_have_known_answers() -> None:
+    train = pairs_to_mask(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2]), 3, 3)
+    asked = pairs_to_mask(np.array([0]), np.array([0]), 1, 3)
+    assert item_knn_scores(train, asked)[0].tolist() == pytest.approx([0, 1, 0])
+    assert ease_scores(train, asked, 1.0)[0].argmax() == 1
+    recent = recent_popularity_scores(np.array([0, 0, 1]), np.array([0, 0, 7 * DAY]), 2)
+    assert recent.tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_breadth_has_known_answers() -> None:
+    assert list_difference(np.array([[0, 1], [0, 1]])) == 0
+    assert list_difference(np.array([[0, 1], [2, 3]])) == 1
+    assert list_difference(np.array([[0, 1], [0, 3]])) == 0.5
+    assert novelty(np.array([[0, 1]]), np.array([4.0, 1.0]), 4) == 1.0  # 0 and 2 bits
+    found = by_activity(np.arange(9), np.array([0.0] * 3 + [0.5] * 3 + [1.0] * 3))
+    assert list(found.values()) == [0.0, 0.5, 1.0]
