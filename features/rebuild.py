@@ -31,7 +31,7 @@ BATCH = 500
 IN_FLIGHT = 3
 CHUNK = 10_000
 _FINISH = Script("finish_rebuild")
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True)

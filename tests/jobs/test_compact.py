@@ -103,7 +103,7 @@ async def test_killed_at_ten_random_moments_nothing_is_lost_or_repeated(own: Set
             await asyncio.sleep(0.002)
 
     writing = asyncio.create_task(write())
-    command = [sys.executable, "-m", "jobs.compact", "--lock-s", "0.3", "--wait-s", "20", "--chunk-rows", "40"]
+    command = [sys.executable, "-m", "jobs.compact", "--lock-s", "1", "--wait-s", "20", "--chunk-rows", "40"]
     lock_key = store.keys.lock("maintenance")
     killed_at_work = 0
     for number in range(KILLS):

@@ -69,7 +69,7 @@ async def test_killed_at_any_moment_it_is_done_again_from_scratch(
     file = tmp_path / "settings.yaml"
     file.write_text(resolved_settings(with_store))
     environment = {**os.environ, "RAYCOMMEND_CONFIG": str(file)}
-    command = [sys.executable, "-m", "jobs.rebuild_features", "--if-empty", "--lock-s", "0.3"]
+    command = [sys.executable, "-m", "jobs.rebuild_features", "--if-empty", "--lock-s", "1"]
     lock_key = store.keys.lock("maintenance")
     killed = recorded = 0
     for number in range(4):
@@ -91,7 +91,7 @@ async def test_killed_at_any_moment_it_is_done_again_from_scratch(
             assert "logged" in result.actions
             recorded += 1
     assert killed >= 2
-    await rebuild_features(with_store, Options(if_empty=True, lock_s=0.3))
+    await rebuild_features(with_store, Options(if_empty=True))
     found = await reading.everything(store)
     total = await counted(store, 200)
     assert total == len(interactions) + recorded
