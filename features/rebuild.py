@@ -6,7 +6,6 @@ it: nothing is lost meanwhile, for the streams and the log are never touched.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +24,7 @@ from features.exposures import Exposure
 from features.lock import Lock
 from features.retention import Erasures, read_erasures
 from features.scripts import Call, Script, run_calls, run_script
+from features.seed import Seed
 from features.store import WINDOWS, OnlineStore
 
 BATCH = 500
@@ -71,7 +71,7 @@ async def rebuild(
     interactions = 0
     if dataset is not None:
         await put_items(client, keys, list(catalogue_items(dataset)), only_new=True)
-        interactions = await _apply(store, _interaction_calls(store, dataset, erasures), progress)
+        interactions = await _seed(store, dataset, erasures, progress)
     rows = dict.fromkeys(KINDS, 0)
     streamed = 0
     for partition in range(keys.partitions):
@@ -135,20 +135,18 @@ async def _clear(store: OnlineStore) -> None:
     )
 
 
-def _interaction_calls(store: OnlineStore, dataset: Dataset, erasures: Erasures) -> Iterator[Call]:
-    categories = {
-        item_id: tuple(names) for item_id, names in dataset.items[["item_id", "categories"]].itertuples(index=False)
-    }
+async def _seed(store: OnlineStore, dataset: Dataset, erasures: Erasures, progress: Progress) -> int:
     frame = dataset.interactions
     if erased := erasures.covered(frame["user_id"].unique()):
         frame = frame[~frame["user_id"].isin(erased)]
-    # By time, so that each event is appended to its history, which is quicker than inserting it
-    frame = frame.sort_values(["timestamp_ms", "item_id"], kind="stable")
-    columns = (frame[name].tolist() for name in ("user_id", "item_id", "event_type", "value", "timestamp_ms"))
-    for user_id, item_id, event_type, value, time_ms in zip(*columns, strict=True):
-        known = None if value is None or math.isnan(value) else value
-        names = categories.get(item_id, ())
-        yield store.event_call(Event("", user_id, item_id, event_type, time_ms, known, categories=names), replay="")
+    categories = {item.item_id: item.categories for item in catalogue_items(dataset)}
+    seconds, micros = await store.client.run_on(store.keys.meta, "TIME")
+    now_us = int(seconds) * 1_000_000 + int(micros)
+    commands = (await asyncio.to_thread(Seed, store, frame, categories, now_us)).commands()
+    while batch := list(islice(commands, BATCH)):
+        await store.client.read(batch)
+    progress(len(frame))
+    return len(frame)
 
 
 def _row_calls(store: OnlineStore, kind: Kind, rows: Iterable[dict[str, Any]], erasures: Erasures) -> Iterator[Call]:

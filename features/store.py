@@ -47,6 +47,7 @@ class OnlineStore:
         self.client = client
         self.keys = keys
         self.event_types = event_types
+        self.limits = store
         self._ready = False
         partitions = range(keys.partitions)
         self._streams = [keys.events(partition) for partition in partitions]

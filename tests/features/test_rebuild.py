@@ -95,6 +95,29 @@ async def test_seeding_gives_the_features_of_the_interactions(
     assert (await read_item(store.client, store.keys, "i0")) == Item("i0", "Title i0", None, ("Drama",))
 
 
+async def test_seeding_equals_recording_every_interaction(
+    store: OnlineStore, dataset: Dataset, limits: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script one by one, and numpy at once, leave the same store; also where histories and lists overflow."""
+    limits = limits.model_copy(update={"history_limit": 7, "seen_limit": 200})
+    store = OnlineStore(store.client, store.keys, limits, store.event_types)
+    for number, row in enumerate(dataset.interactions.itertuples(index=False)):
+        user, item, kind, value, time_ms = row
+        known = None if value != value else value
+        sent = Event(f"e{number}", user, item, kind, int(time_ms), known, categories=tuple(CATEGORIES[item]))
+        await store.record_events([sent])
+    recorded = await reading.everything(store)
+    await store.client.raw.flushall()
+    await store.prepare()
+    await run(OnlineStore(store.client, store.keys, limits, store.event_types), EventLog(Path("nowhere")), dataset)
+    seeded = await reading.everything(store)
+    assert set(seeded) == set(recorded)
+    for key in recorded:
+        assert seeded[key] == recorded[key], key
+    (result,) = await store.record_events([live(1)])  # and the script goes on from there
+    assert (await store.read_users(["u1"]))[0].version == result.user_version
+
+
 async def test_a_rebuilt_store_equals_the_original_in_every_feature(
     store: OnlineStore, dataset: Dataset, tmp_path: Path
 ) -> None:

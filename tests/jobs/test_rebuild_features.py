@@ -80,7 +80,7 @@ async def test_killed_at_any_moment_it_is_done_again_from_scratch(
         ended = asyncio.create_task(process.wait())
         while not ended.done() and await store.client.run("GET", lock_key) in (None, before):  # noqa: ASYNC110
             await asyncio.sleep(0.002)
-        await asyncio.sleep(random.Random(number).random() * 0.4)
+        await asyncio.sleep(random.Random(number).random() * 0.1)
         if not ended.done():
             process.kill()
             killed += 1
