@@ -6,11 +6,11 @@ from job_data import two_tastes
 from configs.event_types import load_event_types
 from features.history import History
 from features.user_features import UserFeatures
-from jobs.ranker_training import RANKER, Recipe, learn, lists_before_latest
+from jobs.ranker_training import RANKER, Recipe, learn, lists_before_latest, thin
 from jobs.requests import in_store_order, user_requests, window_requests
 from jobs.second_stage import train_second_stage
 from jobs.training_data import TrainingData, training_data_from_frame
-from jobs.two_stage import Catalogue, find_candidates, fit_first_stage, request_features, rerank
+from jobs.two_stage import Catalogue, RankerRows, find_candidates, fit_first_stage, request_features, rerank
 from models.als import AlsParameters
 from models.metrics import user_metrics
 from models.ranking_features import FEATURES
@@ -125,3 +125,13 @@ def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
     )
     best = rerank(stage, fitted.ranker, requests, find_candidates(stage, requests, 20, 5), 10)
     assert np.nanmean(user_metrics(best, requests.relevant).recall) > 0.5  # of 40 items, 10 shown
+
+
+def test_thinned_lists_keep_what_is_relevant() -> None:
+    relevant = np.array([False, True, False, False, True, False, False])
+    rows = RankerRows(np.arange(7, dtype=np.float32)[:, None], relevant, np.array([5, 2]))
+    thinned = thin(rows, 3, seed=0)
+    assert thinned.lengths.tolist() == [3, 2]
+    assert thinned.relevant.sum() == 2
+    assert {1.0, 4.0, 5.0, 6.0} <= set(thinned.features.ravel().tolist())
+    assert (np.diff(thinned.features.ravel()) > 0).all()
