@@ -206,3 +206,39 @@ async def test_nothing_but_store_errors_leaks(store: OnlineStore) -> None:
     await store.client.run("SET", store.keys.user("u"), "text")
     with pytest.raises(StoreError, match="WRONGTYPE"):
         await store.read_users(["u"])
+
+
+async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_counts_once(
+    server: Server, store: OnlineStore
+) -> None:
+    """Something between us and the server hands the write on and drops the answer."""
+    await store.prepare()
+    dropped = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dropped
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            while request := await reader.read(65_536):
+                up_writer.write(request)
+                answer = await up_reader.read(65_536)
+                if b"EVALSHA" in request and b"NOSCRIPT" not in answer and dropped < 1:
+                    dropped += 1
+                    return
+                writer.write(answer)
+        finally:
+            for one in (writer, up_writer):
+                one.close()
+                await asyncio.gather(one.wait_closed(), return_exceptions=True)
+
+    await store.record_events([event(1)])  # both scripts are known from here on
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as between:
+        client = connect(LIMITS, f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0")
+        behind = OnlineStore(client, keys_of(LIMITS), LIMITS, load_event_types())
+        behind._ready = True
+        (result,) = await behind.record_events([event(2)])
+        await client.aclose()
+    assert dropped == 1
+    assert result.duplicate  # the first try had done it
+    (user,) = await store.read_users(["u"])
+    assert user.counters(store.event_types) == {"click": 2}
