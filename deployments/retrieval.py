@@ -25,7 +25,7 @@ from models.interest import aggregate_interest
 from models.shelf import Shelf, ShelfBuilder, ShelfItem
 
 logger = logging.getLogger("ray.serve")
-TRENDING_LIMIT = 500
+TRENDING_LIMIT = 200
 REASONS = 3
 
 

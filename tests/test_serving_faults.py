@@ -177,7 +177,8 @@ def test_an_event_is_recorded_once_when_its_replica_is_killed_before_the_answer(
 def test_five_swaps_under_load_fail_no_request(pair: Any) -> None:
     paths = list_bundles(pair.settings.bundles_dir)
     if len(paths) < 2:
-        pair.run(["python", "-m", "jobs.submit", "--wait", "--", "python", "-m", "jobs.retrain", "--trials", "1"])
+        job = ["python", "-m", "jobs.retrain", "--trials", "1", "--seed", "5", "--slot", "none"]
+        pair.run(["python", "-m", "jobs.submit", "--wait", "--", *job])
         paths = list_bundles(pair.settings.bundles_dir)
     first, second = paths[-2:]
 
