@@ -5,6 +5,7 @@ slot that points at something unfinished; what the registry missed waits on disk
 """
 
 import argparse
+import asyncio
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
 from features.errors import StoreError
 from features.slots import CHAMPION
+from jobs.compact import compact
 from jobs.erasures import current_erasures
 from jobs.gate import Footprint, Verdict, judge
 from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
@@ -73,11 +75,14 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
     Raises:
         DataError: no data, or too little.
         SearchError: no trial gave a score.
-        StoreError: before the training, the store does not answer, so it is not known whom to leave out; after it, the
-            slot could not be set, and the bundle is written.
+        StoreError: before the training, the store does not answer, so it is not known what is new and whom to leave
+            out; after it, the slot could not be set, and the bundle is written.
     """
     started_ms = now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
+    # Training reads the log, and what was acknowledged a moment ago is still in the streams.
+    drained = asyncio.run(compact(settings))
+    report(1, f"{drained.events} new events moved into the log")
     data = load_training_data(settings, current_erasures(settings))
     report(2, _describe(data))
     trials = [] if options.fixed else _search(settings, options, data, seed, report)

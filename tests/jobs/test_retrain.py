@@ -1,5 +1,6 @@
 """Whole trainings, with the real store and the real registry."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,15 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
+from features.connection import connect
 from features.errors import StoreError
-from jobs.publication import read_pending
+from features.events import Event
+from features.layout import keys_of
+from features.store import OnlineStore
+from jobs.publication import now_ms, read_pending
 from jobs.registry import BUNDLE_TAG, PARENT_TAG, Registry, RegistryUnavailable
 from jobs.retrain import Options, retrain
 from jobs.slots import current_slots
@@ -60,6 +66,21 @@ def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> N
     assert logged.metrics["ndcg_at_10"] == pytest.approx(bundle.manifest.metrics["ndcg_at_10"])
     assert logged.params["regularization"] == "2.0"
     assert logged.tags["data_fingerprint"] == bundle.manifest.data.fingerprint
+
+
+def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> None:
+    """Regression: training read the log alone, and the events since the last compaction were left out."""
+
+    async def acknowledge() -> None:
+        client = connect(with_registry.patient_store, with_registry.store_url)
+        store = OnlineStore(client, keys_of(with_registry.store), with_registry.store, load_event_types("movies"))
+        await store.record_events([Event(f"e{n}", "a new user", str(n), "like", now_ms()) for n in (1, 2, 3)])
+        await client.aclose()
+
+    asyncio.run(acknowledge())
+    bundle = load_bundle(retrain(with_registry, OPTIONS, Lines()).path)
+    assert bundle.manifest.data.log_events == 3
+    assert "a new user" in bundle.user_ids.tolist()
 
 
 def test_a_challenger_leaves_the_champion_alone(with_registry: Settings) -> None:
