@@ -122,6 +122,7 @@ class Retrieval:
         self._catalogue = Catalogue(self._client, self._keys)
         self._loaded: _Loaded | None = None
         self._slot_value: Slot | None = None
+        self._slot_known = asyncio.Event()
         self._refused: str | None = None
         self._erasures = Erasures({})
         self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
@@ -138,6 +139,8 @@ class Retrieval:
     async def start(self) -> None:
         """Load what there is, then watch. Called by the replica before it counts as ready."""
         await self._watch.start()
+        # While the store is silent it is not known what to load: a replica without a model must not get requests.
+        await self._slot_known.wait()
 
     def check_health(self) -> None:
         self._watch.check_health()
@@ -262,6 +265,7 @@ class Retrieval:
                 loaded.take(self._missed)
                 self._loaded, self._refused = loaded, None
                 logger.info("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
+        self._slot_known.set()
         await self._report()
 
     def _load(self, slot: Slot, items: list[Item]) -> _Loaded:
