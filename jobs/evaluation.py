@@ -94,6 +94,7 @@ def evaluate(
         parameters.alpha,
         factors.user_factors[np.diff(fold.weights.indptr) > 0].mean(axis=0),
         prior_weight,
+        parameters.weight_power,
     )
     starts = history.indptr[1:-1]
     vectors, _ = fold_in.solve(np.split(history.indices, starts), np.split(history.data, starts))

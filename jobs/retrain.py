@@ -171,7 +171,8 @@ def _search(settings: Settings, options: Options, data: TrainingData, seed: int,
         report(
             5 + 65 * done // count,
             f"trial {trial.number} of {count}: NDCG@10 {trial.score:.4f} over {len(trial.scores)} inner splits "
-            f"(regularization {p.regularization:.2f}, alpha {p.alpha:.2f}, iterations {p.iterations})",
+            f"(regularization {p.regularization:.2f}, alpha {p.alpha:.2f}, iterations {p.iterations}, "
+            f"weight power {p.weight_power:g})",
         )
 
     report(5, f"searching: {count} trials with Ray Tune")
@@ -318,6 +319,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
     parser.add_argument("--regularization", type=float, default=defaults.regularization)
     parser.add_argument("--alpha", type=float, default=defaults.alpha)
     parser.add_argument("--iterations", type=int, default=defaults.iterations)
+    parser.add_argument("--weight-power", type=float, default=defaults.weight_power)
     parser.add_argument("--slot", choices=["champion", "challenger", "none"], default="champion")
     parser.add_argument("--force", action="store_true", help="take the champion's slot whatever the gate says")
     parser.add_argument("--reason", default=Options.reason, help="written beside the decision")
@@ -331,6 +333,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
             regularization=given.regularization,
             alpha=given.alpha,
             iterations=given.iterations,
+            weight_power=given.weight_power,
         )
     slot = None if given.slot == "none" else given.slot
     return Options(given.trials, given.seed, fixed, slot, given.reason, given.force)

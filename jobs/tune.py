@@ -32,7 +32,7 @@ class Range(_Part):
     """Where one parameter is looked for."""
 
     log_uniform: tuple[float, float] | None = None
-    choice: list[int] | None = None
+    choice: list[int | float] | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "Range":
@@ -49,12 +49,14 @@ class Parameters(_Part):
     regularization: Range
     alpha: Range
     iterations: Range
+    weight_power: Range
 
 
 class Point(_Part):
     regularization: float = Field(gt=0)
     alpha: float = Field(gt=0)
     iterations: int = Field(ge=1)
+    weight_power: float = Field(ge=0, le=2)
 
 
 class SearchSpace(_Part):

@@ -128,7 +128,12 @@ def fit_first_stage(
         known_items=counts > 0,
         factors=factors,
         fold_in=FoldIn(
-            factors.item_factors, parameters.regularization, parameters.alpha, mean_user, prior_weight=prior_weight
+            factors.item_factors,
+            parameters.regularization,
+            parameters.alpha,
+            mean_user,
+            prior_weight=prior_weight,
+            weight_power=parameters.weight_power,
         ),
         relations=fit_relations(weights, part.user[positive], part.item[positive], part.times_ms[positive]),
         table=item_table(factors.item_factors, statistics, catalogue.categories),

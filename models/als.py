@@ -21,6 +21,9 @@ class AlsParameters(BaseModel):
     regularization: float = Field(default=50.0, gt=0, description="pull of every vector towards zero")
     alpha: float = Field(default=8.0, gt=0, description="confidence of an interaction of weight 1; an absent one has 1")
     iterations: int = Field(default=15, ge=1, le=1000)
+    weight_power: float = Field(
+        default=1.0, ge=0, le=2, description="how much weights differ: 0 lets every positive interaction count alike"
+    )
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
 
     Args:
         weights: (n_users, n_items) float32, all > 0 where stored; see `models.interest`. The confidence given to
-            the solver is `alpha * weight`.
+            the solver is `alpha * weight ** weight_power`.
         parameters: see `AlsParameters`.
         seed: of the first vectors.
         threads: rows solved at once; 0 for all cores.
@@ -58,7 +61,7 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
     confidence = sp.csr_matrix(weights, dtype=np.float32, copy=True)
     if not np.isfinite(confidence.data).all() or confidence.data.min() <= 0:
         raise ValueError("every stored weight must be positive and finite")
-    confidence.data *= np.float32(parameters.alpha)
+    confidence.data = np.power(confidence.data, np.float32(parameters.weight_power)) * np.float32(parameters.alpha)
     n_users, n_items = confidence.shape
     generator = np.random.default_rng(seed)
     with threadpool_limits(1, "blas"):

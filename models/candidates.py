@@ -90,6 +90,7 @@ class CandidateModel:
             manifest.parameters.alpha,
             prior=bundle.mean_user,
             prior_weight=prior_weight,
+            weight_power=manifest.parameters.weight_power,
         )
         self.index = ItemIndex(bundle.item_factors)
         self.n_items = len(bundle.item_factors)

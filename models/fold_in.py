@@ -11,7 +11,7 @@ PRIOR_LIMIT = 10  # longest history that the prior helps; measured (PROTOCOLS, P
 class FoldIn:
     """Solves ALS's normal equations for one user at a time, with the Gram matrix computed once.
 
-    With c = alpha * weight over the history's items y:
+    With c = alpha * weight ** weight_power over the history's items y:
 
         (Y'Y + reg I + sum (c - 1) y y') x = sum c y + prior_weight * reg * prior
 
@@ -24,6 +24,7 @@ class FoldIn:
         regularization, alpha: those of the fit.
         prior: (f,) mean user vector.
         prior_weight: 0 switches the prior off.
+        weight_power: that of the fit.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class FoldIn:
         alpha: float,
         prior: np.ndarray,
         prior_weight: float = 0.5,
+        weight_power: float = 1.0,
     ) -> None:
         self.item_factors = np.ascontiguousarray(item_factors, np.float32)
         self.n_factors = self.item_factors.shape[1]
         self.alpha = np.float32(alpha)
+        self._power = np.float32(weight_power)
         gram = (self.item_factors.T @ self.item_factors).astype(np.float32)
         gram[np.diag_indices(self.n_factors)] += np.float32(regularization)
         self._gram = gram
@@ -97,11 +100,16 @@ class FoldIn:
         _, solved, info = sposv(system.T, np.asfortranarray(self.item_factors[of].T), overwrite_a=True)
         if info != 0:
             raise FloatingPointError(f"the explanation has no solution (LAPACK info {info})")
-        terms = (weights * self.alpha)[:, None] * self.item_factors[items]
+        terms = self._confidence(weights)[:, None] * self.item_factors[items]
         return np.asarray((terms @ solved).T, np.float32)
 
     def _equations(self, items: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The matrix (f, f) and the right-hand side (f,) without the prior."""
-        confidence = weights * self.alpha
+        confidence = self._confidence(weights)
         factors = self.item_factors[items]
         return self._gram + (factors.T * (confidence - np.float32(1))) @ factors, confidence @ factors
+
+    def _confidence(self, weights: np.ndarray) -> np.ndarray:
+        if self._power == 1:  # the usual case, and a power costs as much as the rest of the equations' right-hand side
+            return weights * self.alpha
+        return np.power(weights, self._power) * self.alpha

@@ -52,7 +52,9 @@ def test_the_folds_follow_from_the_seed(settings: Settings) -> None:
 def test_the_objective_is_the_mean_over_the_folds(settings: Settings) -> None:
     data, space = load_training_data(settings, Erasures({})), load_search_space()
     folds = inner_folds(data, space, "preference", 1)
-    found = objective({"regularization": 2.0, "alpha": 4.0, "iterations": 5}, folds, factors=8, seed=0)
+    found = objective(
+        {"regularization": 2.0, "alpha": 4.0, "iterations": 5, "weight_power": 0.5}, folds, factors=8, seed=0
+    )
     assert found[METRIC] == pytest.approx(np.mean(found["scores"]))
     assert len(found["scores"]) == len(folds)
     assert found[METRIC] > 0.3

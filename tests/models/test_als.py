@@ -57,3 +57,17 @@ def test_no_interactions_or_bad_weights_are_refused() -> None:
 def test_a_misspelt_parameter_is_refused() -> None:
     with pytest.raises(ValidationError, match="regularisation"):
         AlsParameters(regularisation=3.0)  # type: ignore[call-arg]
+
+
+def test_the_weight_power_decides_how_much_weights_differ() -> None:
+    matrix = sp.random(60, 40, 0.2, "csr", np.float32, random_state=1)
+    matrix.data = np.random.default_rng(1).choice(np.array([0.2, 0.5, 1.0], np.float32), matrix.nnz)
+    ones = matrix.copy()
+    ones.data[:] = 1
+
+    def fitted(weights: sp.csr_matrix, power: float) -> np.ndarray:
+        parameters = AlsParameters(factors=4, regularization=1.0, alpha=4.0, iterations=3, weight_power=power)
+        return fit_als(weights, parameters, seed=0).item_factors
+
+    np.testing.assert_array_equal(fitted(matrix, 0.0), fitted(ones, 1.0))
+    assert not np.allclose(fitted(matrix, 1.0), fitted(ones, 1.0))

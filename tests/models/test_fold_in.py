@@ -111,3 +111,21 @@ def test_the_prior_is_no_contribution(item_factors: np.ndarray) -> None:
     plain = FoldIn(item_factors, REG, ALPHA, np.zeros(N_FACTORS, np.float32))
     drawn = FoldIn(item_factors, REG, ALPHA, item_factors.mean(axis=0))
     np.testing.assert_array_equal(plain.contributions(items, weights, of), drawn.contributions(items, weights, of))
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_a_weight_power_is_the_same_as_weights_raised_to_it(item_factors: np.ndarray, power: float) -> None:
+    items, weights = np.array([3, 1, 7]), np.array([1.0, 0.5, 0.2], np.float32)
+    prior = item_factors.mean(axis=0)
+    powered = FoldIn(item_factors, REG, ALPHA, prior, weight_power=power)
+    plain = FoldIn(item_factors, REG, ALPHA, prior)
+    raised = np.power(weights, np.float32(power))
+    np.testing.assert_allclose(
+        powered.solve([items], [weights])[0], plain.solve([items], [raised])[0], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        powered.contributions(items, weights, np.array([0, 5])),
+        plain.contributions(items, raised, np.array([0, 5])),
+        rtol=1e-4,
+        atol=1e-6,
+    )
