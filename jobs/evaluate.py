@@ -16,13 +16,14 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
 from jobs.evaluation_report import compare, summarise, table, write_report
+from jobs.prequential import prequential
 from jobs.protocols import PARAMETERS, Arm, benchmark, new_users, open_bench, rolling
 from jobs.recommend_csv import read_interactions, recommend, write_recommendations
 from jobs.registry import Registry, RegistryUnavailable
 from jobs.training_data import training_data_from_frame
 from models.als import AlsParameters
 
-PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users}
+PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users, "P4": prequential}
 
 
 def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: str, ranker: bool) -> dict[str, Any]:

@@ -27,6 +27,11 @@ REFERENCES: dict[tuple[str, str], dict[str, float]] = {
     ("P1", "EASE"): {"map_at_10": 0.1494, "ndcg_at_10": 0.4842},
     ("P1", "ALS"): {"map_at_10": 0.1541, "ndcg_at_10": 0.4930},
     ("P1", "ALS + ranker"): {"map_at_10": 0.1579, "ndcg_at_10": 0.4981},
+    ("P4 simulated", "popularity"): {"ndcg_at_10": 0.0350, "hit_rate_at_10": 0.0750},
+    ("P4 simulated", "ALS, users frozen"): {"ndcg_at_10": 0.0358, "hit_rate_at_10": 0.0758},
+    ("P4 simulated", "recent popularity"): {"ndcg_at_10": 0.0399, "hit_rate_at_10": 0.0786},
+    ("P4 simulated", "ALS with fold-in"): {"ndcg_at_10": 0.0730, "hit_rate_at_10": 0.1461},
+    ("P4 simulated", "ALS with fold-in + ranker"): {"ndcg_at_10": 0.1005, "hit_rate_at_10": 0.196},
     ("P2 warm", "popularity"): {"ndcg_at_10": 0.1248},
     ("P2 warm", "recent popularity"): {"ndcg_at_10": 0.1777},
     ("P2 warm", "ALS"): {"ndcg_at_10": 0.1550},
@@ -48,7 +53,13 @@ REFERENCES: dict[tuple[str, str], dict[str, float]] = {
         if value is not None
     },
 }
-_PAIRS = (("ALS + ranker", "ALS"), ("ALS + ranker", "recent popularity"), ("fold-in with prior", "popularity"))
+_PAIRS = (
+    ("ALS + ranker", "ALS"),
+    ("ALS + ranker", "recent popularity"),
+    ("ALS with fold-in", "ALS, users frozen"),
+    ("ALS with fold-in + ranker", "ALS with fold-in"),
+    ("fold-in with prior", "popularity"),
+)
 
 
 def summarise(arms: Sequence[Arm], seed: int = 0) -> list[dict[str, Any]]:
@@ -129,7 +140,7 @@ def table(records: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any
     """For people. MAP@10 is over |relevant|, the published benchmark's definition."""
     lines = [
         f"{'protocol':12} {'model':20} {'users':>5}  {'MAP@10 over |relevant|':24} {'NDCG@10':24} {'reference':>13} "
-        f"{'prec':>6} {'recall':>6} {'cover':>6} {'divers':>6} {'novel':>6}"
+        f"{'HR@10':>6} {'prec':>6} {'recall':>6} {'cover':>6} {'divers':>6} {'novel':>6}"
     ]
     for record in records:
         cells = ["{mean:.4f} [{low:.4f}, {high:.4f}]".format(**record[name]) for name in ("map_at_10", "ndcg_at_10")]
@@ -137,7 +148,8 @@ def table(records: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any
         known = " / ".join(f"{reference[name]:.4f}" for name in ("map_at_10", "ndcg_at_10") if name in reference)
         lines.append(
             f"{record['protocol']:12} {record['name']:20} {record['users']:5}  {cells[0]:24} {cells[1]:24} {known:>13} "
-            f"{record['precision_at_10']['mean']:6.3f} {record['recall_at_10']['mean']:6.3f} {record['coverage']:6.3f} "
+            f"{record['hit_rate_at_10']['mean']:6.4f} {record['precision_at_10']['mean']:6.3f} "
+            f"{record['recall_at_10']['mean']:6.3f} {record['coverage']:6.3f} "
             f"{record['diversity']:6.3f} {record['novelty_bits']:6.2f}"
         )
     lines += [

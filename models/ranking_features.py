@@ -156,6 +156,20 @@ def assemble(candidate_block: np.ndarray, user_block: np.ndarray, lengths: np.nd
     return features
 
 
+def moment(now_ms: float, newest_ms: float | None) -> float:
+    """The moment as of which a live request is answered, in ms since the epoch.
+
+    The clock's, while events keep coming. Where the newest event of all is more than a day old (an imported data set,
+    a replay, a standstill), that event's: otherwise every user would look idle for years, and no trained ranker has met
+    such features.
+
+    Args:
+        now_ms: the clock.
+        newest_ms: time of the newest event that the store has of anybody; None where it has none.
+    """
+    return now_ms if newest_ms is None or now_ms - newest_ms < _DAY_MS else newest_ms
+
+
 def affinity_rows(affinities: Sequence[Mapping[str, float]], categories: Mapping[str, int]) -> np.ndarray:
     """Category affinities as shares of a user's total, which do not shrink while a user is away.
 

@@ -17,6 +17,7 @@ from models.ranking_features import (
     assemble,
     candidate_features,
     latest_distinct,
+    moment,
     standardise,
     user_features,
 )
@@ -176,6 +177,12 @@ def test_affinities_become_shares() -> None:
     rows = affinity_rows([{"a": 3.0, "x": -1.0}, {}], {"a": 0, "b": 1})
     assert rows[0].tolist() == [0.75, 0.0]
     assert np.isnan(rows[1]).all()
+
+
+def test_a_data_set_of_long_ago_is_answered_in_its_own_time() -> None:
+    assert moment(100 * DAY, 99.5 * DAY) == 100 * DAY
+    assert moment(100 * DAY, 50 * DAY) == 50 * DAY
+    assert moment(100 * DAY, None) == 100 * DAY
 
 
 def test_latest_distinct_items() -> None:
