@@ -10,19 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from configs.settings import Settings, SettingsError, load_settings
+from features import promotion
 from features.connection import connect
 from features.errors import StoreError
 from features.layout import keys_of
-from features.slots import CHAMPION, Decision, read_decisions
+from features.promotion import ROLLBACK, PromotionError, rollback_reason
+from features.slots import CHAMPION
 from jobs.registry import Registry, RegistryUnavailable
-from jobs.slots import current_slots, point_slot
-from models.bundle import BundleError, list_bundles, load_bundle
-
-ROLLBACK = "rollback"
-
-
-class PromotionError(ValueError):
-    """The version cannot be served; the message says why."""
 
 
 def promote(settings: Settings, version: str, reason: str) -> str | None:
@@ -35,18 +29,15 @@ def promote(settings: Settings, version: str, reason: str) -> str | None:
         PromotionError: there is no such bundle, or it is damaged, or it serves already.
         StoreError: the slot cannot be set.
     """
-    slot = current_slots(settings).get(CHAMPION)
-    if slot is not None and slot.version == version:
-        raise PromotionError(f"{version} is the champion already")
-    found = {path.name: path for path in list_bundles(settings.bundles_dir)}
-    if version not in found:
-        known = ", ".join(list(found)[-5:]) or "none"
-        raise PromotionError(f"there is no version {version!r}; the latest are {known}")
-    try:
-        load_bundle(found[version])
-    except BundleError as error:
-        raise PromotionError(f"{version} cannot be served: {error}") from error
-    point_slot(settings, CHAMPION, version, str(found[version]), reason)
+
+    async def change() -> None:
+        client = connect(settings.patient_store, settings.store_url)
+        try:
+            await promotion.promote(client, keys_of(settings.store), settings.bundles_dir, version, reason)
+        finally:
+            await client.aclose()
+
+    asyncio.run(change())
     try:
         Registry(settings).point_alias(CHAMPION, version)
     except RegistryUnavailable as error:
@@ -55,44 +46,16 @@ def promote(settings: Settings, version: str, reason: str) -> str | None:
 
 
 def previous_champion(settings: Settings) -> str:
-    """The version that the champion's slot served before the present one.
+    """The version to roll back to. Raises `PromotionError` where there is none, and `StoreError`."""
 
-    A rollback of a rollback goes further back, not forth: versions that were rolled back from are skipped.
-
-    Raises:
-        PromotionError: there was none, or its bundle is gone.
-        StoreError: the decisions cannot be read.
-    """
-
-    async def read() -> list[Decision]:
+    async def read() -> str:
         client = connect(settings.patient_store, settings.store_url)
         try:
-            return await read_decisions(client, keys_of(settings.store), limit=1000)
+            return await promotion.previous_champion(client, keys_of(settings.store))
         finally:
             await client.aclose()
 
-    decisions = [decision for decision in asyncio.run(read()) if decision.slot == CHAMPION]
-    version = earlier(decisions)
-    if version is None:
-        raise PromotionError("the champion's slot served nothing before: there is nothing to roll back to")
-    return version
-
-
-def earlier(decisions: Sequence[Decision]) -> str | None:
-    """The version to roll back to; None where there is none.
-
-    Args:
-        decisions: of one slot, the newest first.
-    """
-    served: list[str] = []  # a stack: promotions push, rollbacks pop
-    for decision in reversed(decisions):
-        if decision.version is None:
-            continue
-        if decision.reason.startswith(ROLLBACK) and len(served) > 1 and served[-2] == decision.version:
-            served.pop()
-        elif not served or served[-1] != decision.version:
-            served.append(decision.version)
-    return served[-2] if len(served) > 1 else None
+    return asyncio.run(read())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         version, reason = given.version, given.reason
         if version == ROLLBACK:
-            version, reason = previous_champion(settings), f"{ROLLBACK}: {reason}"
+            version, reason = previous_champion(settings), rollback_reason(reason)
         problem = promote(settings, version, reason)
     except (PromotionError, SettingsError, StoreError) as error:
         print(f"promote: {error}", file=sys.stderr)

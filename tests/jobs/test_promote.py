@@ -5,8 +5,9 @@ import pytest
 from configs.settings import Settings
 from features.connection import connect
 from features.layout import keys_of
+from features.promotion import PromotionError
 from features.slots import Decision, read_decisions
-from jobs.promote import PromotionError, earlier, previous_champion, promote
+from jobs.promote import previous_champion, promote
 from jobs.registry import Registry
 from jobs.retrain import Options, retrain
 from jobs.slots import current_slots
@@ -62,17 +63,3 @@ def test_what_cannot_be_served_is_not_promoted(with_store: Settings) -> None:
     with pytest.raises(PromotionError, match=r"items\.npz"):
         promote(with_store, second, "")
     assert current_slots(with_store)["champion"].version == first
-
-
-def test_rollbacks_go_further_back() -> None:
-    def decision(version: str, reason: str = "better") -> Decision:
-        return Decision("champion", version, None, 0, reason)
-
-    history = [decision("a"), decision("b"), decision("c")]
-    assert earlier(history[::-1]) == "b"
-    history.append(decision("b", "rollback: worse"))
-    assert earlier(history[::-1]) == "a"
-    history.append(decision("a", "rollback: worse too"))
-    assert earlier(history[::-1]) is None
-    history.append(decision("d"))
-    assert earlier(history[::-1]) == "a"
