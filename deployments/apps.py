@@ -21,7 +21,9 @@ from deployments.console import Console
 from deployments.console_api import console_api
 from deployments.hot_api import Endpoint, HotApp, events_endpoints, recommend_endpoints
 from deployments.ingestion import Ingestion
+from deployments.metrics import RequestMetrics
 from deployments.ranking import Ranking
+from deployments.ray_metrics import RayMetrics
 from deployments.retrieval import Question, Reply, Retrieval, Similar
 
 logger = logging.getLogger("ray.serve")
@@ -80,10 +82,11 @@ class RetrievalDeployment(Retrieval):
 class RankingDeployment(Ranking):
     async def __init__(self, settings: Settings, retrieval: dict[str, DeploymentHandle]) -> None:  # type: ignore[misc]
         super().__init__(settings, {slot: _asking(handle) for slot, handle in retrieval.items()})
+        self.metrics.export_to(RayMetrics())
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings)
+        return _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
 
 
 @serve.deployment
@@ -91,10 +94,11 @@ class RankingDeployment(Ranking):
 class IngestionDeployment(Ingestion):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
         super().__init__(settings)
+        self.metrics.export_to(RayMetrics())
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return _hot(events_endpoints(lambda: self, self.settings.serving), self.settings)
+        return _hot(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
 
 
 @serve.deployment
@@ -119,8 +123,8 @@ def at_root(app: ASGIApp) -> ASGIApp:
     return whole_path
 
 
-def _hot(endpoints: list[Endpoint], settings: Settings) -> ASGIApp:
-    return at_root(HotApp(endpoints, settings.serving.max_in_flight))
+def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> ASGIApp:
+    return at_root(HotApp(endpoints, settings.serving.max_in_flight, metrics.answered))
 
 
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:

@@ -45,11 +45,13 @@ class Endpoint:
     """A POST endpoint that takes JSON and answers JSON.
 
     Attributes:
+        name: in metrics.
         answer: called with the body and the request's id; returns the answer's bytes.
         max_body_bytes: a longer body is refused with 413.
     """
 
     path: str
+    name: str
     tag: str
     summary: str
     request: type[BaseModel]
@@ -68,6 +70,7 @@ def recommend_endpoints(ranking: Callable[[], Ranking], serving: Serving) -> lis
     return [
         Endpoint(
             path="/api/v1/recommend",
+            name="recommend",
             tag="recommend",
             summary="Recommendations for a user",
             request=RecommendRequest,
@@ -90,6 +93,7 @@ def events_endpoints(ingestion: Callable[[], Ingestion], serving: Serving) -> li
     return [
         Endpoint(
             path="/api/v1/events",
+            name="events",
             tag="events",
             summary="Record one event",
             request=EventRequest,
@@ -100,6 +104,7 @@ def events_endpoints(ingestion: Callable[[], Ingestion], serving: Serving) -> li
         ),
         Endpoint(
             path="/api/v1/events/batch",
+            name="events_batch",
             tag="events",
             summary="Record up to 1,000 events; each is accepted or refused on its own, by index",
             request=BatchRequest,
@@ -110,6 +115,10 @@ def events_endpoints(ingestion: Callable[[], Ingestion], serving: Serving) -> li
     ]
 
 
+def _ignore(endpoint: str, status: int, error: str) -> None:
+    return None
+
+
 class HotApp:
     """Serves endpoints. An ASGI application.
 
@@ -117,9 +126,13 @@ class HotApp:
         endpoints: with distinct paths.
         max_in_flight: requests worked on at once; one more is turned away at once, which a client can make more of
             than of an answer that comes too late.
+        on_answer: told the endpoint's name, the status and the code of the error, if any, of every answer.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], max_in_flight: int) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], max_in_flight: int, on_answer: Callable[[str, int, str], None] = _ignore
+    ) -> None:
+        self._on_answer = on_answer
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._max_in_flight = max_in_flight
         self._in_flight = 0
@@ -130,21 +143,25 @@ class HotApp:
             return
         if scope["type"] != "http":
             return
-        status, headers = 200, list[tuple[bytes, bytes]]()
+        content, failure = b"", None
         try:
             content = await self._answer(scope, receive)
         except ApiError as error:
-            status, headers, content = _error(error)
+            failure = error
         except StoreError as error:
-            status, headers, content = _error(store_error(error))
+            failure = store_error(error)
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            status, headers, content = _error(
-                ApiError(500, "internal_error", "an unexpected error; the log of the replica has it")
-            )
+            failure = ApiError(500, "internal_error", "an unexpected error; the log of the replica has it")
+        status, headers = 200, list[tuple[bytes, bytes]]()
+        if failure is not None:
+            status, headers, content = _error(failure)
         headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is not None:  # a path that somebody makes up must not become a metric
+            self._on_answer(endpoint.name, status, failure.code if failure else "")
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         endpoint = self._endpoints.get(scope["path"])

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.errors import ApiError, invalid_field, store_error, validation_error
+from deployments.metrics import FLUSH_S, RequestMetrics
 from deployments.micro_batch import MicroBatcher
 from deployments.schemas import EventRequest, id_text, iso_time
 from deployments.watch import ControlWatch
@@ -45,7 +46,15 @@ class Ingestion:
         self._events: MicroBatcher[Event, EventResult] = MicroBatcher(
             store.record_events, max_batch=BATCH_LIMIT, concurrency=2
         )
-        self._watch = ControlWatch(client, keys, settings.serving.watch_s, on_catalogue=self._follow_catalogue)
+        self.metrics = RequestMetrics(client, keys)
+        self._write_time = self.metrics.stage("event")
+        self._watch = ControlWatch(
+            client,
+            keys,
+            settings.serving.watch_s,
+            on_catalogue=self._follow_catalogue,
+            on_beat=(FLUSH_S, self.metrics.flush),
+        )
 
     async def start(self) -> None:
         await self._watch.start()
@@ -62,8 +71,11 @@ class Ingestion:
         Raises:
             ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 503 the store is down, 504.
         """
+        started = time.perf_counter()
         event = self._event(request, fallback_id)
         result = await self._within_deadline(self._events.ask(event))
+        self._write_time.observe(time.perf_counter() - started)
+        self._count(event, result)
         return orjson.dumps(_answer(event, result))
 
     async def record_batch(self, body: bytes, request_id: str) -> bytes:
@@ -87,9 +99,21 @@ class Ingestion:
             elif isinstance(result, BaseException):
                 raise result
             else:
+                self._count(event, result)
                 answers[index] = _answer(event, result)
         accepted = sum(answer is not None and answer["status"] == "accepted" for answer in answers)
+        if accepted < len(rows):
+            self.metrics.counts["events_refused"] += len(rows) - accepted
         return orjson.dumps({"accepted": accepted, "refused": len(rows) - accepted, "results": answers})
+
+    def _count(self, event: Event, result: EventResult) -> None:
+        counts = self.metrics.counts
+        if result.duplicate:
+            counts["events_duplicate"] += 1
+            return
+        counts[f"events:{event.event_type}"] += 1
+        if "profile_updated" in result.actions:  # else a rebuild applies it at its end
+            counts["features_refreshed"] += 1
 
     def _rows(self, body: bytes) -> list[object]:
         try:

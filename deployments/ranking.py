@@ -12,6 +12,7 @@ import orjson
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.errors import ApiError
+from deployments.metrics import FLUSH_S, RecommendStages, RequestMetrics
 from deployments.micro_batch import MicroBatcher
 from deployments.ranked import Ranked, RankedCache, dress, explore, rank
 from deployments.retrieval import Answer, Question, Reply
@@ -52,9 +53,16 @@ class Ranking:
             for slot, ask in retrieval.items()
         }
         self._cache = RankedCache(settings.serving.cache_size)
+        self.metrics = RequestMetrics(client, keys)
+        self._stages = RecommendStages(self.metrics)
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(
-            client, keys, settings.serving.watch_s, on_slots=self._follow_slots, on_catalogue=self._follow_catalogue
+            client,
+            keys,
+            settings.serving.watch_s,
+            on_slots=self._follow_slots,
+            on_catalogue=self._follow_catalogue,
+            on_beat=(FLUSH_S, self.metrics.flush),
         )
 
     async def start(self) -> None:
@@ -82,11 +90,17 @@ class Ranking:
         user_id = id_text(request.user_id)
         variant = "champion"
         features = await self._read_features(user_id)
+        self._stages.features.observe(time.perf_counter() - started)
         ranked, hit = await self._rank(request, user_id, variant, features)
         # After the cache, so that chance is drawn anew for every list.
         ranked = explore(ranked, self.settings.serving.exploration, self._generator)
         recommendation_id = os.urandom(12).hex()
+        logging_since = time.perf_counter()
         logged = await self._log_exposure(request, user_id, variant, ranked, recommendation_id)
+        finished = time.perf_counter()
+        self._stages.exposure.observe(finished - logging_since)
+        self._stages.total.observe(finished - started)
+        self._count(ranked, hit, degraded=features is None or not logged)
         return orjson.dumps(
             {
                 "user_id": request.user_id,
@@ -101,6 +115,17 @@ class Ranking:
                 "latency_ms": round((time.perf_counter() - started) * 1000, 3),
             }
         )
+
+    def _count(self, ranked: Ranked, hit: bool, degraded: bool) -> None:
+        counts = self.metrics.counts
+        if hit:
+            counts["cache_hits"] += 1
+        elif ranked.sources and ranked.sources[0] == "fold_in":
+            counts["fold_ins"] += 1
+        if ranked.cold_start:
+            counts["cold_starts"] += 1
+        if degraded:
+            counts["degraded"] += 1
 
     async def _read_features(self, user_id: str) -> UserFeatures | None:
         """None when the store does not answer. It is not even asked while the watch finds it silent: otherwise every
@@ -129,8 +154,6 @@ class Ranking:
             if cached is not None:
                 return cached, True
         ranked = await self._retrieve(request, user_id, slot, features)
-        # Dressed here, so that a list from the cache is written out only once.
-        ranked = ranked._replace(shown=self._dress(request, ranked))
         # The retrieval replica may still see an older catalogue or model than this one: such a list is right now, but
         # must not be kept under the newer key.
         made_with = (ranked.model_version, ranked.catalogue_version)
@@ -154,6 +177,7 @@ class Ranking:
             with_factors=request.diversity > 0,
             with_reasons=request.explain,
         )
+        asked = time.perf_counter()
         try:
             reply, answer = await self._retrieval[slot].ask(question)
         except StoreError:
@@ -161,12 +185,18 @@ class Ranking:
         except Exception as error:
             logger.exception("retrieval of slot %s failed", slot)
             raise ApiError(503, "model_unavailable", f"no model answers: {error}", retry_after_s=1) from error
+        answered = time.perf_counter()
+        self._stages.retrieval.observe(answered - asked)
         if answer is None:
             raise ApiError(503, "model_unavailable", f"the slot {slot} holds no usable model", retry_after_s=1)
         if reply.catalogue_version > self._catalogue.version:
             # A new item may be on the list already: its title must be known here too.
             await self._catalogue.refresh()
-        return rank(reply, answer, request.top_k, request.diversity, self.settings.serving.exploration > 0)
+        ranked = rank(reply, answer, request.top_k, request.diversity, self.settings.serving.exploration > 0)
+        # Dressed here, so that a list from the cache is written out only once.
+        ranked = ranked._replace(shown=self._dress(request, ranked))
+        self._stages.ranking.observe(time.perf_counter() - answered)
+        return ranked
 
     def _dress(self, request: RecommendRequest, ranked: Ranked) -> bytes:
         return orjson.dumps(dress(ranked, self._catalogue.items, request.explain))

@@ -33,7 +33,8 @@ class ControlWatch:
         on_slots: the model slots changed.
         on_catalogue: the catalogue changed.
         on_erasures: a user was erased.
-        on_interval: (seconds, callback), called regularly.
+        on_interval: (seconds, callback), called regularly while the store answers.
+        on_beat: the same, also while it does not.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ControlWatch:
         on_catalogue: Callable[[], Awaitable[None]] = _nothing,
         on_erasures: Callable[[], Awaitable[None]] = _nothing,
         on_interval: tuple[float, Callable[[], Awaitable[None]]] | None = None,
+        on_beat: tuple[float, Callable[[], Awaitable[None]]] | None = None,
     ) -> None:
         self.replica_id = uuid.uuid4().hex[:12]
         self._client = client
@@ -54,6 +56,8 @@ class ControlWatch:
         self._on_catalogue = on_catalogue
         self._on_erasures = on_erasures
         self._on_interval = on_interval
+        self._on_beat = on_beat
+        self._beat_due = 0.0
         self._slots_version = -1
         self._catalogue_version = -1
         self._erasures_version = -1
@@ -86,6 +90,12 @@ class ControlWatch:
         while True:
             await asyncio.sleep(self._interval_s)
             await self._turn()
+            if self._on_beat is not None and time.monotonic() >= self._beat_due:
+                self._beat_due = time.monotonic() + self._on_beat[0]
+                try:
+                    await self._on_beat[1]()
+                except Exception:
+                    logger.exception("the regular report failed, trying on")
 
     async def _turn(self) -> None:
         self._last_turn = time.monotonic()
@@ -102,7 +112,7 @@ class ControlWatch:
                 if changed or time.monotonic() > self._slots_due:
                     self._slots_version = control.slots_version
                     self._slots_due = time.monotonic() + RETRY_S
-                    self._slots_task = asyncio.create_task(self._guarded(self._on_slots))
+                    self._slots_task = asyncio.create_task(self._follow_slots())
             if self._on_interval is not None and time.monotonic() >= self._interval_due:
                 self._interval_due = time.monotonic() + self._on_interval[0]
                 await self._on_interval[1]()
@@ -117,9 +127,9 @@ class ControlWatch:
                 logger.info("the online store answers again")
             self.store_answers = True
 
-    async def _guarded(self, callback: Callable[[], Awaitable[None]]) -> None:
+    async def _follow_slots(self) -> None:
         try:
-            await callback()
+            await self._on_slots()
         except StoreError as error:
             self._slots_version = -1  # so that the next poll tries again
             logger.warning("the slots could not be read: %s", error)

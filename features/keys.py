@@ -130,6 +130,20 @@ class Keys:
         return f"{self._control}replicas"
 
     @property
+    def telemetry(self) -> str:
+        """Hash: count -> total over all replicas, ever."""
+        return f"{self._control}telemetry"
+
+    def telemetry_slice(self, number: int) -> str:
+        """Hash: the same within one slice of time (`features.telemetry`); expires."""
+        return f"{self._control}telemetry:{number}"
+
+    @property
+    def telemetry_writers(self) -> str:
+        """Hash: replica -> `<number of its last report>:<time in ms>`."""
+        return f"{self._control}telemetry_writers"
+
+    @property
     def erased(self) -> str:
         """Hash: digest of an erased user id -> time of the erasure in ms."""
         return f"{self._control}erased"

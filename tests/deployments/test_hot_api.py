@@ -17,7 +17,7 @@ class Nothing(BaseModel):
 
 
 def app(answer: Any, limit: int = 100) -> HotApp:
-    return HotApp([Endpoint("/a", "t", "s", Nothing, Nothing, limit, answer)], max_in_flight=10)
+    return HotApp([Endpoint("/a", "a", "t", "s", Nothing, Nothing, limit, answer)], max_in_flight=10)
 
 
 def ask(

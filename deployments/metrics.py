@@ -1,0 +1,98 @@
+"""What one replica counts while it serves: additions to plain numbers, handed on about once a second.
+
+A request must not pay for being counted: a call of a Ray metric takes several microseconds, an addition to a dictionary
+a tenth of one. So `RequestMetrics` is all that a request touches, and the replica's watch loop hands the differences
+on, to the online store (where they add up over replicas and outlive them) and to Ray's own metrics.
+"""
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from deployments.latency import Latency, names_of, sum_name
+from features.connection import StoreClient
+from features.errors import StoreError
+from features.keys import Keys
+from features.telemetry import record_telemetry
+
+logger = logging.getLogger("ray.serve")
+FLUSH_S = 1.0
+Export = Callable[[Mapping[str, int]], None]
+
+
+class RequestMetrics:
+    """Counts of one replica.
+
+    Args:
+        client, keys: of the online store.
+    """
+
+    def __init__(self, client: StoreClient, keys: Keys) -> None:
+        self.counts: defaultdict[str, int] = defaultdict(int)
+        self._stages: dict[str, Latency] = {}
+        self._client = client
+        self._keys = keys
+        self._writer = uuid.uuid4().hex[:12]
+        self._number = 0
+        self._reported: dict[str, int] = {}
+        self._unsent: dict[str, int] = {}
+        self._export: Export | None = None
+        self._exported: dict[str, int] = {}
+
+    def stage(self, name: str) -> Latency:
+        """The histogram of a stage. Keep it: a request then only calls `observe`."""
+        return self._stages.setdefault(name, Latency())
+
+    def answered(self, endpoint: str, status: int, error: str) -> None:
+        """Count a request by the status of its answer and, where there is one, by the code of its error."""
+        self.counts[f"requests:{endpoint}:{status}"] += 1
+        if error:
+            self.counts[f"errors:{endpoint}:{error}"] += 1
+
+    def export_to(self, export: Export) -> None:
+        """Hand every difference to `export` too: Ray's metrics, which only exist inside a replica."""
+        self._export = export
+
+    def totals(self) -> dict[str, int]:
+        """All counts of this replica since it started."""
+        found = dict(self.counts)
+        for stage, latency in self._stages.items():
+            found.update(zip(names_of(stage), latency.counts, strict=True))
+            found[sum_name(stage)] = round(latency.total_s * 1e6)
+        return found
+
+    async def flush(self) -> None:
+        """Hand on what was counted since the last time. A store that does not answer gets it later."""
+        totals = self.totals()
+        if self._export is not None:
+            self._export(_difference(totals, self._exported))
+            self._exported = totals
+        if not self._unsent:
+            # A report whose answer was lost is repeated as it was: its number tells the store that it is the same.
+            self._unsent = _difference(totals, self._reported)
+            self._reported = totals
+            self._number += 1
+        try:
+            await record_telemetry(self._client, self._keys, self._writer, self._number, self._unsent)
+        except StoreError as error:
+            logger.debug("the counts are kept until the online store answers: %s", error)
+        else:
+            self._unsent = {}
+
+
+class RecommendStages:
+    """Where a recommendation spends its time; `total` is from the parsed request to the answer."""
+
+    __slots__ = ("exposure", "features", "ranking", "retrieval", "total")
+
+    def __init__(self, metrics: RequestMetrics) -> None:
+        self.features = metrics.stage("features")
+        self.retrieval = metrics.stage("retrieval")
+        self.ranking = metrics.stage("ranking")
+        self.exposure = metrics.stage("exposure")
+        self.total = metrics.stage("total")
+
+
+def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    return {name: amount - before.get(name, 0) for name, amount in now.items() if amount != before.get(name, 0)}
