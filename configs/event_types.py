@@ -75,6 +75,7 @@ class EventType(_Part):
     value: ValueRange | None = None
     seen: bool = True
     judgement: bool = False
+    conversion: bool = False
     excludes: bool = False
     excludes_below: float | None = None
 

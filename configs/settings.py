@@ -61,6 +61,10 @@ class Store(Group):
     max_future_s: int = Field(300, ge=0, description="how far ahead of the server's clock a timestamp may be")
     idle_user_days: int = Field(0, ge=0, description="features of a user idle for this long expire; 0 = never")
     max_exposures: int = Field(1_000_000, ge=0, description="exposures kept per partition between compactions")
+    attribution_window_s: int = Field(86_400, ge=1, description="how long after a list an event can belong to it")
+    attribution_lists: int = Field(10, ge=1, le=100, description="a user's latest lists to which events can belong")
+    session_gap_s: int = Field(1800, ge=1, description="a longer pause between a user's lists begins a new session")
+    clock_skew_s: int = Field(300, ge=0, description="how far before the user's first list an event may claim to be")
 
 
 class Tracking(Group):

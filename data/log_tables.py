@@ -41,6 +41,8 @@ SCHEMAS: dict[Kind, pa.Schema] = {
             pa.field("scores", pa.list_(pa.float64())),
             pa.field("context", pa.string()),  # JSON
             pa.field("simulated", pa.bool_(), nullable=False),
+            pa.field("forced", pa.bool_()),
+            pa.field("before", pa.int64()),
             pa.field("stream_id", pa.string(), nullable=False),
             pa.field("partition", pa.int16(), nullable=False),
         ]

@@ -33,6 +33,7 @@ class ControlWatch:
         on_slots: the model slots changed.
         on_catalogue: the catalogue changed.
         on_erasures: a user was erased.
+        on_traffic: an experiment or the rollout changed.
         on_interval: (seconds, callback), called regularly while the store answers.
         on_beat: the same, also while it does not.
     """
@@ -45,6 +46,7 @@ class ControlWatch:
         on_slots: Callable[[], Awaitable[None]] = _nothing,
         on_catalogue: Callable[[], Awaitable[None]] = _nothing,
         on_erasures: Callable[[], Awaitable[None]] = _nothing,
+        on_traffic: Callable[[], Awaitable[None]] = _nothing,
         on_interval: tuple[float, Callable[[], Awaitable[None]]] | None = None,
         on_beat: tuple[float, Callable[[], Awaitable[None]]] | None = None,
     ) -> None:
@@ -55,12 +57,14 @@ class ControlWatch:
         self._on_slots = on_slots
         self._on_catalogue = on_catalogue
         self._on_erasures = on_erasures
+        self._on_traffic = on_traffic
         self._on_interval = on_interval
         self._on_beat = on_beat
         self._beat_due = 0.0
         self._slots_version = -1
         self._catalogue_version = -1
         self._erasures_version = -1
+        self._traffic_version = -1
         self._slots_task: asyncio.Task[None] | None = None
         self._slots_due = 0.0
         self._interval_due = 0.0
@@ -107,6 +111,9 @@ class ControlWatch:
             if control.erasures_version != self._erasures_version:
                 await self._on_erasures()
                 self._erasures_version = control.erasures_version
+            if control.traffic_version != self._traffic_version:
+                await self._on_traffic()
+                self._traffic_version = control.traffic_version
             if self._slots_task is None or self._slots_task.done():
                 changed = control.slots_version != self._slots_version
                 if changed or time.monotonic() > self._slots_due:

@@ -23,6 +23,10 @@ class Exposure:
     scores: tuple[float, ...] | None = None
     context: dict[str, Any] | None = None
     simulated: bool = False
+    forced: bool = False
+    """The variant was chosen by hand, for a test: no evidence, and not counted."""
+    before: int = 0
+    """For an experiment: the user's events when the list was made."""
 
 
 def pack_exposure(exposure: Exposure) -> bytes:
@@ -40,6 +44,8 @@ def pack_exposure(exposure: Exposure) -> bytes:
             "scores": exposure.scores,
             "context": exposure.context,
             "simulated": exposure.simulated,
+            "forced": exposure.forced,
+            "before": exposure.before,
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )

@@ -7,8 +7,8 @@ What is global (catalogue, slots, locks) lives under the tag `{control}`.
 
 import zlib
 
-PARTITION_KINDS = "uhsdli"
-"""Kinds of keys that come one per user (u, h, s, d, l) or one per item (i)."""
+PARTITION_KINDS = "uhsdlxi"
+"""Kinds of keys that come one per user (u, h, s, d, l, x) or one per item (i)."""
 
 
 class Keys:
@@ -54,6 +54,10 @@ class Keys:
         """String: the id of the last list that the user was shown."""
         return f"{self._tag(user_id)}l:{user_id}"
 
+    def user_experiments(self, user_id: str) -> str:
+        """Hash: what experiments have counted of the user (`experiment.lua`)."""
+        return f"{self._tag(user_id)}x:{user_id}"
+
     def of_user(self, user_id: str) -> tuple[int, list[str]]:
         """The user's partition, and the keys `user`, `history`, `older_seen`, `ledger`; quicker than one by one."""
         partition = self.partition_of(user_id)
@@ -78,6 +82,10 @@ class Keys:
         """Stream of exposures that are not yet in the offline log."""
         return f"{self._tags[partition]}exposures"
 
+    def experiment_sums(self, partition: int) -> str:
+        """Hash: this partition's share of the sums of all experiments (`experiment.lua`)."""
+        return f"{self._tags[partition]}experiments"
+
     def totals(self, partition: int) -> str:
         """Hash: `events` behind the features, `last_ms` the newest timestamp."""
         return f"{self._tags[partition]}totals"
@@ -101,7 +109,7 @@ class Keys:
 
     @property
     def versions(self) -> str:
-        """Hash: `catalogue`, `slots` and `erasures`, each counted up by every change."""
+        """Hash: `catalogue`, `slots`, `erasures` and `traffic`, each counted up by every change."""
         return f"{self._control}versions"
 
     @property
@@ -123,6 +131,25 @@ class Keys:
     def decisions(self) -> str:
         """Stream: the timeline of slot changes."""
         return f"{self._control}decisions"
+
+    @property
+    def experiments(self) -> str:
+        """Hash: experiment -> JSON of its definition and state."""
+        return f"{self._control}experiments"
+
+    @property
+    def experiment_changes(self) -> str:
+        """Stream: every change of every experiment."""
+        return f"{self._control}experiment_changes"
+
+    def experiment_series(self, experiment: str) -> str:
+        """Stream: an experiment's sums as they grew."""
+        return f"{self._control}experiment_series:{experiment}"
+
+    @property
+    def rollout(self) -> str:
+        """String: JSON of the share of traffic that the challenger gets without an experiment."""
+        return f"{self._control}rollout"
 
     @property
     def replicas(self) -> str:

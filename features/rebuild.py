@@ -6,7 +6,7 @@ it: nothing is lost meanwhile, for the streams and the log are never touched.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,9 +17,12 @@ from data.dataset import Dataset
 from data.event_log import EventLog
 from data.log_tables import IDENTITY, KINDS, Kind, entry_row, stream_id
 from features.catalogue import Item, put_items
-from features.connection import translate
+from features.connection import Command, translate
 from features.drain import read_entries
 from features.events import Event
+from features.experiment_counts import rule_of, sums_command, user_commands
+from features.experiment_log import PartitionReplay
+from features.experiments import read_ends
 from features.exposures import Exposure
 from features.lock import Lock
 from features.retention import Erasures, read_erasures
@@ -30,6 +33,7 @@ from features.store import WINDOWS, OnlineStore
 BATCH = 500
 IN_FLIGHT = 3
 CHUNK = 10_000
+LISTS_FIRST: tuple[Kind, ...] = ("exposures", "events")
 _FINISH = Script("finish_rebuild")
 Progress = Callable[[int], object]
 
@@ -72,40 +76,53 @@ async def rebuild(
     if dataset is not None:
         await put_items(client, keys, list(catalogue_items(dataset)), only_new=True)
         interactions = await _seed(store, dataset, erasures, progress)
+    ends = await read_ends(client, keys)
     rows = dict.fromkeys(KINDS, 0)
     streamed = 0
     for partition in range(keys.partitions):
         await lock.check()
-        for kind in KINDS:
+        counts = PartitionReplay(store, rule_of(store.limits), ends, erasures)
+        for kind in LISTS_FIRST:
             for table in log.tables(kind, partition):
-                rows[kind] += await _apply(store, _row_calls(store, kind, table.to_pylist(), erasures), progress)
+                found = table.to_pylist()
+                counts.add(kind, found, known_only=True)
+                rows[kind] += await _apply(store, _row_calls(store, kind, found, erasures), progress)
         last = dict.fromkeys(KINDS, "")
         done = 0
         while not done:
-            for kind in KINDS:
-                n, last[kind] = await _follow_stream(store, log, kind, partition, last[kind], erasures, progress)
-                if kind == "events":
-                    streamed += n
-                else:
-                    rows[kind] += n
+            for kind in LISTS_FIRST:
+                async for found, entry_id in _stream_rows(store, log, kind, partition, last[kind]):
+                    counts.add(kind, found)
+                    n = await _apply(store, _row_calls(store, kind, found, erasures), progress)
+                    streamed += n if kind == "events" else 0
+                    rows[kind] += n if kind == "exposures" else 0
+                    last[kind] = entry_id
+            await _write_counts(store, partition, counts, ends)
             flag = [keys.rebuilding(partition), keys.events(partition), keys.exposures(partition)]
             done = await run_script(client, _FINISH, flag, [last[kind] or "0-0" for kind in KINDS])
     return Rebuilt(interactions, rows["events"], streamed, rows["exposures"])
 
 
-async def _follow_stream(
-    store: OnlineStore, log: EventLog, kind: Kind, partition: int, last: str, erasures: Erasures, progress: Progress
-) -> tuple[int, str]:
-    """Apply a stream's entries after `last`, except what the log holds already. Returns how many, and the new last."""
+async def _stream_rows(
+    store: OnlineStore, log: EventLog, kind: Kind, partition: int, last: str
+) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+    """A stream's entries after `last`, except what the log holds already, chunk by chunk with the last id of each."""
     stream = store.keys.events(partition) if kind == "events" else store.keys.exposures(partition)
-    total = 0
     while entries := await read_entries(store.client, stream, f"({last}" if last else "-", "+", CHUNK):
         held = set() if last else log.held(kind, partition, stream_id(entries[0][0]))
         rows = [entry_row(kind, entry, partition) for entry in entries]
-        fresh = [row for row in rows if (row["stream_id"], row[IDENTITY[kind]]) not in held]
-        total += await _apply(store, _row_calls(store, kind, fresh, erasures), progress)
         last = entries[-1][0]
-    return total, last
+        yield [row for row in rows if (row["stream_id"], row[IDENTITY[kind]]) not in held], last
+
+
+async def _write_counts(store: OnlineStore, partition: int, counts: PartitionReplay, ends: Mapping[str, int]) -> None:
+    """Write what experiments have counted in a partition, over what an earlier round wrote."""
+    users = counts.users()
+    sums = sums_command(store.keys.experiment_sums(partition), users.values(), ends)
+    commands: list[Command] = [("UNLINK", store.keys.experiment_sums(partition)), *sums]
+    commands += (command for user_id, replay in users.items() for command in user_commands(store.keys, user_id, replay))
+    for start in range(0, len(commands), BATCH):
+        await store.client.read(commands[start : start + BATCH])
 
 
 def catalogue_items(dataset: Dataset) -> Iterator[Item]:
@@ -120,7 +137,7 @@ def catalogue_items(dataset: Dataset) -> Iterator[Item]:
 
 async def _clear(store: OnlineStore) -> None:
     client, keys = store.client, store.keys
-    for kind in ("u", "h", "s", "i"):
+    for kind in ("u", "h", "s", "x", "i"):
         doomed: list[bytes] = []
         async for key in client.scan(keys.pattern(kind)):
             doomed.append(key)

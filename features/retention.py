@@ -26,7 +26,8 @@ from features.lock import maintenance
 from features.scripts import Script, run_script
 from features.store import OnlineStore
 
-_DELETE = Script("delete_user")
+# The constants are those of the text that it shares; deleting asks for none of them.
+_DELETE = Script("delete_user", shared="experiment")
 _SCAN = Script("scan_user_entries", PAGE=500)
 
 
@@ -58,6 +59,8 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
     async with maintenance(client, keys, "erasure", wait_s) as lock:
         streams = {"events": keys.events(partition), "exposures": keys.exposures(partition)}
         user_keys = [
+            keys.experiment_sums(partition),
+            keys.user_experiments(user_id),
             keys.user(user_id),
             keys.history(user_id),
             keys.older_seen(user_id),

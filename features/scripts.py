@@ -13,14 +13,15 @@ SCRIPTS_DIR = Path(__file__).resolve().parent / "scripts"
 
 
 class Script:
-    """One Lua script with its constants written in front of it.
+    """One Lua script with its constants, and a text that it shares with others, written in front of it.
 
     Constants are part of the text (not arguments), so a call carries only what differs from call to call.
     """
 
-    def __init__(self, name: str, **constants: int | float | str) -> None:
+    def __init__(self, name: str, shared: str | None = None, **constants: int | float | str) -> None:
         head = "".join(f"local {key} = {_literal(value)}\n" for key, value in constants.items())
-        self.text = head + (SCRIPTS_DIR / f"{name}.lua").read_text()
+        texts = [(SCRIPTS_DIR / f"{part}.lua").read_text() for part in (shared, name) if part is not None]
+        self.text = head + "".join(texts)
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name EVALSHA wants
 
 

@@ -53,18 +53,25 @@ class Control:
     catalogue_version: int
     slots_version: int
     erasures_version: int
+    traffic_version: int = 0
+    """Of experiments and rollout."""
 
 
 async def read_control(client: StoreClient, keys: Keys) -> Control:
     """All versions in one round trip. Raises `StoreUnavailable`."""
-    found = await client.run("HMGET", keys.versions, "catalogue", "slots", "erasures")
+    found = await client.run("HMGET", keys.versions, "catalogue", "slots", "erasures", "traffic")
     return Control(*(int(version or 0) for version in found))
 
 
 async def read_slots(client: StoreClient, keys: Keys) -> dict[str, Slot]:
     """The slots that serve something, by name."""
     found: dict[bytes, bytes] = await client.run("HGETALL", keys.slots)
-    return {name.decode(): Slot(**orjson.loads(raw)) for name, raw in found.items()}
+    return {name.decode(): unpack_slot(raw) for name, raw in found.items()}
+
+
+def unpack_slot(raw: bytes) -> Slot:
+    """The slot in the JSON of the store."""
+    return Slot(**orjson.loads(raw))
 
 
 async def set_slot(

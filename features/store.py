@@ -8,6 +8,7 @@ import numpy as np
 
 from configs.event_types import EventTypes
 from configs.settings import Store
+from experiments.attribution import CLICK, CONVERT, ENGAGE, RATE
 from features.connection import StoreClient, translate
 from features.errors import StoreError
 from features.events import Event, EventResult, event_digest, pack_event, unpack_result
@@ -26,6 +27,8 @@ TRENDING_LIMIT = 1000
 """Strongest items kept per partition and half-life."""
 REFUSAL_AFFINITY = -0.5
 """What a dislike or a low rating counts for the item's categories."""
+ENGAGED_CONFIDENCE = 0.5
+"""Confidence from which an event is more than a look, to experiments."""
 WINDOWS = tuple(ACTIVITY_HALF_LIVES_MS)
 _NAN = float("nan")
 
@@ -55,10 +58,19 @@ class OnlineStore:
             [keys.totals(number), keys.rebuilding(number), *(keys.trending(number, window) for window in WINDOWS)]
             for number in partitions
         ]
+        self._sums = [keys.experiment_sums(partition) for partition in partitions]
         seen = "".join("1" if seen else "0" for seen in event_types.seen_codes)
         window_ms = store.dedupe_window_s * 1000
+        counting = {
+            "ATTRIBUTION_MS": store.attribution_window_s * 1000,
+            "SESSION_GAP_MS": store.session_gap_s * 1000,
+            "CLOCK_SKEW_MS": store.clock_skew_s * 1000,
+            "LISTS_KEPT": store.attribution_lists,
+        }
         self._record = Script(
             "record_event",
+            shared="experiment",
+            **counting,
             WINDOW_MS=window_ms,
             LEDGER_LIMIT=LEDGER_LIMIT,
             HISTORY_LIMIT=store.history_limit,
@@ -68,7 +80,9 @@ class OnlineStore:
             CATEGORY_LIMIT=CATEGORY_LIMIT,
             TRENDING_LIMIT=TRENDING_LIMIT,
         )
-        self._log = Script("log_exposure", WINDOW_MS=window_ms, MAX_EXPOSURES=store.max_exposures)
+        self._log = Script(
+            "log_exposure", shared="experiment", **counting, WINDOW_MS=window_ms, MAX_EXPOSURES=store.max_exposures
+        )
         self._weigh = lru_cache(maxsize=65_536)(self._weights)
 
     async def prepare(self) -> None:
@@ -126,7 +140,7 @@ class OnlineStore:
         """
         item_id = event.item_id
         partition, of_user = self.keys.of_user(event.user_id)
-        code, weight, affinity = self._weigh(event.event_type, event.value)
+        code, weight, affinity, goals = self._weigh(event.event_type, event.value)
         value = _NAN if event.value is None else event.value
         return Call(
             self._record,
@@ -135,6 +149,8 @@ class OnlineStore:
                 self._streams[partition],
                 self.keys.item(partition, item_id),
                 *self._of_partition[partition],
+                self.keys.user_experiments(event.user_id),
+                self._sums[partition],
             ],
             [
                 "live" if replay is None else replay,
@@ -144,6 +160,8 @@ class OnlineStore:
                 PACK_RECORD(event.timestamp_ms, value, code),
                 weight,
                 affinity,
+                goals,
+                event.recommendation_id or b"",
                 *event.categories,
             ],
         )
@@ -152,24 +170,38 @@ class OnlineStore:
         """The script call that logs an exposure; with `replay`, that only counts its items."""
         keys, user_id = self.keys, exposure.user_id
         partition = keys.partition_of(user_id)
-        return Call(
-            self._log,
-            [
-                keys.exposures(partition),
-                keys.last_exposure(user_id),
-                keys.rebuilding(partition),
-                *(keys.item(partition, item_id) for item_id in exposure.item_ids),
-            ],
-            ["replay" if replay else "live", exposure.recommendation_id, b"" if replay else pack_exposure(exposure)],
-        )
+        script_keys = [
+            keys.exposures(partition),
+            keys.last_exposure(user_id),
+            keys.rebuilding(partition),
+            *(keys.item(partition, item_id) for item_id in exposure.item_ids),
+        ]
+        args: list[Any] = [
+            "replay" if replay else "live",
+            exposure.recommendation_id,
+            b"" if replay else pack_exposure(exposure),
+            len(exposure.item_ids),
+        ]
+        if exposure.experiment is not None and not exposure.forced and not replay:
+            script_keys += [keys.user(user_id), keys.user_experiments(user_id), self._sums[partition]]
+            shown = "\t".join(("", *exposure.item_ids, ""))
+            args += [exposure.experiment, exposure.variant, exposure.before, int(exposure.simulated), shown]
+        return Call(self._log, script_keys, args)
 
-    def _weights(self, name: str, value: float | None) -> tuple[int, float, float]:
-        """Code, weight for popularity, weight for category affinity; cached, since few values recur often."""
+    def _weights(self, name: str, value: float | None) -> tuple[int, float, float, int]:
+        """Code, weight for popularity, weight for category affinity, meaning for experiments; cached, since few values
+        recur often."""
         code = self.event_types[name].code
         codes, values = np.array([code], np.uint8), np.array([_NAN if value is None else value])
         weight = float(self.event_types.confidence(codes, values, "preference")[0])
         refused = bool(self.event_types.is_refusal(codes, values)[0])
-        return code, weight, REFUSAL_AFFINITY if refused else weight
+        goals = 0 if refused else CLICK * (weight > 0) + ENGAGE * (weight >= ENGAGED_CONFIDENCE)
+        goals += CONVERT * self.event_types[name].conversion + RATE * (name == "rating" and value is not None)
+        return code, weight, REFUSAL_AFFINITY if refused else weight, goals
+
+    def goals(self, name: str, value: float | None) -> int:
+        """What an event means for an experiment (`experiments.attribution`)."""
+        return self._weigh(name, value)[3]
 
 
 def _results(answers: Sequence[Any]) -> list[EventResult | StoreError]:

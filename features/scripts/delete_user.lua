@@ -1,8 +1,9 @@
--- Deletes a user's keys. Answers how many there were, the time, and up to where the two streams may name the user:
--- what arrives later belongs to a user who came back.
--- KEYS  1 events stream   2 exposures stream   3.. the user's keys
+-- Deletes a user's keys, and takes what the user added out of the sums of experiments. Answers how many keys there were,
+-- the time, and up to where the two streams may name the user: what arrives later belongs to a user who came back.
+-- KEYS  1 events stream   2 exposures stream   3 sums of experiments   4 the user's experiments   5.. the user's other keys
+experiments().forget_user(KEYS[4], KEYS[3])
 local removed = 0
-for i = 3, #KEYS do removed = removed + redis.call('UNLINK', KEYS[i]) end
+for i = 4, #KEYS do removed = removed + redis.call('UNLINK', KEYS[i]) end
 local clock = redis.call('TIME')
 local answer = {removed, clock[1] * 1000 + math.floor(clock[2] / 1000)}
 for i = 1, 2 do

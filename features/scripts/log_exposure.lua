@@ -1,18 +1,28 @@
 -- Logs one list that was shown to a user, and counts its items as exposed.
 --
 -- KEYS  1 exposures stream   2 the user's last exposure   3 rebuilding   4.. hashes of the items shown
--- ARGV  1 'live' or 'replay'   2 recommendation id   3 exposure as JSON
--- Constants: WINDOW_MS, MAX_EXPOSURES
+-- ARGV  1 'live' or 'replay'   2 recommendation id   3 exposure as JSON   4 number of items
+--       and for a list that counts for an experiment, with three keys more after those of the items (user hash, the
+--       user's experiments, sums of the partition):
+--       5 experiment   6 variant   7 events before   8 simulated 0|1   9 items, each between tabs
+-- Constants: WINDOW_MS, MAX_EXPOSURES; and those of experiment.lua
 --
 -- Answers 1, or 0 when this is the user's last exposure already: the client lost the connection and tried again.
+local items = tonumber(ARGV[4])
 if ARGV[1] == 'live' then
   if redis.call('GET', KEYS[2]) == ARGV[2] then return 0 end
+  local id
   if MAX_EXPOSURES > 0 then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', MAX_EXPOSURES, '*', 'e', ARGV[3])
+    id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', MAX_EXPOSURES, '*', 'e', ARGV[3])
   end
   redis.call('SET', KEYS[2], ARGV[2], 'PX', WINDOW_MS)
   -- A rebuild counts the exposures of the stream itself, at its end
   if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
+  -- Experiments count what is logged, so that the log can always prove them
+  if ARGV[5] and id then
+    experiments().count_list(KEYS[items + 4], KEYS[items + 5], KEYS[items + 6], ARGV[5], ARGV[6], ARGV[2],
+                             tonumber(string.match(id, '^%d+')), ARGV[9], tonumber(ARGV[7]), tonumber(ARGV[8]))
+  end
 end
-for i = 4, #KEYS do redis.call('HINCRBY', KEYS[i], 'exposures', 1) end
+for i = 4, items + 3 do redis.call('HINCRBY', KEYS[i], 'exposures', 1) end
 return 1

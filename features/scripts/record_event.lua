@@ -2,14 +2,16 @@
 --
 -- KEYS  1 user hash       2 history     3 older seen   4 ledger     5 events stream   6 item hash
 --       7 totals hash     8 rebuilding  9, 10, 11 trending by 1 h, 1 day, 7 days (sorted sets)
+--       12 the user's experiments       13 sums of the partition's experiments
 -- ARGV  1 'live', or the stream id of an event that is replayed from the log ('' where it never had one)
 --       2 digest of the event id (8 bytes)      3 event as JSON      4 item id
 --       5 history record (13 bytes: time f8, value f4, code u1, little endian)
 --       6 weight: what it counts for popularity (>= 0)
 --       7 affinity: what it counts for the item's categories (a refusal counts below 0)
---       8.. categories of the item
+--       8 what it means for an experiment (see experiment.lua)   9 the recommendation id that it names, or ''
+--       10.. categories of the item
 -- Constants come in front: WINDOW_MS, LEDGER_LIMIT, HISTORY_LIMIT, SEEN_LIMIT, SEEN_CODES, IDLE_S,
---       CATEGORY_LIMIT, TRENDING_LIMIT
+--       CATEGORY_LIMIT, TRENDING_LIMIT, and those of experiment.lua
 --
 -- Answers {duplicate, stream id, user version, actions mask}. All reads come first: when the memory is full, the
 -- first write fails and nothing has changed.
@@ -95,12 +97,12 @@ local mask = PROFILE + ITEM
 local weight, affinity = tonumber(ARGV[6]), tonumber(ARGV[7])
 local categories = {}
 if affinity ~= 0 then
-  for i = 8, #ARGV do categories[#categories + 1] = ARGV[i] end
+  for i = 10, #ARGV do categories[#categories + 1] = ARGV[i] end
 end
 
 -- Reads
-local wanted = {'ver', 'act', 'first', 'last', 'older', 'cats', 'n' .. code}
-for i = 1, #categories do wanted[7 + i] = 'c:' .. categories[i] end
+local wanted = {'ver', 'act', 'first', 'last', 'older', 'cats', 'n' .. code, 'x'}
+for i = 1, #categories do wanted[8 + i] = 'c:' .. categories[i] end
 local user = redis.call('HMGET', KEYS[1], unpack(wanted))
 local history = redis.call('GET', KEYS[2])
 local item = redis.call('HMGET', KEYS[6], 'n' .. code, 'first', 'last', 'pop')
@@ -256,8 +258,8 @@ end
 
 local added = 0
 for i = 1, #categories do
-  if not user[7 + i] then added = added + 1 end
-  change('c:' .. categories[i], decayed_affinity(user[7 + i]))
+  if not user[8 + i] then added = added + 1 end
+  change('c:' .. categories[i], decayed_affinity(user[8 + i]))
 end
 if added > 0 then change('cats', (user[6] or 0) + added) end
 redis.call('HSET', KEYS[1], unpack(changes))
@@ -308,6 +310,10 @@ redis.call('HSET', KEYS[6], unpack(item_changes))
 
 redis.call('HSET', KEYS[7], 'events', (totals[1] or 0) + 1,
            'last_ms', math.max(tonumber(totals[2] or time_ms), time_ms))
+
+if live and user[8] then
+  experiments().count_event(user[8], KEYS[12], KEYS[13], stream_ms, item_id, time_ms, ARGV[9], tonumber(ARGV[8]), value)
+end
 
 if stream_ms and not known and stream_ms > now_ms - WINDOW_MS then remember(stream_ms, sequence, version, mask) end
 return {0, id, version, mask}

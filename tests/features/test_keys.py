@@ -25,6 +25,8 @@ def test_all_keys_of_a_users_scripts_share_one_slot(user_id: str) -> None:
         KEYS.older_seen(user_id),
         KEYS.ledger(user_id),
         KEYS.last_exposure(user_id),
+        KEYS.user_experiments(user_id),
+        KEYS.experiment_sums(partition),
         KEYS.item(partition, "{other}"),
         KEYS.trending(partition, "1h"),
         KEYS.events(partition),
@@ -39,7 +41,8 @@ def test_all_keys_of_a_users_scripts_share_one_slot(user_id: str) -> None:
 
 def test_control_keys_share_one_slot() -> None:
     names = ["meta", "versions", "catalogue", "catalogue_changes", "slots", "decisions", "erased", "replicas"]
-    keys = [getattr(KEYS, name) for name in names] + [KEYS.lock("maintenance")]
+    names += ["experiments", "experiment_changes", "rollout"]
+    keys = [getattr(KEYS, name) for name in names] + [KEYS.lock("maintenance"), KEYS.experiment_series("e")]
     assert len({key_slot(key.encode()) for key in keys}) == 1
     assert len(set(keys)) == len(keys)
 
@@ -47,5 +50,5 @@ def test_control_keys_share_one_slot() -> None:
 def test_patterns_match_the_kinds_of_keys() -> None:
     assert KEYS.pattern("u") == "rc:{p*}:u:*"
     assert KEYS.user("7").split(":")[2] in PARTITION_KINDS
-    with pytest.raises(ValueError, match="'x'"):
-        KEYS.pattern("x")
+    with pytest.raises(ValueError, match="'y'"):
+        KEYS.pattern("y")

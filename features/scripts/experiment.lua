@@ -1,0 +1,215 @@
+-- What experiments count of a user. Shared text: stands in front of record_event, log_exposure and delete_user.
+-- The rule is that of experiments/attribution.py; a test holds the two equal.
+--
+-- A user's hash `x` holds, for each experiment, `t:<experiment>`: the totals, as text; and `lists`: the latest lists of
+-- the current experiment, newest first, each a line
+--     <recommendation id> <time ms> <clicked 0|1> <engaged 0|1> <hits, ten 0|1>\t<item>\t<item>\t ... \t\n
+-- Ids hold no control characters. Which experiment is current is field `x` of the user hash (`u`): `<experiment>|<variant>`.
+-- The partition's hash of sums has `<experiment>|<variant>|<statistic>` and, once stopped, `<experiment>|end` in ms.
+-- All of it in one function, so that a script which needs none of it (no experiment runs) makes none of it.
+-- Constants: ATTRIBUTION_MS, SESSION_GAP_MS, CLOCK_SKEW_MS, LISTS_KEPT
+local function experiments()
+  local CLICK, ENGAGE, CONVERT, RATE = 1, 2, 4, 8
+  local NAMES = {
+    'first_ms', 'last_ms', 'before', 'simulated', 'mixed', 'lists', 'clicked', 'engaged', 'precision', 'events',
+    'conversions', 'rated', 'ratings', 'sessions',
+  }
+  local QUANTITIES = {
+    'lists', 'clicked', 'engaged', 'precision', 'events', 'converted', 'returned', 'rated', 'ratings', 'before',
+  }
+  local PRODUCTS = {
+    {'clicked', 'lists'}, {'engaged', 'lists'}, {'precision', 'lists'}, {'ratings', 'rated'}, {'events', 'before'},
+    {'converted', 'before'}, {'returned', 'before'},
+  }
+
+  local function read_totals(text)
+    if not text then return nil end
+    local totals, place = {}, 0
+    for word in string.gmatch(text, '%S+') do
+      if place == 0 then totals.variant = word else totals[NAMES[place]] = tonumber(word) end
+      place = place + 1
+    end
+    return totals
+  end
+
+  local function write_totals(totals)
+    local words = {totals.variant}
+    for place = 1, #NAMES do words[place + 1] = string.format('%.0f', totals[NAMES[place]]) end
+    return table.concat(words, ' ')
+  end
+
+  -- What the user adds to each sum; nothing for nil.
+  local function statistics(totals)
+    if not totals then return {} end
+    if totals.mixed == 1 then return {mixed = 1} end
+    local values = {
+      lists = totals.lists, clicked = totals.clicked, engaged = totals.engaged, precision = totals.precision,
+      events = totals.events, converted = totals.conversions > 0 and 1 or 0, returned = totals.sessions > 1 and 1 or 0,
+      rated = totals.rated, ratings = totals.ratings, before = totals.before,
+    }
+    local found = {n = 1, simulated = totals.simulated}
+    for i = 1, #QUANTITIES do
+      local name = QUANTITIES[i]
+      found[name] = values[name]
+      found[name .. '^2'] = values[name] * values[name]
+    end
+    for i = 1, #PRODUCTS do
+      local x, y = PRODUCTS[i][1], PRODUCTS[i][2]
+      found[x .. '*' .. y] = values[x] * values[y]
+    end
+    return found
+  end
+
+  -- Moves the sums by what changed for one user. Whole numbers: no rounding, whatever the order.
+  local function change_sums(key, experiment, variant, before, after)
+    local old, new = statistics(before), statistics(after)
+    local prefix = experiment .. '|' .. variant .. '|'
+    for name, value in pairs(new) do
+      local change = value - (old[name] or 0)
+      if change ~= 0 then redis.call('HINCRBY', key, prefix .. name, string.format('%.0f', change)) end
+    end
+    for name, value in pairs(old) do
+      if new[name] == nil and value ~= 0 then
+        redis.call('HINCRBY', key, prefix .. name, string.format('%.0f', -value))
+      end
+    end
+  end
+
+  local function copy(totals)
+    if not totals then return nil end
+    local same = {}
+    for name, value in pairs(totals) do same[name] = value end
+    return same
+  end
+
+  local function over(sums_key, experiment, ms)
+    local ended = redis.call('HGET', sums_key, experiment .. '|end')
+    return ended and ms > tonumber(ended)
+  end
+
+  local function average_precision(hits)
+    local found, total = 0, 0
+    for place = 1, 10 do
+      if string.sub(hits, place, place) == '1' then
+        found = found + 1
+        total = total + found / place
+      end
+    end
+    if found == 0 then return 0 end
+    return math.floor(total / found * 10000 + 0.5)
+  end
+
+  -- A list was shown. `shown` is its items, each between tabs.
+  local function count_list(user_key, key, sums_key, experiment, variant, id, ms, shown, before, simulated)
+    if over(sums_key, experiment, ms) then return end
+    local marker = redis.call('HGET', user_key, 'x')
+    local state = redis.call('HMGET', key, 't:' .. experiment, 'lists')
+    local totals = read_totals(state[1])
+    local old = copy(totals)
+    if not totals then
+      totals = {variant = variant, first_ms = ms, last_ms = ms, before = before, simulated = simulated}
+      for i = 1, #NAMES do totals[NAMES[i]] = totals[NAMES[i]] or 0 end
+    end
+    if totals.variant ~= variant then totals.mixed = 1 end
+    if totals.lists == 0 or ms - totals.last_ms > SESSION_GAP_MS then totals.sessions = totals.sessions + 1 end
+    totals.lists = totals.lists + 1
+    totals.last_ms = ms
+    local lines = {id .. ' ' .. string.format('%.0f', ms) .. ' 0 0 0000000000' .. shown}
+    local own = experiment .. '|' .. totals.variant
+    if marker == own then
+      for line in string.gmatch(state[2] or '', '[^\n]+') do
+        if #lines == LISTS_KEPT then break end
+        lines[#lines + 1] = line
+      end
+    else
+      redis.call('HSET', user_key, 'x', own)
+    end
+    redis.call('HSET', key, 't:' .. experiment, write_totals(totals), 'lists', table.concat(lines, '\n') .. '\n')
+    change_sums(sums_key, experiment, totals.variant, old, totals)
+  end
+
+  -- An event was recorded, by a user whose current experiment is `marker`.
+  local function count_event(marker, key, sums_key, ms, item_id, said_ms, id, goals, rating)
+    local experiment = string.match(marker, '^([^|]*)|')
+    if over(sums_key, experiment, ms) then return end
+    local state = redis.call('HMGET', key, 't:' .. experiment, 'lists')
+    if not state[1] then return end
+    local totals, lists, later = read_totals(state[1]), '\n' .. (state[2] or ''), ''
+    local old = copy(totals)
+    -- A list of this very millisecond counts as later than the event, here as in a recomputation from the log
+    if totals.first_ms >= ms then return end
+    while true do
+      local line, shown_ms = string.match(lists, '^(\n%S+ (%d+) [^\n]*)')
+      if not shown_ms or tonumber(shown_ms) < ms then break end
+      later, lists = later .. line, string.sub(lists, #line + 1)
+    end
+    local function bits(flag) return math.floor(goals / flag) % 2 == 1 end
+
+    local at  -- where the list's line begins
+    if id ~= '' then
+      at = string.find(lists, '\n' .. id .. ' ', 1, true)
+      if at and string.match(lists, '^(%S+) ', at + 1) ~= id then at = nil end
+    else
+      local item_at = string.find(lists, '\t' .. item_id .. '\t', 1, true)
+      if item_at then
+        at = 1
+        local next_line = string.find(lists, '\n', 2, true)
+        while next_line and next_line < item_at do
+          at = next_line
+          next_line = string.find(lists, '\n', at + 1, true)
+        end
+      end
+    end
+    if not (at and id ~= '') and said_ms < totals.first_ms - CLOCK_SKEW_MS then return end
+    totals.events = totals.events + 1
+
+    if at then
+      local finish = string.find(lists, '\n', at + 1, true)
+      local line = string.sub(lists, at + 1, finish - 1)
+      local head, shown_ms, clicked, engaged, hits, items = string.match(line, '^(%S+) (%d+) (%d) (%d) (%d+)(\t.*)$')
+      local item_at = string.find(items, '\t' .. item_id .. '\t', 1, true)
+      if item_at and ms - tonumber(shown_ms) <= ATTRIBUTION_MS then
+        if bits(CLICK) and clicked == '0' then
+          clicked = '1'
+          totals.clicked = totals.clicked + 1
+        end
+        if bits(ENGAGE) then
+          if engaged == '0' then
+            engaged = '1'
+            totals.engaged = totals.engaged + 1
+          end
+          local _, place = string.gsub(string.sub(items, 1, item_at), '\t', '')
+          if place <= 10 and string.sub(hits, place, place) == '0' then
+            local before = average_precision(hits)
+            hits = string.sub(hits, 1, place - 1) .. '1' .. string.sub(hits, place + 1)
+            totals.precision = totals.precision + average_precision(hits) - before
+          end
+        end
+        if bits(CONVERT) then totals.conversions = totals.conversions + 1 end
+        if bits(RATE) and rating == rating then
+          totals.rated = totals.rated + 1
+          totals.ratings = totals.ratings + math.floor(rating * 1000 + 0.5)
+        end
+        lists = string.sub(lists, 1, at) .. table.concat({head, shown_ms, clicked, engaged, hits .. items}, ' ')
+          .. string.sub(lists, finish)
+      end
+    end
+    redis.call('HSET', key, 't:' .. experiment, write_totals(totals), 'lists', string.sub(later .. lists, 2))
+    change_sums(sums_key, experiment, totals.variant, old, totals)
+  end
+
+  -- A user leaves: the sums forget what the user added.
+  local function forget_user(key, sums_key)
+    local state = redis.call('HGETALL', key)
+    for i = 1, #state, 2 do
+      local experiment = string.match(state[i], '^t:(.*)$')
+      if experiment then
+        local totals = read_totals(state[i + 1])
+        change_sums(sums_key, experiment, totals.variant, totals, nil)
+      end
+    end
+  end
+
+  return {count_list = count_list, count_event = count_event, forget_user = forget_user}
+end
+
