@@ -14,6 +14,7 @@ from configs.settings import Settings
 from data.event_log import EventLog
 from deployments.errors import ApiError, invalid_field
 from deployments.health import HealthProbe
+from deployments.monitor_api import Operations
 from deployments.retrieval import Similar
 from deployments.schemas import (
     ItemRequest,
@@ -107,6 +108,7 @@ class Console:
         self._catalogue = Catalogue(self._client, self._keys)
         self._log = EventLog(settings.log_dir)
         self.health = HealthProbe(settings, self._client, self._keys)
+        self.operations = Operations(settings, self._client, self._keys)
         self._manifest: Manifest | None = None
         self._watch = ControlWatch(
             self._client,

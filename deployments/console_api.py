@@ -13,6 +13,7 @@ from deployments.console import Console, ErasedView, ItemView, UserView
 from deployments.errors import install_error_handlers, parse_body
 from deployments.health import Health
 from deployments.hot_api import ERRORS, events_endpoints, read_body, recommend_endpoints
+from deployments.monitor_api import RetrainRequest, operations_api
 from deployments.openapi import json_body, merged_document
 from deployments.schemas import ErrorAnswer, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
 
@@ -106,8 +107,9 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
     ) -> TrendingAnswer:
         return await console().trending(window, category, limit)
 
+    app.include_router(operations_api(lambda: console().operations, serving))
     endpoints = [*recommend_endpoints(_none, serving), *events_endpoints(_none, serving)]
-    document = merged_document(app, [ItemRequest], endpoints, _project_version())
+    document = merged_document(app, [ItemRequest, RetrainRequest], endpoints, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 

@@ -23,7 +23,13 @@ class ApiError(Exception):
     """An answer other than 200, in the words that the client gets."""
 
     def __init__(
-        self, status: int, code: str, message: str, field: str | None = None, retry_after_s: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        job_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -31,11 +37,14 @@ class ApiError(Exception):
         self.message = message
         self.field = field
         self.retry_after_s = retry_after_s
+        self.job_id = job_id
 
     def content(self) -> dict[str, str]:
         content = {"code": self.code, "message": self.message}
         if self.field is not None:
             content["field"] = self.field
+        if self.job_id is not None:
+            content["job_id"] = self.job_id
         return content
 
     def response(self) -> Response:

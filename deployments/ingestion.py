@@ -46,7 +46,7 @@ class Ingestion:
         self._events: MicroBatcher[Event, EventResult] = MicroBatcher(
             store.record_events, max_batch=BATCH_LIMIT, concurrency=2
         )
-        self.metrics = RequestMetrics(client, keys)
+        self.metrics = RequestMetrics(client, keys, "ingestion")
         self._write_time = self.metrics.stage("event")
         self._watch = ControlWatch(
             client,

@@ -6,15 +6,17 @@ on, to the online store (where they add up over replicas and outlive them) and t
 """
 
 import logging
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from deployments.latency import Latency, names_of, sum_name
 from features.connection import StoreClient
 from features.errors import StoreError
 from features.keys import Keys
-from features.telemetry import record_telemetry
+from features.telemetry import Writer, record_telemetry
 
 logger = logging.getLogger("ray.serve")
 FLUSH_S = 1.0
@@ -26,14 +28,16 @@ class RequestMetrics:
 
     Args:
         client, keys: of the online store.
+        deployment: to which the replica belongs.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, deployment: str) -> None:
         self.counts: defaultdict[str, int] = defaultdict(int)
         self._stages: dict[str, Latency] = {}
         self._client = client
         self._keys = keys
-        self._writer = uuid.uuid4().hex[:12]
+        now_ms = int(time.time() * 1000)
+        self._writer = Writer(deployment, now_ms, now_ms, uuid.uuid4().hex[:12])
         self._number = 0
         self._reported: dict[str, int] = {}
         self._unsent: dict[str, int] = {}
@@ -73,8 +77,9 @@ class RequestMetrics:
             self._unsent = _difference(totals, self._reported)
             self._reported = totals
             self._number += 1
+        writer = replace(self._writer, reported_ms=int(time.time() * 1000))
         try:
-            await record_telemetry(self._client, self._keys, self._writer, self._number, self._unsent)
+            await record_telemetry(self._client, self._keys, writer, self._number, self._unsent)
         except StoreError as error:
             logger.debug("the counts are kept until the online store answers: %s", error)
         else:

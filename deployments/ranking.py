@@ -53,7 +53,7 @@ class Ranking:
             for slot, ask in retrieval.items()
         }
         self._cache = RankedCache(settings.serving.cache_size)
-        self.metrics = RequestMetrics(client, keys)
+        self.metrics = RequestMetrics(client, keys, "ranking")
         self._stages = RecommendStages(self.metrics)
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(

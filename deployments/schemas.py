@@ -163,6 +163,7 @@ class BatchRefusal(BaseModel):
     code: str
     message: str
     field: str | None = None
+    job_id: str | None = None
 
 
 class BatchAnswer(BaseModel):

@@ -157,6 +157,30 @@ class Keys:
         return f"{self._control}replicas"
 
     @property
+    def run(self) -> str:
+        """String: the retraining in progress, JSON (`features.retraining`)."""
+        return f"{self._control}run"
+
+    @property
+    def last_run(self) -> str:
+        """String: the latest retraining that has ended, JSON."""
+        return f"{self._control}last_run"
+
+    def run_result(self, run_id: str) -> str:
+        """String: what the job of a retraining found, JSON; expires."""
+        return f"{self._control}run_result:{run_id}"
+
+    @property
+    def timeline(self) -> str:
+        """Stream: what was noticed and decided, JSON."""
+        return f"{self._control}timeline"
+
+    @property
+    def autopilot(self) -> str:
+        """Hash: name -> JSON of what autopilot keeps between two looks."""
+        return f"{self._control}autopilot"
+
+    @property
     def telemetry(self) -> str:
         """Hash: count -> total over all replicas, ever."""
         return f"{self._control}telemetry"
@@ -167,8 +191,8 @@ class Keys:
 
     @property
     def telemetry_writers(self) -> str:
-        """Hash: replica -> `<number of its last report>:<time in ms>`."""
-        return f"{self._control}telemetry_writers"
+        """Hash: replica -> `<number of its last report>:<time in ms>:<deployment>:<start in ms>`."""
+        return f"{self._control}reporters"
 
     @property
     def erased(self) -> str:

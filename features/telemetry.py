@@ -16,8 +16,19 @@ from features.scripts import Script, run_script
 
 SLICE_S = 10
 SLICES_KEPT = 90
+SILENT_S = 10
 _WRITER_KEPT_MS = 3_600_000
 _RECORD = Script("record_telemetry", SLICE_KEPT_S=SLICE_S * (SLICES_KEPT + 1), WRITER_KEPT_MS=_WRITER_KEPT_MS)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A replica that counts."""
+
+    deployment: str
+    started_ms: int
+    reported_ms: int
+    name: str
 
 
 @dataclass(frozen=True)
@@ -28,22 +39,22 @@ class Telemetry:
         totals: since the store was created.
         recent: in the last `window_s` seconds.
         window_s: whole slices and the part of the present one, so slightly more than was asked for.
-        writers: replica -> ms since it last reported.
+        writers: the replicas that reported within the last `SILENT_S` seconds.
     """
 
     totals: Counter[str]
     recent: Counter[str]
     window_s: float
-    writers: dict[str, int]
+    writers: list[Writer]
 
 
 async def record_telemetry(
-    client: StoreClient, keys: Keys, writer: str, number: int, amounts: Mapping[str, int]
+    client: StoreClient, keys: Keys, writer: Writer, number: int, amounts: Mapping[str, int]
 ) -> bool:
     """Add amounts. A report that is repeated with its number changes nothing.
 
     Args:
-        writer: a name that no other process has.
+        writer: whose name no other process has.
         number: of this report, rising from 1.
 
     Returns:
@@ -52,8 +63,8 @@ async def record_telemetry(
     Raises:
         StoreError: it may or may not have been taken; send the same again.
     """
-    now_ms = int(time.time() * 1000)
-    args: list[object] = [writer, number, now_ms]
+    now_ms = writer.reported_ms
+    args: list[object] = [writer.name, number, now_ms, writer.deployment, writer.started_ms]
     for name, amount in amounts.items():
         args += (name, amount)
     touched = [keys.telemetry, keys.telemetry_slice(now_ms // (SLICE_S * 1000)), keys.telemetry_writers]
@@ -78,8 +89,13 @@ async def read_telemetry(client: StoreClient, keys: Keys, window_s: float = 60.0
         totals=_numbers(totals),
         recent=recent,
         window_s=slices * SLICE_S + now_ms % (SLICE_S * 1000) / 1000,
-        writers={name.decode(): now_ms - int(text.partition(b":")[2]) for name, text in writers.items()},
+        writers=[one for one in map(_writer, writers.items()) if now_ms - one.reported_ms < SILENT_S * 1000],
     )
+
+
+def _writer(pair: tuple[bytes, bytes]) -> Writer:
+    _, reported, deployment, started = pair[1].decode().split(":")
+    return Writer(deployment, int(started), int(reported), pair[0].decode())
 
 
 def _numbers(found: Mapping[bytes, bytes]) -> Counter[str]:

@@ -17,6 +17,7 @@ from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
 from features.errors import StoreError
+from features.retraining import RunResult
 from features.slots import CHAMPION
 from jobs.compact import compact
 from jobs.erasures import current_erasures
@@ -27,7 +28,7 @@ from jobs.ray_session import ray_session
 from jobs.registry import Registry, RegistryUnavailable
 from jobs.requests import in_store_order
 from jobs.second_stage import SecondStage, judge_champion, train_second_stage
-from jobs.slots import current_slots, point_slot
+from jobs.slots import current_slots, point_slot, tell_result
 from jobs.training import cutoff, evaluate_latest, fit_bundle, remove_old_bundles
 from jobs.training_data import TrainingData, load_training_data
 from jobs.tune import METRIC, SearchError, Trial, inner_folds, load_search_space, search
@@ -50,6 +51,8 @@ class Options:
     reason: str = "a person asked for it"
     force: bool = False
     """Take the slot whatever the gate says."""
+    run_id: str | None = None
+    """Under which the result is told to whoever waits for it."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,14 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
         reason = f"{options.reason}; {verdict}" if slot == CHAMPION else options.reason
         point_slot(settings, slot, manifest.version, str(path), reason)
         report(98, f"slot {slot} serves {manifest.version}")
+    if options.run_id is not None:
+        tell_result(
+            settings,
+            options.run_id,
+            RunResult(
+                version=manifest.version, uri=str(path), passed=verdict.promote, reasons=str(verdict), metrics=metrics
+            ),
+        )
     _clean(settings, report)
     report(100, f"done in {(now_ms() - started_ms) / 1000:.1f} s")
     return Result(manifest.version, path, parameters, metrics, registered, verdict)
@@ -323,6 +334,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
     parser.add_argument("--slot", choices=["champion", "challenger", "none"], default="champion")
     parser.add_argument("--force", action="store_true", help="take the champion's slot whatever the gate says")
     parser.add_argument("--reason", default=Options.reason, help="written beside the decision")
+    parser.add_argument("--run", metavar="ID", help="under which the result is told to autopilot")
     given = parser.parse_args(arguments)
     if given.trials is not None and given.trials < 1:
         parser.error("--trials must be at least 1")
@@ -336,7 +348,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> Options:
             weight_power=given.weight_power,
         )
     slot = None if given.slot == "none" else given.slot
-    return Options(given.trials, given.seed, fixed, slot, given.reason, given.force)
+    return Options(given.trials, given.seed, fixed, slot, given.reason, given.force, given.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,10 +1,11 @@
-"""Reading and setting the model slots from a job, which has no event loop of its own."""
+"""Reading and setting the model slots, and telling a result, from a job, which has no event loop of its own."""
 
 import asyncio
 
 from configs.settings import Settings
 from features.connection import connect
 from features.layout import keys_of
+from features.retraining import RunResult, keep_result
 from features.slots import Slot, read_slots, set_slot
 
 
@@ -32,3 +33,16 @@ def point_slot(settings: Settings, name: str, version: str, uri: str, reason: st
             await client.aclose()
 
     asyncio.run(change())
+
+
+def tell_result(settings: Settings, run_id: str, result: RunResult) -> None:
+    """Say what a retraining found. Raises `features.errors.StoreError`."""
+
+    async def tell() -> None:
+        client = connect(settings.patient_store, settings.store_url)
+        try:
+            await keep_result(client, keys_of(settings.store), run_id, result)
+        finally:
+            await client.aclose()
+
+    asyncio.run(tell())

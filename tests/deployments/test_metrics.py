@@ -15,15 +15,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_two_replicas_and_a_restart_add_up(client: StoreClient, keys: Keys) -> None:
-    before = RequestMetrics(client, keys)
-    other = RequestMetrics(client, keys)
+    before = RequestMetrics(client, keys, "ranking")
+    other = RequestMetrics(client, keys, "ranking")
     for metrics, requests in ((before, 3), (other, 4)):
         for _ in range(requests):
             metrics.answered("recommend", 200, "")
             RecommendStages(metrics).total.observe(0.004)
         await metrics.flush()
         await metrics.flush()
-    restarted = RequestMetrics(client, keys)
+    restarted = RequestMetrics(client, keys, "ranking")
     restarted.answered("recommend", 503, "overloaded")
     await restarted.flush()
     totals = (await read_telemetry(client, keys)).totals
@@ -37,7 +37,7 @@ async def test_two_replicas_and_a_restart_add_up(client: StoreClient, keys: Keys
 async def test_a_store_that_is_away_gets_everything_once_it_is_back(
     client: StoreClient, keys: Keys, server: Server
 ) -> None:
-    metrics = RequestMetrics(client, keys)
+    metrics = RequestMetrics(client, keys, "ranking")
     metrics.counts["cache_hits"] += 1
     await metrics.flush()
     server.pause()
@@ -55,7 +55,7 @@ async def test_a_store_that_is_away_gets_everything_once_it_is_back(
 
 async def test_ray_gets_the_same_differences(client: StoreClient, keys: Keys) -> None:
     exported: Counter[str] = Counter()
-    metrics = RequestMetrics(client, keys)
+    metrics = RequestMetrics(client, keys, "ranking")
     metrics.export_to(exported.update)
     for number in range(3):
         metrics.counts["events:click"] += number
