@@ -17,6 +17,7 @@ from deployments.micro_batch import MicroBatcher
 from deployments.ranked import Ranked, RankedCache, dress, explore, rank
 from deployments.retrieval import Answer, Question, Reply
 from deployments.schemas import RecommendRequest, id_text
+from deployments.traffic import DEFAULT, Assigned, Traffic, events_before
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue
 from features.connection import connect
@@ -46,6 +47,7 @@ class Ranking:
         self._store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         self._catalogue = Catalogue(client, keys)
         self._slots: dict[str, str] = {}  # slot -> version
+        self._traffic = Traffic(client, keys)
         self._features: MicroBatcher[str, UserFeatures] = MicroBatcher(self._store.read_users, concurrency=2)
         self._exposures: MicroBatcher[Exposure, None] = MicroBatcher(self._log_exposures, concurrency=2)
         self._retrieval = {
@@ -62,6 +64,7 @@ class Ranking:
             settings.serving.watch_s,
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
+            on_traffic=self._traffic.follow,
             on_beat=(FLUSH_S, self.metrics.flush),
         )
 
@@ -88,15 +91,16 @@ class Ranking:
 
     async def _recommend(self, request: RecommendRequest, started: float) -> bytes:
         user_id = id_text(request.user_id)
-        variant = "champion"
         features = await self._read_features(user_id)
         self._stages.features.observe(time.perf_counter() - started)
-        ranked, hit = await self._rank(request, user_id, variant, features)
+        assigned = self._traffic.assign(user_id, features.fields if features else None, request.force_variant)
+        assigned, ranked, hit = await self._rank_assigned(request, user_id, assigned, features)
         # After the cache, so that chance is drawn anew for every list.
         ranked = explore(ranked, self.settings.serving.exploration, self._generator)
         recommendation_id = os.urandom(12).hex()
         logging_since = time.perf_counter()
-        logged = await self._log_exposure(request, user_id, variant, ranked, recommendation_id)
+        before = events_before(features.fields) if features and assigned.experiment else 0
+        logged = await self._log_exposure(request, user_id, assigned, before, ranked, recommendation_id)
         finished = time.perf_counter()
         self._stages.exposure.observe(finished - logging_since)
         self._stages.total.observe(finished - started)
@@ -107,8 +111,8 @@ class Ranking:
                 "recommendations": orjson.Fragment(ranked.shown or self._dress(request, ranked)),
                 "recommendation_id": recommendation_id,
                 "model_version": ranked.model_version,
-                "experiment": None,
-                "variant": variant,
+                "experiment": assigned.experiment,
+                "variant": assigned.variant,
                 "cache_hit": hit,
                 "cold_start": ranked.cold_start,
                 "degraded": features is None or not logged,
@@ -139,6 +143,21 @@ class Ranking:
             logger.warning("answering without features: %r", error)
             self._watch.store_answers = False
             return None
+
+    async def _rank_assigned(
+        self, request: RecommendRequest, user_id: str, assigned: Assigned, features: UserFeatures | None
+    ) -> tuple[Assigned, Ranked, bool]:
+        """The list of the slot that the request is assigned to. Where that slot does not answer, the champion does, and
+        the list counts for no experiment: nobody goes without an answer for an experiment's sake."""
+        if assigned.slot == DEFAULT.slot:
+            return assigned, *await self._rank(request, user_id, assigned.slot, features)
+        try:
+            async with asyncio.timeout(self.settings.serving.deadline_s * STORE_SHARE):
+                return assigned, *await self._rank(request, user_id, assigned.slot, features)
+        except (ApiError, TimeoutError) as error:
+            logger.warning("the slot %s does not answer, the champion does: %r", assigned.slot, error)
+            self.metrics.counts["variant_fallbacks"] += 1
+            return DEFAULT, *await self._rank(request, user_id, DEFAULT.slot, features)
 
     async def _rank(
         self, request: RecommendRequest, user_id: str, slot: str, features: UserFeatures | None
@@ -202,7 +221,13 @@ class Ranking:
         return orjson.dumps(dress(ranked, self._catalogue.items, request.explain))
 
     async def _log_exposure(
-        self, request: RecommendRequest, user_id: str, variant: str, ranked: Ranked, recommendation_id: str
+        self,
+        request: RecommendRequest,
+        user_id: str,
+        assigned: Assigned,
+        before: int,
+        ranked: Ranked,
+        recommendation_id: str,
     ) -> bool:
         """Log what is about to be shown, durably; False when the store does not answer."""
         exposure = Exposure(
@@ -210,13 +235,15 @@ class Ranking:
             user_id=user_id,
             time_ms=int(time.time() * 1000),
             model_version=ranked.model_version,
-            variant=variant,
-            experiment=None,
+            variant=assigned.variant,
+            experiment=assigned.experiment,
             item_ids=tuple(ranked.item_ids),
             propensities=ranked.propensities,
             scores=tuple(ranked.scores),
             context=request.context,
-            simulated=False,
+            simulated=request.context is not None and request.context.get("simulated") is True,
+            forced=assigned.forced,
+            before=before,
         )
         if not self._watch.store_answers:
             return False
@@ -236,6 +263,7 @@ class Ranking:
     async def _follow_slots(self) -> None:
         slots = await read_slots(self._client, self._keys)
         self._slots = {name: slot.version for name, slot in slots.items()}
+        await self._traffic.follow()
 
     async def _follow_catalogue(self) -> None:
         await self._catalogue.refresh()

@@ -99,6 +99,12 @@ class RecommendRequest(_Request):
     diversity: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = Field(
         0.0, description="0 keeps the order of the scores, 1 avoids likeness above all (MMR over the item factors)"
     )
+    force_variant: StrictStr | None = Field(
+        None,
+        min_length=1,
+        max_length=40,
+        description="for tests: a variant of a running experiment, or a slot; such a list counts for no experiment",
+    )
     explain: StrictBool = Field(False, description="name the interactions that speak most for each item")
 
 
@@ -124,7 +130,7 @@ class RecommendAnswer(BaseModel):
     recommendation_id: str = Field(description="give it back with the events that this list leads to")
     model_version: str | None = Field(description="the one model version that made this answer")
     experiment: str | None
-    variant: str = Field(description="the model slot that answered")
+    variant: str = Field(description="of the experiment; without one, the model slot that answered")
     cache_hit: bool
     cold_start: bool = Field(description="nothing is known of the user's taste yet")
     degraded: bool = Field(description="the online store did not answer; made from the last model alone")
