@@ -12,11 +12,16 @@ from pydantic import BaseModel, Field
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.event_log import EventLog
+from deployments.catalogue_search import count_categories, find_items
+from deployments.console_snapshot import ConsoleSnapshot
 from deployments.errors import ApiError, invalid_field
 from deployments.health import HealthProbe
+from deployments.model_versions import ModelVersions
 from deployments.monitor_api import Operations
 from deployments.retrieval import Similar
 from deployments.schemas import (
+    FoundItem,
+    FoundItems,
     ItemRequest,
     SimilarAnswer,
     SimilarItem,
@@ -109,6 +114,8 @@ class Console:
         self._log = EventLog(settings.log_dir)
         self.health = HealthProbe(settings, self._client, self._keys)
         self.operations = Operations(settings, self._client, self._keys)
+        self.models = ModelVersions(settings, self._client, self._keys)
+        self.snapshot = ConsoleSnapshot(settings, self._client, self._keys, self.health, self.operations.monitor)
         self._manifest: Manifest | None = None
         self._watch = ControlWatch(
             self._client,
@@ -243,6 +250,21 @@ class Console:
                 for rank, (neighbour, cosine) in enumerate(rows, start=1)
             ],
         )
+
+    def find_items(self, query: str, limit: int) -> FoundItems:
+        """Items whose title holds the words of `query`."""
+        found = find_items(self._catalogue.items, query, limit)
+        items = [
+            FoundItem(
+                item_id=self._item_id(item.item_id), title=item.title, year=item.year, genres=list(item.categories)
+            )
+            for item in found
+        ]
+        return FoundItems(query=query, items=items)
+
+    def categories(self) -> dict[str, int]:
+        """How many items can be recommended in each category."""
+        return count_categories(self._catalogue.items)
 
     async def trending(self, window: str, category: str | None, limit: int) -> TrendingAnswer:
         """What gains most interest now, all users together."""

@@ -1,21 +1,25 @@
-"""HTTP routes of `console`: health, users, items, and the document over all applications."""
+"""HTTP routes of `console`: pages, health, users, items, models, and the document over all applications."""
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
 
 from configs.settings import Serving
 from deployments.console import Console, ErasedView, ItemView, UserView
+from deployments.console_snapshot import Snapshot
 from deployments.errors import install_error_handlers, parse_body
 from deployments.health import Health
 from deployments.hot_api import ERRORS, events_endpoints, read_body, recommend_endpoints
+from deployments.models_api import BODIES as MODEL_BODIES
+from deployments.models_api import models_routes
 from deployments.monitor_api import RetrainRequest, operations_api
 from deployments.openapi import json_body, merged_document
-from deployments.schemas import ErrorAnswer, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
+from deployments.pages import page_routes
+from deployments.schemas import ErrorAnswer, FoundItems, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
 
@@ -26,9 +30,22 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
     app = FastAPIOffline(title="Raycommend", docs_url="/docs", redoc_url=None, static_url="/static/docs")
     install_error_handlers(app)
 
-    @app.get("/", include_in_schema=False)
-    async def root() -> Response:
-        return RedirectResponse("/docs")
+    app.include_router(page_routes())
+    app.include_router(models_routes(lambda: console().models))
+
+    @app.get(
+        "/api/v1/console/snapshot",
+        tags=["console"],
+        summary="All that the console shows each second; 304 while nothing has changed",
+        response_model=Snapshot,
+        responses={304: {"description": "As the tag in If-None-Match says"}},
+    )
+    async def snapshot(request: Request) -> Response:
+        found = await console().snapshot.latest()
+        headers = {"etag": found.etag, "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == found.etag:
+            return Response(None, 304, headers)
+        return Response(found.content, 200, headers, media_type="application/json")
 
     @app.get("/health", tags=["health"], summary="Every component, asked now", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
@@ -99,6 +116,16 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
         await console().delete_item(item_id)
         return {"status": "deleted"}
 
+    @app.get("/api/v1/items", tags=["items"], summary="Items by the words of their title", responses=ERRORS)
+    async def find_items(
+        query: Annotated[str, Query(min_length=1, max_length=200)], limit: Annotated[int, Query(ge=1, le=100)] = 10
+    ) -> FoundItems:
+        return console().find_items(query, limit)
+
+    @app.get("/api/v1/categories", tags=["items"], summary="Categories, and how many items are in each")
+    async def categories() -> dict[str, int]:
+        return console().categories()
+
     @app.get("/api/v1/trending", tags=["items"], summary="What gains most interest now", responses=ERRORS)
     async def trending(
         window: Literal["1h", "1d", "7d"] = "1d",
@@ -109,7 +136,8 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
 
     app.include_router(operations_api(lambda: console().operations, serving))
     endpoints = [*recommend_endpoints(_none, serving), *events_endpoints(_none, serving)]
-    document = merged_document(app, [ItemRequest, RetrainRequest], endpoints, _project_version())
+    bodies: list[type[BaseModel]] = [ItemRequest, RetrainRequest, *MODEL_BODIES]
+    document = merged_document(app, bodies, endpoints, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 

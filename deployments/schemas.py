@@ -187,6 +187,18 @@ class ItemRequest(_Request):
     hidden: StrictBool = Field(False, description="keep it, but recommend it to nobody for now")
 
 
+class FoundItem(BaseModel):
+    item_id: int | str
+    title: str
+    year: int | None
+    genres: list[str]
+
+
+class FoundItems(BaseModel):
+    query: str
+    items: list[FoundItem]
+
+
 class TrendingItem(BaseModel):
     item_id: int | str
     title: str | None

@@ -1,0 +1,122 @@
+// The frame: which page is shown, the theme, the state of the connection.
+
+import { fill, h, setText } from "/console/elements.js"
+import { clock } from "/console/format.js"
+import { Ticks } from "/console/ticks.js"
+import { remember } from "/console/series.js"
+
+const PAGES = {
+  overview: () => import("/console/overview.js"),
+  recommendations: () => import("/console/recommendations.js"),
+  experiments: () => import("/console/experiments.js"),
+  models: () => import("/console/models.js"),
+}
+const main = document.getElementById("main")
+let shown = null // { name, page, mounted }
+let turn = 0
+
+const ticks = new Ticks(
+  (snapshot, receivedAt) => {
+    remember(snapshot, receivedAt)
+    showHealth(snapshot)
+    update(snapshot)
+  },
+  showState,
+)
+
+/** `#/models?version=1` -> ["models", URLSearchParams] */
+function place() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?")
+  return [path in PAGES ? path : "overview", new URLSearchParams(query)]
+}
+
+async function show() {
+  if (location.hash && !location.hash.startsWith("#/")) return
+  const [name, query] = place()
+  const mine = ++turn
+  for (const link of document.querySelectorAll("nav [data-page]")) {
+    if (link.dataset.page === name) link.setAttribute("aria-current", "page")
+    else link.removeAttribute("aria-current")
+  }
+  const first = shown === null
+  shown?.mounted?.unmount?.()
+  shown = { name }
+  let page
+  try {
+    page = await PAGES[name]()
+  } catch (error) {
+    fill(main, h("p", { class: "failure", role: "alert" }, `The page could not be loaded: ${error.message}`))
+    return
+  }
+  if (mine !== turn) return // another page was asked for meanwhile
+  document.title = `${page.title} · Raycommend`
+  const heading = h("h1", { tabindex: "-1" }, page.title)
+  const content = h("div", { class: `page ${name}` })
+  fill(main, h("div", { class: "page-head" }, heading, h("p", {}, page.about)), content)
+  shown.mounted = page.mount(content, query)
+  // A screen reader follows to the new page; the first page is where it starts anyway.
+  if (!first) heading.focus({ preventScroll: true })
+  window.scrollTo(0, 0)
+  if (ticks.snapshot) update(ticks.snapshot)
+}
+
+function update(snapshot) {
+  shown?.mounted?.update?.(snapshot)
+}
+
+function showHealth(snapshot) {
+  const { status, components } = snapshot.health
+  const badge = document.getElementById("health")
+  const troubled = Object.entries(components).filter(([, component]) => component.status !== "ok")
+  const kind = { ok: "good", degraded: "warn", down: "bad" }[status]
+  badge.className = `badge ${kind}`
+  badge.title = troubled.map(([name, component]) => `${name}: ${component.detail}`).join("\n") || "every component is well"
+  setText(badge, status === "ok" ? "all well" : `${status}: ${troubled.map(([name]) => name).join(", ")}`)
+}
+
+function showState({ failing, since, error }) {
+  const badge = document.getElementById("stale")
+  document.body.classList.toggle("is-stale", failing)
+  badge.hidden = !failing
+  if (!failing) return
+  badge.title = error.message
+  setText(badge, since ? `stale since ${clock(since)}` : "no answer")
+  if (!since) setText(document.getElementById("health"), error.message)
+}
+
+function themeNow() {
+  const chosen = document.documentElement.dataset.theme
+  return chosen ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")
+}
+
+function labelTheme() {
+  const button = document.getElementById("theme")
+  const other = themeNow() === "dark" ? "light" : "dark"
+  button.setAttribute("aria-label", `Change to the ${other} theme`)
+  button.title = button.getAttribute("aria-label")
+  setText(button, other === "dark" ? "☾" : "☀")
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  const theme = themeNow() === "dark" ? "light" : "dark"
+  document.documentElement.dataset.theme = theme
+  try {
+    localStorage.setItem("theme", theme)
+  } catch {
+    // storage is forbidden: the choice holds until the page is left
+  }
+  labelTheme()
+  window.dispatchEvent(new CustomEvent("theme"))
+})
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  labelTheme()
+  window.dispatchEvent(new CustomEvent("theme"))
+})
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault() // the address names the page
+  main.focus()
+})
+window.addEventListener("hashchange", show)
+labelTheme()
+show()
+ticks.now()

@@ -1,0 +1,3 @@
+export const title = "models"
+export const about = ""
+export function mount(root) { root.append("soon"); return {} }

@@ -1,0 +1,108 @@
+"""The model registry over MLflow's REST interface: what it says is shown, and its aliases follow the slots.
+
+MLflow's own client is never imported here, and nothing depends on the registry: it may be away at any time.
+"""
+
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, Field
+
+from configs.settings import Settings
+
+BUNDLE_TAG = "bundle_version"
+REACH_S = 2.0
+_API = "/api/2.0/mlflow"
+_KEPT = 200
+
+
+class RegistryAway(Exception):  # noqa: N818 - it names a state, which serving survives
+    """It does not answer, or refuses; the message says which address and why."""
+
+
+class RegisteredVersion(BaseModel):
+    """What the registry says of a bundle's version."""
+
+    number: str = Field(description="of the model version in the registry")
+    aliases: list[str]
+    reason: str | None = Field(description="why it was trained")
+    gate: str | None = Field(description="what the gate said when it was trained")
+    url: str = Field(description="its page in the registry, which leads to the run")
+
+
+class ModelRegistry:
+    """The registered model that the settings name.
+
+    Args:
+        settings: `tracking` and the address.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.uri = settings.tracking_uri.rstrip("/")
+        self._model = settings.tracking.model
+        self._is_server = self.uri.startswith(("http://", "https://"))
+
+    @property
+    def web_url(self) -> str | None:
+        """The page of the registered model; None where the registry is no server."""
+        return f"{self.uri}/#/models/{self._model}" if self._is_server else None
+
+    async def versions(self) -> dict[str, RegisteredVersion]:
+        """Bundle version -> its latest entry in the registry. Raises `RegistryAway`."""
+        aliases = await self._aliases()
+        found = await self._ask(
+            "GET",
+            "/model-versions/search",
+            params={"filter": f"name='{self._model}'", "max_results": _KEPT, "order_by": "version_number ASC"},
+        )
+        return {
+            version: self._entry(entry, aliases)
+            for entry in found.get("model_versions", [])
+            if (version := _tags(entry).get(BUNDLE_TAG)) is not None
+        }
+
+    async def point_alias(self, alias: str, version: str) -> None:
+        """Let an alias name a bundle version.
+
+        Raises:
+            RegistryAway: it does not know the version, does not answer, or refuses.
+        """
+        entry = (await self.versions()).get(version)
+        if entry is None:
+            raise RegistryAway(f"{self.uri}: version {version} is not registered there")
+        content = {"name": self._model, "alias": alias, "version": entry.number}
+        await self._ask("POST", "/registered-models/alias", json=content)
+
+    async def _aliases(self) -> dict[str, list[str]]:
+        found = await self._ask("GET", "/registered-models/search", params={"filter": f"name='{self._model}'"})
+        named: dict[str, list[str]] = {}
+        for model in found.get("registered_models", []):
+            for alias in model.get("aliases", []):
+                named.setdefault(alias["version"], []).append(alias["alias"])
+        return named
+
+    async def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        if not self._is_server:
+            raise RegistryAway(f"{self.uri} is not a server that could be asked")
+        try:
+            async with httpx.AsyncClient(timeout=REACH_S) as http:
+                answer = await http.request(method, f"{self.uri}{_API}{path}", **options)
+                answer.raise_for_status()
+                content: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise RegistryAway(f"{self.uri}: {str(error) or type(error).__name__}") from error
+        return content
+
+    def _entry(self, entry: dict[str, Any], aliases: dict[str, list[str]]) -> RegisteredVersion:
+        tags = _tags(entry)
+        return RegisteredVersion(
+            number=entry["version"],
+            aliases=sorted(aliases.get(entry["version"], [])),
+            reason=tags.get("reason"),
+            gate=tags.get("gate"),
+            url=f"{self.uri}/#/models/{self._model}/versions/{entry['version']}",
+        )
+
+
+def _tags(entry: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in entry.get("tags", [])}
