@@ -105,6 +105,11 @@ class EventLog:
             total += known[1]
         return total
 
+    def part_rows(self, part: Part, after: tuple[int, int]) -> list[tuple[tuple[int, int], dict[str, object]]]:
+        """Rows of a part beyond a stream id, with their ids."""
+        rows = ((stream_id(row["stream_id"]), row) for row in _read(part.path).to_pylist())
+        return [(at, row) for at, row in rows if at > after]
+
     def user_rows(self, kind: Kind, partition: int, user_id: str) -> list[dict[str, object]]:
         """All rows of a user, oldest first by stream id."""
         rows: list[dict[str, object]] = []

@@ -1,8 +1,8 @@
 """Whether a live metric is below its value at deployment: a ratio of sums over users then and now.
 
-It is looked at again and again while the present window moves on, so the interval is wide (99.99 %), and both must hold:
-the loss as measured is more than `max_drop`, and the whole interval lies below 0. Noise alone then stays quiet; how
-often it does not is measured in the tests.
+It is looked at again and again while the present window moves on, so the interval is wide (99.99 %), and both must
+hold: the loss as measured is more than `max_drop`, and the whole interval lies below 0. Noise alone then stays quiet;
+how often it does not is measured in the tests.
 """
 
 import math

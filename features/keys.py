@@ -181,6 +181,15 @@ class Keys:
         return f"{self._control}autopilot"
 
     @property
+    def quality(self) -> str:
+        """Hash: `<model version>|<day>|<sum>` -> what became of served lists; `watermark`: judged up to then."""
+        return f"{self._control}quality"
+
+    def shown_items(self, version: str, day: str) -> str:
+        """HyperLogLog: items that a model showed on a day."""
+        return f"{self._control}shown:{version}:{day}"
+
+    @property
     def telemetry(self) -> str:
         """Hash: count -> total over all replicas, ever."""
         return f"{self._control}telemetry"

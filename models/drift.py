@@ -88,7 +88,7 @@ def user_counts(users: Sequence[Hashable], bins: np.ndarray, n_bins: int) -> np.
     """(number of users, n_bins) counts of events, from the user and the bin of each."""
     rows = {user: row for row, user in enumerate(dict.fromkeys(users))}
     counts = np.zeros((len(rows), n_bins))
-    np.add.at(counts, ([rows[user] for user in users], bins), 1.0)
+    np.add.at(counts, (np.array([rows[user] for user in users], np.int64), bins), 1.0)
     return counts
 
 
