@@ -105,7 +105,7 @@ class IngestionDeployment(Ingestion):
 @serve.ingress()
 class ConsoleDeployment(Console):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
-        super().__init__(settings, _ask_similar)
+        super().__init__(settings, _ask_similar, _ask_version, _hold)
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -147,3 +147,13 @@ async def _ask_similar(item_id: bytes, n: int) -> Similar:
     handle = serve.get_deployment_handle("Retrieval-champion", "recommend")
     similar: Similar = await handle.similar.remote(item_id, n)
     return similar
+
+
+async def _ask_version(slot: str) -> str | None:
+    """The version that a slot serves. A call to a deployment without replicas makes Serve start one."""
+    version: str | None = await serve.get_deployment_handle(f"Retrieval-{slot}", "recommend").version.remote()
+    return version
+
+
+async def _hold(slot: str, seconds: float) -> None:
+    await serve.get_deployment_handle(f"Retrieval-{slot}", "recommend").hold.remote(seconds)

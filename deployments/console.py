@@ -15,6 +15,7 @@ from data.event_log import EventLog
 from deployments.catalogue_search import count_categories, find_items
 from deployments.console_snapshot import ConsoleSnapshot
 from deployments.errors import ApiError, invalid_field
+from deployments.experiment_control import AskVersion, ExperimentControl, Hold
 from deployments.health import HealthProbe
 from deployments.model_versions import ModelVersions
 from deployments.monitor_api import Operations
@@ -101,9 +102,16 @@ class Console:
     Args:
         settings: of the platform.
         ask_similar: asks the champion's `Retrieval` for the neighbours of an item.
+        ask_version, hold: see `ExperimentControl`.
     """
 
-    def __init__(self, settings: Settings, ask_similar: Callable[[bytes, int], Awaitable[Similar]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ask_similar: Callable[[bytes, int], Awaitable[Similar]],
+        ask_version: AskVersion,
+        hold: Hold,
+    ) -> None:
         self._ask_similar = ask_similar
         self.settings = settings
         self._types = load_event_types(settings.data.events)
@@ -116,6 +124,7 @@ class Console:
         self.operations = Operations(settings, self._client, self._keys)
         self.models = ModelVersions(settings, self._client, self._keys)
         self.snapshot = ConsoleSnapshot(settings, self._client, self._keys, self.health, self.operations.monitor)
+        self.experiments = ExperimentControl(settings, self._store, ask_version, hold)
         self._manifest: Manifest | None = None
         self._watch = ControlWatch(
             self._client,
@@ -123,6 +132,8 @@ class Console:
             settings.serving.watch_s,
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
+            on_traffic=self.experiments.follow,
+            on_interval=(1.0, self.experiments.tick),
         )
 
     async def start(self) -> None:

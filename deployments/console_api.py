@@ -12,6 +12,8 @@ from configs.settings import Serving
 from deployments.console import Console, ErasedView, ItemView, UserView
 from deployments.console_snapshot import Snapshot
 from deployments.errors import install_error_handlers, parse_body
+from deployments.experiments_api import BODIES as EXPERIMENT_BODIES
+from deployments.experiments_api import experiments_api
 from deployments.health import Health
 from deployments.hot_api import ERRORS, events_endpoints, read_body, recommend_endpoints
 from deployments.models_api import BODIES as MODEL_BODIES
@@ -134,9 +136,10 @@ def console_api(console: Callable[[], Console], serving: Serving) -> FastAPI:
     ) -> TrendingAnswer:
         return await console().trending(window, category, limit)
 
+    app.include_router(experiments_api(lambda: console().experiments, serving))
     app.include_router(operations_api(lambda: console().operations, serving))
     endpoints = [*recommend_endpoints(_none, serving), *events_endpoints(_none, serving)]
-    bodies: list[type[BaseModel]] = [ItemRequest, RetrainRequest, *MODEL_BODIES]
+    bodies: list[type[BaseModel]] = [ItemRequest, RetrainRequest, *MODEL_BODIES, *EXPERIMENT_BODIES]
     document = merged_document(app, bodies, endpoints, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app

@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -88,6 +89,9 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
     if first["type"] == "missing":
         return invalid_field(f"{field} is required", field)
     words = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if field is None and (named := re.match(r"([a-z_]+): ", words)):
+        # A check over several fields names the one that it blames.
+        return invalid_field(words, named[1])
     return invalid_field(f"{field or 'the body'}: {words}", field)
 
 

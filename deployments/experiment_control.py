@@ -9,7 +9,7 @@ from typing import Any
 
 from configs.settings import Settings
 from data.event_log import EventLog
-from data.log_tables import KINDS, entry_row
+from data.log_tables import KINDS, Kind, entry_row
 from deployments.errors import ApiError
 from deployments.traffic import changed_slot
 from experiments.report import Design, Report, compare_all, report, value_of
@@ -199,7 +199,9 @@ class ExperimentControl:
     async def series(self, experiment: str, metric: str, limit: int) -> list[dict[str, Any]]:
         """Values and differences of one metric as they grew. Raises `ExperimentError`."""
         if metric not in METRICS:
-            raise ExperimentError("invalid", f"metric: no such metric {metric!r}; there are {', '.join(METRICS)}", "metric")
+            raise ExperimentError(
+                "invalid", f"metric: no such metric {metric!r}; there are {', '.join(METRICS)}", "metric"
+            )
         found = known(await read_traffic(self._client, self._keys), experiment)
         design = design_of(found, metric)
         points = []
@@ -250,7 +252,7 @@ class ExperimentControl:
             stream = self._keys.events(partition) if kind == "events" else self._keys.exposures(partition)
             # The stream first: what a compaction moves in between is then found in both, instead of in neither.
             entries = await read_entries(self._client, stream, "-", "+", STREAM_PAGE)
-            tables = await asyncio.to_thread(lambda kind=kind: [t.to_pylist() for t in self._log.tables(kind, partition)])
+            tables = await asyncio.to_thread(self._logged_rows, kind, partition)
             logged = {row["stream_id"] for rows in tables for row in rows}
             for rows in tables:
                 replay.add(kind, rows)
@@ -258,12 +260,15 @@ class ExperimentControl:
         users = replay.users().items()
         return sorted((user, vars(one.totals[experiment.id])) for user, one in users if experiment.id in one.totals)
 
+    def _logged_rows(self, kind: Kind, partition: int) -> list[list[dict[str, Any]]]:
+        return [table.to_pylist() for table in self._log.tables(kind, partition)]
+
     async def _wait_for(self, slot: str, version: str) -> None:
         """Until the slot's `Retrieval` answers with the version. Raises ApiError 503."""
         serving = None
         try:
             async with asyncio.timeout(LOAD_S):
-                while (serving := await self._ask_version(slot)) != version:
+                while (serving := await self._ask_version(slot)) != version:  # noqa: ASYNC110 - it is elsewhere
                     await asyncio.sleep(self.settings.serving.watch_s)
         except TimeoutError:
             message = f"the slot {slot} serves {serving or 'no model'} and not yet {version}; nothing was started"
@@ -291,7 +296,7 @@ def design_of(experiment: Experiment, primary: str | None = None) -> Design:
         variants=tuple(experiment.names),
         periods=tuple(periods) or ((0, tuple(experiment.weights)),),
         primary=primary or experiment.primary_metric,
-        metrics=tuple(experiment.metrics) if primary is None else (),
+        metrics=tuple(dict.fromkeys((experiment.primary_metric, *experiment.metrics))) if primary is None else (),
         guardrails=tuple((one.metric, one.margin) for one in experiment.guardrails) if primary is None else (),
         always_valid=experiment.method == "always_valid",
         alpha=experiment.alpha,

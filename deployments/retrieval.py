@@ -171,6 +171,14 @@ class Retrieval:
         ids = [loaded.builder.ids[place] for place in items.tolist()]
         return Similar(loaded.model.version, item_id_type, True, list(zip(ids, cosines.tolist(), strict=True)))
 
+    async def version(self) -> str | None:
+        """The version that answers now; None for none."""
+        return self._loaded.model.version if self._loaded else None
+
+    async def hold(self, seconds: float) -> None:
+        """Be busy doing nothing: a deployment with a call under way is not scaled to zero."""
+        await asyncio.sleep(seconds)
+
     def _answer(self, loaded: _Loaded, question: Question, query: Query, candidates: Candidates) -> Answer:
         ids = loaded.builder.ids
         factors, reasons = b"", []

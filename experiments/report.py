@@ -1,8 +1,8 @@
 """All results of an experiment from the sums of its variants: values, comparisons, health, plan and decision.
 
 The first variant is the control. Absolute differences decide (they are defined earlier than relative ones); relative
-differences, CUPED and the other test are shown beside them. The primary metric's p-values are corrected by Holm over the
-treatments; those of all metrics and treatments together, which are only looked at, by Benjamini and Hochberg.
+differences, CUPED and the other test are shown beside them. The primary metric's p-values are corrected by Holm over
+the treatments; those of all metrics and treatments together, which are only looked at, by Benjamini and Hochberg.
 """
 
 import math
@@ -264,7 +264,9 @@ def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> P
     variance = 0.0 if metric.denominator is not None and not control.other_total else _variance(metric, control)
     if variance <= 0:
         return Plan(planned, reason="zero variance in the control")
-    planned_test = PlannedTest(design.alpha, len(design.variants) - 1, tuning_n(design) if design.always_valid else None)
+    planned_test = PlannedTest(
+        design.alpha, len(design.variants) - 1, tuning_n(design) if design.always_valid else None
+    )
     power = None
     if design.planned_effect is not None:
         power = power_at(design.planned_effect, variance, fewest, fewest, test=planned_test)

@@ -20,9 +20,12 @@ from features.keys import Keys
 from features.rollout import Rollout, unpack_rollout
 from features.scripts import Script, run_script
 from features.slots import SLOTS, Slot, unpack_slot
+from features.timeline import entry, note
 
 Status = Literal["draft", "running", "stopped", "archived"]
 CHANGES_KEPT = 10_000
+NOTED = ("started", "stopped", "promoted")
+"""Changes that also stand in the timeline."""
 GRACE_MS = 1_500
 """Between the decision to stop and the last moment that counts: every replica has heard of it by then."""
 _TRIES = 20
@@ -290,6 +293,8 @@ async def _change(
         script_keys = [keys.experiments, keys.versions, keys.experiment_changes]
         args: Sequence[Any] = [state.version, changed.id, changed.model_dump_json(), change, reason, now_ms]
         if int(await run_script(client, _CHANGE, script_keys, args)) >= 0:
+            if change in NOTED:
+                await note(client, keys, entry("experiment", f"experiment {changed.id} {change}: {reason}"))
             return changed
     raise StoreBusy("others keep changing the traffic; try again")
 

@@ -12,5 +12,5 @@ else
   redis.call('SET', KEYS[1], ARGV[2])
 end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', DECISIONS_KEPT, '*', 'slot', 'challenger', 'version', ARGV[3],
-           'previous', ARGV[3], 'reason', ARGV[5], 'time_ms', ARGV[6], 'share', ARGV[4])
+           'previous', '', 'reason', ARGV[5], 'time_ms', ARGV[6], 'share', ARGV[4])
 return redis.call('HINCRBY', KEYS[2], 'traffic', 1)
