@@ -185,7 +185,7 @@ def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) ->
     """A metric of one variant, with Student's t interval over users (a ratio's by the delta method)."""
     sums = metric.sums(variant)
     if metric.denominator is not None and sums.n and not sums.other_total:
-        return Value(None, reason=f"there are no {metric.denominator} yet")
+        return Value(None, reason=f"nothing to divide by: the sum of {metric.denominator} is 0")
     value = sums.main.mean if metric.denominator is None else ratio(sums)
     if sums.n < 2 or value is None:
         return Value(value, reason=too_few("variant", sums.n))

@@ -1,0 +1,150 @@
+"""Results from sums: the numbers of the parts, put together; and what is undefined says why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.bandit import ADAPTIVE_WARNING
+from experiments.report import Design, expected_weights, report, value_of
+from experiments.sums import PairSums
+from experiments.user_metrics import METRICS
+from experiments.user_totals import UserTotals, VariantSums, add_sums, variant_sums
+from experiments.welch import welch_test
+
+DESIGN = Design(
+    variants=("control", "new"),
+    periods=((0, (0.5, 0.5)),),
+    primary="click_through",
+    metrics=tuple(METRICS),
+    guardrails=(("conversion", 0.1),),
+    planned_effect=0.05,
+    minimum_days=0,
+)
+
+
+def users(variant: str, n: int, rate: float, seed: int) -> list[UserTotals]:
+    rng = np.random.default_rng(seed)
+    lists, before = rng.poisson(4, n) + 1, rng.poisson(5, n)
+    clicked = rng.binomial(lists, rate)
+    return [
+        UserTotals(
+            variant, 0, 0, int(b), True, lists=int(m), clicked=int(c), engaged=int(c) // 2, precision=2_500 * int(c),
+            events=int(c + b // 2), conversions=int(c > 2), rated=int(c), ratings=4_000 * int(c) - 500 * int(c > 1),
+            sessions=1 + int(c > 1),
+        )
+        for m, b, c in zip(lists, before, clicked, strict=True)
+    ]  # fmt: skip
+
+
+def sums_of(*people: UserTotals) -> dict[str, VariantSums]:
+    found = variant_sums(people)
+    return {name: add_sums([found.get(name, {})]) for name in DESIGN.variants}
+
+
+CONTROL, NEW = users("control", 600, 0.2, 1), users("new", 620, 0.3, 2)
+SUMS = sums_of(*CONTROL, *NEW)
+
+
+def test_a_better_variant_is_shipped_with_its_numbers() -> None:
+    found = report(DESIGN, SUMS, days=2.0)
+    assert (found.decision.action, found.decision.winner) == ("ship", "new")
+    assert [arm.users for arm in found.arms] == [600, 620]
+    value = found.arms[0].metrics["click_through"]
+    assert value.value == sum(u.clicked for u in CONTROL) / sum(u.lists for u in CONTROL)
+    assert value.interval is not None
+    assert value.interval[0] < value.value < value.interval[1]
+    assert found.arms[0].metrics["mean_rating"].value == pytest.approx(
+        sum(u.ratings for u in CONTROL) / 1000 / sum(u.rated for u in CONTROL)
+    )
+    assert found.plan.users is not None
+    assert found.plan.days_left == (0 if found.plan.users <= 600 else 1)
+    assert found.plan.power is not None
+    assert found.plan.power > 0.5
+    assert len(found.comparisons) == len(METRICS)
+    assert all(one.adjusted_p_value is not None for one in found.comparisons)
+
+
+def test_the_two_tests_change_places_with_the_method() -> None:
+    looked, fixed = (report(replace(DESIGN, always_valid=valid), SUMS, 2.0).comparisons for valid in (True, False))
+    for one, other in zip(looked, fixed, strict=True):
+        assert (one.decides, one.other) == (other.other, other.decides)
+        assert (one.decides.method, one.other.method) == ("always_valid", "welch")
+
+
+def test_means_are_adjusted_by_what_users_did_before_and_ratios_are_not() -> None:
+    found = {one.metric: one for one in report(replace(DESIGN, always_valid=False), SUMS, 2.0).comparisons}
+    adjusted = found["events_per_user"].cuped
+    assert adjusted is not None
+    assert adjusted.correlation is not None
+    plain_error, error = found["events_per_user"].decides.standard_error, adjusted.absolute.standard_error
+    assert plain_error is not None
+    assert error is not None
+    assert (error / plain_error) ** 2 == pytest.approx(1 - adjusted.correlation**2, rel=0.05)
+    assert found["click_through"].cuped is None
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    metric = METRICS["events_per_user"]
+    value = value_of(metric, SUMS["control"])
+    data = np.array([u.events for u in CONTROL], float)
+    assert value.value == pytest.approx(data.mean())
+    assert value.interval is not None
+    assert value.interval[1] - data.mean() == pytest.approx(1.9639 * data.std(ddof=1) / np.sqrt(600), rel=1e-4)
+    difference = metric.difference(SUMS["control"], SUMS["new"], relative=False)
+    before = [np.array([getattr(u, name) for u in CONTROL], float) for name in ("events", "before")]
+    assert metric.sums(SUMS["control"]) == PairSums.of(*before)
+    assert welch_test(difference).estimate == pytest.approx(np.mean([u.events for u in NEW]) - data.mean())
+
+
+@pytest.mark.parametrize(
+    ("people", "words"),
+    [
+        ((), "no users"),
+        (CONTROL, "no users"),
+        ((CONTROL[0], NEW[0]), "one user, which has no variance"),
+        ((*[replace(CONTROL[0])] * 200, *[replace(CONTROL[0], variant="new")] * 200), "zero variance"),
+    ],
+)  # fmt: skip
+def test_what_is_undefined_is_none_with_a_reason(people: tuple[UserTotals, ...], words: str) -> None:
+    found = report(DESIGN, sums_of(*people), days=1.0)
+    assert found.decision.action in ("keep_running", "unhealthy")
+    assert found.decision.winner is None
+    for one in found.comparisons:
+        assert one.decides.estimate is None
+        assert one.decides.p_value is None
+        assert words in (one.decides.reason or "") or "denominators" in (one.decides.reason or "")
+        assert one.adjusted_p_value is None
+    for arm in found.arms:
+        for value in arm.metrics.values():
+            assert value.interval is not None or value.reason
+    assert found.plan.power is None or found.plan.reason is None
+
+
+def test_no_winner_while_the_sample_ratio_is_off() -> None:
+    found = report(DESIGN, sums_of(*CONTROL, *NEW[:400]), days=30.0)
+    assert (found.decision.action, found.decision.winner) == ("unhealthy", None)
+    assert "sample ratio" in found.decision.reason
+
+
+def test_users_of_two_variants_keep_the_sample_ratio_whole_and_are_told_of() -> None:
+    people = [replace(user, mixed=True) for user in CONTROL[:50]]
+    found = report(DESIGN, sums_of(*people, *CONTROL[50:], *NEW), days=30.0)
+    assert found.sample_ratio.observed == (600, 620)
+    assert found.arms[0].users == 550
+    assert any("50 users saw more than one variant" in text for text in found.warnings)
+
+
+def test_partly_simulated_traffic_is_told_of() -> None:
+    people = [replace(user, simulated=False) for user in CONTROL]
+    assert any(
+        "620 of 1220 users are simulated" in text for text in report(DESIGN, sums_of(*people, *NEW), 1.0).warnings
+    )
+
+
+def test_a_bandits_weights_count_for_as_long_as_they_held_and_it_warns() -> None:
+    design = replace(DESIGN, periods=((0, (0.5, 0.5)), (100, (0.2, 0.8))), bandit=True)
+    assert expected_weights(design, 300) == pytest.approx([(50 + 40) / 300, (50 + 160) / 300])
+    assert expected_weights(design, 60) == pytest.approx([0.5, 0.5])
+    assert expected_weights(design, 0) == [0.2, 0.8]
+    assert ADAPTIVE_WARNING in report(design, SUMS, 1.0).warnings
