@@ -1,7 +1,5 @@
 """What Serve is told to put in front of every replica's HTTP server (`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`)."""
 
-from collections.abc import Awaitable
-
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,10 +16,10 @@ class FinishWhatIsBegun:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             scope["headers"] = [*scope["headers"], _NO_WATCH]  # of equal names, Serve takes the last
-        return self._app(scope, receive, send)
+        await self._app(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:
