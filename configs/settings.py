@@ -91,7 +91,9 @@ class Training(Group):
     seed: int = 42
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
-    ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
+    ranker: bool = Field(
+        False, description="train the second stage too; off, since serving ranks by the retrieval score for now"
+    )
     ranker_trees: int = Field(150, ge=1, le=5000)
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
@@ -111,10 +113,12 @@ class Serving(Group):
     )
     max_in_flight: int = Field(200, ge=1, description="requests a replica works on; one more gets 503")
     cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
-    cache_age_s: float = Field(60.0, gt=0, description="after which a remembered list is made anew all the same")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
+    trending_window: Literal["1h", "1d", "7d"] = Field(
+        "7d", description="half-life of the popularity behind cold starts"
+    )
     prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
@@ -146,7 +150,10 @@ class Autopilot(Group):
     max_psi: float = Field(0.2, gt=0, description="population stability index above which a distribution has drifted")
     attribution_s: float = Field(30.0, gt=0, description="an event within this time is an answer to the list shown")
     min_lists: int = Field(500, ge=20, description="lists in each of the two windows that are compared")
-    canary_share: float = Field(0.1, gt=0, le=1, description="share of users in the experiment of a new model")
+    canary_share: float = Field(0.1, gt=0, lt=1, description="share of users who get a new model in its experiment")
+    trial_users: int = Field(100, ge=2, description="users in each arm of that experiment before it is read")
+    trial_min_days: float = Field(7.0, ge=0, description="shortest time before it may promote")
+    trial_max_days: float = Field(28.0, gt=0, description="when it ends without a winner")
     guard_s: float = Field(600.0, ge=0, description="how long a newly promoted model is watched")
     guard_requests: int = Field(50, ge=10, description="requests before a promoted model is judged")
     max_error_share: float = Field(0.02, gt=0, lt=1, description="share of failed requests that rolls back")

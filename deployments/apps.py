@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
+from deployments.autopilot import Autopilot
 from deployments.console import Console
 from deployments.console_api import console_api
 from deployments.hot_api import Endpoint, HotApp, events_endpoints, recommend_endpoints
@@ -66,8 +67,9 @@ def events(args: EventsArgs) -> Application:
 
 
 def console(args: ConsoleArgs) -> Application:
-    """`Console`: pages, health, users, items and the document over all three applications."""
-    return ConsoleDeployment.bind(load_settings())  # type: ignore[attr-defined]
+    """`Console`: pages, health, users, items and the document over all three applications; beside it `Autopilot`."""
+    settings = load_settings()
+    return ConsoleDeployment.bind(settings, AutopilotDeployment.bind(settings))  # type: ignore[attr-defined]
 
 
 @serve.deployment
@@ -104,12 +106,20 @@ class IngestionDeployment(Ingestion):
 @serve.deployment
 @serve.ingress()
 class ConsoleDeployment(Console):
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
+    async def __init__(self, settings: Settings, _autopilot: DeploymentHandle) -> None:  # type: ignore[misc]
+        # The handle makes autopilot part of this application; they meet in the store.
         super().__init__(settings, _ask_similar, _ask_version, _hold)
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return at_root(console_api(lambda: self, self.settings.serving))
+
+
+@serve.deployment
+class AutopilotDeployment(Autopilot):
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
+        super().__init__(settings, _ask_version, _hold)
+        await self.start()
 
 
 def at_root(app: ASGIApp) -> ASGIApp:

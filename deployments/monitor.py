@@ -2,19 +2,24 @@
 
 import asyncio
 import contextvars
+import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from configs.settings import Settings
+from configs.settings import Autopilot, Settings
 from data.event_log import EventLog
+from deployments.heartbeat import Heartbeat, read_heartbeat
 from deployments.latency import counts_of, quantile_s, sum_name
 from deployments.monitor_views import (
+    AutopilotView,
     BacklogView,
     DashboardMetrics,
     LearningView,
     ModelMetrics,
     ModelView,
+    QualityView,
     RequestView,
     SystemMetrics,
     Timing,
@@ -25,15 +30,18 @@ from deployments.schemas import iso_time
 from features.backlog import Backlog, read_backlog
 from features.connection import StoreClient
 from features.keys import Keys
+from features.quality import QualitySums, read_quality
 from features.retraining import Run, read_last_run, read_run
 from features.slots import CHAMPION, Slot, read_slots
 from features.telemetry import Telemetry, read_telemetry
 from models.bundle import BundleError, read_manifest
+from models.live_quality import MILLION
 from models.manifest import Manifest
 
 STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")
 ENDPOINTS = ("recommend", "events", "events_batch")
 FRESH_S = 0.5
+QUALITY_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,9 @@ class Observation:
     run: Run | None
     last_run: Run | None
     log_rows: int
+    quality: list[QualitySums]
+    heartbeat: Heartbeat | None
+    """What autopilot last saw; None where it never looked."""
 
 
 class Monitor:
@@ -80,15 +91,19 @@ class Monitor:
         return self._latest
 
     async def _observe(self, now_ms: int) -> Observation:
-        telemetry, backlog, slots, run, last_run = await asyncio.gather(
-            read_telemetry(self._client, self._keys),
-            read_backlog(self._client, self._keys),
-            read_slots(self._client, self._keys),
-            read_run(self._client, self._keys),
-            read_last_run(self._client, self._keys),
+        (telemetry, backlog, slots), (run, last_run), (quality, heartbeat) = await asyncio.gather(
+            asyncio.gather(
+                read_telemetry(self._client, self._keys),
+                read_backlog(self._client, self._keys),
+                read_slots(self._client, self._keys),
+            ),
+            asyncio.gather(read_run(self._client, self._keys), read_last_run(self._client, self._keys)),
+            asyncio.gather(
+                read_quality(self._client, self._keys, QUALITY_DAYS), read_heartbeat(self._client, self._keys)
+            ),
         )
         manifests, log_rows = await asyncio.to_thread(self._from_disk, slots)
-        return Observation(now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows)
+        return Observation(now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows, quality, heartbeat)
 
     def _from_disk(self, slots: Mapping[str, Slot]) -> tuple[dict[str, Manifest], int]:
         found = {}
@@ -115,9 +130,9 @@ class Monitor:
             slots={name: model_view(slot, seen.manifests.get(name), seen.time_ms) for name, slot in seen.slots.items()},
             events_since_training=events_since_training(seen),
             training=training_view(seen),
-            quality=[],
-            drift=[],
-            autopilot={"mode": autopilot.mode, "policy": autopilot.policy},
+            quality=[quality_view(one, seen.manifests) for one in seen.quality],
+            drift=seen.heartbeat.drift if seen.heartbeat else [],
+            autopilot=autopilot_view(seen, autopilot),
         )
 
     async def dashboard(self) -> DashboardMetrics:
@@ -151,7 +166,7 @@ class Monitor:
             stream_pending=sum(one.pending for one in seen.backlog.values()),
             stream_lag_s=max(one.lag_s for one in seen.backlog.values()),
             drift=model.drift,
-            quality=next((one for one in model.quality if one.day is None), None),
+            quality=next((one for one in model.quality if champion and one.model_version == champion.version), None),
         )
 
 
@@ -217,6 +232,39 @@ def training_view(seen: Observation) -> TrainingView:
     return TrainingView(status=status, run=seen.run, last_run=seen.last_run)
 
 
+def quality_view(found: QualitySums, manifests: Mapping[str, Manifest]) -> QualityView:
+    """Ratios of sums; undefined ones are null."""
+    sums = Counter(found.sums)
+    items = next((one.n_items for one in manifests.values() if one.version == found.version), None)
+    return QualityView(
+        model_version=found.version,
+        day=found.day,
+        lists=sums["lists"],
+        click_rate=_ratio(sums["clicked"], sums["lists"]),
+        hit_rate=_ratio(sums["hits"], sums["judged"]),
+        map_at_10=_ratio(sums["precision"] / MILLION, sums["judged"]),
+        coverage=min(1.0, found.items_shown / items) if items and found.items_shown else None,
+        diversity=_ratio(sums["diversity"] / MILLION, sums["diverse"]),
+        rating_rmse=math.sqrt(sums["squared_error"] / MILLION / sums["ratings"]) if sums["ratings"] else None,
+        ratings=sums["ratings"],
+    )
+
+
+def autopilot_view(seen: Observation, settings: Autopilot) -> AutopilotView:
+    """What autopilot may do, and what it last saw."""
+    beat = seen.heartbeat
+    return AutopilotView(
+        mode=settings.mode,
+        policy=settings.policy,
+        looked_at=iso_time(beat.time_ms) if beat else None,
+        watching=beat.watching if beat else None,
+        failures_in_a_row=beat.failures if beat else None,
+        quiet_until=iso_time(beat.quiet_until_ms) if beat and beat.quiet_until_ms > seen.time_ms else None,
+        alerts=beat.alerts if beat else [],
+        problems=beat.problems if beat else {},
+    )
+
+
 def events_since_training(seen: Observation) -> int | None:
     """Events that the champion has not learned from: logged or waiting, less those that its training read.
 
@@ -272,6 +320,10 @@ def _recorded(counts: Mapping[str, int]) -> int:
 
 def _is_5xx(name: str) -> bool:
     return name.rpartition(":")[2].startswith("5")
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.alerts import Alert
 from features.retraining import Run
 
 TrainingStatus = Literal["idle", "submitting", "training", "judging", "testing", "failed"]
@@ -74,16 +75,15 @@ class ModelView(View):
 
 
 class QualityView(View):
-    """What became of the lists of one model on one day (UTC), or of its latest ones."""
+    """What became of the lists of one model on one day (UTC)."""
 
     model_version: str
-    day: str | None = Field(description="null for the latest lists")
-    lists: int
-    users: int | None
+    day: str
+    lists: int = Field(description="that were judged: shown, and the time for an answer is over")
     click_rate: float | None = Field(description="share of lists with a positive answer")
     hit_rate: float | None = Field(description="among lists after which the user liked anything: it was on the list")
     map_at_10: float | None = Field(description="the same lists: average precision over what the user then liked")
-    coverage: float | None = Field(description="share of the model's items that were shown")
+    coverage: float | None = Field(description="share of the model's items that were shown, within about 1 %")
     diversity: float | None = Field(description="1 - mean cosine of the items' categories within a list")
     rating_rmse: float | None = Field(description="incoming ratings against the model's bias terms")
     ratings: int
@@ -124,6 +124,19 @@ class TrainingView(View):
     last_run: Run | None
 
 
+class AutopilotView(View):
+    """What autopilot may do, and what it last saw."""
+
+    mode: str
+    policy: str
+    looked_at: str | None = Field(description="null when it never looked")
+    watching: str | None = Field(description="version of a promoted model that is being watched")
+    failures_in_a_row: int | None
+    quiet_until: str | None = Field(description="no retraining of its own before this")
+    alerts: list[Alert]
+    problems: dict[str, str] = Field(description="what it ran into itself")
+
+
 class ModelMetrics(View):
     """How the models do."""
 
@@ -133,7 +146,7 @@ class ModelMetrics(View):
     training: TrainingView
     quality: list[QualityView]
     drift: list[DriftView]
-    autopilot: dict[str, str | float | None] = Field(description="mode, policy, when it last looked")
+    autopilot: AutopilotView
 
 
 class DashboardMetrics(View):
@@ -158,4 +171,4 @@ class DashboardMetrics(View):
     stream_pending: int
     stream_lag_s: float
     drift: list[DriftView]
-    quality: QualityView | None = Field(description="of the champion's latest lists")
+    quality: QualityView | None = Field(description="of the champion's lists of its latest day")

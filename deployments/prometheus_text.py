@@ -1,9 +1,9 @@
 """The platform's numbers in Prometheus' text form: sums over all replicas, from the online store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from deployments.latency import BOUNDS_S, counts_of, sum_name
-from deployments.monitor import ENDPOINTS, STAGES, Observation, events_since_training
+from deployments.monitor import ENDPOINTS, STAGES, Observation, events_since_training, quality_view
 from features.retraining import Run
 
 Sample = tuple[Mapping[str, str], float]
@@ -93,7 +93,59 @@ def prometheus_text(seen: Observation, retrain_after: int) -> str:
     family("retrain_after_events", "gauge", "More than this call for a retraining; 0: never", [({}, retrain_after)])
     family("retraining_in_progress", "gauge", "Whether a retraining is on its way", [({}, seen.run is not None)])
     family("retraining_failed", "gauge", "Whether the latest retraining failed", [({}, _failed(seen.last_run))])
+    _autopilot(family, seen)
     return "\n".join(lines) + "\n"
+
+
+def _autopilot(family: Callable[[str, str, str, Iterable[Sample]], None], seen: Observation) -> None:
+    """Live quality and drift, as autopilot last saw them; absent where it never looked."""
+    beat = seen.heartbeat
+    age: list[Sample] = [] if beat is None else [({}, (seen.time_ms - beat.time_ms) / 1000)]
+    family("autopilot_age_seconds", "gauge", "Time since autopilot last looked", age)
+    alerts = [] if beat is None else beat.alerts
+    family(
+        "alert",
+        "gauge",
+        "What autopilot finds wrong now",
+        [({"name": one.name, "severity": one.severity}, 1) for one in alerts],
+    )
+    durable: list[Sample] = [({}, beat.store_durable)] if beat is not None and beat.store_durable is not None else []
+    family("store_durable", "gauge", "Whether an acknowledged write survives a crash of the store", durable)
+    drift = [] if beat is None else beat.drift
+    family(
+        "drift",
+        "gauge",
+        "A measure of drift",
+        [({"measure": one.name}, one.value) for one in drift if one.value is not None],
+    )
+    family("drift_threshold", "gauge", "Its threshold", [({"measure": one.name}, one.threshold) for one in drift])
+    family(
+        "drifted",
+        "gauge",
+        "Whether it has drifted; absent while there is too little to say",
+        [({"measure": one.name}, one.drifted) for one in drift if one.drifted is not None],
+    )
+    mismatch: list[Sample] = [({}, beat.mismatched_replicas)] if beat is not None else []
+    family("replicas_refusing_model", "gauge", "Retrieval replicas that refuse the slot's model", mismatch)
+    quality = [quality_view(one, seen.manifests) for one in seen.quality]
+    for name, text in (
+        ("click_rate", "Share of a day's lists with a positive answer"),
+        ("hit_rate", "Share of lists with a hit among the first ten, of those after which the user took anything up"),
+        ("map_at_10", "MAP@10 of the same lists"),
+        ("coverage", "Share of the model's items that a day's lists showed"),
+        ("diversity", "1 - mean cosine of categories within a list"),
+        ("rating_rmse", "Incoming ratings against the model's biases"),
+    ):
+        family(
+            f"live_{name}",
+            "gauge",
+            text,
+            [
+                ({"version": one.model_version, "day": one.day}, value)
+                for one in quality
+                if (value := getattr(one, name)) is not None
+            ],
+        )
 
 
 def _histogram(lines: list[str], totals: Mapping[str, int]) -> None:

@@ -181,6 +181,11 @@ class Keys:
         return f"{self._control}autopilot"
 
     @property
+    def drift_reference(self) -> str:
+        """String: the first window of the present champion, JSON (`deployments.drift_watch`)."""
+        return f"{self._control}drift_reference"
+
+    @property
     def quality(self) -> str:
         """Hash: `<model version>|<day>|<sum>` -> what became of served lists; `watermark`: judged up to then."""
         return f"{self._control}quality"

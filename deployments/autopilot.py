@@ -1,0 +1,407 @@
+"""Autopilot: one replica that watches live quality and drift, starts retrainings, follows them, and takes back harm.
+
+Everything that it must remember lies in the store, and every step is written there before it is taken (see
+`features.retraining`), so it may be killed at any moment: the next one goes on from what is written.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import time
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.event_types import load_event_types
+from configs.settings import Settings
+from data.dataset import DataError
+from data.event_log import EventLog
+from deployments.alert_rules import due_alerts
+from deployments.alerts import Alert, Told, Webhook, changes
+from deployments.cron import Cron
+from deployments.drift_watch import PERFORMANCE, DriftWatch, click_sums, packed
+from deployments.errors import ApiError
+from deployments.experiment_control import AskVersion, ExperimentControl, Hold
+from deployments.guard import Watched, begin, broken, counts_now
+from deployments.heartbeat import Heartbeat, write_heartbeat
+from deployments.live_watch import LiveWatch
+from deployments.monitor import Monitor, Observation, events_since_training
+from deployments.ray_jobs import JobsError, RayJobs
+from deployments.retraining import Retraining
+from deployments.trial import Trial, trial_id
+from features.catalogue import Catalogue
+from features.connection import connect, durability
+from features.errors import StoreError
+from features.keys import Keys
+from features.promotion import rollback_reason
+from features.replicas import read_replicas
+from features.retraining import Outcome, Run, RunResult, Trigger, advance_run, now_ms, read_result
+from features.slots import CHALLENGER, CHAMPION, Slot, read_slots, set_slot
+from features.store import OnlineStore
+from features.timeline import Kind, entry, note
+from models.bundle import BundleError, load_bundle
+
+logger = logging.getLogger("ray.serve")
+STUCK_S = 120.0
+LONGEST_WAIT_S = 86_400.0
+LISTS_BEFORE = 50
+PROBE_S = 2.0
+TRIAL_START_MS = 300_000
+"""How long it is tried to start the experiment of a new model."""
+
+
+class Memory(BaseModel):
+    """What autopilot keeps between two looks, beside the run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    champion: Slot | None = None
+    """As last seen; another one since then is a promotion or a rollback."""
+    watched: Watched | None = None
+    failures: int = 0
+    """Retrainings in a row that promoted nothing."""
+    quiet_until_ms: int = 0
+    """No retraining of its own before this."""
+    scheduled_ms: int = 0
+    """The schedule was looked at up to then."""
+    noted: dict[str, int] = Field(default_factory=dict)
+    """What was written into the timeline and still holds -> since when."""
+    told: dict[str, Told] = Field(default_factory=dict)
+
+
+class Autopilot:
+    """Looks every few seconds; each look does all that is due.
+
+    Args:
+        settings: of the platform.
+        ask_version, hold: see `ExperimentControl`.
+    """
+
+    def __init__(self, settings: Settings, ask_version: AskVersion, hold: Hold) -> None:
+        self.settings = settings
+        self._limits = settings.autopilot
+        self._client = connect(settings.store, settings.store_url)
+        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        types = load_event_types(settings.data.events)
+        self._catalogue = Catalogue(self._client, self._keys)
+        self._monitor = Monitor(settings, self._client, self._keys)
+        self._jobs = RayJobs(settings)
+        self._retraining = Retraining(settings, self._client, self._keys, self._jobs)
+        self._live = LiveWatch(
+            self._client, self._keys, EventLog(settings.log_dir), types, self._catalogue, self._limits.attribution_s
+        )
+        self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
+        self._webhook = Webhook(settings.alerts)
+        store = OnlineStore(self._client, self._keys, settings.store, types)
+        self._trial = Trial(ExperimentControl(settings, store, ask_version, hold), self._limits)
+        self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
+        self._followed: str | None = None
+        self._problems: dict[str, str] = {}
+        self._last_look = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+        self._memory_key = "memory"
+
+    async def start(self) -> None:
+        """Begin to look, in the background."""
+        # In a context of its own: see `MicroBatcher.ask`.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+
+    def check_health(self) -> None:
+        """Raises RuntimeError when it no longer looks; Serve then replaces the replica."""
+        silent_s = time.monotonic() - self._last_look
+        if self._task is None or self._task.done() or silent_s > STUCK_S:
+            raise RuntimeError(f"autopilot has not looked for {silent_s:.0f} s")
+
+    async def _run(self) -> None:
+        while True:
+            self._last_look = time.monotonic()
+            try:
+                await self.look()
+            except StoreError as error:
+                logger.warning("autopilot: the online store does not answer, trying on: %s", error)
+                self._webhook.tell(Alert(name="store", severity="critical", text=str(error)), on=True)
+            except Exception:
+                logger.exception("autopilot: a look failed, trying on")
+            await asyncio.sleep(self._limits.every_s)
+
+    async def look(self) -> None:
+        """Do all that is due now. Raises `StoreError`."""
+        memory = await self._remember()
+        seen = await self._monitor.observe()
+        if self._limits.mode != "off":
+            await self._watch(seen)
+        await self._follow_champion(memory, seen)
+        run = seen.run
+        if run is not None:
+            await self._advance(run, memory)
+        elif self._limits.mode != "off":
+            await self._trigger(seen, memory)
+        if memory.watched is not None:
+            await self._guard(memory.watched, memory, seen)
+        await self._alert(seen, memory)
+        await self._save(memory)
+
+    # What is true
+
+    async def _watch(self, seen: Observation) -> None:
+        """Judge lists and compare windows; trouble with the log stops neither retraining nor guarding."""
+        await self._catalogue.refresh()
+        champion = seen.slots.get(CHAMPION)
+        if champion is not None and champion.version != self._followed:
+            try:
+                bundle = await asyncio.to_thread(load_bundle, champion.path)
+            except (BundleError, OSError) as error:
+                self._problems["model"] = f"the champion's bundle cannot be read: {error}"
+            else:
+                self._problems.pop("model", None)
+                users, items = frozenset(bundle.user_ids.tolist()), frozenset(bundle.item_ids.tolist())
+                await self._drift.follow(champion.version, users, items)
+                self._live.champion, self._followed = champion.version, champion.version
+        try:
+            await self._live.look()
+        except DataError as error:
+            self._problems["log"] = f"the event log cannot be read: {error}"
+        else:
+            self._problems.pop("log", None)
+            await self._drift.look()
+
+    async def _follow_champion(self, memory: Memory, seen: Observation) -> None:
+        """Watch whoever was just promoted, by whomever; not what a rollback brought back."""
+        champion = seen.slots.get(CHAMPION)
+        before = memory.champion
+        if champion == before:
+            return
+        memory.champion = champion
+        if before is None or champion is None or champion.version == before.version:
+            return
+        memory.noted.clear()
+        if champion.reason.startswith(rollback_reason("")) or self._limits.guard_s == 0:
+            memory.watched = None
+            return
+        lists = [one for one in self._live.judged if one.model_version == before.version][-self._limits.min_lists :]
+        clicks = packed(click_sums(lists)) if len(lists) >= LISTS_BEFORE else None
+        counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
+        memory.watched = begin(champion, before, counts, clicks, self._limits)
+        line = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
+        await note(self._client, self._keys, entry("guardrail", line, model_version=champion.version))
+
+    # One retraining
+
+    async def _advance(self, run: Run, memory: Memory) -> None:
+        """Take the next step of the run in progress, if it is time."""
+        try:
+            match run.state:
+                case "submitting":
+                    if now_ms() > run.deadline_ms:
+                        await self._end(run, "failed", "Ray's jobs API did not take it before its deadline", memory)
+                    else:
+                        await self._retraining.submit(run)
+                case "training":
+                    await self._follow_job(run, memory)
+                case "judging":
+                    await self._judge(run, memory)
+                case "testing":
+                    await self._follow_trial(run, memory)
+                case "ended":
+                    pass
+        except JobsError as error:
+            self._problems["jobs"] = str(error)
+            logger.warning("autopilot: %s", error)
+        else:
+            self._problems.pop("jobs", None)
+
+    async def _follow_job(self, run: Run, memory: Memory) -> None:
+        job = await self._jobs.read(run.run_id)
+        result = await read_result(self._client, self._keys, run.run_id)
+        if job is not None and job.running:
+            if now_ms() > run.deadline_ms:
+                await self._jobs.stop(run.run_id)
+                limit = (run.deadline_ms - run.requested_ms) / 1000
+                await self._end(run, "stopped", f"the job was stopped at its deadline of {limit:.0f} s", memory)
+            return
+        if result is not None:
+            # Also where Ray was restarted and knows the job no more: what it published counts.
+            judging = run.at("judging", challenger=result.version)
+            line = entry("retraining", f"trained {result.version}; {result.reasons}", run.run_id, result.version)
+            await advance_run(self._client, self._keys, run, judging, line)
+        elif job is None:
+            await self._end(run, "failed", "Ray knows of no such job (was it restarted?)", memory)
+        else:
+            words = (job.message or "no message").strip().splitlines()[-1]
+            await self._end(run, "failed", f"the job ended as {job.status}: {words}", memory)
+
+    async def _judge(self, run: Run, memory: Memory) -> None:
+        result = await read_result(self._client, self._keys, run.run_id)
+        if result is None:
+            await self._end(run, "failed", "what the job found is not in the store any more", memory)
+        elif not result.passed:
+            await self._end(run, "not_promoted", f"the gate: {result.reasons}", memory)
+        elif run.policy == "gate":
+            await self._end(run, "promoted", f"the gate: {result.reasons}", memory)
+        else:
+            await self._put_aside(run, result)
+            if run.policy == "manual":
+                words = f"{result.version} is in the slot {CHALLENGER} and waits for a person to promote it"
+                await self._end(run, "waiting", words, memory)
+            elif (problem := await self._trial.begin(run, result)) is None:
+                testing = run.at("testing", experiment=trial_id(run))
+                line = entry("experiment", f"{trial_id(run)} tests {result.version}", run.run_id, result.version)
+                await advance_run(self._client, self._keys, run, testing, line)
+            elif now_ms() - run.since_ms > TRIAL_START_MS:
+                words = f"{result.version} is in the slot {CHALLENGER}, but no experiment could be started: {problem}"
+                await self._end(run, "waiting", words, memory)
+
+    async def _put_aside(self, run: Run, result: RunResult) -> None:
+        """Give the challenger's slot the new model, once."""
+        slot = (await read_slots(self._client, self._keys)).get(CHALLENGER)
+        if slot is None or slot.version != result.version:
+            await set_slot(self._client, self._keys, CHALLENGER, result.version, result.uri, f"{run.run_id} passed")
+
+    async def _follow_trial(self, run: Run, memory: Memory) -> None:
+        found = await self._trial.look(run)
+        if found is not None:
+            await self._end(run, found.outcome, found.detail, memory)
+
+    async def _end(self, run: Run, outcome: Outcome, detail: str, memory: Memory) -> None:
+        now = now_ms()
+        ended = run.at("ended", outcome=outcome, detail=detail, ended_ms=now)
+        words = f"{outcome.replace('_', ' ')}: {detail}"
+        line = entry("retraining", words, run.run_id, run.challenger)
+        if not await advance_run(self._client, self._keys, run, ended, line):
+            return
+        self._count(memory, success=outcome in ("promoted", "waiting"))
+
+    def _count(self, memory: Memory, success: bool) -> None:
+        """The next retraining of its own waits for the cool-down, and longer after each failure."""
+        memory.failures = 0 if success else memory.failures + 1
+        wait_s = self._limits.cooldown_s
+        if memory.failures:
+            wait_s += min(LONGEST_WAIT_S, self._limits.backoff_s * 2 ** min(memory.failures - 1, 20))
+        memory.quiet_until_ms = now_ms() + int(wait_s * 1000)
+
+    # Triggers
+
+    async def _trigger(self, seen: Observation, memory: Memory) -> None:
+        """Start a retraining where something calls for one; in mode `observe` only say so."""
+        calls = self._calls(seen, memory)
+        await self._note_changes(memory, calls)
+        memory.scheduled_ms = now_ms()
+        if self._limits.mode != "act" or not calls or now_ms() < memory.quiet_until_ms:
+            return
+        trigger, reason = next(iter(calls.items()))
+        try:
+            await self._retraining.start(trigger, reason)
+        except ApiError as error:
+            if error.code != "retraining_in_progress":
+                self._problems["jobs"] = error.message
+            logger.warning("autopilot: no retraining was started: %s", error.message)
+
+    def _calls(self, seen: Observation, memory: Memory) -> dict[Trigger, str]:
+        """What calls for a retraining, the weightiest first, with the reason in words."""
+        drifted = [view for view in self._drift.measures if view.drifted]
+        calls: dict[Trigger, str] = {}
+        if lost := [view for view in drifted if view.name in PERFORMANCE]:
+            calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
+        if self._limits.on_drift and (
+            moved := [view for view in drifted if view.name not in (*PERFORMANCE, "feature_freshness_s")]
+        ):
+            calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
+        since = events_since_training(seen)
+        if self._limits.new_events and since is not None and since > self._limits.new_events:
+            calls["events"] = f"{since} new events since the last training, more than {self._limits.new_events}"
+        due = self._schedule is not None and memory.scheduled_ms > 0
+        if due and self._schedule is not None and self._schedule.due_between(memory.scheduled_ms, now_ms()):
+            calls["schedule"] = f"the schedule {self._limits.schedule}"
+        return calls
+
+    async def _note_changes(self, memory: Memory, calls: dict[Trigger, str]) -> None:
+        """Write what is new into the timeline, each once for as long as it lasts."""
+        present: dict[str, str] = {}
+        for view in self._drift.measures:
+            if view.drifted:
+                present[f"drift:{view.name}"] = f"{view.name} has drifted: {view.detail}"
+        if self._limits.mode == "observe":
+            present |= {f"trigger:{name}": f"would retrain ({name}): {reason}" for name, reason in calls.items()}
+        for name, words in present.items():
+            if name not in memory.noted:
+                kind: Kind = "drift" if name.startswith("drift:") else "trigger"
+                await note(self._client, self._keys, entry(kind, words))
+        memory.noted = {name: memory.noted.get(name, now_ms()) for name in present}
+
+    # A promoted model
+
+    async def _guard(self, watched: Watched, memory: Memory, seen: Observation) -> None:
+        champion = seen.slots.get(CHAMPION)
+        if champion is None or champion.version != watched.version:
+            memory.watched = None
+            return
+        replicas = await read_replicas(self._client, self._keys)
+        lists = [one for one in self._live.judged if one.model_version == watched.version]
+        harm = broken(
+            watched,
+            counts_now(seen.telemetry.totals, self._limits.slow_s),
+            click_sums(lists),
+            [one for one in replicas if one.deployment == f"retrieval-{CHAMPION}"],
+            self._limits,
+            now_ms(),
+        )
+        if harm is None:
+            if now_ms() > watched.until_ms:
+                memory.watched = None
+                line = f"{watched.version} was watched and broke no guardrail"
+                await note(self._client, self._keys, entry("guardrail", line, model_version=watched.version))
+            return
+        memory.watched = None
+        acting = self._limits.mode == "act"
+        words = f"rolled back to {watched.previous}" if acting else f"would roll back to {watched.previous}"
+        await note(self._client, self._keys, entry("guardrail", f"{words}: {harm}", model_version=watched.version))
+        if acting:
+            reason = rollback_reason(f"guardrail: {harm}")
+            await set_slot(self._client, self._keys, CHAMPION, watched.previous, watched.previous_uri, reason)
+            self._count(memory, success=False)
+
+    # Alerts and memory
+
+    async def _alert(self, seen: Observation, memory: Memory) -> None:
+        problems = dict(self._problems)
+        if problem := await self._registry():
+            problems["registry"] = problem
+        durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
+        found = list(due_alerts(seen, durable, replicas, self._drift.measures, problems, self.settings))
+        out, memory.told = changes(found, memory.told, now_ms(), int(self.settings.alerts.repeat_s * 1000))
+        for alert, on in out:
+            self._webhook.tell(alert, on)
+            words = alert.text if on else f"over: {alert.text}"
+            await note(self._client, self._keys, entry("alert", f"{alert.name}: {words}"))
+        beat = Heartbeat(
+            time_ms=now_ms(),
+            drift=self._drift.measures,
+            alerts=found,
+            watching=memory.watched.version if memory.watched else None,
+            failures=memory.failures,
+            quiet_until_ms=memory.quiet_until_ms,
+            skipped_lists=self._live.skipped,
+            problems=problems,
+            store_durable=durable.durable,
+            mismatched_replicas=sum(one.problem is not None for one in replicas),
+        )
+        await write_heartbeat(self._client, self._keys, beat)
+
+    async def _registry(self) -> str | None:
+        """What is wrong with the registry; serving and this go on without it."""
+        uri = self.settings.tracking_uri
+        if not uri.startswith("http"):
+            return None
+        with contextlib.suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as http:
+                if (await http.get(f"{uri}/health")).status_code == 200:
+                    return None
+        return f"{uri} does not answer; a training goes on and delivers later"
+
+    async def _remember(self) -> Memory:
+        found = await self._client.run("HGET", self._keys.autopilot, self._memory_key)
+        return Memory() if found is None else Memory.model_validate_json(found)
+
+    async def _save(self, memory: Memory) -> None:
+        await self._client.run("HSET", self._keys.autopilot, self._memory_key, memory.model_dump_json())

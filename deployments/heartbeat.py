@@ -1,0 +1,38 @@
+"""What autopilot last saw, for whoever shows it."""
+
+from pydantic import BaseModel, ConfigDict
+
+from deployments.alerts import Alert
+from deployments.monitor_views import DriftView
+from features.connection import StoreClient
+from features.keys import Keys
+
+_FIELD = "heartbeat"
+
+
+class Heartbeat(BaseModel):
+    """One look."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    time_ms: int
+    drift: list[DriftView]
+    alerts: list[Alert]
+    watching: str | None
+    failures: int
+    quiet_until_ms: int
+    skipped_lists: int
+    problems: dict[str, str]
+    store_durable: bool | None
+    mismatched_replicas: int
+
+
+async def write_heartbeat(client: StoreClient, keys: Keys, beat: Heartbeat) -> None:
+    """Raises `StoreError`."""
+    await client.run("HSET", keys.autopilot, _FIELD, beat.model_dump_json())
+
+
+async def read_heartbeat(client: StoreClient, keys: Keys) -> Heartbeat | None:
+    """None where autopilot never looked. Raises `StoreError`."""
+    found = await client.run("HGET", keys.autopilot, _FIELD)
+    return None if found is None else Heartbeat.model_validate_json(found)
