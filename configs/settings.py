@@ -91,9 +91,7 @@ class Training(Group):
     seed: int = 42
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
-    ranker: bool = Field(
-        False, description="train the second stage too; off, since serving ranks by the retrieval score for now"
-    )
+    ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
     ranker_trees: int = Field(150, ge=1, le=5000)
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
@@ -113,12 +111,10 @@ class Serving(Group):
     )
     max_in_flight: int = Field(200, ge=1, description="requests a replica works on; one more gets 503")
     cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
+    cache_age_s: float = Field(60.0, gt=0, description="after which a remembered list is made anew all the same")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
-    trending_window: Literal["1h", "1d", "7d"] = Field(
-        "7d", description="half-life of the popularity behind cold starts"
-    )
     prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")

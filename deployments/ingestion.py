@@ -3,18 +3,18 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from deployments.deadline import Deadlines
 from deployments.errors import ApiError, invalid_field, store_error, validation_error
 from deployments.metrics import FLUSH_S, RequestMetrics
-from deployments.micro_batch import MicroBatcher
 from deployments.schemas import EventRequest, id_text, iso_time
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue
@@ -30,7 +30,7 @@ BATCH_LIMIT = 1000
 
 
 class Ingestion:
-    """Validates events and hands them to the store; concurrent ones share one pipeline, and so one disk write.
+    """Validates events and hands them to the store. Those that arrive together share one disk write there.
 
     Args:
         settings: of the platform.
@@ -41,13 +41,15 @@ class Ingestion:
         self._types = load_event_types(settings.data.events)
         client = connect(settings.store, settings.store_url)
         keys = Keys(settings.store.prefix, settings.store.partitions)
-        store = OnlineStore(client, keys, settings.store, self._types)
+        self._store = OnlineStore(client, keys, settings.store, self._types)
+        # A connection of their own: answers come in order, and a single event must not wait for a thousand others.
+        self._batch_store = OnlineStore(connect(settings.store, settings.store_url), keys, settings.store, self._types)
+        # One at a time: a batch that only waits for others must not run into the store's timeout.
+        self._one_batch = asyncio.Semaphore(1)
         self._catalogue = Catalogue(client, keys)
-        self._events: MicroBatcher[Event, EventResult] = MicroBatcher(
-            store.record_events, max_batch=BATCH_LIMIT, concurrency=2
-        )
         self.metrics = RequestMetrics(client, keys, "ingestion")
         self._write_time = self.metrics.stage("event")
+        self._deadlines = Deadlines(settings.serving.deadline_s)
         self._watch = ControlWatch(
             client,
             keys,
@@ -73,7 +75,9 @@ class Ingestion:
         """
         started = time.perf_counter()
         event = self._event(request, fallback_id)
-        result = await self._within_deadline(self._events.ask(event))
+        [result] = await self._within_deadline(self._store.record_events([event]))
+        if isinstance(result, StoreError):
+            raise result
         self._write_time.observe(time.perf_counter() - started)
         self._count(event, result)
         return orjson.dumps(_answer(event, result))
@@ -91,13 +95,10 @@ class Ingestion:
                 answers[index] = _refusal(validation_error(error.errors(include_url=False, include_context=False)))
             except ApiError as error:
                 answers[index] = _refusal(error)
-        asked = [self._events.ask(event) for event in events.values()]
-        results = await self._within_deadline(asyncio.gather(*asked, return_exceptions=True))
+        results = await self._within_deadline(self._record_many(list(events.values())))
         for (index, event), result in zip(events.items(), results, strict=True):
             if isinstance(result, StoreError):
                 answers[index] = _refusal(store_error(result))
-            elif isinstance(result, BaseException):
-                raise result
             else:
                 self._count(event, result)
                 answers[index] = _answer(event, result)
@@ -129,13 +130,19 @@ class Ingestion:
             raise invalid_field(f"events: give 1 to {BATCH_LIMIT} events, not {len(rows)}", "events")
         return rows
 
-    async def _within_deadline(self, work: Awaitable[T]) -> T:
+    async def _record_many(self, events: list[Event]) -> list[EventResult | StoreError]:
+        async with self._one_batch:
+            try:
+                return await self._batch_store.record_events(events)
+            except StoreError as error:
+                return [error] * len(events)
+
+    async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
         """Raises ApiError 504. The event may be recorded all the same: the client repeats it with the same id."""
-        limit = self.settings.serving.deadline_s
         try:
-            async with asyncio.timeout(limit):
-                return await work
+            return await self._deadlines.run(work)
         except TimeoutError:
+            limit = self.settings.serving.deadline_s
             message = f"no answer within {limit} s; repeat it with the same event_id, it will count once"
             raise ApiError(504, "deadline_exceeded", message, retry_after_s=1) from None
 

@@ -1,5 +1,6 @@
 """The ordered list of one request: made from candidates, kept in the cache, dressed as an answer."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -36,25 +37,39 @@ class Ranked(NamedTuple):
     """The recommendations as JSON, once they were dressed; empty when chance has changed the list since."""
 
 
-def rank(reply: Reply, answer: Answer, top_k: int, diversity: float, pooled: bool) -> Ranked:
+def rank(
+    reply: Reply, answer: Answer, learned: np.ndarray | None, top_k: int, diversity: float, pooled: bool
+) -> Ranked:
     """Order the candidates and keep the best `top_k`.
 
-    The learned ranker's place: until there is one, relevance is the score of retrieval.
+    Args:
+        learned: the ranker's scores of the first `folded` candidates; None where the model has no ranker: then the
+            scores of retrieval count.
+        diversity: see `models.diversity`.
+        pooled: keep what exploration may draw from.
     """
     item_ids = answer.item_ids.decode().split("\n") if answer.item_ids else []
     scores = np.frombuffer(answer.scores, "<f4")
-    order = range(len(item_ids))
-    if diversity > 0 and item_ids:
+    personal = answer.folded if learned is not None else len(item_ids)
+    if learned is not None:
+        scores = np.concatenate([learned, scores[personal:]])
+    keep = len(item_ids) if pooled else top_k
+    if diversity > 0 and personal:
         factors = np.frombuffer(answer.factors, np.float32).reshape(len(item_ids), -1)
-        order = rerank(scores, factors, diversity, len(item_ids)).tolist()
-    shown = list(order[:top_k])
+        order = rerank(scores[:personal], factors[:personal], diversity, keep)
+    else:
+        # Retrieval's own order is kept where scores are equal, and wherever there is no ranker.
+        order = np.arange(personal) if learned is None else np.argsort(-learned, kind="stable")
+    # What only fills the list has scores of another kind, so it stays behind.
+    places = [*order[:keep].tolist(), *range(personal, len(item_ids))][:keep]
+    shown = places[:top_k]
     return Ranked(
         item_ids=[item_ids[place] for place in shown],
-        scores=[float(scores[place]) for place in shown],
+        scores=scores[shown].tolist() if shown else [],
         sources=[_SOURCES[answer.sources[place]] for place in shown],
         reasons=[answer.reasons[place] for place in shown] if answer.reasons else (),
         propensities=None,
-        pool=[(item_ids[place], float(scores[place])) for place in order[top_k - 1 :]] if pooled else [],
+        pool=[(item_ids[place], float(scores[place])) for place in places[top_k - 1 :]] if pooled else [],
         cold_start=answer.cold_start,
         item_id_type=reply.item_id_type,
         model_version=reply.version,
@@ -120,21 +135,24 @@ class RankedCache:
 
     Args:
         size: lists at most; 0 switches it off.
+        age_s: how long a list is good. The user's own version catches every event of that user; this bounds how far the
+            hour of the day and what is popular among all may have moved on.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, age_s: float) -> None:
         self._size = size
-        self._lists: OrderedDict[tuple[object, ...], tuple[int, Ranked]] = OrderedDict()
+        self._age_s = age_s
+        self._lists: OrderedDict[tuple[object, ...], tuple[int, float, Ranked]] = OrderedDict()
 
     def get(self, key: tuple[object, ...], user_version: int) -> Ranked | None:
         found = self._lists.get(key)
-        if found is None or found[0] != user_version:
+        if found is None or found[0] != user_version or found[1] < time.monotonic():
             return None
         self._lists.move_to_end(key)
-        return found[1]
+        return found[2]
 
     def put(self, key: tuple[object, ...], user_version: int, ranked: Ranked) -> None:
-        self._lists[key] = (user_version, ranked)
+        self._lists[key] = (user_version, time.monotonic() + self._age_s, ranked)
         self._lists.move_to_end(key)
         while len(self._lists) > self._size:
             self._lists.popitem(last=False)

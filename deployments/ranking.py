@@ -4,19 +4,24 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from deployments.deadline import Deadlines
 from deployments.errors import ApiError
 from deployments.metrics import FLUSH_S, RecommendStages, RequestMetrics
 from deployments.micro_batch import MicroBatcher
 from deployments.ranked import Ranked, RankedCache, dress, explore, rank
+from deployments.ranker_block import NO_AFFINITIES
 from deployments.retrieval import Answer, Question, Reply
 from deployments.schemas import RecommendRequest, id_text
+from deployments.scoring import affinities_of, score_candidates
 from deployments.traffic import DEFAULT, Assigned, Traffic, events_before
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue
@@ -25,14 +30,34 @@ from features.errors import StoreError
 from features.keys import Keys
 from features.slots import read_slots
 from features.store import Exposure, OnlineStore, UserFeatures
+from models.bundle import BundleError, read_ranker
+from models.ranker import Ranker
 
 logger = logging.getLogger("ray.serve")
 STORE_SHARE = 0.4
 """Of the deadline, that features and exposure may each wait for: a silent store costs freshness, not the answer."""
+RANKERS_KEPT = 4
+"""A replica of retrieval may answer with the version before for as long as it loads the new one."""
+
+
+class _Asked(NamedTuple):
+    """A question to retrieval, with what the ranker needs beside the candidates."""
+
+    question: Question
+    features: UserFeatures | None
+    context: dict[str, object] | None
+
+
+class _Found(NamedTuple):
+    """What came of it. `learned` are the ranker's scores, None where the version has no ranker."""
+
+    reply: Reply
+    answer: Answer | None
+    learned: np.ndarray | None
 
 
 class Ranking:
-    """Answers one recommendation at a time; concurrent ones share each round trip.
+    """Answers one recommendation at a time; concurrent ones share the call to retrieval and the ranker's.
 
     Args:
         settings: of the platform.
@@ -41,20 +66,21 @@ class Ranking:
 
     def __init__(self, settings: Settings, retrieval: dict[str, Callable[[list[Question]], Awaitable[Reply]]]) -> None:
         self.settings = settings
-        client = connect(settings.store, settings.store_url)
+        serving = settings.serving
+        wait_s = min(settings.store.timeout_s, serving.deadline_s * STORE_SHARE)
+        client = connect(settings.store.model_copy(update={"timeout_s": wait_s}), settings.store_url)
         keys = Keys(settings.store.prefix, settings.store.partitions)
         self._client, self._keys = client, keys
         self._store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         self._catalogue = Catalogue(client, keys)
         self._slots: dict[str, str] = {}  # slot -> version
         self._traffic = Traffic(client, keys)
-        self._features: MicroBatcher[str, UserFeatures] = MicroBatcher(self._store.read_users, concurrency=2)
-        self._exposures: MicroBatcher[Exposure, None] = MicroBatcher(self._log_exposures, concurrency=2)
+        self._rankers: dict[str, Ranker | None] = {}  # version -> its ranker; None where it has none
         self._retrieval = {
-            slot: MicroBatcher[Question, tuple[Reply, Answer | None]](_asking(ask), concurrency=2)
-            for slot, ask in retrieval.items()
+            slot: MicroBatcher[_Asked, _Found](self._asking(ask), concurrency=2) for slot, ask in retrieval.items()
         }
-        self._cache = RankedCache(settings.serving.cache_size)
+        self._deadlines = Deadlines(serving.deadline_s)
+        self._cache = RankedCache(serving.cache_size, serving.cache_age_s)
         self.metrics = RequestMetrics(client, keys, "ranking")
         self._stages = RecommendStages(self.metrics)
         self._generator = np.random.default_rng()
@@ -71,6 +97,9 @@ class Ranking:
     async def start(self) -> None:
         await self._watch.start()
 
+    async def stop(self) -> None:
+        await self._watch.stop()
+
     def check_health(self) -> None:
         self._watch.check_health()
 
@@ -80,11 +109,8 @@ class Ranking:
         Raises:
             ApiError: 504 past the deadline, 503 when no model answers.
         """
-        started = time.perf_counter()
         try:
-            # Inside the application: a client can switch off Serve's own deadline with a header.
-            async with asyncio.timeout(self.settings.serving.deadline_s):
-                return await self._recommend(request, started)
+            return await self._deadlines.run(self._recommend(request, time.perf_counter()))
         except TimeoutError:
             limit = self.settings.serving.deadline_s
             raise ApiError(504, "deadline_exceeded", f"no answer within {limit} s", retry_after_s=1) from None
@@ -137,12 +163,12 @@ class Ranking:
         if not self._watch.store_answers:
             return None
         try:
-            async with asyncio.timeout(self.settings.serving.deadline_s * STORE_SHARE):
-                return await self._features.ask(user_id)
-        except (StoreError, TimeoutError) as error:
+            [features] = await self._store.read_users([user_id])
+        except StoreError as error:
             logger.warning("answering without features: %r", error)
             self._watch.store_answers = False
             return None
+        return features
 
     async def _rank_assigned(
         self, request: RecommendRequest, user_id: str, assigned: Assigned, features: UserFeatures | None
@@ -167,7 +193,7 @@ class Ranking:
         key = None
         model_and_catalogue = (self._slots.get(slot), self._catalogue.version)
         if features is not None and features.version > 0:
-            shape = request.model_dump_json(exclude={"user_id", "context"})
+            shape = request.model_dump_json(exclude={"user_id"})
             key = (user_id, slot, *model_and_catalogue, shape)
             cached = self._cache.get(key, features.version)
             if cached is not None:
@@ -193,12 +219,13 @@ class Ranking:
             exclude_items=tuple(id_text(item).encode() for item in request.filters.exclude_items),
             include_categories=None if include is None else tuple(include),
             exclude_categories=tuple(request.filters.exclude_categories),
+            affinities=affinities_of(features) if features else NO_AFFINITIES,
             with_factors=request.diversity > 0,
             with_reasons=request.explain,
         )
         asked = time.perf_counter()
         try:
-            reply, answer = await self._retrieval[slot].ask(question)
+            reply, answer, learned = await self._retrieval[slot].ask(_Asked(question, features, request.context))
         except StoreError:
             raise
         except Exception as error:
@@ -211,11 +238,35 @@ class Ranking:
         if reply.catalogue_version > self._catalogue.version:
             # A new item may be on the list already: its title must be known here too.
             await self._catalogue.refresh()
-        ranked = rank(reply, answer, request.top_k, request.diversity, self.settings.serving.exploration > 0)
+        pooled = self.settings.serving.exploration > 0
+        ranked = rank(reply, answer, learned, request.top_k, request.diversity, pooled)
         # Dressed here, so that a list from the cache is written out only once.
         ranked = ranked._replace(shown=self._dress(request, ranked))
         self._stages.ranking.observe(time.perf_counter() - answered)
         return ranked
+
+    def _asking(
+        self, ask: Callable[[list[Question]], Awaitable[Reply]]
+    ) -> Callable[[list[_Asked]], Awaitable[Sequence[_Found]]]:
+        """Ask for a batch of candidates, and let the ranker of the version that answers score all of them at once."""
+
+        async def call(asked: list[_Asked]) -> Sequence[_Found]:
+            reply = await ask([one.question for one in asked])
+            if reply.version is None:
+                return [_Found(reply, None, None)] * len(asked)
+            ranker = await self._ranker(reply.version, Path(reply.bundle)) if reply.bundle else None
+            if ranker is None:
+                return [_Found(reply, answer, None) for answer in reply.answers]
+            learned = score_candidates(ranker, reply, [one.features for one in asked], [one.context for one in asked])
+            return [_Found(reply, *pair) for pair in zip(reply.answers, learned, strict=True)]
+
+        return call
+
+    async def _ranker(self, version: str, bundle: Path) -> Ranker | None:
+        """The ranker of the version that answered. It is there already, unless the slot has moved this very moment."""
+        if version not in self._rankers:
+            self._rankers[version] = await asyncio.to_thread(read_ranker, bundle)
+        return self._rankers[version]
 
     def _dress(self, request: RecommendRequest, ranked: Ranked) -> bytes:
         return orjson.dumps(dress(ranked, self._catalogue.items, request.explain))
@@ -248,36 +299,27 @@ class Ranking:
         if not self._watch.store_answers:
             return False
         try:
-            async with asyncio.timeout(self.settings.serving.deadline_s * STORE_SHARE):
-                await self._exposures.ask(exposure)
-        except (StoreError, TimeoutError) as error:
+            await self._store.log_exposures([exposure])
+        except StoreError as error:
             logger.warning("the exposure %s was not logged: %r", recommendation_id, error)
             self._watch.store_answers = False
             return False
         return True
 
-    async def _log_exposures(self, exposures: list[Exposure]) -> list[None]:
-        await self._store.log_exposures(exposures)
-        return [None] * len(exposures)
-
     async def _follow_slots(self) -> None:
+        """Load the rankers of what the slots point at, before retrieval answers with it."""
         slots = await read_slots(self._client, self._keys)
+        for slot in slots.values():
+            try:
+                await self._ranker(slot.version, slot.path)
+            except BundleError as error:
+                # Retrieval refuses such a bundle as well and says so in its report; the version before serves on.
+                logger.error("the ranker of %s cannot be used: %s", slot.version, error)
         self._slots = {name: slot.version for name, slot in slots.items()}
+        for version in list(self._rankers)[:-RANKERS_KEPT]:
+            if version not in self._slots.values():
+                del self._rankers[version]
         await self._traffic.follow()
 
     async def _follow_catalogue(self) -> None:
         await self._catalogue.refresh()
-
-
-def _asking(
-    ask: Callable[[list[Question]], Awaitable[Reply]],
-) -> Callable[[list[Question]], Awaitable[list[tuple[Reply, Answer | None]]]]:
-    """Pair each answer with its reply, which names the version."""
-
-    async def call(questions: list[Question]) -> list[tuple[Reply, Answer | None]]:
-        reply = await ask(questions)
-        if reply.version is None:
-            return [(reply, None)] * len(questions)
-        return [(reply, answer) for answer in reply.answers]
-
-    return call

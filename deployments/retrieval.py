@@ -1,4 +1,4 @@
-"""Retrieval: the model of one slot, its index, and candidates for a micro-batch of users."""
+"""Retrieval: the model of one slot, its index, candidates for a micro-batch of users, and their features."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ import numpy as np
 
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
+from deployments.ranker_block import NO_AFFINITIES, Affinities, Asker, RankerBlock
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue, Item
 from features.connection import connect
@@ -18,14 +19,17 @@ from features.keys import Keys
 from features.replicas import ReplicaReport, report_replica
 from features.retention import Erasures, read_erasures
 from features.slots import Slot, read_slots
-from features.trending import read_trending
-from models.bundle import BundleError, load_bundle
+from features.trending import Popularity, Standing, read_popularity, read_standing
+from models.bundle import Bundle, BundleError, load_bundle
 from models.candidates import CandidateModel, Candidates, Query
 from models.interest import aggregate_interest
+from models.ranking_features import moment
 from models.shelf import Shelf, ShelfBuilder, ShelfItem
 
 logger = logging.getLogger("ray.serve")
-TRENDING_LIMIT = 200
+WEEK, DAY = "7d", "1d"
+TRENDING_DEPTH = 400
+"""Strongest items asked of each partition where only cold starts need them; a ranker is told of all."""
 REASONS = 3
 
 
@@ -40,12 +44,14 @@ class Question(NamedTuple):
     exclude_items: tuple[bytes, ...]
     include_categories: tuple[str, ...] | None
     exclude_categories: tuple[str, ...]
+    affinities: Affinities = NO_AFFINITIES
     with_factors: bool = False
     with_reasons: bool = False
 
 
 class Answer(NamedTuple):
-    """Candidates, best first: ids joined by newlines, scores float32, sources uint8 (`models.candidates.Source`).
+    """Candidates, best first: ids joined by newlines, scores float32, sources uint8 (`models.candidates.Source`), and
+    how many of them, from the first, a learned ranker orders.
 
     Where they were asked for: factors (k, f) float32, and for each candidate the history items that speak for it, with
     their shares.
@@ -55,17 +61,25 @@ class Answer(NamedTuple):
     scores: bytes
     sources: bytes
     cold_start: bool
+    folded: int = 0
     factors: bytes = b""
     reasons: tuple[tuple[tuple[bytes, float], ...], ...] = ()
 
 
 class Reply(NamedTuple):
-    """Answers to a batch, all by one model version; None when the slot holds no usable model."""
+    """Answers to a batch, all by one model version; None when the slot holds no usable model.
+
+    For a version with a learned ranker: where its bundle lies, the candidate block of the features of all answers'
+    first `folded` candidates (float32, `models.ranking_features.CANDIDATE_FEATURES`), and as of when (`at_ms`).
+    """
 
     version: str | None
     item_id_type: str
     catalogue_version: int
     answers: list[Answer]
+    bundle: str = ""
+    features: bytes = b""
+    at_ms: float = 0.0
 
 
 class Similar(NamedTuple):
@@ -80,18 +94,40 @@ class Similar(NamedTuple):
 class _Loaded:
     """A model and the shelf that belongs to its vocabulary; swapped by one reference."""
 
-    def __init__(self, model: CandidateModel, builder: ShelfBuilder, user_ids: np.ndarray) -> None:
-        self.model = model
-        self.builder = builder
-        self.shelf: Shelf = builder.shelf()
-        self._user_ids = user_ids
-        self._user_order = np.argsort(user_ids, kind="stable")
+    def __init__(self, bundle: Bundle, prior_weight: float, items: list[Item]) -> None:
+        self.model = CandidateModel(bundle, prior_weight)
+        self.path = str(bundle.path)
+        self.builder = ShelfBuilder(
+            [item_id.encode() for item_id in bundle.item_ids.tolist()], bundle.item_counts, bundle.item_factors
+        )
+        self.block = None if bundle.ranking is None else RankerBlock(bundle.ranking, bundle.item_factors)
+        self._user_ids = np.array([user_id.encode() for user_id in bundle.user_ids.tolist()], "S")
+        self._user_order = np.argsort(self._user_ids, kind="stable")
+        self.take_items(items)
 
-    def take(self, items: list[Item]) -> None:
+    def take_items(self, items: list[Item]) -> None:
         """Take over changes of the catalogue."""
-        if items:
-            self.builder.update([_shelf_item(item) for item in items])
-            self.shelf = self.builder.shelf()
+        self.builder.update([_shelf_item(item) for item in items])
+        self.shelf: Shelf = self.builder.shelf()
+        if self.block is not None:
+            self.block.take_shelf(self.shelf, self.builder.extra_added_ms())
+
+    def take_popularity(self, popularity: list[Popularity]) -> None:
+        """Take over what is popular now: by a half-life of 7 days, and for a ranker by one of 1 day too."""
+        if not popularity:
+            return  # not read yet
+        shares = [self._shares(one) for one in popularity]
+        self.builder.set_trending(*shares[0])
+        self.shelf = self.builder.shelf()
+        if self.block is not None and len(shares) == 2:
+            week, day = shares
+            self.block.take_popularity(day, week)
+
+    def _shares(self, popularity: Popularity) -> tuple[np.ndarray, np.ndarray]:
+        places = self.builder.places(popularity.item_ids)
+        known = places >= 0
+        leader = float(popularity.weights.max(initial=0.0)) or 1.0
+        return places[known], popularity.weights[known] / leader
 
     def trained_user(self, user_id: bytes) -> int:
         """Row of the trained user factors, or -1."""
@@ -125,6 +161,8 @@ class Retrieval:
         self._slot_known = asyncio.Event()
         self._refused: str | None = None
         self._erasures = Erasures({})
+        self._standing = Standing(0, None)
+        self._popularity: list[Popularity] = []
         self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
         self._watch = ControlWatch(
             self._client,
@@ -142,6 +180,9 @@ class Retrieval:
         # While the store is silent it is not known what to load: a replica without a model must not get requests.
         await self._slot_known.wait()
 
+    async def stop(self) -> None:
+        await self._watch.stop()
+
     def check_health(self) -> None:
         self._watch.check_health()
 
@@ -150,13 +191,24 @@ class Retrieval:
         loaded = self._loaded
         if loaded is None:
             return Reply(None, "str", 0, [])
-        queries = self._queries(loaded, questions)
-        found = loaded.model.retrieve(queries, loaded.shelf)
+        model, catalogue_version = loaded.model, self._catalogue.version
+        queries, histories = self._queries(loaded, questions)
+        found = model.retrieve(queries, loaded.shelf)
         answers = [
             self._answer(loaded, question, query, candidates)
             for question, query, candidates in zip(questions, queries, found, strict=True)
         ]
-        return Reply(loaded.model.version, loaded.model.manifest.item_id_type, self._catalogue.version, answers)
+        if loaded.block is None:
+            return Reply(model.version, model.manifest.item_id_type, catalogue_version, answers)
+        at_ms = moment(time.time() * 1000, self._standing.newest_ms)
+        askers = [
+            Asker(history, query.items, question.affinities)
+            for history, query, question in zip(histories, queries, questions, strict=True)
+        ]
+        features = loaded.block.features(askers, found, at_ms)
+        return Reply(
+            model.version, model.manifest.item_id_type, catalogue_version, answers, loaded.path, features, at_ms
+        )
 
     async def similar(self, item_id: bytes, n: int) -> Similar:
         """Items whose factors point the same way."""
@@ -192,12 +244,17 @@ class Retrieval:
             candidates.scores.astype("<f4").tobytes(),
             candidates.sources.tobytes(),
             candidates.cold_start,
+            candidates.folded,
             factors,
             tuple(reasons),
         )
 
-    def _queries(self, loaded: _Loaded, questions: list[Question]) -> list[Query]:
-        """Decode the histories of the batch and weigh them together, in one pass."""
+    def _queries(self, loaded: _Loaded, questions: list[Question]) -> tuple[list[Query], list[np.ndarray]]:
+        """Decode the histories of the batch and weigh them together, in one pass.
+
+        Returns:
+            the queries, and for each the positions of its history's events, those that the model knows.
+        """
         position = loaded.builder.position
         rows, items, times, values, codes = [], [], [], [], []
         seen_only: list[np.ndarray] = []
@@ -244,7 +301,7 @@ class Retrieval:
                     exclude_categories=question.exclude_categories,
                 )
             )
-        return queries
+        return queries, items
 
     def _trained_user(self, loaded: _Loaded, user_id: bytes) -> int:
         """Row of the trained vector, -1 for a user who was not trained, or was erased since."""
@@ -270,9 +327,11 @@ class Retrieval:
                 self._refused = f"{value.version}: {error}"
                 logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
             else:
-                loaded.take(self._missed)
+                if self._missed:
+                    loaded.take_items(self._missed)
+                loaded.take_popularity(self._popularity)
                 self._loaded, self._refused = loaded, None
-                logger.info("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
+                logger.warning("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
         self._slot_known.set()
         await self._report()
 
@@ -281,33 +340,35 @@ class Retrieval:
         bundle = load_bundle(slot.path)
         if bundle.manifest.version != slot.version:
             raise BundleError(f"{slot.path} holds version {bundle.manifest.version}, the slot names {slot.version}")
-        model = CandidateModel(bundle, self.settings.serving.prior_weight)
-        builder = ShelfBuilder(
-            [item_id.encode() for item_id in bundle.item_ids.tolist()], bundle.item_counts, bundle.item_factors
-        )
-        builder.update([_shelf_item(item) for item in items])
-        loaded = _Loaded(model, builder, np.array([user_id.encode() for user_id in bundle.user_ids.tolist()], "S"))
+        loaded = _Loaded(bundle, self.settings.serving.prior_weight, items)
+        model = loaded.model
         warm = Query(np.arange(min(3, model.n_items)), np.ones(min(3, model.n_items), np.float32), np.empty(0, int), 10)
-        model.retrieve([warm], loaded.shelf)
+        found = model.retrieve([warm], loaded.shelf)
+        if loaded.block is not None:
+            loaded.block.features([Asker(warm.items, warm.items, NO_AFFINITIES)], found, 0.0)
         return loaded
 
     async def _follow_catalogue(self) -> None:
         changed = await self._catalogue.refresh()
         self._missed.extend(changed)
-        if self._loaded is not None:
-            self._loaded.take(changed)
+        if self._loaded is not None and changed:
+            self._loaded.take_items(changed)
+            self._loaded.take_popularity(self._popularity)
 
     async def _follow_erasures(self) -> None:
         self._erasures = await read_erasures(self._client, self._keys)
 
     async def _follow_trends(self) -> None:
         await self._report()
-        if self._loaded is None:
-            return
-        ranked = await read_trending(self._client, self._keys, TRENDING_LIMIT, self.settings.serving.trending_window)
-        leader = max((weight for _, weight in ranked), default=0.0) or 1.0
-        self._loaded.builder.set_trending([(item_id.encode(), weight / leader) for item_id, weight in ranked])
-        self._loaded.shelf = self._loaded.builder.shelf()
+        standing = await read_standing(self._client, self._keys)
+        ranks = self._loaded is not None and self._loaded.block is not None
+        if standing == self._standing and len(self._popularity) == 1 + ranks:
+            return  # nothing has happened since, and all that is asked for is known
+        windows, depth = ([WEEK, DAY], None) if ranks else ([WEEK], TRENDING_DEPTH)
+        self._popularity = await read_popularity(self._client, self._keys, windows, depth)
+        self._standing = standing
+        if self._loaded is not None:
+            self._loaded.take_popularity(self._popularity)
 
     async def _report(self) -> None:
         serving = self._loaded.model if self._loaded else None

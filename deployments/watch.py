@@ -84,6 +84,14 @@ class ControlWatch:
         # In a context of its own: see `MicroBatcher.ask`.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
+    async def stop(self) -> None:
+        """End the background work, and the connection."""
+        tasks = [task for task in (self._task, self._slots_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.aclose()
+
     def check_health(self) -> None:
         """Raises RuntimeError when the loop no longer turns; Serve then replaces the replica."""
         silent_s = time.monotonic() - self._last_turn
@@ -131,7 +139,7 @@ class ControlWatch:
             logger.exception("watching the control keys failed, trying on")
         else:
             if not self.store_answers:
-                logger.info("the online store answers again")
+                logger.warning("the online store answers again")
             self.store_answers = True
 
     async def _follow_slots(self) -> None:

@@ -49,12 +49,12 @@ async def run_calls(client: StoreClient, calls: Sequence[Call]) -> list[Any]:
     Raises:
         StoreUnavailable: nothing was answered.
     """
-    answers = await client.pipeline([call.command() for call in calls])
+    answers = await client.exchange([call.command() for call in calls])
     missing = [place for place, answer in enumerate(answers) if isinstance(answer, raw.NoScriptError)]
     if missing:
         for text in {calls[place].script.text for place in missing}:
             await client.load_script(text)
-        again = await client.pipeline([calls[place].command() for place in missing])
+        again = await client.exchange([calls[place].command() for place in missing])
         for place, answer in zip(missing, again, strict=True):
             answers[place] = answer
     return answers

@@ -125,10 +125,13 @@ class OnlineStore:
         for user_id in user_ids:
             user, history_key, older_key, _ = self.keys.of_user(user_id)[1]
             commands += [("HGETALL", user), ("GET", history_key), ("GET", older_key)]
-        answers = await self.client.read(commands)
+        answers = await self.client.exchange(commands)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise translate(answer) from answer
         return [
-            UserFeatures(int(fields.get(b"ver", 0)), history, older, fields)
-            for fields, history, older in zip(answers[::3], answers[1::3], answers[2::3], strict=True)
+            _features(flat, history, older)
+            for flat, history, older in zip(answers[::3], answers[1::3], answers[2::3], strict=True)
         ]
 
     def event_call(self, event: Event, replay: str | None = None) -> Call:
@@ -202,6 +205,11 @@ class OnlineStore:
     def goals(self, name: str, value: float | None) -> int:
         """What an event means for an experiment (`experiments.attribution`)."""
         return self._weigh(name, value)[3]
+
+
+def _features(flat: list[bytes] | dict[bytes, bytes], history: bytes | None, older: bytes | None) -> UserFeatures:
+    fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+    return UserFeatures(int(fields.get(b"ver", 0)), history, older, fields)
 
 
 def _results(answers: Sequence[Any]) -> list[EventResult | StoreError]:

@@ -1,6 +1,9 @@
 """Trending items: weights decayed by a half-life, merged over the partitions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from features.catalogue import Item
 from features.connection import StoreClient
@@ -42,31 +45,88 @@ async def read_trending(
         raise ValueError(f"window: {window!r} is none of {', '.join(HALF_LIVES_MS)}")
     if category is not None and items is None:
         raise ValueError("category: needs the catalogue's items")
-    partitions = range(keys.partitions)
     # A category's items may stand far down; without one, the head of each partition is enough
-    depth = -1 if items is not None else max(2 * limit, 200) - 1
-    answers = await client.read(
-        [("ZREVRANGE", keys.trending(partition, window), 0, depth, "WITHSCORES") for partition in partitions]
-        + [("HGET", keys.totals(partition), "last_ms") for partition in partitions]
-    )
-    heads, newest = answers[: keys.partitions], [int(answer) for answer in answers[keys.partitions :] if answer]
-    at = max(newest, default=0) / HALF_LIVES_MS[window]
-    totals: dict[bytes, float] = {}
-    highest: dict[bytes, float] = {}
-    for head in heads:
-        for item_id, text in zip(head[::2], head[1::2], strict=True):
-            score = float(text)
-            totals[item_id] = totals.get(item_id, 0.0) + 2.0 ** (score - at)
-            highest[item_id] = max(highest.get(item_id, score), score)
-    ranked = sorted(totals, key=lambda item_id: (-totals[item_id], -highest[item_id], item_id))
+    depth = None if items is not None else max(2 * limit, 200)
+    [popularity] = await read_popularity(client, keys, [window], depth)
     found: list[tuple[str, float]] = []
-    for raw in ranked:  # weights of very old events underflow to 0; their order still follows the scores
+    for raw, weight in zip(popularity.item_ids, popularity.weights.tolist(), strict=True):
         item_id = raw.decode()
         if items is None or _wanted(items.get(item_id), category):
-            found.append((item_id, totals[raw]))
+            found.append((item_id, weight))
         if len(found) == limit:
             break
     return found
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Decayed weights of all users' events, as at the newest event.
+
+    Attributes:
+        item_ids: greatest weight first.
+        weights: (n,) float64. Those of very old events underflow to 0; the order still follows them.
+    """
+
+    item_ids: list[bytes]
+    weights: np.ndarray
+
+
+async def read_popularity(
+    client: StoreClient, keys: Keys, windows: Sequence[str], depth: int | None = None
+) -> list[Popularity]:
+    """Popularity under half-lives, in one round trip.
+
+    Args:
+        windows: of `HALF_LIVES_MS`.
+        depth: strongest items asked of each partition; None for all that it keeps (`store.TRENDING_LIMIT`).
+    """
+    partitions = range(keys.partitions)
+    last = -1 if depth is None else depth - 1
+    answers = await client.read(
+        [
+            ("ZREVRANGE", keys.trending(partition, window), 0, last, "WITHSCORES")
+            for window in windows
+            for partition in partitions
+        ]
+        + [("HGET", keys.totals(partition), "last_ms") for partition in partitions]
+    )
+    newest_ms = max((int(answer) for answer in answers[-keys.partitions :] if answer), default=0)
+    return [
+        _merge(answers[place * keys.partitions : (place + 1) * keys.partitions], newest_ms / HALF_LIVES_MS[window])
+        for place, window in enumerate(windows)
+    ]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the events have come: `events` of all users, and the newest one's time (None without any)."""
+
+    events: int
+    newest_ms: int | None
+
+
+async def read_standing(client: StoreClient, keys: Keys) -> Standing:
+    """In one round trip. Raises `StoreUnavailable`."""
+    answers = await client.read(
+        [("HMGET", keys.totals(partition), "events", "last_ms") for partition in range(keys.partitions)]
+    )
+    return Standing(
+        sum(int(events or 0) for events, _ in answers), max((int(last) for _, last in answers if last), default=None)
+    )
+
+
+def _merge(heads: Sequence[Sequence[bytes]], at: float) -> Popularity:
+    """Add up the partitions' weights. `at` is the moment in half-lives; a score less `at` is log2 of a weight then."""
+    index: dict[bytes, int] = {}
+    places = [index.setdefault(item_id, len(index)) for head in heads for item_id in head[::2]]
+    scores = np.array([float(text) for head in heads for text in head[1::2]])
+    if not places:
+        return Popularity([], np.empty(0))
+    weights = np.bincount(places, np.exp2(scores - at), len(index))
+    highest = np.full(len(index), -np.inf)
+    np.maximum.at(highest, places, scores)
+    ranked = sorted(zip((-weights).tolist(), (-highest).tolist(), index, strict=True))
+    return Popularity([item_id for _, _, item_id in ranked], -np.array([weight for weight, _, _ in ranked]))
 
 
 def _wanted(item: Item | None, category: str | None) -> bool:

@@ -222,7 +222,7 @@ def request_features(
         own, weights = request_interest(stage, replace(requests, rows=rows))
         recent = np.stack(
             [
-                _recent(data.item[mine], items[weight > 0])
+                latest_distinct(data.item[mine], among=items[weight > 0])
                 for mine, items, weight in zip(rows, own, weights, strict=True)
             ]
         )
@@ -289,8 +289,3 @@ def ranker_rows(stage: FirstStage, requests: Requests, candidates: Candidates) -
     parts = [features for _, features, _ in request_features(stage, requests.some(useful), kept)]
     features = np.concatenate([np.empty((0, len(FEATURES)), np.float32), *parts])
     return RankerRows(features, hit[items >= 0], (items >= 0).sum(axis=1))
-
-
-def _recent(history: np.ndarray, speaking: np.ndarray) -> np.ndarray:
-    """Latest distinct items among those that speak for interest. `speaking` rises."""
-    return latest_distinct(np.where(np.isin(history, speaking), history, -1))

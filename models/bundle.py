@@ -211,6 +211,24 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
+def read_ranker(path: Path) -> Ranker | None:
+    """The verified ranker of the bundle directory `path`, without its other arrays; None where it has none.
+
+    Raises:
+        BundleError: it is missing or damaged, or its features are not those of this version.
+    """
+    manifest = read_manifest(path)
+    if manifest.ranker is None:
+        return None
+    try:
+        text = (path / RANKER).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{error.filename}: {error.strerror}") from error
+    if hashlib.sha256(text).hexdigest() != manifest.files.get(RANKER):
+        raise BundleError(f"{path / RANKER}: the file is damaged (its sha256 is not the manifest's)")
+    return _parse_ranker(path, manifest.ranker.features_hash, text)
+
+
 def list_bundles(bundles_dir: Path) -> list[Path]:
     """Directories of finished bundles, oldest first."""
     if not bundles_dir.is_dir():
@@ -247,16 +265,20 @@ def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
         return None
     if len(listed) != 2 or manifest.ranker is None:
         raise BundleError(f"{path / MANIFEST}: a ranker needs {RANKER}, {RANKING} and its facts in the manifest")
-    try:
-        check_features(manifest.ranker.features_hash)
-        ranker = Ranker((path / RANKER).read_text())
-    except (RankerError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path / RANKER}: {error}") from error
+    ranker = _parse_ranker(path, manifest.ranker.features_hash, (path / RANKER).read_bytes())
     arrays = _arrays(path / RANKING)
     try:
         return ranking_parts(ranker, arrays)
     except KeyError as error:
         raise BundleError(f"{path / RANKING}: array {error} is missing") from error
+
+
+def _parse_ranker(path: Path, features_hash: str, text: bytes) -> Ranker:
+    try:
+        check_features(features_hash)
+        return Ranker(text.decode())
+    except (RankerError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path / RANKER}: {error}") from error
 
 
 def _pack(ids: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ popularity for trending and popular, the age rank's reciprocal for newest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -61,12 +61,18 @@ class Query:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Positions (k,) int64, scores (k,) float32, sources (k,) uint8, best first; k <= n."""
+    """Positions (k,) int64, scores (k,) float32, sources (k,) uint8, best first.
+
+    Attributes:
+        folded: how many, from the first, are scored by a vector folded in from the user's history: those are what a
+            learned ranker orders. What follows them only fills the list.
+    """
 
     items: np.ndarray
     scores: np.ndarray
     sources: np.ndarray
     cold_start: bool = field(default=False)
+    folded: int = 0
 
 
 class CandidateModel:
@@ -95,9 +101,15 @@ class CandidateModel:
         self.index = ItemIndex(bundle.item_factors)
         self.n_items = len(bundle.item_factors)
         self._norms = np.linalg.norm(bundle.item_factors, axis=1)
+        # A learned ranker is given what it learned from: behind the best by the factors, what is popular just now.
+        self._trending = manifest.ranker.trending if manifest.ranker is not None else 0
 
     def retrieve(self, queries: Sequence[Query], shelf: Shelf) -> list[Candidates]:
-        """Answer a batch. Every list is full when enough items may be shown, whatever the filters."""
+        """Answer a batch. Every list is full when enough items may be shown, whatever the filters.
+
+        For a model with a learned ranker a user's n best by the factors are followed by trending items, with the
+        user's own scores.
+        """
         vectors, folded = self.fold_in.solve([query.items for query in queries], [query.weights for query in queries])
         sources = np.where(folded, Source.FOLD_IN, Source.TRAINED).astype(np.uint8)
         for row, query in enumerate(queries):
@@ -117,9 +129,12 @@ class CandidateModel:
                 found, found_scores = hits[keep][: queries[row].n], scores[position][keep][: queries[row].n]
                 if len(found) < queries[row].n and fetch < self.n_items:
                     found, found_scores = self._search_allowed(vectors[row], queries[row].n, filters[row])
-                ranked[row] = self._with_new_items(
+                personal_list = self._with_new_items(
                     found, found_scores, vectors[row], int(sources[row]), queries[row].n, filters[row], shelf
                 )
+                if sources[row] == Source.FOLD_IN:
+                    personal_list = self._with_trending(personal_list, vectors[row], filters[row], shelf)
+                ranked[row] = personal_list
         nothing = Candidates(_EMPTY, np.empty(0, np.float32), np.empty(0, np.uint8), cold_start=True)
         return [_fill(ranked.get(row, nothing), query.n, filters[row], shelf) for row, query in enumerate(queries)]
 
@@ -201,6 +216,18 @@ class CandidateModel:
         best = _top(scores, n)
         return Candidates(items[best], scores[best], sources[best])
 
+    def _with_trending(self, found: Candidates, vector: np.ndarray, allowed: "_Filter", shelf: Shelf) -> Candidates:
+        """Followed by the most popular items of the last days that are not among them, as the ranker has learned."""
+        if self._trending and len(shelf.trending):
+            other = allowed.allows(shelf.trending) & ~_among(shelf.trending, found.items)
+            hot = shelf.trending[other][: self._trending]
+            found = Candidates(
+                np.concatenate([found.items, hot]),
+                np.concatenate([found.scores, self.factors_of(hot, shelf) @ vector]),
+                np.concatenate([found.sources, np.full(len(hot), Source.TRENDING, np.uint8)]),
+            )
+        return replace(found, folded=len(found.items))
+
 
 class _Filter:
     """Which positions one query may return. The full mask is only built when somebody needs it."""
@@ -254,7 +281,16 @@ def _fill(found: Candidates, n: int, allowed: _Filter, shelf: Shelf) -> Candidat
         sources.append(np.full(len(keep), source, np.uint8))
         taken = np.concatenate([taken, more[keep]])
         missing -= len(keep)
-    return Candidates(np.concatenate(items), np.concatenate(scores), np.concatenate(sources), found.cold_start)
+    return Candidates(
+        np.concatenate(items), np.concatenate(scores), np.concatenate(sources), found.cold_start, found.folded
+    )
+
+
+def _among(items: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(k,) bool. As np.isin, without its overhead on a few hundred numbers."""
+    mask = np.zeros(max(int(items.max(initial=-1)), int(others.max(initial=-1))) + 1, bool)
+    mask[others] = True
+    return mask[items]
 
 
 def _top(scores: np.ndarray, n: int) -> np.ndarray:

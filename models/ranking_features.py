@@ -10,7 +10,7 @@ request's `at_ms`. Unknown is NaN, which the trees handle; it is never 0.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,43 +170,45 @@ def moment(now_ms: float, newest_ms: float | None) -> float:
     return now_ms if newest_ms is None or now_ms - newest_ms < _DAY_MS else newest_ms
 
 
-def affinity_rows(affinities: Sequence[Mapping[str, float]], categories: Mapping[str, int]) -> np.ndarray:
+def affinity_rows(sizes: Sequence[int], columns: np.ndarray, amounts: np.ndarray, n_columns: int) -> np.ndarray:
     """Category affinities as shares of a user's total, which do not shrink while a user is away.
 
     Args:
-        affinities: for each request category -> decayed affinity, below 0 for what was refused.
-        categories: category -> column.
+        sizes: (B,) how many affinities each request has.
+        columns: (N,) the category of each affinity, the requests one after another; -1 for one without a column.
+        amounts: (N,) decayed affinity, below 0 for what was refused.
+        n_columns: categories that have a column.
 
     Returns:
-        (B, len(categories)) float32: affinity / sum of all |affinities|; 0 for a category never met, NaN where the
-        user has no affinities at all.
+        (B, n_columns) float32: affinity / sum of all |affinities|; 0 for a category never met, NaN where the user has
+        no affinities at all.
     """
-    rows = np.zeros((len(affinities), len(categories)), np.float32)
-    for row, affinity in enumerate(affinities):
-        total = sum(map(abs, affinity.values()))
-        if total == 0:
-            rows[row] = np.nan
-            continue
-        for name, value in affinity.items():
-            column = categories.get(name)
-            if column is not None:
-                rows[row, column] = value / total
+    rows = np.zeros((len(sizes), n_columns), np.float32)
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    total = np.bincount(row, np.abs(amounts), len(sizes))
+    known = (columns >= 0) & (total[row] > 0)
+    rows[row[known], columns[known]] = amounts[known] / total[row[known]]
+    rows[total == 0] = np.nan
     return rows
 
 
-def latest_distinct(items: np.ndarray, n: int = RECENT) -> np.ndarray:
+def latest_distinct(items: np.ndarray, n: int = RECENT, among: np.ndarray | None = None) -> np.ndarray:
     """(n,) int64: the latest distinct items of a history, the latest first, -1 padded.
 
     Args:
         items: (m,) int, oldest to newest; -1 is skipped.
+        among: (p,) int, the items that count; None for all.
     """
     found = np.full(n, -1, np.int64)
-    # Only the tail matters: a history is up to 500 events long, and few of the latest repeat.
-    distinct = list(dict.fromkeys(items[: -4 * n - 1 : -1].tolist()))
-    if len(distinct) <= n and len(items) > 4 * n:
-        distinct = list(dict.fromkeys(items[::-1].tolist()))
-    kept = [item for item in distinct if item >= 0][:n]
-    found[: len(kept)] = kept
+    wanted = None if among is None else set(among.tolist())
+    kept: dict[int, None] = {}
+    # From the end, and no further than needed: a history is up to 500 events long, and few of the latest repeat.
+    for item in items[::-1].tolist():
+        if item >= 0 and (wanted is None or item in wanted):
+            kept[item] = None
+            if len(kept) == n:
+                break
+    found[: len(kept)] = list(kept)
     return found
 
 

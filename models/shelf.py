@@ -100,11 +100,17 @@ class ShelfBuilder:
                     self._categories[name] = np.zeros(len(self.ids), bool)
                     self._categories[name][place] = True
 
-    def set_trending(self, ranked: Sequence[tuple[bytes, float]]) -> None:
-        """Take over the live popularity: ids and scores (share of the leader's), best first; drops unknown ids."""
-        places = [(self.position[item_id], score) for item_id, score in ranked if item_id in self.position]
-        self._trending = np.array([place for place, _ in places], np.int64)
-        self._trending_scores = np.array([score for _, score in places], np.float32)
+    def places(self, item_ids: Sequence[bytes]) -> np.ndarray:
+        """(n,) int64 positions, -1 for an unknown id."""
+        return np.array([self.position.get(item_id, -1) for item_id in item_ids], np.int64)
+
+    def set_trending(self, places: np.ndarray, shares: np.ndarray) -> None:
+        """Take over the live popularity: positions and shares of the leader's, best first."""
+        self._trending, self._trending_scores = places, shares.astype(np.float32)
+
+    def extra_added_ms(self) -> np.ndarray:
+        """(n_extra,) float64: when each item unknown to the model was added."""
+        return self._added_ms[self.n_items :].astype(np.float64)
 
     def shelf(self) -> Shelf:
         """The present view. Its arrays are copies: a request that holds it sees no half-made change."""

@@ -12,24 +12,24 @@ def answer(n: int) -> Answer:
     scores = np.linspace(1, 0.1, n, dtype="<f4")
     ids = b"\n".join(str(item).encode() for item in range(n))
     factors = np.eye(n, dtype=np.float32)
-    return Answer(ids, scores.tobytes(), bytes(n), False, factors.tobytes(), tuple(((b"7", 0.5),) for _ in range(n)))
+    return Answer(ids, scores.tobytes(), bytes(n), False, n, factors.tobytes(), tuple(((b"7", 0.5),) for _ in range(n)))
 
 
 def test_candidates_keep_their_order_and_are_cut() -> None:
-    ranked = rank(REPLY, answer(10), 3, 0.0, pooled=True)
+    ranked = rank(REPLY, answer(10), None, 3, 0.0, pooled=True)
     assert ranked.item_ids == ["0", "1", "2"]
     assert [item_id for item_id, _ in ranked.pool] == [str(item) for item in range(2, 10)]
     assert ranked.sources == ["fold_in"] * 3
 
 
 def test_no_candidates_give_an_empty_list() -> None:
-    assert rank(REPLY, Answer(b"", b"", b"", True), 3, 0.5, pooled=True).item_ids == []
+    assert rank(REPLY, Answer(b"", b"", b"", True), None, 3, 0.5, pooled=True).item_ids == []
 
 
 def test_logged_propensities_are_those_with_which_items_are_shown() -> None:
     """The estimates that are built on them would be wrong otherwise: 20,000 lists against what was logged."""
     share, pool = 0.4, 5
-    ranked = rank(REPLY, answer(7), 3, 0.0, pooled=True)
+    ranked = rank(REPLY, answer(7), None, 3, 0.0, pooled=True)
     generator = np.random.default_rng(0)
     shown: dict[str, int] = {}
     logged: dict[str, float] = {}
@@ -47,12 +47,12 @@ def test_logged_propensities_are_those_with_which_items_are_shown() -> None:
 
 
 def test_without_exploration_nothing_is_drawn() -> None:
-    ranked = rank(REPLY, answer(7), 3, 0.0, pooled=False)
+    ranked = rank(REPLY, answer(7), None, 3, 0.0, pooled=False)
     assert explore(ranked, 0.0, np.random.default_rng(0)) is ranked
 
 
 def test_an_answer_shows_titles_typed_ids_and_reasons() -> None:
-    ranked = rank(REPLY, answer(3), 2, 0.0, pooled=False)
+    ranked = rank(REPLY, answer(3), None, 2, 0.0, pooled=False)
     [first, second] = dress(ranked, {"0": Item("0", "Zero", 1999, ("Drama",)), "7": Item("7", "Seven")}, explained=True)
     assert (first["item_id"], first["title"], first["genres"], first["rank"]) == (0, "Zero", ("Drama",), 1)
     assert first["reason"] == [{"item_id": 7, "title": "Seven", "share": 0.5}]
@@ -61,11 +61,11 @@ def test_an_answer_shows_titles_typed_ids_and_reasons() -> None:
 
 
 def some(name: str) -> Ranked:
-    return rank(Reply(name, "int", 1, []), answer(1), 1, 0.0, pooled=False)
+    return rank(Reply(name, "int", 1, []), answer(1), None, 1, 0.0, pooled=False)
 
 
 def test_the_cache_forgets_on_a_new_user_version_and_the_least_recently_used() -> None:
-    cache = RankedCache(2)
+    cache = RankedCache(2, 60)
     cache.put(("a",), 1, some("a"))
     cache.put(("b",), 1, some("b"))
     assert cache.get(("a",), 1) == some("a")
@@ -73,6 +73,27 @@ def test_the_cache_forgets_on_a_new_user_version_and_the_least_recently_used() -
     cache.put(("c",), 1, some("c"))
     assert cache.get(("b",), 1) is None
     assert cache.get(("a",), 1) is not None
-    off = RankedCache(0)
+    off = RankedCache(0, 60)
     off.put(("a",), 1, some("a"))
     assert off.get(("a",), 1) is None
+
+
+def test_the_rankers_scores_decide_and_what_only_fills_the_list_stays_behind() -> None:
+    candidates = answer(6)._replace(folded=4, sources=bytes([0, 0, 0, 3, 4, 4]))
+    ranked = rank(REPLY, candidates, np.array([-3.0, 0.5, -1.0, 0.5], np.float32), 5, 0.0, pooled=False)
+    assert ranked.item_ids == ["1", "3", "2", "0", "4"]  # of equal scores, the one that retrieval put first
+    assert ranked.scores[:4] == [0.5, 0.5, -1.0, -3.0]
+    assert ranked.sources == ["fold_in", "trending", "fold_in", "fold_in", "popular"]
+
+
+def test_diversity_reorders_only_what_the_ranker_scored() -> None:
+    candidates = answer(5)._replace(folded=3, factors=np.array([[1, 0]] * 2 + [[0, 1]] * 3, np.float32).tobytes())
+    ranked = rank(REPLY, candidates, np.array([3.0, 2.9, 1.0], np.float32), 5, 0.6, pooled=False)
+    assert ranked.item_ids == ["0", "2", "1", "3", "4"]
+
+
+def test_a_list_is_good_for_a_while_only() -> None:
+    cache = RankedCache(2, 0.0)
+    ranked = rank(REPLY, answer(3), None, 2, 0.0, pooled=False)
+    cache.put(("u",), 1, ranked)
+    assert cache.get(("u",), 1) is None

@@ -98,7 +98,8 @@ def test_an_unknown_category_gives_an_empty_list_and_not_everything(
 
 
 def test_cold_start_asks_trending_then_popular(model: CandidateModel, builder: ShelfBuilder) -> None:
-    builder.set_trending([(b"250", 1.0), (b"0", 0.5), (b"unheard of", 0.4)])
+    assert builder.places([b"250", b"0", b"unheard of"]).tolist() == [250, 0, -1]
+    builder.set_trending(np.array([250, 0]), np.array([1.0, 0.5]))
     [found] = model.retrieve([query(n=5)], builder.shelf())
     assert found.cold_start
     assert found.items.tolist() == [250, 0, 1, 2, 3]

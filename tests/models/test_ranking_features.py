@@ -174,7 +174,7 @@ def test_assembled_rows_have_all_features_in_order() -> None:
 
 
 def test_affinities_become_shares() -> None:
-    rows = affinity_rows([{"a": 3.0, "x": -1.0}, {}], {"a": 0, "b": 1})
+    rows = affinity_rows([2, 0], np.array([0, -1]), np.array([3.0, -1.0]), 2)
     assert rows[0].tolist() == [0.75, 0.0]
     assert np.isnan(rows[1]).all()
 
@@ -190,6 +190,7 @@ def test_latest_distinct_items() -> None:
     assert latest_distinct(np.empty(0, int), 2).tolist() == [-1, -1]
     # One item over and over hides the others from the tail that is looked at first.
     assert latest_distinct(np.array([4] + [7] * 500), 2).tolist() == [7, 4]
+    assert latest_distinct(np.array([5, 1, 2, 3, 1]), 3, among=np.array([1, 5])).tolist() == [1, 5, -1]
 
 
 def test_standardise_leaves_out_the_padding() -> None:
