@@ -1,7 +1,7 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean retrain compact bench lint format test lock environment
+.PHONY: help up down status logs clean retrain prometheus compact bench lint format test lock environment
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -35,6 +35,9 @@ clean: environment ## remove events, models, experiments and logs; asks first (C
 
 retrain: environment ## train again as a Ray job and follow it (TRIALS=)
 	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.retrain $(TRIALS_OPTION)
+
+prometheus: environment ## Prometheus beside the stack, with our scrapes and alerts (needs `prometheus` on PATH)
+	@$(STACK) prometheus
 
 compact: environment ## move acknowledged events from the store to the log, as a Ray job
 	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.compact

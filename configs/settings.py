@@ -43,6 +43,7 @@ class Ports(Group):
     metrics: int = Field(10003, description="Ray's own Prometheus endpoint")
     haproxy_stats: int = Field(10004, description="HAProxy statistics page")
     haproxy_metrics: int = Field(10005, description="HAProxy's Prometheus endpoint")
+    prometheus: int = Field(9090, description="Prometheus, when `make prometheus` runs it")
     replicas: int = Field(30000, description="first of the 200 ports on which Serve replicas listen")
     workers: int = Field(20000, description="first of the 1000 ports of Ray worker processes")
 

@@ -384,6 +384,7 @@ class Autopilot:
             skipped_lists=self._live.skipped,
             problems=problems,
             store_durable=durable.durable,
+            experiments=await self._trial.health(),
             mismatched_replicas=sum(one.problem is not None for one in replicas),
         )
         await write_heartbeat(self._client, self._keys, beat)

@@ -25,6 +25,8 @@ class Heartbeat(BaseModel):
     problems: dict[str, str]
     store_durable: bool | None
     mismatched_replicas: int
+    experiments: dict[str, bool]
+    """Running ones -> whether their sample ratio is as it should be."""
 
 
 async def write_heartbeat(client: StoreClient, keys: Keys, beat: Heartbeat) -> None:

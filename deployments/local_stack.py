@@ -17,11 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import yaml
+
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 from deployments.probes import UnansweredError
 from deployments.ray_environment import client_environment
 from deployments.stack import PART_NAMES, LocalStack, PreflightError, say
 from deployments.stack_parts import NoServerError, StartError
+
+PROMETHEUS_DIR = PROJECT_DIR / "configs" / "prometheus"
 
 
 @contextlib.contextmanager
@@ -82,6 +86,34 @@ def run(stack: LocalStack, words: list[str]) -> int:
     return subprocess.run(command, cwd=PROJECT_DIR, env=client_environment(stack.settings), check=False).returncode
 
 
+def prometheus(stack: LocalStack) -> int:
+    """Run Prometheus on the loopback address until it is interrupted; its exit code."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        raise PreflightError("there is no `prometheus` on PATH (Debian, Ubuntu: apt install prometheus)")
+    folder = stack.state_dir / "prometheus"
+    folder.mkdir(exist_ok=True)
+    (folder / "prometheus.yml").write_text(scrape_config(stack.settings))
+    shutil.copy(PROMETHEUS_DIR / "alerts.yml", folder / "alerts.yml")
+    address = f"127.0.0.1:{stack.settings.ports.prometheus}"
+    say(f"Prometheus: http://{address}/alerts (Ctrl-C ends it)")
+    command = [binary, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    return subprocess.run([*command, f"--web.listen-address={address}"], check=False).returncode
+
+
+def scrape_config(settings: Settings) -> str:
+    """`configs/prometheus/prometheus.yml` with the ports of the settings."""
+    config = yaml.safe_load((PROMETHEUS_DIR / "prometheus.yml").read_text())
+    ports = {
+        "raycommend": settings.ports.http,
+        "ray": settings.ports.metrics,
+        "haproxy": settings.ports.haproxy_metrics,
+    }
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{ports[job['job_name']]}"]}]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
 def clean(stack: LocalStack, confirmed: bool) -> int:
     """Remove everything that the stack wrote."""
     if any(record.alive() for record in stack.records().values()):
@@ -104,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("status", help="show what runs")
     commands.add_parser("logs", help="show the ends of the logs").add_argument("--lines", type=int, default=30)
     commands.add_parser("clean", help="remove the state").add_argument("--yes", action="store_true")
+    commands.add_parser("prometheus", help="run Prometheus beside the stack, in the foreground")
     run_parser = commands.add_parser("run", help="run a command with the environment of the running stack")
     run_parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     options = parser.parse_args(arguments)
@@ -117,6 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
             return logs(stack, options.lines)
         if options.command == "run":
             return run(stack, options.words)
+        if options.command == "prometheus":
+            return prometheus(stack)
         with _alone(stack.settings):
             if options.command == "clean":
                 return clean(stack, options.yes)

@@ -46,6 +46,9 @@ def prometheus_text(seen: Observation, retrain_after: int) -> str:
     counted("cold_starts_total", "Lists for users of whom nothing is known", "cold_starts")
     counted("degraded_total", "Lists made without the online store", "degraded")
     counted("fold_ins_total", "Lists by a user vector folded in at request time", "fold_ins")
+    counted(
+        "variant_fallbacks_total", "Lists by the champion because a variant's slot did not answer", "variant_fallbacks"
+    )
     family(
         "events_total",
         "counter",
@@ -127,6 +130,12 @@ def _autopilot(family: Callable[[str, str, str, Iterable[Sample]], None], seen: 
     )
     mismatch: list[Sample] = [({}, beat.mismatched_replicas)] if beat is not None else []
     family("replicas_refusing_model", "gauge", "Retrieval replicas that refuse the slot's model", mismatch)
+    family(
+        "experiment_unhealthy",
+        "gauge",
+        "Whether a running experiment has a sample ratio mismatch",
+        [] if beat is None else [({"experiment": name}, not well) for name, well in beat.experiments.items()],
+    )
     quality = [quality_view(one, seen.manifests) for one in seen.quality]
     for name, text in (
         ("click_rate", "Share of a day's lists with a positive answer"),

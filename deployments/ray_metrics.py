@@ -16,6 +16,7 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "cache_hits": ("Lists from the cache", ()),
     "cold_starts": ("Lists for users of whom nothing is known", ()),
     "degraded": ("Lists made without the online store", ()),
+    "variant_fallbacks": ("Lists by the champion because a variant's slot did not answer", ()),
     "fold_ins": ("Lists by a user vector folded in at request time", ()),
     "latency": ("Durations by stage, with the upper bound of the bucket as le: not cumulative", ("stage", "le")),
     "latency_us": ("Sum of durations by stage, in microseconds", ("stage",)),

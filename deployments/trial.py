@@ -71,6 +71,15 @@ class Trial:
             return Ended("promoted", f"the experiment {found.id}: {found.reason}")
         return Ended("not_promoted", f"the experiment {found.id} was ended: {found.reason}")
 
+    async def health(self) -> dict[str, bool]:
+        """Running experiments, whoever started them -> whether their results may be read at all."""
+        found = {}
+        for experiment in await self._control.all():
+            if experiment.status == "running":
+                _, report = await self._control.results(experiment.id)
+                found[experiment.id] = report.decision.action != "unhealthy"
+        return found
+
     async def _known(self, run: Run) -> Experiment | None:
         try:
             return (await self._control.one(trial_id(run)))[0]
