@@ -92,6 +92,7 @@ class Training(Group):
     seed: int = 42
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
+    simulated: bool = Field(False, description="learn from simulated events too; for demonstrations")
     ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
     ranker_trees: int = Field(150, ge=1, le=5000)
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")

@@ -28,12 +28,12 @@ from configs.settings import PROJECT_DIR, SettingsError, load_settings
 from data.dataset import DataError, Dataset, Tables, load_dataset, write_dataset
 from data.splits import replay_split
 from jobs.gate import per_user
+from jobs.http_client import post
 from models.metrics import bootstrap_interval
 
 K = 10
 N_TRAIN = 80_000
 FROZEN_HR = 0.0758  # ALS trained once, user vectors frozen (simulated; see jobs.prequential)
-TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ async def replay(
 
 
 async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
-    asked = await _post(client, "/api/v1/recommend", {"user_id": step.user_id, "top_k": K})
+    asked = await post(client, "/api/v1/recommend", {"user_id": step.user_id, "top_k": K})
     shown = [str(entry["item_id"]) for entry in asked["recommendations"]]
     event = {
         "user_id": step.user_id,
@@ -126,7 +126,7 @@ async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
         "event_id": f"replay-{step.number}",
         "recommendation_id": asked["recommendation_id"],
     }
-    await _post(client, "/api/v1/events", event)
+    await post(client, "/api/v1/events", event)
     return {
         "number": step.number,
         "user_id": step.user_id,
@@ -136,21 +136,6 @@ async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
         "degraded": asked["degraded"],
         "latency_ms": asked["latency_ms"],
     }
-
-
-async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    for attempt in range(TRIES):
-        try:
-            answer = await client.post(path, json=body)
-            if answer.status_code not in (429, 503, 504):
-                answer.raise_for_status()
-                return dict(answer.json())
-        except httpx.TransportError:
-            if attempt == TRIES - 1:
-                raise
-        await asyncio.sleep(0.2 * 2**attempt)
-    answer.raise_for_status()
-    raise httpx.HTTPError(f"{path}: unexpected status {answer.status_code}")
 
 
 def read_records(out: Path) -> list[dict[str, Any]]:
