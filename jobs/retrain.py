@@ -22,12 +22,13 @@ from features.slots import CHAMPION
 from jobs.compact import compact
 from jobs.erasures import current_erasures
 from jobs.gate import Footprint, Verdict, judge
+from jobs.one_at_a_time import only_retraining
 from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
 from jobs.ranker_training import RANKER, Recipe
 from jobs.ray_session import ray_session
 from jobs.registry import Registry, RegistryUnavailable
 from jobs.requests import in_store_order
-from jobs.search_space import load_search_space
+from jobs.search_space import SPACE_FILE, load_search_space
 from jobs.second_stage import SecondStage, judge_champion, train_second_stage
 from jobs.slots import current_slots, point_slot, tell_result
 from jobs.training import cutoff, evaluate_latest, fit_bundle, remove_old_bundles
@@ -80,9 +81,15 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
     Raises:
         DataError: no data, or too little.
         SearchError: no trial gave a score.
+        StoreBusy: another retraining runs; names its job.
         StoreError: before the training, the store does not answer, so it is not known what is new and whom to leave
             out; after it, the slot could not be set, and the bundle is written.
     """
+    with only_retraining(settings):
+        return _retrain(settings, options, report)
+
+
+def _retrain(settings: Settings, options: Options, report: Report) -> Result:
     started_ms = now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
     # Training reads the log, and what was acknowledged a moment ago is still in the streams.
@@ -175,7 +182,7 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
 
 
 def _search(settings: Settings, options: Options, data: TrainingData, seed: int, report: Report) -> list[Trial]:
-    space = load_search_space()
+    space = load_search_space(settings.training.search_space or SPACE_FILE)
     count = options.trials or settings.training.trials
     folds = inner_folds(data.rows(cutoff(data).train), space, settings.training.weighting, seed)
     if not folds:
