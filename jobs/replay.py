@@ -6,9 +6,9 @@ The system must know the first 80,000 events only. To set one up beside your own
     RAYCOMMEND_DATASET_DIR=DIR RAYCOMMEND_STATE_DIR=DIR/state RAYCOMMEND_TRAINING_WEIGHTING=consumption make up
     python -m jobs.replay --out DIR/replay.jsonl
 
-Before each event recommendations are asked for, then the event is sent. Users run in parallel, each in order. What was
-measured is appended to the file; started again, it goes on where it stopped (an event sent twice counts once, by its
-id).
+Before each event recommendations are asked for, then the event is sent. Users run in parallel, each in order, and
+nobody runs far ahead. What was measured is appended to the file; started again, it goes on where it stopped (an event
+sent twice counts once, by its id).
 """
 
 import argparse
@@ -34,6 +34,7 @@ from models.metrics import bootstrap_interval
 K = 10
 N_TRAIN = 80_000
 FROZEN_HR = 0.0758  # ALS trained once, user vectors frozen (simulated; see jobs.prequential)
+AHEAD = 256  # how far one user's event may overtake another's: time and popularity go on nearly as they did
 
 
 @dataclass(frozen=True)
@@ -90,28 +91,30 @@ async def replay(
         ExceptionGroup: of httpx.HTTPError; the system does not answer, or refuses, after several tries.
     """
     done = {record["number"] for record in read_records(out)}
-    by_user: dict[str, list[Step]] = {}
-    for step in todo:
-        if step.number not in done:
-            by_user.setdefault(step.user_id, []).append(step)
-    gate = asyncio.Semaphore(parallel)
     finished = len(done)
+    busy, near = asyncio.Semaphore(parallel), asyncio.Semaphore(AHEAD)
+    latest: dict[str, asyncio.Task[None]] = {}  # of each user
     with out.open("a") as file:
 
-        async def run(mine: list[Step]) -> None:
+        async def run(step: Step, before: asyncio.Task[None] | None) -> None:
             nonlocal finished
-            async with gate:
-                for step in mine:
+            try:
+                if before is not None:
+                    await before
+                async with busy:
                     record = await _one(client, step)
-                    file.write(json.dumps(record) + "\n")
-                    file.flush()
-                    finished += 1
-                    note(finished)
+            finally:
+                near.release()
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            finished += 1
+            note(finished)
 
         async with asyncio.TaskGroup() as group:
-            # Whoever comes first in the replay starts first, so that popularity grows roughly as it did.
-            for mine in by_user.values():
-                group.create_task(run(mine))
+            for step in todo:
+                if step.number not in done:
+                    await near.acquire()
+                    latest[step.user_id] = group.create_task(run(step, latest.get(step.user_id)))
 
 
 async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
