@@ -20,6 +20,7 @@ from deployments.monitor import Monitor, learning_view, system_metrics
 from deployments.monitor_views import LearningView, ModelMetrics, SystemMetrics
 from features.connection import StoreClient
 from features.errors import StoreError
+from features.experiments import read_traffic
 from features.keys import Keys
 from features.replicas import read_replicas
 from features.timeline import Entry, read_timeline
@@ -51,6 +52,29 @@ class ReplicaView(BaseModel):
     problem: str | None
 
 
+class VariantBrief(BaseModel):
+    name: str
+    slot: str | None
+
+
+class ExperimentBrief(BaseModel):
+    id: str
+    status: str
+    variants: list[VariantBrief] = Field(description="the control first")
+
+
+class RolloutBrief(BaseModel):
+    share: float
+    version: str
+
+
+class SplitView(BaseModel):
+    """How users are divided over models."""
+
+    experiments: list[ExperimentBrief] = Field(description="that are not archived, the newest first")
+    rollout: RolloutBrief | None
+
+
 class Snapshot(BaseModel):
     """One tick of the console; the parts are those of the endpoints that answer them alone."""
 
@@ -59,6 +83,7 @@ class Snapshot(BaseModel):
     model: ModelMetrics | None = Field(description="as /api/v1/metrics/model")
     learning: LearningView | None = Field(description="as in /api/v1/metrics/dashboard")
     replicas: list[ReplicaView] | None
+    split: SplitView | None
     timeline: list[Entry] | None = Field(description="as /api/v1/mlops/timeline, the newest first")
     problems: list[str] = Field(description="what could not be asked, in words")
 
@@ -111,12 +136,13 @@ class ConsoleSnapshot:
                 problems.append(f"{name}: {error}")
                 return None
 
-        health, system, model, learning, replicas, timeline = await asyncio.gather(
+        health, system, model, learning, replicas, split, timeline = await asyncio.gather(
             self._components(),
             ask("system", self._system),
             ask("model", self._monitor.model),
             ask("learning", self._learning),
             ask("replicas", self._replicas),
+            ask("split", self._split),
             ask("timeline", self._timeline),
         )
         return Snapshot(
@@ -125,6 +151,7 @@ class ConsoleSnapshot:
             model=model,
             learning=learning,
             replicas=replicas,
+            split=split,
             timeline=timeline,
             problems=sorted(problems),
         )
@@ -149,6 +176,21 @@ class ConsoleSnapshot:
             ReplicaView(deployment=report.deployment, model_version=report.model_version, problem=report.problem)
             for report in sorted(reports, key=lambda report: report.deployment)
         ]
+
+    async def _split(self) -> SplitView:
+        state = await read_traffic(self._client, self._keys)
+        return SplitView(
+            experiments=[
+                ExperimentBrief(
+                    id=one.id,
+                    status=one.status,
+                    variants=[VariantBrief(name=name, slot=one.slots.get(name)) for name in one.names],
+                )
+                for one in reversed(state.experiments.values())
+                if one.status != "archived"
+            ],
+            rollout=RolloutBrief(share=state.rollout.share, version=state.rollout.version) if state.rollout else None,
+        )
 
     async def _timeline(self) -> list[Entry]:
         return await read_timeline(self._client, self._keys, TIMELINE)

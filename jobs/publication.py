@@ -23,7 +23,6 @@ class TrialRecord(_Part):
     parameters: dict[str, float]
     metrics: dict[str, float]
     seconds: float
-    error: str | None = None
 
 
 class Publication(_Part):

@@ -86,6 +86,8 @@ export function timeChart(title, names, write, { height = "", suffix = "" } = {}
     busy = true // a slow machine skips a tick rather than falling behind
     try {
       const end = times.at(-1)
+      // The last five minutes; less while there is less to show.
+      const start = Math.max(end - 300_000, Math.min(times[0], end - 60_000))
       const traces = series.map((one, n) => ({
         x: times,
         y: one,
@@ -97,7 +99,7 @@ export function timeChart(title, names, write, { height = "", suffix = "" } = {}
       }))
       await draw(place, traces, {
         // Numbers instead of Plotly's dates: those are drawn in UTC.
-        xaxis: { range: [end - 300_000, end], ...clockTicks(end) },
+        xaxis: { range: [start, end], ...clockTicks(start, end) },
         yaxis: { ticksuffix: suffix },
       })
     } catch (error) {
@@ -113,14 +115,12 @@ export function timeChart(title, names, write, { height = "", suffix = "" } = {}
   return { element, update, unmount: () => window.removeEventListener("theme", again) }
 }
 
-function clockTicks(end) {
-  const minute = 60_000
-  const first = Math.floor(end / minute) * minute
-  const tickvals = [0, 1, 2, 3, 4].map((back) => first - back * minute)
-  const ticktext = tickvals.map((time) =>
-    new Date(time).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }),
-  )
-  return { tickvals, ticktext, hoverformat: "", showspikes: false }
+function clockTicks(start, end) {
+  const step = end - start > 120_000 ? 60_000 : 15_000
+  const tickvals = []
+  for (let time = Math.ceil(start / step) * step; time <= end; time += step) tickvals.push(time)
+  const shape = { hour: "2-digit", minute: "2-digit", ...(step < 60_000 ? { second: "2-digit" } : {}) }
+  return { tickvals, ticktext: tickvals.map((time) => new Date(time).toLocaleTimeString("en-GB", shape)) }
 }
 
 /** A chart of any traces. `make(colour)` gives {traces, layout}; it is called again when the theme changes. */

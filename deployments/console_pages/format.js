@@ -48,7 +48,9 @@ export function duration(seconds) {
 export function ago(time, now = Date.now()) {
   if (!time) return UNKNOWN
   const seconds = (now - new Date(time).getTime()) / 1000
-  return seconds < 2 ? "just now" : `${duration(seconds)} ago`
+  if (seconds < 2) return "just now"
+  if (seconds > 60 * 86400) return new Date(time).toLocaleDateString("en-GB", { dateStyle: "medium" })
+  return `${duration(seconds)} ago`
 }
 
 export function clock(time) {

@@ -73,8 +73,8 @@ export function mount(root) {
   return {
     update(snapshot) {
       drawHealth(snapshot.health.components)
-      drawModel(snapshot.model && { slots: snapshot.model.slots, training: snapshot.model.training.status })
-      drawReplicas(snapshot.replicas)
+      drawModel(snapshot.model && { slots: snapshot.model.slots, training: snapshot.model.training.status, split: snapshot.split })
+      drawReplicas({ retrieval: snapshot.replicas, others: snapshot.system?.replicas ?? {} })
       drawTimeline(snapshot.timeline)
       for (const line of timeline.querySelectorAll("time")) setText(line, ago(Number(line.dataset.ms)))
       tiles.update(snapshot)
@@ -177,38 +177,33 @@ function modelFacts(model) {
     fact("Because", champion.reason),
     fact("Trained", champion.trained_at ? dateTime(champion.trained_at) : "not known: its bundle cannot be read"),
     fact("Challenger", challenger ? h("code", {}, challenger.version) : "none"),
+    fact("Traffic", splitText(model.split)),
     fact("Training", badge(model.training, TRAINING[model.training] ?? "accent")),
   )
+}
+
+function splitText(split) {
+  if (!split) return "–"
+  const running = split.experiments.find((one) => one.status === "running")
+  if (running) return h("a", { href: `#/experiments?id=${encodeURIComponent(running.id)}` }, `experiment ${running.id}`)
+  return split.rollout ? `${percent(split.rollout.share, 0)} get the challenger` : "all users get the champion"
 }
 
 function fact(name, value) {
   return [h("dt", {}, name), h("dd", {}, value)]
 }
 
-function replicaTable(replicas) {
-  if (!replicas?.length) return empty("No retrieval replica reports.")
-  return h(
-    "div",
-    { class: "scroll" },
-    h(
-      "table",
-      {},
-      h("thead", {}, h("tr", {}, ["Deployment", "Serves", "State"].map((name) => h("th", { scope: "col" }, name)))),
-      h(
-        "tbody",
-        {},
-        replicas.map((replica) =>
-          h(
-            "tr",
-            {},
-            h("td", {}, replica.deployment),
-            h("td", {}, replica.model_version ? h("code", {}, replica.model_version) : "nothing"),
-            h("td", {}, replica.problem ? badge(replica.problem, "bad") : badge("well", "good")),
-          ),
-        ),
-      ),
-    ),
-  )
+function replicaTable({ retrieval, others }) {
+  const rows = (retrieval ?? []).map((one) => [
+    one.deployment,
+    one.model_version ? h("code", {}, one.model_version) : "nothing",
+    one.problem ? badge(one.problem, "bad") : badge("well", "good"),
+  ])
+  for (const [name, number] of Object.entries(others)) rows.push([`${name} × ${number}`, "", badge("reporting", "good")])
+  if (!rows.length) return empty("No replica reports.")
+  const cells = (row) => h("tr", {}, row.map((content) => h("td", {}, content)))
+  const head = ["Deployment", "Serves", "State"].map((name) => h("th", { scope: "col" }, name))
+  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(cells))))
 }
 
 function timelineLines(entries) {

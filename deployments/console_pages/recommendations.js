@@ -2,8 +2,9 @@
 
 import { get, post } from "/console/api.js"
 import { details } from "/console/dialogs.js"
-import { actionButton, announce, badge, card, empty, failure, fill, h, onChange } from "/console/elements.js"
-import { ago, amount, count, dateTime, fixed, milliseconds, percent, words } from "/console/format.js"
+import { actionButton, announce, badge, card, empty, failure, fill, h } from "/console/elements.js"
+import { amount, count, fixed, milliseconds, percent, words } from "/console/format.js"
+import { pastOf } from "/console/user_history.js"
 
 export const title = "Recommendations"
 export const about = "Ask as any user, known or new. Like, click or rate a title, and the next list follows from it."
@@ -201,8 +202,8 @@ export function mount(root, query) {
         entry.reason?.length
           ? h("p", { class: "line" }, `Because of ${entry.reason.map((r) => `${r.title ?? r.item_id} (${percent(r.share, 0)})`).join(", ")}`)
           : null,
-        actions(entry, name, answer.recommendation_id),
       ),
+      actions(entry, name, answer.recommendation_id),
     )
   }
 
@@ -304,45 +305,23 @@ export function mount(root, query) {
     return button
   }
 
-  const drawVariants = onChange((names) => {
+  /** One column for the user's own list, or one for each variant of the running experiment. */
+  function useVariants(names) {
+    if (names.join() === variants.filter(Boolean).join()) return
     variants = names.length ? names : [null]
     state.answers = []
     refresh()
-  })
+  }
+
   get("/api/v1/categories").then(drawCategories, (error) => fill(categories, failure(error)))
   refresh()
 
   return {
     update(snapshot) {
-      const running = (snapshot.experiments ?? []).find((one) => one.status === "running")
-      drawVariants(running ? running.variants.map((one) => one.name) : [])
+      const running = snapshot.split?.experiments.find((one) => one.status === "running")
+      useVariants(running ? running.variants.map((one) => one.name) : [])
     },
   }
-}
-
-function pastOf({ answer: past, error }) {
-  if (error?.status === 404) return empty("Nothing is known of this user yet. Like a title, and the next list follows from it.")
-  if (error) return failure(error)
-  const counts = Object.entries(past.events).map(([type, number]) => `${count(number)} ${words(type)}`)
-  const tastes = Object.entries(past.affinities).slice(0, 4)
-  return [
-    h("p", { class: "small muted" }, counts.join(", ")),
-    tastes.length ? h("p", { class: "buttons" }, tastes.map(([name]) => badge(name, "accent"))) : null,
-    h(
-      "ol",
-      { class: "history", tabindex: "0", "aria-label": "Latest events" },
-      past.history.slice(0, 100).map((entry) =>
-        h(
-          "li",
-          {},
-          h("span", { class: "title" }, entry.title ?? `item ${entry.item_id}`),
-          h("span", { class: "small" }, entry.value === null ? words(entry.event_type) : `${words(entry.event_type)} ${amount(entry.value)}`),
-          h("span", { class: "when", title: dateTime(entry.time) }, ago(entry.time)),
-        ),
-      ),
-    ),
-    past.history.length > 100 ? h("p", { class: "small muted" }, `and ${count(past.history.length - 100)} earlier`) : null,
-  ]
 }
 
 /** How far an entry moved since the list before, as text. */

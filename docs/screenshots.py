@@ -1,0 +1,110 @@
+"""`make screenshots`: pictures of the console for the README, of the stack that runs, while people use it.
+
+The people are made here: for half a minute a few users ask for recommendations and take some of them up, so that the
+charts have something to show. Every number in the pictures is what the system measured meanwhile.
+"""
+
+import random
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from configs.settings import load_settings
+
+FOLDER = Path(__file__).parent
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+TRAFFIC_S = 40.0
+LARGEST = 400_000
+
+
+def use(url: str, until: threading.Event, seed: int) -> None:
+    """Ask as one user after another, and take up some of what is shown."""
+    chance = random.Random(seed)  # noqa: S311 - which picture it makes is no secret
+    with httpx.Client(base_url=url, timeout=10) as http:
+        while not until.is_set():
+            user = chance.randint(1, 943)
+            answer = http.post("/api/v1/recommend", json={"user_id": user}).json()
+            if chance.random() < 0.5 and answer.get("recommendations"):
+                event = {
+                    "user_id": user,
+                    "item_id": chance.choice(answer["recommendations"])["item_id"],
+                    "event_type": chance.choice(["click", "like", "view"]),
+                    "recommendation_id": answer["recommendation_id"],
+                }
+                http.post("/api/v1/events", json=event)
+            until.wait(0.2)
+
+
+def shoot(page: Page, name: str) -> None:
+    """Write the picture of a page. Raises SystemExit for one that is too large for a README."""
+    path = FOLDER / f"{name}.png"
+    page.screenshot(path=path)
+    size = path.stat().st_size
+    print(f"{path.name}: {size / 1000:.0f} KB")
+    if size > LARGEST:
+        raise SystemExit(f"{path} has {size} bytes, more than {LARGEST}")
+
+
+def pictures(browser: Browser, url: str) -> None:
+    """All of them."""
+
+    def opened(place: str, theme: str, width: int, height: int) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
+        page.goto(f"{url}/#/{place}")
+        page.locator("h1").wait_for()
+        return page
+
+    overview = opened("overview", "light", 1280, 1000)
+    recommendations = opened("recommendations?user=newcomer", "light", 1280, 1000)
+    time.sleep(TRAFFIC_S - 8)
+    for number in (0, 2):
+        with recommendations.expect_response("**/api/v1/users/**"):
+            recommendations.locator(".items > li").nth(number).get_by_role("button", name="Like").click()
+    recommendations.locator(".delay").wait_for()
+    shoot(recommendations, "recommendations")
+    shoot(overview, "overview")
+    for name in ("experiments", "models"):
+        page = opened(name, "dark", 1280, 900)
+        page.locator(".loading").wait_for(state="detached")
+        page.wait_for_timeout(3000)
+        shoot(page, name)
+    phone = opened("recommendations?user=newcomer", "dark", 390, 844)
+    phone.locator(".items > li").first.wait_for()
+    shoot(phone, "phone")
+
+
+def main() -> int:
+    """Entry point; exit code 1 with one plain line when it cannot be done."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    url = f"http://127.0.0.1:{load_settings().ports.http}"
+    try:
+        httpx.get(f"{url}/health/ready", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        print(f"screenshots: {url} is not ready, start it with make up: {error}", file=sys.stderr)
+        return 1
+    if program is None:
+        print("screenshots: no chromium on PATH", file=sys.stderr)
+        return 1
+    done = threading.Event()
+    people = [threading.Thread(target=use, args=(url, done, seed)) for seed in range(4)]
+    for person in people:
+        person.start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), headless=True)
+            pictures(browser, url)
+            browser.close()
+    finally:
+        done.set()
+        for person in people:
+            person.join()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""A real Chromium in front of the running stack."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, or a skip on a machine without one; in CI its absence is a failure."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium on PATH: .ci/run installs it")
+        pytest.skip("no Chromium on PATH: the console's tests need one")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=list(FLAGS), headless=True)
+        yield launched
+        launched.close()
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, stack: Any) -> Iterator[OpenPage]:
+    """Opens pages of the console; the test fails when one of them writes an error to its console or throws.
+
+    `expected` are parts of messages that the test provokes. A missing user is asked for by a request that answers 404,
+    which Chromium itself writes to the console.
+    """
+    complaints: list[str] = []
+    contexts = []
+
+    def open_one(
+        place: str = "#/overview",
+        width: int = 1280,
+        height: int = 900,
+        theme: str = "light",
+        expected: tuple[str, ...] = (),
+        script: str | None = None,
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=theme,  # type: ignore[arg-type]
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        if script is not None:
+            context.add_init_script(script)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        allowed = ("status of 404", *expected)
+
+        def hear(text: str) -> None:
+            if not any(part in text for part in allowed):
+                complaints.append(f"{place}: {text}")
+
+        page.on("console", lambda message: hear(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: hear(str(error)))
+        page.goto(f"{stack.url}/{place}")
+        page.locator("h1").wait_for()
+        return page
+
+    yield open_one
+    for context in contexts:
+        try:
+            context.close()
+        except Error as error:
+            complaints.append(str(error))
+    assert not complaints, complaints
+
+
+@pytest.fixture(scope="session")
+def api(stack: Any) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=30) as client:
+        yield client

@@ -1,0 +1,135 @@
+"""What all pages share: themes, widths, keyboard, labels, policy, freshness."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.stack
+PAGES = ("overview", "recommendations", "experiments", "models")
+NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, [role=img], dialog, nav")]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => !(one.ariaLabel || one.textContent.trim() || one.labels?.length ||
+                     document.getElementById(one.getAttribute("aria-labelledby"))))
+  .map((one) => one.outerHTML)"""
+INJECT = """() => {
+  const script = document.createElement("script")
+  script.textContent = "window.injected = 1"
+  document.body.append(script)
+}"""
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden })
+  document.dispatchEvent(new Event("visibilitychange"))
+}"""
+
+
+def settle(page: Page) -> None:
+    """Until two ticks have come and nothing is loading."""
+    for _ in range(2):
+        with page.expect_response("**/api/v1/console/snapshot"):
+            pass
+    expect(page.locator(".loading")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_each_page_fits_a_phone_and_a_wide_screen_in_both_themes(open_page: Any, name: str, theme: str) -> None:
+    for width in (360, 1920):
+        page = open_page(f"#/{name}", width=width, theme=theme)
+        settle(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        expect(page.locator("h1")).to_have_count(1)
+        expect(page.locator(f'nav [data-page="{name}"]')).to_have_attribute("aria-current", "page")
+        assert page.locator("main").count() == page.locator("header").count() == 1
+        assert page.evaluate(NAMELESS) == []
+        background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        shade = sum(map(int, re.findall(r"\d+", background)[:3]))
+        assert (shade > 600) == (theme == "light"), background
+
+
+def test_a_chosen_theme_stays(open_page: Any) -> None:
+    page = open_page(theme="light")
+    page.get_by_role("button", name="Change to the dark theme").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.get_by_role("button", name="Change to the light theme")).to_be_visible()
+
+
+def test_everything_comes_from_this_server_under_a_strict_policy(open_page: Any, stack: Any, api: httpx.Client) -> None:
+    page = open_page(expected=("Content Security Policy",))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in PAGES:
+        page.goto(f"{stack.url}/#/{name}")
+        page.reload()
+        settle(page)
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(stack.url).netloc}
+    policy = api.get("/").headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    page.evaluate(INJECT)
+    assert page.evaluate("window.injected") is None
+
+
+def test_the_keyboard_alone_goes_everywhere(open_page: Any) -> None:
+    page = open_page()
+    settle(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.evaluate("document.activeElement.blur()")
+    page.locator(".brand").focus()
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Recommendations")
+    expect(page.locator("h1")).to_be_focused()
+    like = page.get_by_role("button", name=re.compile("^Like: ")).first
+    like.wait_for()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label') ?? ''").startswith("Like: "):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator(".delay")).to_be_visible()
+
+
+def test_it_says_how_stale_it_is_and_recovers(open_page: Any) -> None:
+    page = open_page(expected=("Failed to load resource",))
+    settle(page)
+    expect(page.locator("#stale")).to_be_hidden()
+    page.route("**/api/v1/console/snapshot", lambda route: route.abort())
+    expect(page.locator("#stale")).to_have_text(re.compile(r"stale since \d\d:\d\d:\d\d"))
+    page.unroute("**/api/v1/console/snapshot")
+    expect(page.locator("#stale")).to_be_hidden()
+
+
+def test_it_does_not_ask_while_nobody_looks(open_page: Any) -> None:
+    page = open_page()
+    settle(page)
+    page.evaluate(HIDE, True)
+    page.wait_for_timeout(1500)  # a request that was under way may still end
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == []
+    page.evaluate(HIDE, False)
+    settle(page)
+    assert asked
+
+
+def test_an_unchanged_snapshot_is_not_sent_again(api: httpx.Client) -> None:
+    for _ in range(30):
+        tag = api.get("/api/v1/console/snapshot").headers["etag"]
+        again = api.get("/api/v1/console/snapshot", headers={"If-None-Match": tag})
+        if again.status_code == 304:
+            break
+    assert again.status_code == 304
+    assert again.content == b""
+    assert again.headers["etag"] == tag
+    assert api.get("/api/v1/console/snapshot", headers={"If-None-Match": '"another"'}).status_code == 200

@@ -1,0 +1,145 @@
+"""The models page: every step asks first, and what is confirmed happens."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.stack
+TRAINED_S = 300_000
+
+
+@pytest.fixture(scope="module")
+def second(stack: Any, api: httpx.Client) -> Iterator[str]:
+    """A version beside the champion. Afterwards the champion of before serves again."""
+    first = champion(api)
+    stack.run(["python", "-m", "jobs.retrain", "--no-search", "--iterations", "3", "--seed", "7", "--slot", "none"])
+    newest: str = api.get("/api/v1/models").json()["models"][0]["version"]
+    assert newest != first
+    yield newest
+    if champion(api) != first:
+        api.post(f"/api/v1/models/{first}/promote")
+
+
+def champion(api: httpx.Client) -> str:
+    version: str = api.get("/api/v1/models").json()["slots"]["champion"]["version"]
+    return version
+
+
+def open_models(open_page: Any, version: str) -> Page:
+    page: Page = open_page("#/models")
+    page.locator(f'tr[data-version="{version}"]').wait_for()
+    return page
+
+
+def test_versions_show_what_the_api_knows(open_page: Any, api: httpx.Client, second: str) -> None:
+    answer = api.get("/api/v1/models").json()
+    page = open_models(open_page, second)
+    shown = page.locator("tbody tr").evaluate_all("(rows) => rows.map((row) => row.dataset.version)")
+    assert shown == [model["version"] for model in answer["models"]]
+    row = page.locator(f'tr[data-version="{second}"]')
+    metrics = next(model for model in answer["models"] if model["version"] == second)["manifest"]["metrics"]
+    expect(row).to_contain_text(f"{metrics['ndcg_at_10']:.3f}")
+    row.get_by_role("button", name=re.compile("^Details")).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("regularization")
+    expect(dialog.get_by_role("link", name=re.compile("in MLflow"))).to_be_visible()
+
+
+def test_two_versions_are_compared(open_page: Any, api: httpx.Client, second: str) -> None:
+    page = open_models(open_page, second)
+    for version in (second, champion(api)):
+        page.get_by_label(f"Compare {version}").check()
+    comparison = page.get_by_label("Comparison", exact=True)
+    expect(comparison).to_contain_text("NDCG@10")
+    found = {
+        model["version"]: model["manifest"]["metrics"]["ndcg_at_10"]
+        for model in api.get("/api/v1/models").json()["models"]
+    }
+    difference = found[second] - found[champion(api)]
+    sign = "+" if difference >= 0 else "−"
+    expect(comparison.locator("tr:has-text('NDCG@10')")).to_contain_text(f"{sign}{abs(difference):.4f}")
+
+
+def test_promotion_asks_first_and_a_rollback_takes_it_back(open_page: Any, api: httpx.Client, second: str) -> None:
+    first = champion(api)
+    page = open_models(open_page, second)
+    page.get_by_role("button", name=f"Promote: {second}").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert champion(api) == first
+
+    page.get_by_role("button", name=f"Promote: {second}").click()
+    page.get_by_label("Reason, for the timeline").fill("a test of the console")
+    page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+    expect(page.locator(f'tr[data-version="{second}"]')).to_contain_text("champion")
+    assert champion(api) == second
+    assert api.get("/api/v1/models").json()["slots"]["champion"]["reason"] == "a test of the console"
+    registered = {model["version"]: model["registry"] for model in api.get("/api/v1/models").json()["models"]}
+    assert registered[second]["aliases"] == ["champion"]
+
+    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(page.locator(f'tr[data-version="{first}"]')).to_contain_text("champion")
+    assert champion(api) == first
+
+
+def test_a_version_is_loaded_as_challenger_and_taken_out(open_page: Any, api: httpx.Client, second: str) -> None:
+    page = open_models(open_page, second)
+    page.get_by_role("button", name=f"Challenge: {second}").click()
+    page.get_by_role("button", name="Load as challenger").click()
+    expect(page.locator(f'tr[data-version="{second}"]')).to_contain_text("challenger")
+    assert api.get("/api/v1/models").json()["slots"]["challenger"]["version"] == second
+    page.get_by_role("button", name="Empty the challenger slot").click()
+    page.get_by_role("dialog").get_by_role("button", name="Empty the slot").click()
+    expect(page.get_by_role("button", name="Empty the challenger slot")).to_have_count(0)
+    assert "challenger" not in api.get("/api/v1/models").json()["slots"]
+
+
+def test_a_step_that_fails_says_so_in_its_window(open_page: Any, api: httpx.Client, second: str) -> None:
+    page = open_page("#/models", expected=("status of 409",))
+    page.get_by_role("button", name=f"Promote: {second}").click()
+    api.post(f"/api/v1/models/{second}/promote")
+    page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("is the champion already")
+    api.post("/api/v1/models/rollback")
+
+
+def test_retraining_shows_its_progress_to_the_end(open_page: Any, api: httpx.Client) -> None:
+    known = {model["version"] for model in api.get("/api/v1/models").json()["models"]}
+    page = open_page("#/models")
+    page.get_by_role("button", name="Retrain now").click()
+    page.get_by_role("dialog").get_by_label("Reason, for the timeline").fill("asked for in a test")
+    page.get_by_role("dialog").get_by_role("button", name="Retrain").click()
+    bar = page.get_by_role("progressbar")
+    bar.wait_for()
+    job = page.locator("code", has_text="retrain-").first.inner_text()
+    page.wait_for_function("document.querySelector('progress').value > 0", timeout=TRAINED_S)
+    expect(page.get_by_text("succeeded", exact=True)).to_be_visible(timeout=TRAINED_S)
+    assert api.get(f"/api/v1/mlops/jobs/{job}").json()["status"] == "SUCCEEDED"
+    models = api.get("/api/v1/models").json()["models"]
+    [made] = [model for model in models if model["version"] not in known]
+    assert "asked for in a test" in made["registry"]["reason"]
+    expect(page.locator(f'tr[data-version="{made["version"]}"]')).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "field"),
+    [
+        ("20990101-000000-00000000/promote", {}, 404, "version"),
+        ("nonsense/promote", {"slot": "best"}, 422, "slot"),
+        ("nonsense/promote", {"colour": "red"}, 422, "colour"),
+        ("rollback", {"expected": "another"}, 409, "expected"),
+        ("rollback", {"reason": ""}, 422, "reason"),
+        ("challenger/clear", {}, 409, None),
+    ],
+)
+def test_impossible_steps_are_refused(
+    api: httpx.Client, path: str, content: dict[str, str], status: int, field: str | None
+) -> None:
+    answer = api.post(f"/api/v1/models/{path}", json=content)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"].get("field") == field
