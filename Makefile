@@ -1,7 +1,7 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean retrain prometheus compact bench screenshots lint format test lock environment
+.PHONY: help up down status logs clean retrain prometheus compact demo bench screenshots lint format test lock environment
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -41,6 +41,9 @@ prometheus: environment ## Prometheus beside the stack, with our scrapes and ale
 
 compact: environment ## move acknowledged events from the store to the log, as a Ray job
 	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.compact
+
+demo: environment ## two experiments on simulated users whose truth is known; `make up` first
+	@$(STACK) run -- python -m jobs.demo
 
 bench: environment ## measure; `make up` first
 	@$(STACK) run -- python -m benchmarks.serving

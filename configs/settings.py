@@ -90,8 +90,10 @@ class Training(Group):
     factors: int = Field(64, ge=2, le=512)
     trials: int = Field(8, ge=1, le=10_000)
     seed: int = 42
+    search_space: Path | None = Field(None, description="a search space of your own, as configs/search_space.yaml")
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
+    simulated: bool = Field(False, description="learn from simulated events too; for demonstrations")
     ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
     ranker_trees: int = Field(150, ge=1, le=5000)
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")

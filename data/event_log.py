@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from data.dataset import DataError
 from data.log_tables import IDENTITY, KINDS, SCHEMAS, Kind, stream_id
 
-COLUMNS = ("user_id", "item_id", "event_type", "value", "timestamp_ms", "event_id")
+COLUMNS = ("user_id", "item_id", "event_type", "value", "timestamp_ms", "event_id", "simulated")
 _NAME = re.compile(r"part-(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
 
 
@@ -150,12 +150,26 @@ def read_event_log(log_dir: Path) -> pd.DataFrame:
         DataError: a file cannot be read or lacks a column.
     """
     log = EventLog(log_dir)
-    tables = [_read(part.path, list(COLUMNS)) for part in log.parts("events")]
+    tables = [_training_rows(part.path) for part in log.parts("events")]
     schema = pa.schema([SCHEMAS["events"].field(name) for name in COLUMNS])
     frame = (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()
     frame["value"] = frame["value"].astype("float32")
     frame = frame.sort_values(["timestamp_ms", "event_id", "user_id"], kind="stable")
     return frame.drop_duplicates(["user_id", "event_id"]).reset_index(drop=True)
+
+
+def _training_rows(path: Path) -> pa.Table:
+    if "simulated" in _columns(path):
+        return _read(path, list(COLUMNS))
+    table = _read(path, [name for name in COLUMNS if name != "simulated"])  # from before there was any simulation
+    return table.append_column("simulated", pa.array([False] * table.num_rows, pa.bool_()))
+
+
+def _columns(path: Path) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: this part of the event log cannot be read: {error}") from error
 
 
 def _identities(kind: Kind, path: Path) -> list[tuple[str, str]]:

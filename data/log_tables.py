@@ -24,6 +24,7 @@ SCHEMAS: dict[Kind, pa.Schema] = {
             pa.field("recommendation_id", pa.string()),
             pa.field("context", pa.string()),  # JSON
             pa.field("categories", pa.list_(pa.string())),
+            pa.field("simulated", pa.bool_()),
             pa.field("stream_id", pa.string(), nullable=False),
             pa.field("partition", pa.int16(), nullable=False),
         ]
@@ -58,10 +59,17 @@ def stream_id(text: str) -> tuple[int, int]:
     return int(time_ms), int(sequence)
 
 
+def is_simulated(context: dict[str, Any] | None) -> bool:
+    """Whether a request or event says of itself that it is simulated."""
+    return context is not None and context.get("simulated") is True
+
+
 def entry_row(kind: Kind, entry: Entry, partition: int) -> dict[str, Any]:
     """One stream entry as a row of its schema."""
     row: dict[str, Any] = orjson.loads(entry[1])
     context = row["context"]
+    if kind == "events":
+        row["simulated"] = is_simulated(context)
     row["context"] = None if context is None else orjson.dumps(context).decode()
     row["stream_id"], row["partition"] = entry[0], partition
     return row

@@ -13,6 +13,7 @@ import orjson
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from data.log_tables import is_simulated
 from deployments.deadline import Deadlines
 from deployments.errors import ApiError
 from deployments.metrics import FLUSH_S, RecommendStages, RequestMetrics
@@ -292,7 +293,7 @@ class Ranking:
             propensities=ranked.propensities,
             scores=tuple(ranked.scores),
             context=request.context,
-            simulated=request.context is not None and request.context.get("simulated") is True,
+            simulated=is_simulated(request.context),
             forced=assigned.forced,
             before=before,
         )

@@ -1,4 +1,4 @@
-"""One maintenance job at a time: compaction, rebuild, erasure and backup exclude each other."""
+"""Jobs that exclude each other: one of compaction, rebuild, erasure and backup at a time, and one retraining."""
 
 import asyncio
 import secrets
@@ -28,7 +28,7 @@ class Lock:
     async def check(self) -> None:
         """Renew the lock. Raises `StoreBusy` when it was lost: this process stood still longer than it lasts."""
         if not await run_script(self._client, _RENEW, [self._key], [self._token, self._ttl_ms]):
-            raise StoreBusy("the maintenance lock was lost; run the job again")
+            raise StoreBusy("the lock was lost, since this process stood still for too long; run the job again")
 
     async def release(self) -> None:
         await run_script(self._client, _RELEASE, [self._key], [self._token])
@@ -38,22 +38,32 @@ class Lock:
 async def maintenance(
     client: StoreClient, keys: Keys, holder: str, wait_s: float = 0.0, ttl_s: float = 30.0
 ) -> AsyncIterator[Lock]:
-    """Hold the lock.
+    """Hold the lock of maintenance; see `exclusive`."""
+    busy = "{} is at work on the store; try again when it has finished"
+    async with exclusive(client, keys.lock(NAME), holder, busy, wait_s, ttl_s) as lock:
+        yield lock
+
+
+@asynccontextmanager
+async def exclusive(
+    client: StoreClient, key: str, holder: str, busy: str, wait_s: float = 0.0, ttl_s: float = 30.0
+) -> AsyncIterator[Lock]:
+    """Hold the lock under `key`.
 
     Args:
-        holder: who asks, for the message to whoever comes second.
-        wait_s: how long to wait for another job.
+        holder: who asks, without a colon, for the message to whoever comes second.
+        busy: that message, with {} for the holder.
+        wait_s: how long to wait for another holder.
         ttl_s: a killed holder's lock ends after this.
 
     Raises:
-        StoreBusy: another job held it all the time; names it.
+        StoreBusy: another held it all the time; names it.
     """
-    key = keys.lock(NAME)
     token = f"{holder}:{secrets.token_hex(8)}"
     lock = Lock(client, key, token, ttl_s)
     renewing: asyncio.Task[None] | None = None
     try:
-        await _acquire(client, key, token, wait_s, ttl_s)
+        await _acquire(client, key, token, busy, wait_s, ttl_s)
         renewing = asyncio.create_task(_renew(lock, ttl_s / 3))
         yield lock
     finally:
@@ -65,13 +75,13 @@ async def maintenance(
             await lock.release()
 
 
-async def _acquire(client: StoreClient, key: str, token: str, wait_s: float, ttl_s: float) -> None:
+async def _acquire(client: StoreClient, key: str, token: str, busy: str, wait_s: float, ttl_s: float) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
     while not await client.run("SET", key, token, "NX", "PX", int(ttl_s * 1000)):
         if clock() >= deadline:
             other = (await client.run("GET", key) or b"nobody any more").decode().partition(":")[0]
-            raise StoreBusy(f"{other} is at work on the store; try again when it has finished")
+            raise StoreBusy(busy.format(other))
         await asyncio.sleep(_POLL_S)
 
 

@@ -1,11 +1,13 @@
 """Which version a slot serves: promotion, and the way back. The job and the HTTP interface share it."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from features.connection import StoreClient
 from features.keys import Keys
+from features.rollout import read_rollout, set_rollout
 from features.slots import CHAMPION, Decision, read_decisions, read_slots, set_slot
 from models.bundle import BundleError, list_bundles, load_bundle
 
@@ -32,7 +34,7 @@ class NothingBeforeError(PromotionError):
 async def promote(
     client: StoreClient, keys: Keys, bundles_dir: Path, version: str, reason: str, slot: str = CHAMPION
 ) -> None:
-    """Verify the bundle of `version` and let `slot` serve it, now.
+    """Verify the bundle of `version` and let `slot` serve it, now. A rollout of what becomes the champion has ended.
 
     Raises:
         PromotionError: there is no such bundle, or it is damaged, or it serves already.
@@ -50,6 +52,9 @@ async def promote(
     except BundleError as error:
         raise PromotionError(f"{version} cannot be served: {error}") from error
     await set_slot(client, keys, slot, version, str(found[version]), reason)
+    rollout = await read_rollout(client, keys)
+    if slot == CHAMPION and rollout is not None and rollout.version == version:
+        await set_rollout(client, keys, 0.0, f"{version} is the champion now", int(time.time() * 1000))
 
 
 async def previous_champion(client: StoreClient, keys: Keys) -> str:

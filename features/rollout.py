@@ -35,6 +35,12 @@ def unpack_rollout(raw: bytes | None) -> Rollout | None:
     return None if raw is None else Rollout(**orjson.loads(raw))
 
 
+def check_share(share: float) -> None:
+    """Raises `RolloutError` for a share that is none."""
+    if not 0 <= share <= 1:
+        raise RolloutError(f"share: must be between 0 and 1, not {share:g}")
+
+
 async def read_rollout(client: StoreClient, keys: Keys) -> Rollout | None:
     """The present one. Raises `StoreUnavailable`."""
     return unpack_rollout(await client.run("GET", keys.rollout))
@@ -47,8 +53,7 @@ async def set_rollout(client: StoreClient, keys: Keys, share: float, reason: str
         RolloutError: a share outside 0 to 1, nothing in the challenger's slot, an experiment that runs.
         StoreError: the store does not answer; nothing has changed, or all of it.
     """
-    if not 0 <= share <= 1:
-        raise RolloutError(f"share: must be between 0 and 1, not {share:g}")
+    check_share(share)
     for _ in range(_TRIES):
         version = int(await client.run("HGET", keys.versions, "traffic") or 0)
         challenger = (await read_slots(client, keys)).get(CHALLENGER)

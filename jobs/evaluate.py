@@ -69,12 +69,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--recommend-for", help="CSV with a column user, or `all`")
     parser.add_argument("--out", type=Path, help="where to write user,item,rank")
     parser.add_argument("--factors", type=int, default=PARAMETERS.factors)
-    parser.add_argument("--regularization", type=float, default=PARAMETERS.regularization)
-    parser.add_argument("--alpha", type=float, default=PARAMETERS.alpha)
+    parser.add_argument("--regularization", type=float, help="with --alpha; chosen on inner splits if left out")
+    parser.add_argument("--alpha", type=float)
     given = parser.parse_args(arguments)
     together = (given.train, given.recommend_for, given.out)
     if any(together) and not all(together):
         parser.error("--train, --recommend-for and --out go together")
+    if (given.regularization is None) != (given.alpha is None):
+        parser.error("--regularization and --alpha go together")
     return given
 
 
@@ -84,9 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         if given.train is not None:
-            parameters = AlsParameters(factors=given.factors, regularization=given.regularization, alpha=given.alpha)
+            parameters = None
+            if given.alpha is not None:
+                parameters = AlsParameters(
+                    factors=given.factors, regularization=given.regularization, alpha=given.alpha
+                )
             frame = read_interactions(given.train)
-            found = recommend(frame, given.recommend_for, parameters, given.ranker == "on")
+            found = recommend(frame, given.recommend_for, parameters, given.ranker == "on", factors=given.factors)
             write_recommendations(given.out, found)
             print(f"{given.out}: {len(found):,} recommendations for {found['user'].nunique():,} users")
             return 0

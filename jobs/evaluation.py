@@ -4,6 +4,7 @@ Relevant to a user is a held-out pair of positive weight, on an item that the tr
 not met there. Users without a training history are left out: they get popularity, whatever the parameters are.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from configs.event_types import Weighting
 from data.matrix import pairs_to_csr, pairs_to_mask
 from data.splits import Split
 from jobs.training_data import TrainingData
-from models.als import AlsParameters, fit_als
+from models.als import AlsParameters, fit_als, fit_als_in_steps
 from models.fold_in import FoldIn
 from models.metrics import bootstrap_interval, coverage, user_metrics
 from models.recommend_matrix import recommend_factors, recommend_scores
@@ -66,11 +67,19 @@ def mean_ndcg(fold: Fold, parameters: AlsParameters, seed: int, threads: int = 1
     """NDCG@10 of a fit on the fold, averaged over the judged users; NaN when there are none."""
     if len(fold.judged) == 0:
         return float("nan")
-    factors = fit_als(fold.weights, parameters, seed, threads)
-    recommended = recommend_factors(
-        factors.user_factors[fold.judged], factors.item_factors, fold.seen[fold.judged], K, fold.known_items
-    )
-    return float(user_metrics(recommended, fold.relevant[fold.judged]).ndcg.mean())
+    (value,) = ndcg_by_iteration(fold, parameters, seed, [parameters.iterations], threads)
+    return value
+
+
+def ndcg_by_iteration(
+    fold: Fold, parameters: AlsParameters, seed: int, moments: Sequence[int], threads: int = 1
+) -> Iterator[float]:
+    """The same after each of these numbers of iterations of one fit; needs somebody to judge on."""
+    for factors in fit_als_in_steps(fold.weights, parameters, seed, moments, threads):
+        recommended = recommend_factors(
+            factors.user_factors[fold.judged], factors.item_factors, fold.seen[fold.judged], K, fold.known_items
+        )
+        yield float(user_metrics(recommended, fold.relevant[fold.judged]).ndcg.mean())
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from configs.event_types import Weighting
 from data.dataset import Dataset
 from data.matrix import pairs_to_csr, pairs_to_mask
 from data.splits import Split, benchmark_split, rolling_windows
-from jobs.random_split import learn_from_splits
+from jobs.random_split import gain_text, learn_from_splits, rank_lists, side_scores
 from jobs.ranker_training import RANKER, FittedRanker, Recipe, learn
 from jobs.requests import Requests, in_store_order, user_requests, window_requests
 from jobs.training_data import TrainingData
@@ -121,10 +121,14 @@ def benchmark(bench: Bench, note: Note) -> list[Arm]:
     if bench.ranker:
         # No trending candidates: the held-out ratings are of the same time as the others.
         recipe = Recipe(bench.weighting, PARAMETERS, 0.5, CANDIDATES, 0)
-        fitted = learn_from_splits(data, train, bench.catalogue, recipe, bench.threads)
-        assert fitted is not None
-        note(f"P1: ranker learned from {fitted.lists} lists of inner splits")
-        arms["ALS + ranker"] = rerank(stage, fitted.ranker, requests, find_candidates(stage, requests, CANDIDATES), K)
+        fitted = learn_from_splits(data, train, bench.catalogue, recipe, bench.seed, bench.threads)
+        if fitted is None:
+            note("P1: the ranker wins nothing on an inner split and is left out")
+        else:
+            note(f"P1: ranker learned from {fitted.lists} lists of inner splits, {gain_text(fitted.gain)} on another")
+            side = side_scores(stage, train, recipe, bench.seed, bench.threads)
+            candidates = find_candidates(stage, requests, CANDIDATES)
+            arms["ALS + ranker"] = rank_lists(stage, side, fitted.ranker, requests, candidates, K)
     return _arms("P1", arms, requests, stage)
 
 

@@ -23,6 +23,7 @@ class TrialRecord(_Part):
     parameters: dict[str, float]
     metrics: dict[str, float]
     seconds: float
+    error: str | None = None
 
 
 class Publication(_Part):

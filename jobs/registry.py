@@ -161,12 +161,15 @@ class Registry:
 
     def _log_trial(self, experiment: str, parent: str, publication: Publication, trial: TrialRecord) -> None:
         tags = {PARENT_TAG: parent, BUNDLE_TAG: publication.version}
+        if trial.error is not None:
+            tags["error"] = trial.error[:500]
         run = self._client.create_run(
             experiment, publication.started_ms, tags, run_name=f"trial {trial.number}"
         ).info.run_id
         parameters = {name: str(value) for name, value in trial.parameters.items()}
         self._log(run, parameters, {**trial.metrics, "seconds": trial.seconds}, publication.finished_ms)
-        self._client.set_terminated(run, "FINISHED", publication.started_ms + int(1000 * trial.seconds))
+        status = "FINISHED" if trial.error is None else "FAILED"
+        self._client.set_terminated(run, status, publication.started_ms + int(1000 * trial.seconds))
 
     def _log(self, run: str, parameters: dict[str, str], metrics: dict[str, float], time_ms: int) -> None:
         from mlflow.entities import Metric, Param

@@ -6,9 +6,9 @@ The system must know the first 80,000 events only. To set one up beside your own
     RAYCOMMEND_DATASET_DIR=DIR RAYCOMMEND_STATE_DIR=DIR/state RAYCOMMEND_TRAINING_WEIGHTING=consumption make up
     python -m jobs.replay --out DIR/replay.jsonl
 
-Before each event recommendations are asked for, then the event is sent. Users run in parallel, each in order. What was
-measured is appended to the file; started again, it goes on where it stopped (an event sent twice counts once, by its
-id).
+Before each event recommendations are asked for, then the event is sent. Users run in parallel, each in order, and
+nobody runs far ahead. What was measured is appended to the file; started again, it goes on where it stopped (an event
+sent twice counts once, by its id).
 """
 
 import argparse
@@ -28,12 +28,13 @@ from configs.settings import PROJECT_DIR, SettingsError, load_settings
 from data.dataset import DataError, Dataset, Tables, load_dataset, write_dataset
 from data.splits import replay_split
 from jobs.gate import per_user
+from jobs.http_client import post
 from models.metrics import bootstrap_interval
 
 K = 10
 N_TRAIN = 80_000
 FROZEN_HR = 0.0758  # ALS trained once, user vectors frozen (simulated; see jobs.prequential)
-TRIES = 5
+AHEAD = 256  # how far one user's event may overtake another's: time and popularity go on nearly as they did
 
 
 @dataclass(frozen=True)
@@ -90,32 +91,34 @@ async def replay(
         ExceptionGroup: of httpx.HTTPError; the system does not answer, or refuses, after several tries.
     """
     done = {record["number"] for record in read_records(out)}
-    by_user: dict[str, list[Step]] = {}
-    for step in todo:
-        if step.number not in done:
-            by_user.setdefault(step.user_id, []).append(step)
-    gate = asyncio.Semaphore(parallel)
     finished = len(done)
+    busy, near = asyncio.Semaphore(parallel), asyncio.Semaphore(AHEAD)
+    latest: dict[str, asyncio.Task[None]] = {}  # of each user
     with out.open("a") as file:
 
-        async def run(mine: list[Step]) -> None:
+        async def run(step: Step, before: asyncio.Task[None] | None) -> None:
             nonlocal finished
-            async with gate:
-                for step in mine:
+            try:
+                if before is not None:
+                    await before
+                async with busy:
                     record = await _one(client, step)
-                    file.write(json.dumps(record) + "\n")
-                    file.flush()
-                    finished += 1
-                    note(finished)
+            finally:
+                near.release()
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            finished += 1
+            note(finished)
 
         async with asyncio.TaskGroup() as group:
-            # Whoever comes first in the replay starts first, so that popularity grows roughly as it did.
-            for mine in by_user.values():
-                group.create_task(run(mine))
+            for step in todo:
+                if step.number not in done:
+                    await near.acquire()
+                    latest[step.user_id] = group.create_task(run(step, latest.get(step.user_id)))
 
 
 async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
-    asked = await _post(client, "/api/v1/recommend", {"user_id": step.user_id, "top_k": K})
+    asked = await post(client, "/api/v1/recommend", {"user_id": step.user_id, "top_k": K})
     shown = [str(entry["item_id"]) for entry in asked["recommendations"]]
     event = {
         "user_id": step.user_id,
@@ -126,7 +129,7 @@ async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
         "event_id": f"replay-{step.number}",
         "recommendation_id": asked["recommendation_id"],
     }
-    await _post(client, "/api/v1/events", event)
+    await post(client, "/api/v1/events", event)
     return {
         "number": step.number,
         "user_id": step.user_id,
@@ -136,21 +139,6 @@ async def _one(client: httpx.AsyncClient, step: Step) -> dict[str, Any]:
         "degraded": asked["degraded"],
         "latency_ms": asked["latency_ms"],
     }
-
-
-async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    for attempt in range(TRIES):
-        try:
-            answer = await client.post(path, json=body)
-            if answer.status_code not in (429, 503, 504):
-                answer.raise_for_status()
-                return dict(answer.json())
-        except httpx.TransportError:
-            if attempt == TRIES - 1:
-                raise
-        await asyncio.sleep(0.2 * 2**attempt)
-    answer.raise_for_status()
-    raise httpx.HTTPError(f"{path}: unexpected status {answer.status_code}")
 
 
 def read_records(out: Path) -> list[dict[str, Any]]:

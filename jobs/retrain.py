@@ -22,16 +22,19 @@ from features.slots import CHAMPION
 from jobs.compact import compact
 from jobs.erasures import current_erasures
 from jobs.gate import Footprint, Verdict, judge
+from jobs.one_at_a_time import only_retraining
 from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
 from jobs.ranker_training import RANKER, Recipe
 from jobs.ray_session import ray_session
 from jobs.registry import Registry, RegistryUnavailable
 from jobs.requests import in_store_order
+from jobs.search_space import SPACE_FILE, load_search_space
 from jobs.second_stage import SecondStage, judge_champion, train_second_stage
 from jobs.slots import current_slots, point_slot, tell_result
 from jobs.training import cutoff, evaluate_latest, fit_bundle, remove_old_bundles
 from jobs.training_data import TrainingData, load_training_data
-from jobs.tune import METRIC, SearchError, Trial, inner_folds, load_search_space, search
+from jobs.trial_log import TrialLog
+from jobs.tune import METRIC, SearchError, Trial, inner_folds, search
 from jobs.two_stage import Catalogue, read_catalogue
 from models.als import AlsParameters
 from models.bundle import BundleError, load_bundle, read_manifest
@@ -78,9 +81,15 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
     Raises:
         DataError: no data, or too little.
         SearchError: no trial gave a score.
+        StoreBusy: another retraining runs; names its job.
         StoreError: before the training, the store does not answer, so it is not known what is new and whom to leave
             out; after it, the slot could not be set, and the bundle is written.
     """
+    with only_retraining(settings):
+        return _retrain(settings, options, report)
+
+
+def _retrain(settings: Settings, options: Options, report: Report) -> Result:
     started_ms = now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
     # Training reads the log, and what was acknowledged a moment ago is still in the streams.
@@ -95,6 +104,9 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
     report(72, _verdict(metrics))
     if trials:
         metrics = {**metrics, f"search_{METRIC}": trials[0].score}
+        if failed := sum(trial.error is not None for trial in trials):
+            report(72, f"{failed} of {len(trials)} trials failed")
+            metrics["failed_trials"] = float(failed)
 
     catalogue = read_catalogue(data, load_dataset(processed_dir(settings)).items)
     ordered = in_store_order(data)
@@ -138,8 +150,11 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
             TrialRecord(
                 number=trial.number,
                 parameters={name: float(value) for name, value in trial.parameters.model_dump().items()},
-                metrics={METRIC: trial.score, **{f"{METRIC}_split_{i}": s for i, s in enumerate(trial.scores, 1)}},
+                metrics={}
+                if trial.error
+                else {METRIC: trial.score, **{f"{METRIC}_split_{i}": s for i, s in enumerate(trial.scores, 1)}},
                 seconds=trial.seconds,
+                error=trial.error,
             )
             for trial in trials
         ],
@@ -167,7 +182,7 @@ def retrain(settings: Settings, options: Options, report: Report) -> Result:
 
 
 def _search(settings: Settings, options: Options, data: TrainingData, seed: int, report: Report) -> list[Trial]:
-    space = load_search_space()
+    space = load_search_space(settings.training.search_space or SPACE_FILE)
     count = options.trials or settings.training.trials
     folds = inner_folds(data.rows(cutoff(data).train), space, settings.training.weighting, seed)
     if not folds:
@@ -179,16 +194,32 @@ def _search(settings: Settings, options: Options, data: TrainingData, seed: int,
         nonlocal done
         done += 1
         p = trial.parameters
-        report(
-            5 + 65 * done // count,
-            f"trial {trial.number} of {count}: NDCG@10 {trial.score:.4f} over {len(trial.scores)} inner splits "
-            f"(regularization {p.regularization:.2f}, alpha {p.alpha:.2f}, iterations {p.iterations}, "
-            f"weight power {p.weight_power:g})",
-        )
+        text = f"regularization {p.regularization:.2f}, alpha {p.alpha:.2f}, weight power {p.weight_power:g}"
+        if trial.error is None:
+            text = (
+                f"NDCG@10 {trial.score:.4f} over {len(trial.scores)} inner splits after {p.iterations} iterations "
+                f"({text})"
+            )
+        else:
+            text = f"failed, the others go on ({text}): {trial.error}"
+        report(5 + 65 * done // count, f"trial {trial.number} of {count}: {text}")
 
+    directory = settings.state_dir / "tune"
+    defines = {
+        "data": data.fingerprint,
+        "weighting": settings.training.weighting,
+        "preset": settings.data.events,
+        "factors": settings.training.factors,
+        "seed": seed,
+    }
+    log = TrialLog(directory, space, defines)
+    if known := len(log.read()):
+        report(5, f"going on with a search that was cut off after {known} trials")
     report(5, f"searching: {count} trials with Ray Tune")
     with ray_session(settings):
-        return search(folds, space, settings.training.factors, count, seed, settings.state_dir / "tune", on_trial)
+        trials = search(folds, space, settings.training.factors, count, seed, directory, log, on_trial)
+    log.remove()
+    return trials
 
 
 def champion_manifest(settings: Settings) -> Manifest | None:

@@ -83,6 +83,9 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     known = log["event_type"].isin(list(types.by_name))
     unknown = Counter(log.loc[~known, "event_type"].tolist())
     log = log[known]
+    log_events = len(log)
+    if not settings.training.simulated:
+        log = log[~log["simulated"].fillna(False).astype(bool)]
     imported = dataset.interactions
     erased = erasures.covered(imported["user_id"].unique())
     if erased:
@@ -96,7 +99,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
         types,
         name=dataset.meta.name,
         id_types=(dataset.meta.user_id_type, dataset.meta.item_id_type),
-        log_events=len(log),
+        log_events=log_events,
         unknown_types=dict(unknown),
         fingerprint=digest.hexdigest(),
     )

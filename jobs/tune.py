@@ -1,98 +1,44 @@
-"""The search for ALS parameters with Ray Tune; the objective itself is `jobs.evaluation.mean_ndcg`."""
+"""The search for ALS parameters with Ray Tune; the objective itself is `jobs.evaluation.ndcg_by_iteration`."""
 
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from configs.event_types import CONFIGS_DIR, Weighting
-from configs.settings import SettingsError
+from configs.event_types import Weighting
 from data.splits import inner_split
-from jobs.evaluation import Fold, build_fold, mean_ndcg
+from jobs.evaluation import Fold, build_fold, ndcg_by_iteration
+from jobs.search_space import Iterations, Parameters, SearchSpace
 from jobs.training_data import TrainingData
+from jobs.trial_log import TrialLog, trial_key
 from models.als import AlsParameters
 
 METRIC = "ndcg_at_10"
-SPACE_FILE = CONFIGS_DIR / "search_space.yaml"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Range(_Part):
-    """Where one parameter is looked for."""
-
-    log_uniform: tuple[float, float] | None = None
-    choice: list[int | float] | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> "Range":
-        if (self.log_uniform is None) == (self.choice is None):
-            raise ValueError("give either log_uniform or choice")
-        if self.log_uniform is not None and not 0 < self.log_uniform[0] < self.log_uniform[1]:
-            raise ValueError("log_uniform needs 0 < low < high")
-        if self.choice is not None and not self.choice:
-            raise ValueError("choice needs at least one value")
-        return self
-
-
-class Parameters(_Part):
-    regularization: Range
-    alpha: Range
-    iterations: Range
-    weight_power: Range
-
-
-class Point(_Part):
-    regularization: float = Field(gt=0)
-    alpha: float = Field(gt=0)
-    iterations: int = Field(ge=1)
-    weight_power: float = Field(ge=0, le=2)
-
-
-class SearchSpace(_Part):
-    """`configs/search_space.yaml`; see there for each field."""
-
-    parameters: Parameters
-    start: list[Point]
-    inner_splits: int = Field(ge=1)
-    test_share: float = Field(gt=0, lt=1)
-    cpus_per_trial: float = Field(gt=0)
-    concurrent: int | None = Field(ge=1)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished trial: its parameters, the mean NDCG@10 over the inner splits, and the single values."""
+    """One finished trial: its parameters, the mean NDCG@10 over the inner splits, and the single values.
+
+    `error` says why a trial failed; its score is then NaN.
+    """
 
     number: int
     parameters: AlsParameters
     score: float
     scores: tuple[float, ...]
     seconds: float
+    error: str | None = None
 
 
 class SearchError(RuntimeError):
     """The search ended without a usable trial."""
-
-
-def load_search_space(path: Path = SPACE_FILE) -> SearchSpace:
-    """Read the search space. Raises `SettingsError` naming the key that is wrong."""
-    try:
-        return SearchSpace(**yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{path.name}: {where}: {first['msg']}") from error
 
 
 def inner_folds(data: TrainingData, space: SearchSpace, weighting: Weighting, seed: int) -> list[Fold]:
@@ -104,11 +50,28 @@ def inner_folds(data: TrainingData, space: SearchSpace, weighting: Weighting, se
     return [fold for fold in folds if len(fold.judged)]
 
 
-def objective(config: dict[str, Any], folds: Sequence[Fold], factors: int, seed: int) -> dict[str, Any]:
-    """What one trial reports: NDCG@10 of each fold and their mean."""
-    parameters = AlsParameters(factors=factors, **config)
-    scores = [mean_ndcg(fold, parameters, seed) for fold in folds]
-    return {METRIC: float(np.mean(scores)), "scores": scores}
+def objective(
+    config: Mapping[str, Any], folds: Sequence[Fold], factors: int, seed: int, iterations: Iterations
+) -> Iterator[dict[str, Any]]:
+    """What one trial reports, after each step: its best moment so far, by the mean NDCG@10 over the folds.
+
+    A trial stops by what it did itself, not by how others did before it: so the outcome of a search does not depend on
+    the order in which trials happen to end.
+    """
+    parameters = AlsParameters(factors=factors, iterations=iterations.most, **config)
+    moments = iterations.moments
+    best: dict[str, Any] = {METRIC: -np.inf}
+    before = -np.inf
+    for done, scores in zip(
+        moments, zip(*(ndcg_by_iteration(fold, parameters, seed, moments) for fold in folds), strict=True), strict=True
+    ):
+        mean = float(np.mean(scores))
+        if mean > best[METRIC]:
+            best = {METRIC: mean, "scores": list(scores), "iterations": done}
+        yield {**best, "stopped_at": done}
+        if mean < before + iterations.least_gain:
+            return
+        before = mean
 
 
 def search(
@@ -118,6 +81,7 @@ def search(
     trials: int,
     seed: int,
     storage_dir: Path,
+    log: TrialLog,
     on_trial: Callable[[Trial], None],
 ) -> list[Trial]:
     """Run the trials on the Ray to which this process is connected (see `jobs.ray_session`).
@@ -126,36 +90,57 @@ def search(
         folds: see `inner_folds`; at least one.
         trials: how many, the points in `space.start` first.
         storage_dir: absolute; Tune's own files, removed at the end.
-        on_trial: called for every trial as it ends.
+        log: finished trials are taken from there, and written there.
+        on_trial: called for every trial as it ends, well or not.
 
     Returns:
-        the trials that ended well, best first.
+        all trials, the best first, those that failed last.
 
     Raises:
-        SearchError: none did.
+        SearchError: none ended well.
     """
     import optuna
     from ray import tune
+    from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
     # The job's log is read by people who follow it: one line for each trial, and nothing else.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("ray.tune").setLevel(logging.WARNING)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     name = f"search-{uuid.uuid4().hex[:12]}"
+    known = log.read()
     numbers: dict[str, int] = {}
     finished: list[Trial] = []
 
+    def ended(trial: Any, result: Mapping[str, Any], error: str | None) -> None:
+        config = {name: float(value) for name, value in trial.config.items()}
+        parameters = AlsParameters(
+            factors=factors, iterations=result.get("iterations", space.iterations.most), **config
+        )
+        done = Trial(
+            numbers[trial.trial_id],
+            parameters,
+            result.get(METRIC, np.nan) if error is None else np.nan,
+            tuple(result.get("scores", ())),
+            round(result.get("time_total_s", 0.0), 2),
+            error,
+        )
+        finished.append(done)
+        if error is None and trial_key(config) not in known:
+            log.add(config, {key: result[key] for key in (METRIC, "scores", "iterations", "stopped_at")})
+        on_trial(done)
+
     class Report(tune.Callback):
+        def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: object) -> None:
+            numbers.setdefault(trial.trial_id, len(numbers) + 1)
+
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: object) -> None:
-            result = trial.last_result
-            if METRIC not in result:
-                return
-            number = numbers.setdefault(trial.trial_id, len(numbers) + 1)
-            parameters = AlsParameters(factors=factors, **trial.config)
-            done = Trial(number, parameters, result[METRIC], tuple(result["scores"]), round(result["time_total_s"], 2))
-            finished.append(done)
-            on_trial(done)
+            ended(trial, trial.last_result, None)
+
+        def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: object) -> None:
+            numbers.setdefault(trial.trial_id, len(numbers) + 1)
+            ended(trial, trial.last_result, _reason(trial))
 
     domains = {
         key: tune.loguniform(*bounds.log_uniform) if bounds.log_uniform else tune.choice(bounds.choice)
@@ -164,10 +149,12 @@ def search(
     searcher = OptunaSearch(
         metric=METRIC,
         mode="max",
-        seed=seed,
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(len(space.start), 2 * space.batch)),
         points_to_evaluate=[point.model_dump() for point in space.start][:trials],
     )
-    trainable = tune.with_parameters(_trial, folds=list(folds), factors=factors, seed=seed)
+    trainable = tune.with_parameters(
+        _trial, folds=list(folds), factors=factors, seed=seed, iterations=space.iterations, known=known
+    )
     try:
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": space.cpus_per_trial}),
@@ -175,9 +162,8 @@ def search(
             tune_config=tune.TuneConfig(
                 metric=METRIC,
                 mode="max",
-                search_alg=searcher,
+                search_alg=ConcurrencyLimiter(searcher, max_concurrent=space.batch, batch=True),
                 num_samples=trials,
-                max_concurrent_trials=space.concurrent,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(name=name, storage_path=str(storage_dir), verbose=0, callbacks=[Report()]),
@@ -186,11 +172,32 @@ def search(
         shutil.rmtree(storage_dir / name, ignore_errors=True)
     usable = [trial for trial in finished if np.isfinite(trial.score)]
     if not usable:
-        raise SearchError(f"none of the {trials} trials gave a score; see the Ray dashboard for their errors")
-    return sorted(usable, key=lambda trial: (-trial.score, trial.number))
+        why = next((f": {trial.error}" for trial in finished if trial.error), "")
+        raise SearchError(f"none of the {trials} trials gave a score{why}")
+    failed = [trial for trial in finished if not np.isfinite(trial.score)]
+    return sorted(usable, key=lambda trial: (-trial.score, trial.number)) + sorted(failed, key=lambda t: t.number)
 
 
-def _trial(config: dict[str, Any], folds: Sequence[Fold], factors: int, seed: int) -> None:
+def _reason(trial: Any) -> str:
+    """The last line of the trial's traceback."""
+    try:
+        text = Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        return "it failed without a message"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it failed without a message"
+
+
+def _trial(
+    config: dict[str, Any],
+    folds: Sequence[Fold],
+    factors: int,
+    seed: int,
+    iterations: Iterations,
+    known: Mapping[str, dict[str, Any]],
+) -> None:
     from ray import tune
 
-    tune.report(objective(config, folds, factors, seed))
+    before = known.get(trial_key(config))
+    for report in objective(config, folds, factors, seed, iterations) if before is None else (before,):
+        tune.report(report)

@@ -3,11 +3,13 @@
 Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008; computed by `implicit`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
+from implicit.recommender_base import ModelFitError
 from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -55,6 +57,22 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
 
     Raises:
         ValueError: no interactions, or a weight that is not positive and finite.
+        FloatingPointError: the vectors grew beyond all numbers; the parameters do not fit the data.
+    """
+    (factors,) = fit_als_in_steps(weights, parameters, seed, [parameters.iterations], threads)
+    return factors
+
+
+def fit_als_in_steps(
+    weights: sp.csr_matrix, parameters: AlsParameters, seed: int, moments: Sequence[int], threads: int = 1
+) -> Iterator[AlsFactors]:
+    """The vectors after each of these numbers of iterations, of one fit; otherwise as `fit_als`.
+
+    Args:
+        moments: rising, at least 1.
+
+    Yields:
+        the vectors, which the next step changes in place.
     """
     if weights.nnz == 0:
         raise ValueError("there are no interactions to learn from")
@@ -64,15 +82,22 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
     confidence.data = np.power(confidence.data, np.float32(parameters.weight_power)) * np.float32(parameters.alpha)
     n_users, n_items = confidence.shape
     generator = np.random.default_rng(seed)
-    with threadpool_limits(1, "blas"):
-        model = AlternatingLeastSquares(
-            factors=parameters.factors,
-            regularization=parameters.regularization,
-            alpha=1.0,
-            iterations=parameters.iterations,
-            num_threads=threads,
-        )
-        model.user_factors = generator.random((n_users, parameters.factors), dtype=np.float32) * np.float32(0.01)
-        model.item_factors = generator.random((n_items, parameters.factors), dtype=np.float32) * np.float32(0.01)
-        model.fit(confidence, show_progress=False)
-    return AlsFactors(model.user_factors, model.item_factors)
+    user_factors = generator.random((n_users, parameters.factors), dtype=np.float32) * np.float32(0.01)
+    item_factors = generator.random((n_items, parameters.factors), dtype=np.float32) * np.float32(0.01)
+    done = 0
+    for moment in moments:
+        with threadpool_limits(1, "blas"):
+            model = AlternatingLeastSquares(
+                factors=parameters.factors,
+                regularization=parameters.regularization,
+                alpha=1.0,
+                iterations=moment - done,
+                num_threads=threads,
+            )
+            model.user_factors, model.item_factors = user_factors, item_factors
+            try:
+                model.fit(confidence, show_progress=False)
+            except ModelFitError as error:
+                raise FloatingPointError(f"the fit has no finite solution with {parameters}") from error
+        done = moment
+        yield AlsFactors(model.user_factors, model.item_factors)

@@ -141,3 +141,16 @@ def test_the_frame_of_a_log_is_stable_however_it_was_cut(tmp_path: Path) -> None
     for start in range(0, 40, 9):
         EventLog(tmp_path / "many").write_part("events", 0, table(*rows[start : start + 9]))
     pd.testing.assert_frame_equal(read_event_log(tmp_path / "one"), read_event_log(tmp_path / "many"))
+
+
+def test_simulated_events_are_marked_and_an_older_part_has_none(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    event = """{"user_id":"u","event_id":"%s","item_id":"i","event_type":"like","value":null,"timestamp_ms":5,
+        "received_ms":6,"recommendation_id":null,"context":%s,"categories":[]}"""
+    contexts = {"a": '{"simulated":true}', "b": '{"simulated":"yes"}', "c": "null"}
+    entries = [(f"{n}-0", (event % (name, context)).encode()) for n, (name, context) in enumerate(contexts.items(), 1)]
+    log.write_part("events", 0, entries_table("events", entries, 0))
+    older = entries_table("events", [("9-0", (event % ("d", "null")).encode())], 0).drop_columns(["simulated"])
+    log.write_part("events", 0, older)
+    frame = read_event_log(tmp_path).set_index("event_id")
+    assert frame["simulated"].to_dict() == {"a": True, "b": False, "c": False, "d": False}

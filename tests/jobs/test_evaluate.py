@@ -66,8 +66,9 @@ def test_all_users_of_a_csv(tmp_path: Path) -> None:
     [
         ("user,thing\n1,2\n", "row 1: there is no column 'item'; it has user, thing"),
         ("user,item,rating\n1,2,5\n1,3,good\n", "row 3, column 'rating': 'good' is not a number"),
-        ("user,item,rating\n1,2,9\n", "row 2, column 'rating': '9' is not in 0.5 to 5"),
-        ("user,item,timestamp\n1,2,\n", "row 2, column 'timestamp': '' is not a number"),
+        ("user,item,rating\n1,2,inf\n", "row 2, column 'rating': 'inf' is not a number"),
+        ("user,item,timestamp\n1,2,\n", "row 2, column 'timestamp': '' is neither a number nor a date"),
+        ("user,item,timestamp\n1,2,7\n1,3,soon\n", "row 3, column 'timestamp': 'soon' is not a number"),
         ("user,item\n1,2\n,3\n", "row 3, column 'user': '' is empty"),
         ("user,item\n", "it has no rows"),
         ("", "it cannot be read as CSV"),
@@ -88,6 +89,64 @@ def test_order_stands_in_for_time(tmp_path: Path) -> None:
     frame = read_interactions(csv(tmp_path / "train.csv", "user,item\na,x\nb,y\n"))
     assert frame["timestamp_ms"].tolist() == [0, 1000]
     assert frame["event_type"].tolist() == ["purchase", "purchase"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("1 5", [1.0, 5.0]),
+        ("1 10", [0.5, 5.0]),  # another scale
+        ("-1 0", [0.5, 5.0]),
+        ("1 900", [None, None]),  # amounts
+        ("3 3", [None, None]),  # all alike: they say nothing
+    ],
+)
+def test_ratings_of_any_scale(tmp_path: Path, given: str, kept: list[float | None]) -> None:
+    rows = "".join(f"a,i{place},{value}\n" for place, value in enumerate(given.split()))
+    frame = read_interactions(csv(tmp_path / "train.csv", f"user,item,rating\n{rows}"))
+    assert [None if np.isnan(value) else value for value in frame["value"]] == kept
+    assert set(frame["event_type"]) == ({"purchase"} if kept[0] is None else {"rating"})
+
+
+@pytest.mark.parametrize("moment", ["893286638", "893286638000", "1998-04-22T23:10:38", "893286638.0"])
+def test_timestamps_in_any_unit(tmp_path: Path, moment: str) -> None:
+    frame = read_interactions(csv(tmp_path / "train.csv", f"user,item,timestamp\na,x,{moment}\n"))
+    assert frame["timestamp_ms"].tolist() == [893_286_638_000]
+
+
+def test_headers_and_ids_as_people_write_them(tmp_path: Path) -> None:
+    text = "\ufeffUser, Item ,note\n007,Zoë,a\n007,Zoë,b\nb c,x;y,c\n"
+    frame = read_interactions(csv(tmp_path / "train.csv", text))
+    assert frame[["user_id", "item_id"]].to_numpy().tolist() == [["007", "Zoë"], ["b c", "x;y"]]
+
+
+def test_of_repeated_rows_the_latest_counts(tmp_path: Path) -> None:
+    text = "user,item,rating,timestamp\na,x,1,20\na,x,5,10\na,y,2,5\n"
+    frame = read_interactions(csv(tmp_path / "train.csv", text))
+    assert frame[["item_id", "value"]].to_numpy().tolist() == [["x", 1.0], ["y", 2.0]]
+
+
+@pytest.mark.parametrize("rows", ["a,x\nb,y\n", "a,x\na,y\nb,x\n", "".join(f"u{n},i{n % 3}\n" for n in range(30))])
+def test_data_too_small_for_any_search(tmp_path: Path, rows: str, capsys: pytest.CaptureFixture) -> None:
+    train, out = csv(tmp_path / "train.csv", f"user,item\n{rows}"), tmp_path / "out.csv"
+    assert main(["--train", str(train), "--recommend-for", "all", "--out", str(out)]) == 0
+    assert "left out" in capsys.readouterr().out
+    found = pd.read_csv(out, dtype=str)
+    had = pd.read_csv(train, dtype=str)
+    assert not set(zip(found["user"], found["item"], strict=True)) & set(zip(had["user"], had["item"], strict=True))
+    assert set(found["item"]) <= set(had["item"])
+
+
+def test_parameters_and_second_stage_are_found_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    train, out = tastes(tmp_path / "train.csv"), tmp_path / "recs.csv"
+    assert main(["--train", str(train), "--recommend-for", "all", "--out", str(out), "--factors", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "the best of 20 points" in said
+    assert "second stage" in said
+    found = pd.read_csv(out, dtype=str)
+    mine = found[found["rank"].astype(int) <= 3]
+    same = mine["item"].astype(int) % 2 == mine["user"].str[1:].astype(int) % 2
+    assert same.mean() > 0.95
 
 
 def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from configs.settings import Settings
 from features.connection import connect
 from features.layout import keys_of
 from features.promotion import PromotionError
+from features.rollout import Rollout, read_rollout
 from features.slots import Decision, read_decisions
-from jobs.promote import previous_champion, promote
+from jobs.promote import main, previous_champion, promote
 from jobs.registry import Registry
 from jobs.retrain import Options, retrain
 from jobs.slots import current_slots
@@ -63,3 +64,32 @@ def test_what_cannot_be_served_is_not_promoted(with_store: Settings) -> None:
     with pytest.raises(PromotionError, match=r"items\.npz"):
         promote(with_store, second, "")
     assert current_slots(with_store)["champion"].version == first
+
+
+def test_a_gradual_rollout_is_one_command_and_ends_with_the_promotion(
+    with_store: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.promote.load_settings", lambda: with_store)
+    first, second = made(with_store, 1, "champion"), made(with_store, 2, None)
+    assert main(["challenger", "--share", "0.2"]) == 1
+    assert "serves nothing" in capsys.readouterr().err
+    assert main([second, "--share", "0.2", "--reason", "carefully"]) == 0
+    assert capsys.readouterr().out == f"{second} gets 0.2 of the traffic\n"
+    assert {name: slot.version for name, slot in current_slots(with_store).items()} == {
+        "champion": first, "challenger": second,
+    }  # fmt: skip
+    assert main(["challenger", "--share", "0.5"]) == 0
+    assert main(["challenger", "--share", "2"]) == 1
+
+    async def rollout() -> Rollout | None:
+        client = connect(with_store.store, with_store.store_url)
+        try:
+            return await read_rollout(client, keys_of(with_store.store))
+        finally:
+            await client.aclose()
+
+    found = asyncio.run(rollout())
+    assert found is not None
+    assert (found.share, found.version) == (0.5, second)
+    promote(with_store, second, "it went well")
+    assert asyncio.run(rollout()) is None

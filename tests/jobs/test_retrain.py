@@ -1,8 +1,12 @@
 """Whole trainings, with the real store and the real registry."""
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +17,15 @@ from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
 from features.connection import connect
-from features.errors import StoreError
+from features.errors import StoreBusy, StoreError
 from features.events import Event
 from features.layout import keys_of
 from features.store import OnlineStore
+from jobs.one_at_a_time import LOCK, job_id, only_retraining
 from jobs.publication import now_ms, read_pending
 from jobs.registry import BUNDLE_TAG, PARENT_TAG, Registry, RegistryUnavailable
-from jobs.retrain import Options, retrain
+from jobs.retrain import Options, Result, retrain
+from jobs.search_space import SPACE_FILE
 from jobs.slots import current_slots
 from models.als import AlsParameters
 from models.bundle import list_bundles, load_bundle
@@ -50,6 +56,18 @@ def run(settings: Settings, *arguments: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def when_free(training: Callable[[], Result]) -> Result:
+    """A killed training's lock ends by its time."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return training()
+        except StoreBusy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> None:
@@ -167,7 +185,7 @@ def test_a_kill_leaves_no_half_published_version(with_registry: Settings, percen
     for path in list_bundles(with_registry.bundles_dir):
         load_bundle(path)
 
-    after = retrain(with_registry, Options(fixed=FIXED, seed=9, force=True), Lines())
+    after = when_free(lambda: retrain(with_registry, Options(fixed=FIXED, seed=9, force=True), Lines()))
     assert current_slots(with_registry)["champion"].version == after.version
     registered = versions(with_registry)
     assert {before.version, after.version} <= set(registered)
@@ -192,6 +210,62 @@ def test_the_command_searches_with_ray_tune(with_registry: Settings) -> None:
     assert all(child.data.metrics["ndcg_at_10"] > 0 for child in children)
     assert list((with_registry.state_dir / "tune").iterdir()) == []
     assert not Path(with_registry.state_dir.parent, ".ray").exists()  # no token in the user's home
+
+
+def test_a_trial_that_fails_is_reported_and_the_others_go_on(with_registry: Settings, tmp_path: Path) -> None:
+    space = yaml.safe_load(SPACE_FILE.read_text())
+    space["parameters"]["alpha"] = {"choice": [4.0, 1e30]}  # with the second the vectors grow beyond all numbers
+    space["start"] = [{"regularization": 8.0, "alpha": alpha, "weight_power": 1.0} for alpha in (1e30, 4.0)]
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(space))
+    training = with_registry.training.model_copy(update={"search_space": file})
+    settings = with_registry.model_copy(update={"training": training})
+    with run(settings, "--trials", "2") as process:
+        out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    assert "trial 1 of 2: failed, the others go on" in out
+    assert "FloatingPointError" in out
+    assert "trial 2 of 2: NDCG@10" in out
+    assert "1 of 2 trials failed" in out
+    client = MlflowClient(settings.tracking_uri)
+    parent = client.get_model_version_by_alias(settings.tracking.model, "champion").run_id
+    experiment = client.get_run(parent).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent}'")
+    assert sorted(child.info.status for child in children) == ["FAILED", "FINISHED"]
+    assert list((settings.state_dir / "tune").iterdir()) == []
+
+
+def test_a_broken_search_space_is_refused_before_anything_is_tried(with_store: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(SPACE_FILE.read_text().replace("least_gain", "least_gian"))
+    training = with_store.training.model_copy(update={"search_space": file})
+    with run(with_store.model_copy(update={"training": training})) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("retrain: space.yaml: iterations.")
+    assert "least_gi" in err
+
+
+def test_a_second_retraining_is_refused_and_told_of_the_first(with_store: Settings) -> None:
+    with only_retraining(with_store), pytest.raises(StoreBusy, match=f"process {os.getpid()} on .* is retraining"):
+        retrain(with_store, OPTIONS, Lines())
+    assert retrain(with_store, OPTIONS, Lines()).version
+
+
+def test_a_job_is_named_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = {"metadata": {"job_submission_id": "raysubmit_7"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(metadata))
+    assert job_id() == "job raysubmit_7"
+
+
+def test_the_lock_of_a_killed_retraining_ends(with_store: Settings) -> None:
+    async def left_behind() -> None:
+        client = connect(with_store.patient_store, with_store.store_url)
+        await client.run("SET", keys_of(with_store.store).lock(LOCK), "job gone:0", "PX", 1000)
+        await client.aclose()
+
+    asyncio.run(left_behind())
+    when_free(lambda: retrain(with_store, OPTIONS, Lines()))
 
 
 def test_the_command_names_what_is_wrong(settings: Settings) -> None:

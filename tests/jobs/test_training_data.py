@@ -1,5 +1,7 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from job_data import two_tastes, write_interactions
 
@@ -14,8 +16,6 @@ NOBODY = Erasures({})
 
 
 def log_events(settings: Settings, rows: list[tuple[str, str, str, float | None]]) -> None:
-    import pyarrow as pa
-
     records = [
         {
             "event_id": f"e{number}",
@@ -96,3 +96,16 @@ def test_rows_keep_the_vocabularies(settings: Settings) -> None:
     assert len(part) == 2
     assert part.users is data.users
     pd.testing.assert_series_equal(pd.Series(part.times_ms), pd.Series([3000, 1000]))
+
+
+def test_simulated_events_are_left_out_unless_asked_for(settings: Settings) -> None:
+    log_events(settings, [("0", "new", "purchase", None)])
+    schema = SCHEMAS["events"]
+    (part,) = EventLog(settings.log_dir).parts("events")
+    rows = pq.read_table(part.path, partitioning=None).to_pylist()
+    simulated = [{**row, "event_id": f"s{n}", "stream_id": f"9{n}-0", "simulated": True} for n, row in enumerate(rows)]
+    EventLog(settings.log_dir).write_part("events", 0, pa.Table.from_pylist(simulated, schema))
+    plain = load_training_data(settings, Erasures({}))
+    asked = settings.model_copy(update={"training": settings.training.model_copy(update={"simulated": True})})
+    both = load_training_data(asked, Erasures({}))
+    assert (len(both) - len(plain), both.log_events, plain.log_events) == (1, 2, 2)
