@@ -80,6 +80,9 @@ class Bandit(_Part):
     """Top-two Thompson sampling: new users go where the better variants are. Off unless asked for."""
 
     floor: float = Field(0.05, ge=0, le=0.5, description="smallest weight of a variant")
+    leader_share: float = Field(
+        0.7, gt=0, le=1, description="chance of a new user to get the leader; the rest is the runner-up's"
+    )
     minimum_users: int = Field(100, ge=2, description="in each variant, before the weights move")
 
 

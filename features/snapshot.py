@@ -1,4 +1,4 @@
-"""What of the store is in no stream and no log: catalogue, slots, decisions, tombstones. For backups."""
+"""What of the store is in no stream and no log: catalogue, slots, experiments, tombstones. For backups."""
 
 from typing import Any
 
@@ -20,6 +20,9 @@ class Snapshot(BaseModel):
     catalogue: dict[str, str]
     slots: dict[str, str]
     decisions: list[tuple[str, dict[str, str]]]
+    experiments: dict[str, str] = {}
+    experiment_changes: list[tuple[str, dict[str, str]]] = []
+    rollout: str | None = None
     erased: dict[str, int]
 
 
@@ -30,12 +33,18 @@ async def take_snapshot(client: StoreClient, keys: Keys) -> Snapshot:
         [("HGETALL", keys.catalogue), ("HGETALL", keys.slots), ("HGETALL", keys.erased)]
     )
     decisions = await client.run("XRANGE", keys.decisions, "-", "+")
+    experiments, changes, rollout = await client.read(
+        [("HGETALL", keys.experiments), ("XRANGE", keys.experiment_changes, "-", "+"), ("GET", keys.rollout)]
+    )
     return Snapshot(
         partitions=keys.partitions,
         versions={name: int(value) for name, value in versions.items()},
         catalogue=_text(catalogue),
         slots=_text(slots),
         decisions=[(entry_id.decode(), _text(fields)) for entry_id, fields in decisions],
+        experiments=_text(experiments),
+        experiment_changes=[(entry_id.decode(), _text(fields)) for entry_id, fields in changes],
+        rollout=None if rollout is None else rollout.decode(),
         erased={name: int(value) for name, value in _text(erased).items()},
     )
 
@@ -47,15 +56,25 @@ async def put_snapshot(client: StoreClient, keys: Keys, snapshot: Snapshot) -> N
     replica reads all anew.
     """
     current = _text(await client.run("HGETALL", keys.versions))
-    replaced = (keys.decisions, keys.catalogue, keys.catalogue_changes, keys.slots)
+    replaced = (
+        *(keys.decisions, keys.catalogue, keys.catalogue_changes, keys.slots),
+        *(keys.experiments, keys.experiment_changes, keys.rollout),
+    )
     commands: list[tuple[Any, ...]] = [("DEL", key) for key in replaced]
     commands += [("HSET", keys.catalogue, item_id, raw) for item_id, raw in snapshot.catalogue.items()]
     commands += [("HSET", keys.slots, name, raw) for name, raw in snapshot.slots.items()]
     commands += [("HSET", keys.erased, digest, time_ms) for digest, time_ms in snapshot.erased.items()]
-    commands += [
-        ("XADD", keys.decisions, entry_id, *(text for pair in fields.items() for text in pair))
-        for entry_id, fields in snapshot.decisions
-    ]
+    commands += [("HSET", keys.experiments, experiment, raw) for experiment, raw in snapshot.experiments.items()]
+    if snapshot.rollout is not None:
+        commands.append(("SET", keys.rollout, snapshot.rollout))
+    for stream, entries in (
+        (keys.decisions, snapshot.decisions),
+        (keys.experiment_changes, snapshot.experiment_changes),
+    ):
+        commands += [
+            ("XADD", stream, entry_id, *(text for pair in fields.items() for text in pair))
+            for entry_id, fields in entries
+        ]
     commands += [
         ("HSET", keys.versions, name, max(value, int(current.get(name, 0))) + 1)
         for name, value in snapshot.versions.items()
