@@ -1,0 +1,132 @@
+"""From lists and events in a real store to drift: what changes is flagged, what does not stays quiet."""
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.event_types import load_event_types
+from configs.settings import Autopilot, Store
+from data.event_log import EventLog
+from deployments.drift_watch import DriftWatch
+from deployments.live_watch import LiveWatch
+from features.catalogue import Catalogue, Item, put_items
+from features.connection import StoreClient
+from features.events import Event
+from features.exposures import Exposure
+from features.keys import Keys
+from features.quality import read_quality
+from features.store import OnlineStore
+
+pytestmark = pytest.mark.anyio
+ITEMS = [f"i{number}" for number in range(60)]
+WINDOW_S = 1.0
+SIZE = 150
+
+
+class Platform:
+    """Users are shown ten of sixty items and take up those that they like."""
+
+    def __init__(self, client: StoreClient, keys: Keys, settings: Store, log_dir: Path) -> None:
+        self.client, self.keys = client, keys
+        types = load_event_types("movies")
+        self.store = OnlineStore(client, keys, settings, types)
+        self.catalogue = Catalogue(client, keys)
+        self.log = EventLog(log_dir)
+        self.types = types
+        self.generator = np.random.default_rng(3)
+        self.limits = Autopilot(min_lists=SIZE, attribution_s=WINDOW_S)
+
+    async def prepare(self) -> None:
+        items = [Item(item_id, item_id, None, (f"c{place % 6}",), False, 0, 0) for place, item_id in enumerate(ITEMS)]
+        await put_items(self.client, self.keys, items)
+        await self.catalogue.refresh()
+
+    def watches(self) -> tuple[LiveWatch, DriftWatch]:
+        live = LiveWatch(self.client, self.keys, self.log, self.types, self.catalogue, WINDOW_S)
+        return live, DriftWatch(self.client, self.keys, self.limits, live)
+
+    async def visits(self, n: int, liked: range, shown: range) -> None:
+        """`n` lists of items out of `shown`; each user takes up about two of `liked`."""
+        exposures, events = [], []
+        for _ in range(n):
+            user, recommendation = uuid.uuid4().hex[:8], uuid.uuid4().hex
+            items = [ITEMS[place] for place in self.generator.choice(shown, 10, replace=False)]
+            exposures.append(Exposure(recommendation, user, 1, "v1", "champion", None, tuple(items)))
+            for place in self.generator.choice(liked, 2, replace=False):
+                item = ITEMS[place]
+                events.append(
+                    Event(uuid.uuid4().hex, user, item, "like", 1, received_ms=2**45, categories=(f"c{place % 6}",))
+                )
+        await self.store.log_exposures(exposures)
+        await self.store.record_events(events)
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def platform(client: StoreClient, keys: Keys, store_settings: Store, tmp_path: Path) -> Platform:
+    found = Platform(client, keys, store_settings, tmp_path)
+    await found.prepare()
+    return found
+
+
+KNOWN = frozenset(ITEMS)
+
+
+async def test_a_change_of_taste_is_flagged_and_only_then(platform: Platform) -> None:
+    live, drift = platform.watches()
+    await live.look()
+    await drift.follow("v1", frozenset(), KNOWN)
+    before, after = range(20), range(40, 60)
+
+    async def look() -> set[str]:
+        await live.look()
+        return {view.name for view in await drift.look() if view.drifted}
+
+    for _ in range(60):
+        await platform.visits(30, before, before)
+        assert await look() == set()
+    assert all(view.value is not None for view in drift.measures)
+    flagged: set[str] = set()
+    for _ in range(40):
+        await platform.visits(30, after, before)  # the model has not learned of it
+        flagged |= await look()
+    assert {"items", "click_rate", "map_at_10"} <= flagged
+    assert not flagged & {"event_types", "user_activity", "cold_users", "cold_items", "feature_freshness_s"}
+
+
+async def test_the_reference_survives_a_restart_and_belongs_to_one_model(platform: Platform) -> None:
+    live, drift = platform.watches()
+    await live.look()
+    await drift.follow("v1", frozenset(), KNOWN)
+    for _ in range(40):
+        await platform.visits(30, range(20), range(20))
+        await live.look()
+        await drift.look()
+    live, drift = platform.watches()
+    await drift.follow("v1", frozenset(), KNOWN)
+    await live.look()
+    assert {"the present window" in view.detail for view in await drift.look()} == {True}
+    await drift.follow("v2", frozenset(), KNOWN)
+    assert {"the reference window" in view.detail for view in await drift.look()} == {True}
+
+
+async def test_lists_are_judged_once_however_often_it_starts_again(platform: Platform) -> None:
+    live, _ = platform.watches()
+    await live.look()
+    for _ in range(6):
+        await platform.visits(20, range(20), range(20))
+        live, _ = platform.watches()
+        await live.look()
+        rival, _ = platform.watches()
+        await rival.look()
+        await live.look()
+        await rival.look()
+    await asyncio.sleep(1.5 * WINDOW_S)
+    await live.look()
+    [quality] = await read_quality(platform.client, platform.keys)
+    assert quality.sums["lists"] == quality.sums["judged"] == 120
+    assert 0 < quality.sums["clicked"] < 120
+    assert quality.items_shown == 20
