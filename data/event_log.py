@@ -42,7 +42,7 @@ class EventLog:
 
     def __init__(self, log_dir: Path) -> None:
         self.log_dir = log_dir
-        self._counted: dict[Path, tuple[tuple[int, int], int]] = {}
+        self._counted: dict[Path, tuple[tuple[int, int], int, int]] = {}
 
     def parts(self, kind: Kind, partition: int | None = None) -> list[Part]:
         """The parts by partition and stream id.
@@ -93,16 +93,19 @@ class EventLog:
             previous.append(part)
             yield table
 
-    def count_rows(self, kind: Kind) -> int:
-        """Rows of all parts, from their footers; a part that was counted before is not opened again."""
+    def count_events(self, simulated: bool) -> int:
+        """Events of all parts, with or without simulated ones; a part that was counted before is not opened again."""
         total = 0
-        for part in self.parts(kind):
+        for part in self.parts("events"):
             found = part.path.stat()
             state = (found.st_mtime_ns, found.st_size)
             known = self._counted.get(part.path)
             if known is None or known[0] != state:
-                known = self._counted[part.path] = (state, int(pq.read_metadata(part.path).num_rows))
-            total += known[1]
+                rows = int(pq.read_metadata(part.path).num_rows)
+                marked = _read(part.path, ["simulated"])[0] if "simulated" in _columns(part.path) else None
+                invented = 0 if marked is None else int(pc.sum(marked).as_py() or 0)
+                known = self._counted[part.path] = (state, rows, rows - invented)
+            total += known[1] if simulated else known[2]
         return total
 
     def part_rows(self, part: Part, after: tuple[int, int]) -> list[tuple[tuple[int, int], dict[str, object]]]:

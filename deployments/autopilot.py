@@ -89,7 +89,13 @@ class Autopilot:
         self._jobs = RayJobs(settings)
         self._retraining = Retraining(settings, self._client, self._keys, self._jobs)
         self._live = LiveWatch(
-            self._client, self._keys, EventLog(settings.log_dir), types, self._catalogue, self._limits.attribution_s
+            self._client,
+            self._keys,
+            EventLog(settings.log_dir),
+            types,
+            self._catalogue,
+            self._limits.attribution_s,
+            with_simulated=settings.training.simulated,
         )
         self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
         self._webhook = Webhook(settings.alerts)
@@ -382,6 +388,7 @@ class Autopilot:
             failures=memory.failures,
             quiet_until_ms=memory.quiet_until_ms,
             skipped_lists=self._live.skipped,
+            simulated_pending=self._live.left_out_since(seen.time_ms - int(seen.backlog["events"].lag_s * 1000)),
             problems=problems,
             store_durable=durable.durable,
             experiments=await self._trial.health(),

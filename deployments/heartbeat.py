@@ -22,6 +22,8 @@ class Heartbeat(BaseModel):
     failures: int
     quiet_until_ms: int
     skipped_lists: int
+    simulated_pending: int = 0
+    """Events outside the log that training leaves out, since they are simulated."""
     problems: dict[str, str]
     store_durable: bool | None
     mismatched_replicas: int

@@ -1,15 +1,18 @@
 """Follows the streams of lists and events: judges lists, keeps the sums in the store, and the latest in memory."""
 
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from configs.event_types import EventTypes
 from data.event_log import EventLog
+from data.log_tables import is_simulated
 from features.catalogue import Catalogue
 from features.connection import StoreClient
 from features.keys import Keys
@@ -20,6 +23,7 @@ from models.live_quality import MILLION, Judged, LiveQuality, Shown, add_up, day
 
 BEHIND_MS = 60_000
 KEPT = 20_000
+LONG_AGO_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,18 @@ class LiveWatch:
         types: which events take an item up.
         catalogue: categories of items.
         window_s: how long a list waits for an answer.
+        with_simulated: whether simulated lists and events count; they do where training learns from them.
     """
 
     def __init__(
-        self, client: StoreClient, keys: Keys, log: EventLog, types: EventTypes, catalogue: Catalogue, window_s: float
+        self,
+        client: StoreClient,
+        keys: Keys,
+        log: EventLog,
+        types: EventTypes,
+        catalogue: Catalogue,
+        window_s: float,
+        with_simulated: bool = False,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -58,6 +70,8 @@ class LiveWatch:
         self._open = LiveQuality(self._window_ms)
         self._reader: StreamReader | None = None
         self._watermark: int | None = None
+        self._with_simulated = with_simulated
+        self._left_out: deque[int] = deque(maxlen=1_000_000)
         self.champion: str | None = None
         self.bias: BiasModel | None = None
         self.judged: deque[Judged] = deque(maxlen=KEPT)
@@ -101,6 +115,10 @@ class LiveWatch:
             self.skipped += self._open.forget()
             reader.skip_to(int(time.time() * 1000))
 
+    def left_out_since(self, time_ms: int) -> int:
+        """Simulated events from a time on that were left out."""
+        return len(self._left_out) - bisect_left(self._left_out, time_ms)
+
     async def _begin(self) -> None:
         self._watermark = await read_watermark(self._client, self._keys)
         now_ms = int(time.time() * 1000)
@@ -111,6 +129,10 @@ class LiveWatch:
 
     def _follow(self, row: Row, ratings: dict[VersionDay, dict[str, int]]) -> None:
         content = row.content
+        if not self._with_simulated and _simulated(content):
+            if row.kind == "events":
+                self._left_out.append(row.time_ms)
+            return
         if row.kind == "exposures":
             self._open.show(
                 Shown(
@@ -122,8 +144,9 @@ class LiveWatch:
                 )
             )
             return
-        if content["event_type"] not in self._types.by_name:
-            return
+        late_ms = content["received_ms"] - content["timestamp_ms"]
+        if content["event_type"] not in self._types.by_name or late_ms > LONG_AGO_MS:
+            return  # what is told of long ago is neither an answer to a list nor what users do now
         if self._takes_up(content["event_type"], content["value"]):
             self._open.take_up(content["user_id"], content["item_id"], row.time_ms, content["recommendation_id"])
         if row.time_ms <= (self._watermark or 0):
@@ -153,3 +176,9 @@ class LiveWatch:
         items = self._catalogue.items
         wanted = {item_id for one in judged for item_id in one.item_ids}
         return {item_id: tuple(items[item_id].categories) for item_id in wanted if item_id in items}
+
+
+def _simulated(content: Mapping[str, Any]) -> bool:
+    """Of a stream's entry or of a row of the log."""
+    marked = content.get("simulated")
+    return bool(marked) if marked is not None else is_simulated(content["context"])

@@ -115,7 +115,7 @@ class Monitor:
                 except BundleError:
                     continue  # health tells of it; what the manifest would say is unknown here
             found[name] = known
-        return found, self._log.count_rows("events")
+        return found, self._log.count_events(self._settings.training.simulated)
 
     async def system(self) -> SystemMetrics:
         """Raises `StoreError`."""
@@ -266,14 +266,17 @@ def autopilot_view(seen: Observation, settings: Autopilot) -> AutopilotView:
 
 
 def events_since_training(seen: Observation) -> int | None:
-    """Events that the champion has not learned from: logged or waiting, less those that its training read.
+    """Events that the champion has not learned from: logged or waiting, less those that its training read. Simulated
+    ones only count where training learns from them.
 
     Never below 0, though erased users take events away that it did learn from. None without a readable champion.
     """
     manifest = seen.manifests.get(CHAMPION)
     if manifest is None:
         return None
-    return max(0, seen.log_rows + seen.backlog["events"].pending - manifest.data.log_events)
+    invented = seen.heartbeat.simulated_pending if seen.heartbeat else 0
+    waiting = max(0, seen.backlog["events"].pending - invented)
+    return max(0, seen.log_rows + waiting - manifest.data.log_events)
 
 
 def learning_view(seen: Observation, threshold: int) -> LearningView:

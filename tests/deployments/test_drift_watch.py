@@ -58,7 +58,7 @@ class Platform:
             for place in self.generator.choice(liked, 2, replace=False):
                 item = ITEMS[place]
                 events.append(
-                    Event(uuid.uuid4().hex, user, item, "like", 1, received_ms=2**45, categories=(f"c{place % 6}",))
+                    Event(uuid.uuid4().hex, user, item, "like", 1, received_ms=1, categories=(f"c{place % 6}",))
                 )
         await self.store.log_exposures(exposures)
         await self.store.record_events(events)
