@@ -40,6 +40,7 @@ from features.retraining import Outcome, Run, RunResult, Trigger, advance_run, n
 from features.slots import CHALLENGER, CHAMPION, Slot, read_slots, set_slot
 from features.store import OnlineStore
 from features.timeline import Kind, entry, note
+from models.bias import BiasModel
 from models.bundle import BundleError, load_bundle
 
 logger = logging.getLogger("ray.serve")
@@ -164,6 +165,8 @@ class Autopilot:
                 users, items = frozenset(bundle.user_ids.tolist()), frozenset(bundle.item_ids.tolist())
                 await self._drift.follow(champion.version, users, items)
                 self._live.champion, self._followed = champion.version, champion.version
+                terms = bundle.bias
+                self._live.bias = None if terms is None else BiasModel(terms, bundle.item_ids, bundle.user_ids)
         try:
             await self._live.look()
         except DataError as error:

@@ -90,6 +90,10 @@ class Monitor:
         self._latest = await asyncio.shield(self._reading)
         return self._latest
 
+    def forget(self) -> None:
+        """Something was just changed here: whoever asks next must see it."""
+        self._latest = self._reading = None
+
     async def _observe(self, now_ms: int) -> Observation:
         (telemetry, backlog, slots), (run, last_run), (quality, heartbeat) = await asyncio.gather(
             asyncio.gather(

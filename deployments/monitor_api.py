@@ -94,6 +94,7 @@ def operations_api(operations: Callable[[], Operations], serving: Serving) -> AP
         body = await read_body(request.scope, request.receive, serving.max_body_bytes)
         asked = parse_body(RetrainRequest, body) if body.strip() else RetrainRequest()
         run = await operations().retraining.start("person", asked.reason)
+        operations().monitor.forget()
         return RetrainAnswer(job_id=run.run_id, status=run.state, policy=run.policy)
 
     @api.get("/api/v1/mlops/jobs", tags=["mlops"], summary="Ray jobs, newest first", responses=ERRORS)

@@ -14,6 +14,7 @@ from jobs.ranker_training import FittedRanker
 from jobs.training_data import TrainingData
 from jobs.two_stage import Catalogue
 from models.als import AlsParameters, fit_als
+from models.bias import BiasTerms, fit_bias
 from models.bundle import BundleContents, list_bundles, write_bundle
 from models.index import ItemIndex
 from models.item_relations import fit_relations
@@ -93,6 +94,7 @@ def fit_bundle(
         item_counts=counts,
         item_last_ms=last_ms,
         ranking=ranking,
+        bias=_bias(data),
     )
     fields = ManifestFields(
         parameters=parameters,
@@ -113,6 +115,16 @@ def fit_bundle(
         ranker=facts,
     )
     return write_bundle(settings.bundles_dir, contents, fields)
+
+
+def _bias(data: TrainingData) -> BiasTerms | None:
+    """Of the ratings; None where there are none, or the events know no such type."""
+    if "rating" not in data.types.by_name:
+        return None
+    rated = (data.codes == data.types["rating"].code) & ~np.isnan(data.values)
+    if not rated.any():
+        return None
+    return fit_bias(data.user[rated], data.item[rated], data.values[rated], len(data.users), len(data.items))
 
 
 def remove_old_bundles(bundles_dir: Path, keep: int, protected: set[str]) -> list[str]:

@@ -16,38 +16,43 @@ USER_DAMPING = 10.0
 
 
 @dataclass(frozen=True)
-class BiasModel:
-    """Biases of the items and users of a model.
+class BiasTerms:
+    """What a bundle keeps of it.
 
     Attributes:
         mean: of all ratings.
-        item_ids, user_ids: (n,) str objects.
-        items, users: (n,) float32; 0 where there was no rating.
+        items: (n_items,) float32, 0 where there was no rating.
+        users: (n_users,) float32, likewise.
     """
 
     mean: float
-    item_ids: np.ndarray
-    user_ids: np.ndarray
     items: np.ndarray
     users: np.ndarray
 
+
+@dataclass(frozen=True)
+class BiasModel:
+    """The terms with the ids to which they belong: (n_items,) and (n_users,) str objects."""
+
+    terms: BiasTerms
+    item_ids: np.ndarray
+    user_ids: np.ndarray
+
     @cached_property
     def _of_item(self) -> dict[str, float]:
-        return dict(zip(self.item_ids.tolist(), self.items.tolist(), strict=True))
+        return dict(zip(self.item_ids.tolist(), self.terms.items.tolist(), strict=True))
 
     @cached_property
     def _of_user(self) -> dict[str, float]:
-        return dict(zip(self.user_ids.tolist(), self.users.tolist(), strict=True))
+        return dict(zip(self.user_ids.tolist(), self.terms.users.tolist(), strict=True))
 
     def predict(self, user_id: str, item_id: str) -> float:
         """The rating to be expected; an unknown user or item counts as an average one."""
-        return self.mean + self._of_item.get(item_id, 0.0) + self._of_user.get(user_id, 0.0)
+        return self.terms.mean + self._of_item.get(item_id, 0.0) + self._of_user.get(user_id, 0.0)
 
 
-def fit_bias(
-    user: np.ndarray, item: np.ndarray, ratings: np.ndarray, n_users: int, n_items: int
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean, (n_items,) float32 and (n_users,) float32 biases from (n,) ratings.
+def fit_bias(user: np.ndarray, item: np.ndarray, ratings: np.ndarray, n_users: int, n_items: int) -> BiasTerms:
+    """Fit to (n,) ratings of users and items by position.
 
     Raises:
         ValueError: no rating.
@@ -59,4 +64,4 @@ def fit_bias(
     items = np.bincount(item, values - mean, n_items) / (np.bincount(item, minlength=n_items) + ITEM_DAMPING)
     rest = values - mean - items[item]
     users = np.bincount(user, rest, n_users) / (np.bincount(user, minlength=n_users) + USER_DAMPING)
-    return mean, items.astype(np.float32), users.astype(np.float32)
+    return BiasTerms(mean, items.astype(np.float32), users.astype(np.float32))

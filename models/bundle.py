@@ -7,6 +7,7 @@
         users.npz         ids, factors, mean
         ranker.txt        LightGBM's text form       } both or neither
         ranking.npz       what its features need     }
+        bias.npz          mean, items, users of `models.bias`; missing where there were no ratings
 
 Arrays are stored without pickle, so that reading a bundle can run no code. Ids are stored as one newline-joined text:
 a fixed-width array would cost the longest id's length for every id.
@@ -26,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from models.bias import BiasTerms
 from models.manifest import Manifest, ManifestFields
 from models.ranker import Ranker, RankerError, check_features
 from models.ranking_parts import RankingParts, check_ranking, ranking_arrays, ranking_parts
@@ -36,6 +38,7 @@ ITEMS = "items.npz"
 USERS = "users.npz"
 RANKER = "ranker.txt"
 RANKING = "ranking.npz"
+BIAS = "bias.npz"
 _PARTIAL = ".partial-"
 _PARTIAL_AGE_S = 24 * 3600
 
@@ -57,6 +60,7 @@ class BundleContents:
         item_counts: (n_items,) int64, users with a positive weight for the item.
         item_last_ms: (n_items,) int64, time of the item's latest event.
         ranking: the learned ranker; None where there is none, and lists are served in the order of retrieval.
+        bias: of ratings; None where there were none.
     """
 
     item_ids: np.ndarray
@@ -67,6 +71,7 @@ class BundleContents:
     item_counts: np.ndarray
     item_last_ms: np.ndarray
     ranking: RankingParts | None = None
+    bias: BiasTerms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,9 @@ def write_bundle(
             names += [RANKER, RANKING]
             (partial / RANKER).write_text(contents.ranking.ranker.text)
             np.savez(partial / RANKING, **ranking_arrays(contents.ranking))  # type: ignore[arg-type]
+        if contents.bias is not None:
+            names.append(BIAS)
+            np.savez(partial / BIAS, **_bias_arrays(contents.bias))  # type: ignore[arg-type]
         manifest = Manifest(
             **fields.model_dump(),
             version=version,
@@ -165,6 +173,7 @@ def load_bundle(path: Path) -> Bundle:
             raise BundleError(f"{path / name}: the file is damaged (its sha256 is not the manifest's)")
     items, users = _arrays(path / ITEMS), _arrays(path / USERS)
     ranking = _load_ranking(path, manifest)
+    bias = _arrays(path / BIAS) if BIAS in manifest.files else None
     try:
         contents = BundleContents(
             item_ids=_unpack(items["ids"]),
@@ -175,6 +184,7 @@ def load_bundle(path: Path) -> Bundle:
             item_counts=items["counts"],
             item_last_ms=items["last_ms"],
             ranking=ranking,
+            bias=None if bias is None else BiasTerms(float(bias["mean"][0]), bias["items"], bias["users"]),
         )
     except KeyError as error:
         raise BundleError(f"{path}: array {error} is missing") from error
@@ -243,15 +253,21 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
     digest = hashlib.sha256()
     defining = {"parameters", "weighting", "event_preset", "seed", "user_id_type", "item_id_type"}
     digest.update(json.dumps(fields.model_dump(include=defining), sort_keys=True).encode())
-    arrays = {name: array for name, array in vars(contents).items() if name != "ranking"}
+    arrays = {name: array for name, array in vars(contents).items() if name not in ("ranking", "bias")}
     if contents.ranking is not None:
         arrays |= ranking_arrays(contents.ranking)
         arrays["ranker"] = np.frombuffer(contents.ranking.ranker.text.encode(), np.uint8)
+    if contents.bias is not None:
+        arrays |= {f"bias_{name}": array for name, array in _bias_arrays(contents.bias).items()}
     for name, array in arrays.items():
         packed = _pack(array) if name in ("item_ids", "user_ids") else np.ascontiguousarray(array)
         digest.update(f"\n{name} {packed.dtype.str} {packed.shape}\n".encode())
         digest.update(packed.data)
     return digest.hexdigest()
+
+
+def _bias_arrays(bias: BiasTerms) -> dict[str, np.ndarray]:
+    return {"mean": np.array([bias.mean]), "items": bias.items, "users": bias.users}
 
 
 def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
@@ -299,8 +315,12 @@ def _check(contents: BundleContents, where: str) -> None:
         "item_counts": ((n_items,), np.int64),
         "item_last_ms": ((n_items,), np.int64),
     }
+    arrays: dict[str, np.ndarray] = {name: getattr(contents, name) for name in expected}
+    if contents.bias is not None:
+        expected |= {"bias.items": ((n_items,), np.float32), "bias.users": ((n_users,), np.float32)}
+        arrays |= {"bias.items": contents.bias.items, "bias.users": contents.bias.users}
     for name, (shape, dtype) in expected.items():
-        array: np.ndarray = getattr(contents, name)
+        array = arrays[name]
         if array.shape != shape or array.dtype != dtype:
             raise BundleError(
                 f"{where}: {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype).name} {shape}"

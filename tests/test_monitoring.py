@@ -93,7 +93,7 @@ def test_a_retraining_over_http(api: httpx.Client) -> None:
     second = api.post("/api/v1/mlops/trigger-retrain")
     assert second.status_code == 409
     assert second.json()["error"]["job_id"] == job_id
-    assert read(api, "/api/v1/metrics/dashboard")["training_status"] in ("submitting", "training")
+    wait_for(lambda: read(api, "/api/v1/metrics/dashboard")["training_status"] in ("submitting", "training"))
     assert job_id in [job["job_id"] for job in read(api, "/api/v1/mlops/jobs")["jobs"]]
 
     wait_for(lambda: (read(api, f"/api/v1/mlops/jobs/{job_id}")["progress"] or 0) > 0, 120)

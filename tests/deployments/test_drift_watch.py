@@ -1,6 +1,7 @@
 """From lists and events in a real store to drift: what changes is flagged, what does not stays quiet."""
 
 import asyncio
+import time
 import uuid
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Platform:
     async def visits(self, n: int, liked: range, shown: range) -> None:
         """`n` lists of items out of `shown`; each user takes up about two of `liked`."""
         exposures, events = [], []
+        now = int(time.time() * 1000)
         for _ in range(n):
             user, recommendation = uuid.uuid4().hex[:8], uuid.uuid4().hex
             items = [ITEMS[place] for place in self.generator.choice(shown, 10, replace=False)]
@@ -58,7 +60,7 @@ class Platform:
             for place in self.generator.choice(liked, 2, replace=False):
                 item = ITEMS[place]
                 events.append(
-                    Event(uuid.uuid4().hex, user, item, "like", 1, received_ms=1, categories=(f"c{place % 6}",))
+                    Event(uuid.uuid4().hex, user, item, "like", now, received_ms=now, categories=(f"c{place % 6}",))
                 )
         await self.store.log_exposures(exposures)
         await self.store.record_events(events)

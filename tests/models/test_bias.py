@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.bias import BiasModel, fit_bias
+from models.bias import BiasModel, BiasTerms, fit_bias
 
 
 def test_biases_of_a_known_model_are_found() -> None:
@@ -9,21 +9,22 @@ def test_biases_of_a_known_model_are_found() -> None:
     users, items = generator.normal(0, 0.4, 200), generator.normal(0, 0.5, 100)
     user, item = np.repeat(np.arange(200), 100), np.tile(np.arange(100), 200)
     ratings = 3.5 + users[user] + items[item] + generator.normal(0, 0.3, len(user))
-    mean, item_bias, user_bias = fit_bias(user, item, ratings, 200, 100)
-    assert mean == pytest.approx(ratings.mean())
-    assert np.corrcoef(item_bias, items)[0, 1] > 0.99
-    assert np.corrcoef(user_bias, users)[0, 1] > 0.98
-    assert np.sqrt(np.mean((ratings - mean - item_bias[item] - user_bias[user]) ** 2)) < 0.33
+    found = fit_bias(user, item, ratings, 200, 100)
+    assert found.mean == pytest.approx(ratings.mean())
+    assert np.corrcoef(found.items, items)[0, 1] > 0.99
+    assert np.corrcoef(found.users, users)[0, 1] > 0.98
+    assert np.sqrt(np.mean((ratings - found.mean - found.items[item] - found.users[user]) ** 2)) < 0.33
 
 
 def test_few_ratings_are_drawn_towards_the_mean() -> None:
-    _, items, _ = fit_bias(np.array([0, 1, 2]), np.array([0, 0, 1]), np.array([5.0, 5.0, 2.0]), 3, 3)
+    items = fit_bias(np.array([0, 1, 2]), np.array([0, 0, 1]), np.array([5.0, 5.0, 2.0]), 3, 3).items
     assert 0 < items[0] < 0.1
     assert items[2] == 0.0
 
 
 def test_the_unknown_are_average() -> None:
-    model = BiasModel(3.0, np.array(["a"], object), np.array(["u"], object), np.array([0.5]), np.array([-0.25]))
+    terms = BiasTerms(3.0, np.array([0.5]), np.array([-0.25]))
+    model = BiasModel(terms, np.array(["a"], object), np.array(["u"], object))
     assert model.predict("u", "a") == 3.25
     assert model.predict("nobody", "nothing") == 3.0
 

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from pydantic import ValidationError
 
 from models.als import AlsParameters, fit_als
+from models.bias import BiasTerms
 from models.bundle import Bundle, BundleContents, BundleError, content_hash, list_bundles, load_bundle, write_bundle
 from models.item_relations import ItemRelations
 from models.item_table import ItemStatistics
@@ -155,6 +156,21 @@ def test_contents_that_do_not_fit_are_refused(tmp_path: Path, name: str, value: 
     with pytest.raises(BundleError, match=message):
         write_bundle(tmp_path, broken, fields())
     assert list_bundles(tmp_path) == []
+
+
+def test_bias_terms_travel_with_the_bundle_and_belong_to_its_content(tmp_path: Path) -> None:
+    plain = contents()
+    terms = BiasTerms(3.5, np.linspace(-1, 1, 20, dtype=np.float32), np.linspace(0, 1, 30, dtype=np.float32))
+    biased = replace(plain, bias=terms)
+    found = load_bundle(write_bundle(tmp_path, biased, fields())).bias
+    assert found is not None
+    assert found.mean == 3.5
+    assert (found.items == terms.items).all()
+    assert (found.users == terms.users).all()
+    assert content_hash(plain, fields()) != content_hash(biased, fields())
+    assert load_bundle(write_bundle(tmp_path, plain, fields())).bias is None
+    with pytest.raises(BundleError, match=r"bias\.users"):
+        write_bundle(tmp_path, replace(plain, bias=BiasTerms(3.5, terms.items, terms.items)), fields())
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
