@@ -13,12 +13,28 @@ exports and tests use this one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from configs.event_types import EventTypes
 from experiments.user_totals import PRECISION_SCALE, RATING_SCALE, UserTotals
 
 DEPTH = 10
 """Places of a list that the live MAP looks at."""
 CLICK, ENGAGE, CONVERT, RATE = 1, 2, 4, 8
 """What an event can mean for an experiment; added up."""
+
+ENGAGED_CONFIDENCE = 0.5
+"""Confidence from which an event is more than a look."""
+
+
+def event_goals(types: EventTypes, name: str, value: float | None) -> int:
+    """What an event of a type and value means, as a sum of the above."""
+    codes, values = np.array([types[name].code], np.uint8), np.array([np.nan if value is None else value])
+    confidence = float(types.confidence(codes, values, "preference")[0])
+    goals = 0
+    if not types.is_refusal(codes, values)[0]:
+        goals = CLICK * (confidence > 0) + ENGAGE * (confidence >= ENGAGED_CONFIDENCE)
+    return goals + CONVERT * types[name].conversion + RATE * (name == "rating" and value is not None)
 
 
 @dataclass(frozen=True)

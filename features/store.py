@@ -8,7 +8,7 @@ import numpy as np
 
 from configs.event_types import EventTypes
 from configs.settings import Store
-from experiments.attribution import CLICK, CONVERT, ENGAGE, RATE
+from experiments.attribution import event_goals
 from features.connection import StoreClient, translate
 from features.errors import StoreError
 from features.events import Event, EventResult, event_digest, pack_event, unpack_result
@@ -27,8 +27,6 @@ TRENDING_LIMIT = 1000
 """Strongest items kept per partition and half-life."""
 REFUSAL_AFFINITY = -0.5
 """What a dislike or a low rating counts for the item's categories."""
-ENGAGED_CONFIDENCE = 0.5
-"""Confidence from which an event is more than a look, to experiments."""
 WINDOWS = tuple(ACTIVITY_HALF_LIVES_MS)
 _NAN = float("nan")
 
@@ -198,8 +196,7 @@ class OnlineStore:
         codes, values = np.array([code], np.uint8), np.array([_NAN if value is None else value])
         weight = float(self.event_types.confidence(codes, values, "preference")[0])
         refused = bool(self.event_types.is_refusal(codes, values)[0])
-        goals = 0 if refused else CLICK * (weight > 0) + ENGAGE * (weight >= ENGAGED_CONFIDENCE)
-        goals += CONVERT * self.event_types[name].conversion + RATE * (name == "rating" and value is not None)
+        goals = event_goals(self.event_types, name, value)
         return code, weight, REFUSAL_AFFINITY if refused else weight, goals
 
     def goals(self, name: str, value: float | None) -> int:
