@@ -70,6 +70,7 @@ class ControlWatch:
         self._interval_due = 0.0
         self._last_turn = time.monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self.store_answers = True
 
     async def start(self) -> None:
@@ -86,6 +87,7 @@ class ControlWatch:
 
     async def stop(self) -> None:
         """End the background work, and the connection."""
+        self._stopping = True  # a cancellation that meets a timeout inside the client may be lost on its way
         tasks = [task for task in (self._task, self._slots_task) if task is not None]
         for task in tasks:
             task.cancel()
@@ -99,7 +101,7 @@ class ControlWatch:
             raise RuntimeError(f"the watch loop has not turned for {silent_s:.0f} s")
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(self._interval_s)
             await self._turn()
             if self._on_beat is not None and time.monotonic() >= self._beat_due:
