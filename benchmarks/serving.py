@@ -5,12 +5,15 @@ ratio is what counts, since machines differ and are noisy.
 
     floor      a bare uvicorn endpoint (`benchmarks.floor`)
     naive      three deployments behind Ray's own proxy, default flags (`benchmarks.naive`)
-    uncached   recommend: features, fold-in, 100 candidates, exposure fsynced; no request like another
+    uncached   recommend: features, fold-in, candidates, learned ranker, exposure fsynced; no request like another
     cached     the same, every user asked again and unchanged
     events     single events, fsynced
+    batches    events by 200 in one request, fsynced; counted are events
+    raw        the store's script alone, pipelines of 200 on one connection to the same store; counted are events
 """
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -25,10 +28,22 @@ from typing import Any
 import httpx
 
 from benchmarks.load import Load, run_load
-from configs.settings import load_settings
+from benchmarks.plots import plot_serving
+from benchmarks.usage import spent, usage
+from configs.event_types import load_event_types
+from configs.settings import Settings, load_settings
+from features.connection import connect
+from features.events import Event
+from features.layout import keys_of
+from features.scripts import run_calls
+from features.store import OnlineStore
 
 USERS = 943
 EVENT = '"event_type": "view"'
+BATCH = 200
+BATCH_CONNECTIONS = 4
+USAGE_AT = 32
+"""Connections at which processor time is told by process."""
 
 
 def main() -> None:
@@ -41,7 +56,10 @@ def main() -> None:
     args = parser.parse_args()
     url = args.url or f"http://127.0.0.1:{load_settings().ports.http}"
     expect_running(url)
+    settings = load_settings()
     measured: dict[tuple[str, int], list[Load]] = {}
+    cores: dict[str, dict[str, float]] = {}
+    event_rates: dict[str, list[float]] = {"batches": [], "raw": []}
     with Server("benchmarks.floor") as floor_url, Server("benchmarks.naive") as naive_url:
         # `exclude_items` differs in every uncached request, so that no list can come from the cache.
         kinds = {
@@ -51,19 +69,70 @@ def main() -> None:
             "cached": (f"{url}/api/v1/recommend", user_body("")),
             "events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT)),
         }
+        run_load(*kinds["cached"], 8, 2.0)  # so that the first measured run finds the lists remembered
         for _ in range(args.rounds):
             for connections in args.connections:
                 for kind, (address, body) in kinds.items():
+                    before = usage(settings)
                     load = run_load(address, body, connections, args.seconds)
                     measured.setdefault((kind, connections), []).append(load)
+                    if connections == USAGE_AT and kind in ("uncached", "cached", "events"):
+                        cores[kind] = spent(before, usage(settings), args.seconds)
+            batches = run_load(f"{url}/api/v1/events/batch", batch_body(), BATCH_CONNECTIONS, args.seconds)
+            event_rates["batches"].append(batches.requests_per_s * BATCH)
+            event_rates["raw"].append(asyncio.run(raw_rate(settings, args.seconds)))
     rows = [summary(kind, loads) for (kind, _), loads in measured.items()]
     floors = {row["connections"]: row for row in rows if row["kind"] == "floor"}
     for row in rows:
         row["of_floor"] = row["requests_per_s"] / floors[row["connections"]]["requests_per_s"]
-    report = {"machine": machine(), "command": " ".join(sys.argv), "rows": rows}
+    events = {name: statistics.median(rates) for name, rates in event_rates.items()}
+    report = {
+        "machine": machine(),
+        "command": " ".join(sys.argv),
+        "rows": rows,
+        "events_per_s": events,
+        "batches_of_raw": events["batches"] / events["raw"],
+        "cores_at_32_connections": cores,
+        "memory_mb": {role: round(used.memory_mb) for role, used in usage(settings).items()},
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=2) + "\n")
+    plot_serving(report, args.out.with_suffix(".html"))
     print(table(report))
+
+
+def batch_body() -> str:
+    """A Lua expression: a batch of events that differ from request to request."""
+    event = '\'{"user_id": \' .. (k % 943 + 1) .. \', "item_id": \' .. (k % 1682 + 1) .. \', "event_type": "view"}\''
+    loop = f"for i = 1, {BATCH} do local k = n * {BATCH} + i; t[i] = {event} end"
+    return f"(function() local t = {{}}; {loop}; return '{{\"events\": [' .. table.concat(t, ',') .. ']}}' end)()"
+
+
+async def raw_rate(settings: Settings, seconds: float) -> float:
+    """Events per second of the script alone, in the running stack's store under a prefix of its own, which is emptied
+    afterwards."""
+    limits = settings.patient_store.model_copy(update={"prefix": "bench"})
+    client = connect(limits, settings.store_url)
+    store = OnlineStore(client, keys_of(limits), limits, load_event_types(settings.data.events))
+    await store.prepare()
+    now_ms = int(time.time() * 1000)
+    calls = [
+        store.event_call(Event(f"{n}", f"{n % USERS + 1}", f"{n % 1682 + 1}", "view", now_ms + n, received_ms=now_ms))
+        for n in range(40 * BATCH)
+    ]
+    done, place, started = 0, 0, time.perf_counter()
+    try:
+        while time.perf_counter() - started < seconds:
+            await run_calls(client, calls[place : place + BATCH])
+            done, place = done + BATCH, place + BATCH
+            if place == len(calls):
+                break  # the same events again would be duplicates, which cost less
+        return done / (time.perf_counter() - started)
+    finally:
+        mine = [key async for key in client.scan("bench:*")]
+        for start in range(0, len(mine), 1000):
+            await client.run("UNLINK", *mine[start : start + 1000])
+        await client.aclose()
 
 
 def user_body(rest: str) -> str:
@@ -91,6 +160,18 @@ def table(report: dict[str, Any]) -> str:
         f"{row['p50_ms']:>6.2f}ms {row['p95_ms']:>6.2f}ms {row['p99_ms']:>6.2f}ms {row['errors']:>7}"
         for row in sorted(rows, key=lambda row: row["connections"])
     ]
+    rates = report["events_per_s"]
+    lines.append(
+        f"events in batches of {BATCH}: {rates['batches']:.0f}/s, the script alone {rates['raw']:.0f}/s, "
+        f"ratio {report['batches_of_raw']:.2f}"
+    )
+    for kind, cores in report["cores_at_32_connections"].items():
+        used = ", ".join(f"{role} {share:.2f}" for role, share in cores.items())
+        lines.append(f"cores, {kind} at {USAGE_AT} connections: {used}")
+    memory = ", ".join(
+        f"{role} {used:,}" for role, used in sorted(report["memory_mb"].items(), key=lambda one: -one[1])
+    )
+    lines.append(f"resident MB: {memory}")
     return "\n".join([str(report["machine"]), head, *lines])
 
 

@@ -1,7 +1,6 @@
 """Processor time of a recommendation's stages, in one process and without Serve around them.
 
-Start the stack (`make up`), then `python -m benchmarks.stages`. Processor time is hardly stretched by what else runs, so
-this tells where a request's time goes even on a busy machine. Nothing is written but exposures.
+Start the stack (`make up`), then `python -m benchmarks.stages`. Nothing is written to the store.
 """
 
 import argparse
@@ -17,7 +16,6 @@ from configs.settings import load_settings
 from deployments.ranked import dress, rank
 from deployments.ranking import Ranking
 from deployments.retrieval import Question, Reply, Retrieval
-from deployments.schemas import RecommendRequest
 from deployments.scoring import affinities_of, score_candidates
 
 
@@ -31,49 +29,33 @@ async def measure(batch: int, rounds: int) -> dict[str, float]:
     generator = np.random.default_rng(0)
     taken: dict[str, list[float]] = {}
 
-    async def timed(stage: str, work: Callable[[], Any]) -> Any:
+    async def timed(stage: str, work: Callable[..., Any], *args: Any) -> Any:
         started = time.process_time()
-        found = work()
+        found = work(*args)
         if asyncio.iscoroutine(found):
             found = await found
         taken.setdefault(stage, []).append((time.process_time() - started) / batch * 1e6)
         return found
 
-    request = RecommendRequest(user_id=1)
     try:
         for _ in range(rounds):
             users = [str(user) for user in generator.integers(1, USERS + 1, batch)]
-            features = await timed("features, one round trip", lambda users=users: _read(ranking, users))
+            features = await timed("features, one round trip", _read, ranking, users)
             questions = [
                 Question(user.encode(), mine.history, mine.older_seen, 100, True, (), None, (), affinities_of(mine))
                 for user, mine in zip(users, features, strict=True)
             ]
-            reply: Reply = await timed("retrieval", lambda questions=questions: retrieval.retrieve(questions))
+            reply: Reply = await timed("retrieval and features", retrieval.retrieve, questions)
             loaded = retrieval._loaded
             assert loaded is not None
             assert reply.version is not None
-            queries, _ = await timed(
-                "  of which histories", lambda loaded=loaded, asked=questions: retrieval._queries(loaded, asked)
-            )
-            await timed(
-                "  of which fold-in and index", lambda loaded=loaded, q=queries: loaded.model.retrieve(q, loaded.shelf)
-            )
+            queries, _ = await timed("  of which histories", retrieval._queries, loaded, questions)
+            await timed("  of which fold-in and index", loaded.model.retrieve, queries, loaded.shelf)
             learned: list[np.ndarray | None] = [None] * batch
             ranker = ranking._rankers.get(reply.version)
             if ranker is not None:
-                learned = await timed(
-                    "learned ranker",
-                    lambda ranker=ranker, reply=reply, features=features: score_candidates(
-                        ranker, reply, features, [None] * batch
-                    ),
-                )
-            await timed(
-                "order and answer",
-                lambda reply=reply, learned=learned: [
-                    dress(rank(reply, answer, scores, 10, 0.0, False), ranking._catalogue.items, request.explain)
-                    for answer, scores in zip(reply.answers, learned, strict=True)
-                ],
-            )
+                learned = await timed("learned ranker", score_candidates, ranker, reply, features, [None] * batch)
+            await timed("order and answer", _order, ranking, reply, learned)
     finally:
         await ranking.stop()
         await retrieval.stop()
@@ -83,6 +65,11 @@ async def measure(batch: int, rounds: int) -> dict[str, float]:
 async def _read(ranking: Ranking, users: list[str]) -> list[Any]:
     found = await asyncio.gather(*(ranking._store.read_users([user]) for user in users))
     return [features for [features] in found]
+
+
+def _order(ranking: Ranking, reply: Reply, learned: list[np.ndarray | None]) -> None:
+    for answer, scores in zip(reply.answers, learned, strict=True):
+        dress(rank(reply, answer, scores, 10, 0.0, False), ranking._catalogue.items, False)
 
 
 def main() -> None:
