@@ -20,6 +20,7 @@ from features.errors import StoreError
 from features.retraining import RunResult
 from features.slots import CHAMPION
 from jobs.compact import compact
+from jobs.courtesy import step_back
 from jobs.erasures import current_erasures
 from jobs.gate import Footprint, Verdict, judge
 from jobs.one_at_a_time import only_retraining
@@ -389,6 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def report(percent: int, line: str) -> None:
         print(f"[{percent:3d} %] {time.perf_counter() - started:5.1f} s  {line}", flush=True)
 
+    step_back()
     try:
         settings = load_settings()
         retrain(settings, parse_options(sys.argv[1:] if arguments is None else arguments, settings), report)

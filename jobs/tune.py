@@ -13,6 +13,7 @@ import numpy as np
 
 from configs.event_types import Weighting
 from data.splits import inner_split
+from jobs.courtesy import step_back
 from jobs.evaluation import Fold, build_fold, ndcg_by_iteration
 from jobs.search_space import Iterations, Parameters, SearchSpace
 from jobs.training_data import TrainingData
@@ -197,6 +198,8 @@ def _trial(
     known: Mapping[str, dict[str, Any]],
 ) -> None:
     from ray import tune
+
+    step_back()
 
     before = known.get(trial_key(config))
     for report in objective(config, folds, factors, seed, iterations) if before is None else (before,):

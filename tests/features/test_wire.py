@@ -1,14 +1,17 @@
 """The shared connection: order, failures, and what a caller that gives up does to the others."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import redis.exceptions as raw
 import uvloop
 
 from features.wire import Wire
+from tests.features.servers import VOLATILE, Server, free_ports, redis_binary
 
 KINDS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 
@@ -140,3 +143,31 @@ def test_a_password_is_given_and_a_wrong_one_is_told() -> None:
         assert seen == [b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$6\r\nsecret\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"]
 
     asyncio.run(work())
+
+
+def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    """Against Debian's Redis, which knows TLS; a certificate that the given authority did not sign is refused."""
+    binary = redis_binary()
+    for name in ("mine", "other"):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+        command += ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    port, plain_port = free_ports(2)
+    options = ("--tls-port", str(port), "--tls-cert-file", str(tmp_path / "mine.crt"))
+    options += ("--tls-key-file", str(tmp_path / "mine.key"), "--tls-auth-clients", "no", *VOLATILE)
+    server = Server(binary, tmp_path / "redis", options, plain_port)
+
+    async def ask(authority: str) -> list[object]:
+        wire = Wire(f"rediss://127.0.0.1:{port}/2?ssl_ca_certs={tmp_path / authority}", 5)
+        try:
+            return await wire.exchange([("ECHO", "sealed")])
+        finally:
+            wire.close()
+
+    try:
+        assert asyncio.run(ask("mine.crt")) == [b"sealed"]
+        with pytest.raises(raw.ConnectionError):
+            asyncio.run(ask("other.crt"))
+    finally:
+        server.stop()
