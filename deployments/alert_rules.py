@@ -21,11 +21,13 @@ def due_alerts(
     replicas: list[ReplicaReport],
     drift: list[DriftView],
     problems: dict[str, str],
+    retraining: bool,
     settings: Settings,
 ) -> Iterator[Alert]:
     """All that is wrong now.
 
     Args:
+        retraining: whether one is on its way.
         problems: name -> words, of what autopilot itself ran into.
     """
     limits = settings.alerts
@@ -59,7 +61,7 @@ def due_alerts(
     if durability.durable is False or durability.evicts:
         yield Alert(name="store_not_durable", severity="critical", text=durability.reason)
     drifted = [view.name for view in drift if view.drifted]
-    if drifted and seen.run is None:
+    if drifted and not retraining:
         yield Alert(
             name="drift_without_retraining",
             severity="warning",

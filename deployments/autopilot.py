@@ -11,7 +11,7 @@ import logging
 import time
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
@@ -36,7 +36,7 @@ from features.errors import StoreError
 from features.keys import Keys
 from features.promotion import rollback_reason
 from features.replicas import read_replicas
-from features.retraining import Outcome, Run, RunResult, Trigger, advance_run, now_ms, read_result
+from features.retraining import Outcome, Run, RunResult, Trigger, advance_run, now_ms, read_result, read_run
 from features.slots import CHALLENGER, CHAMPION, Slot, read_slots, set_slot
 from features.store import OnlineStore
 from features.timeline import Kind, entry, note
@@ -377,7 +377,9 @@ class Autopilot:
         if problem := await self._registry():
             problems["registry"] = problem
         durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
-        found = list(due_alerts(seen, durable, replicas, self._drift.measures, problems, self.settings))
+        # Read again: this look may have started one.
+        retraining = await read_run(self._client, self._keys) is not None
+        found = list(due_alerts(seen, durable, replicas, self._drift.measures, problems, retraining, self.settings))
         out, memory.told = changes(found, memory.told, now_ms(), int(self.settings.alerts.repeat_s * 1000))
         for alert, on in out:
             self._webhook.tell(alert, on)
@@ -412,7 +414,13 @@ class Autopilot:
 
     async def _remember(self) -> Memory:
         found = await self._client.run("HGET", self._keys.autopilot, self._memory_key)
-        return Memory() if found is None else Memory.model_validate_json(found)
+        if found is None:
+            return Memory()
+        try:
+            return Memory.model_validate_json(found)
+        except ValidationError as error:
+            logger.warning("autopilot: what an earlier version remembered cannot be read, starting anew: %s", error)
+            return Memory()
 
     async def _save(self, memory: Memory) -> None:
         await self._client.run("HSET", self._keys.autopilot, self._memory_key, memory.model_dump_json())

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from configs.settings import Autopilot
 from deployments.live_watch import LiveEvent, LiveWatch
@@ -83,7 +83,7 @@ class DriftWatch:
         if version == self._version:
             return
         found = await self._client.run("GET", self._keys.drift_reference)
-        kept = None if found is None else Reference.model_validate_json(found)
+        kept = None if found is None else _reference(found)
         self._version, self._known_users, self._known_items = version, users, items
         self._reference = kept if kept is not None and kept.version == version else None
         self._first_list, self._first_event = self._live.seen_lists, self._live.seen_events
@@ -171,6 +171,14 @@ class DriftWatch:
             _loss("click_rate", change_since(_unpacked(then.clicks), click_sums(lists), loss), loss),
             _loss("map_at_10", change_since(_unpacked(then.precision), precision_sums(lists), loss), loss),
         ]
+
+
+def _reference(text: bytes) -> Reference | None:
+    """None for one that an earlier version wrote: a new one begins."""
+    try:
+        return Reference.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 PERFORMANCE = ("click_rate", "map_at_10")

@@ -1,6 +1,6 @@
 """What autopilot last saw, for whoever shows it."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deployments.alerts import Alert
 from deployments.monitor_views import DriftView
@@ -37,6 +37,11 @@ async def write_heartbeat(client: StoreClient, keys: Keys, beat: Heartbeat) -> N
 
 
 async def read_heartbeat(client: StoreClient, keys: Keys) -> Heartbeat | None:
-    """None where autopilot never looked. Raises `StoreError`."""
+    """None where autopilot never looked, or another version of it did. Raises `StoreError`."""
     found = await client.run("HGET", keys.autopilot, _FIELD)
-    return None if found is None else Heartbeat.model_validate_json(found)
+    if found is None:
+        return None
+    try:
+        return Heartbeat.model_validate_json(found)
+    except ValidationError:
+        return None  # during an upgrade; the next look writes it anew

@@ -329,3 +329,18 @@ async def test_the_schedule_starts_a_retraining_once(pilots: Callable[..., Pilot
     run = await read_run(found.client, found.keys)
     assert run is not None
     assert run.trigger == "schedule"
+
+
+async def test_what_another_version_left_in_the_store_stops_nothing(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    found = pilots()
+    await found.client.run(
+        "HSET", found.keys.autopilot, "heartbeat", '{"time_ms": 1}', "memory", '{"of": "another version"}'
+    )
+    await claimed(found)
+    await found.look()
+    assert jobs.submissions == 1
+    beat = await read_heartbeat(found.client, found.keys)
+    assert beat is not None
+    assert beat.time_ms > 1
