@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel
 
 from configs.settings import Settings
+from deployments.heartbeat import read_heartbeat
 from features.connection import StoreClient, durability
 from features.errors import StoreError
 from features.keys import Keys
@@ -19,6 +20,7 @@ from features.slots import Slot, read_slots
 
 Status = Literal["ok", "degraded", "down"]
 PROBE_S = 1.5
+SILENT_S = 120.0
 
 
 class Component(BaseModel):
@@ -55,6 +57,7 @@ class HealthProbe:
             "model": self._timed(self._model),
             "registry": self._timed(self._registry),
             "disk": self._timed(self._disk),
+            "autopilot": self._timed(self._autopilot),
         }
         found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
         return Health(status=_overall(found), checked_at_ms=int(time.time() * 1000), components=found)
@@ -103,6 +106,21 @@ class HealthProbe:
         if answer.status_code != 200:
             return Component(status="degraded", detail=f"{uri} answers {answer.status_code}")
         return Component(status="ok", detail=f"{uri} answers")
+
+    async def _autopilot(self) -> Component:
+        """Nothing that is served depends on it."""
+        try:
+            beat = await read_heartbeat(self._client, self._keys)
+        except StoreError as error:
+            return Component(status="degraded", detail=f"unknown, the online store is down: {error}")
+        if beat is None:
+            return Component(status="ok", detail="it has not looked yet")
+        silent_s = time.time() - beat.time_ms / 1000
+        if silent_s > SILENT_S:
+            return Component(status="degraded", detail=f"it has not looked for {silent_s:.0f} s")
+        if beat.problems:
+            return Component(status="degraded", detail="; ".join(beat.problems.values()))
+        return Component(status="ok", detail=f"it looked {silent_s:.0f} s ago")
 
     async def _disk(self) -> Component:
         free_gb = await asyncio.to_thread(_free_gb, self._settings.state_dir)
