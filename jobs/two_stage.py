@@ -255,16 +255,19 @@ def request_features(
         yield part, assemble(block[present].reshape(-1, len(CANDIDATE_FEATURES)), users, lengths), lengths
 
 
+def rank_scores(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: Candidates) -> np.ndarray:
+    """(B, k) float32: the ranker's score of each candidate, -inf in the padding."""
+    scores = np.full(candidates.items.shape, -np.inf, np.float32)
+    for part, features, _ in request_features(stage, requests, candidates):
+        scores[part][candidates.items[part] >= 0] = ranker.score(features)
+    return scores
+
+
 def rerank(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: Candidates, k: int) -> np.ndarray:
     """(B, k) int64: the k candidates that the ranker likes best, -1 padded; ties in the order of retrieval."""
-    result = np.full((len(requests), k), -1, np.int64)
-    for part, features, _ in request_features(stage, requests, candidates):
-        scores = np.full(candidates.items[part].shape, -np.inf, np.float32)
-        scores[candidates.items[part] >= 0] = ranker.score(features)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        best = np.take_along_axis(candidates.items[part], order, axis=1)
-        result[part, : best.shape[1]] = best
-    return result
+    scores = rank_scores(stage, ranker, requests, candidates)
+    best = np.take_along_axis(candidates.items, np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1)
+    return np.pad(best, ((0, 0), (0, k - best.shape[1])), constant_values=-1)
 
 
 @dataclass(frozen=True)
