@@ -7,6 +7,7 @@ import lightgbm
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.forest import Forest
 from models.ranking_features import FEATURES, FEATURES_HASH
 
 
@@ -51,6 +52,10 @@ class Ranker:
                 f"it has {len(names)} features, expected {len(FEATURES)}" + (f"; {wrong}" if wrong else "")
             )
         self.text = text
+        try:
+            self._forest: Forest | None = Forest(self._booster.dump_model()["tree_info"])
+        except ValueError:  # larger trees than that form holds: LightGBM walks them itself
+            self._forest = None
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """(n,) float32, larger is better within one list.
@@ -62,6 +67,8 @@ class Ranker:
             raise RankerError(f"{features.shape[1]} features given, {len(FEATURES)} expected")
         if len(features) == 0:
             return np.empty(0, np.float32)
+        if self._forest is not None:
+            return self._forest.predict(features).astype(np.float32)
         # One thread: replicas share the cores, and starting a team of threads costs more than 100 candidates do.
         scores = self._booster.predict(features, num_threads=1, raw_score=True)
         return np.asarray(scores, np.float32)
