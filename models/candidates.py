@@ -37,6 +37,7 @@ class Source(IntEnum):
 
 
 _EMPTY = np.empty(0, np.int64)
+_SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
 
 
 @dataclass(frozen=True)
@@ -230,22 +231,29 @@ class CandidateModel:
 
 
 class _Filter:
-    """Which positions one query may return. The full mask is only built when somebody needs it."""
+    """Which positions one query may return. Of a large catalogue, the mask is only built when somebody needs it."""
 
     def __init__(self, query: Query, shelf: Shelf) -> None:
-        self._visible = shelf.visible
-        self._exclude = np.unique(query.exclude)
-        self._include = None
+        self._shelf = shelf
+        self._exclude = query.exclude
+        self._include: np.ndarray | None = None
         if query.include_categories is not None:
             self._include = np.zeros(len(shelf.visible), bool)
             for category in query.include_categories:
                 if category in shelf.categories:
                     self._include |= shelf.categories[category]
         self._without = [shelf.categories[name] for name in query.exclude_categories if name in shelf.categories]
+        self._mask: np.ndarray | None = None
+        if len(shelf.visible) <= _SMALL:
+            self._mask = self._build()
+        else:
+            self._exclude = np.sort(query.exclude)
 
     def allows(self, items: np.ndarray) -> np.ndarray:
         """(k,) bool for positions (k,)."""
-        result = self._visible[items]
+        if self._mask is not None:
+            return self._mask[items]
+        result = self._shelf.visible[items]
         if len(self._exclude):
             place = np.searchsorted(self._exclude, items)
             place[place == len(self._exclude)] = 0
@@ -257,7 +265,17 @@ class _Filter:
         return result
 
     def mask(self) -> np.ndarray:
-        return self.allows(np.arange(len(self._visible)))
+        """(n,) bool over all positions."""
+        return self._build() if self._mask is None else self._mask
+
+    def _build(self) -> np.ndarray:
+        mask = self._shelf.visible.copy()
+        mask[self._exclude] = False
+        if self._include is not None:
+            mask &= self._include
+        for category in self._without:
+            mask &= ~category
+        return mask
 
 
 def _fill(found: Candidates, n: int, allowed: _Filter, shelf: Shelf) -> Candidates:

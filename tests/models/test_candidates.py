@@ -43,6 +43,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
     return CandidateModel(load_bundle(path), prior_weight=0.5)
 
 
+@pytest.fixture(params=[pytest.param(65_536, id="small"), pytest.param(0, id="large")], autouse=True)
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters work in one way for small catalogues and in another for large ones: every test sees both."""
+    monkeypatch.setattr("models.candidates._SMALL", request.param)
+
+
 @pytest.fixture
 def builder(model: CandidateModel) -> ShelfBuilder:
     builder = ShelfBuilder([str(n).encode() for n in range(N_ITEMS)], model.item_counts, model.item_factors)
