@@ -106,12 +106,12 @@ function makeTiles() {
     const value = h("dd", { dataset: { tile: name } })
     const below = h("p", {})
     element.append(h("div", { class: "tile" }, h("dt", {}, label), value, below))
-    made[name] = (text, note, { bad = false, smaller = false } = {}) => {
+    made[name] = (text, note, { bad = false, smaller = false, counted = false } = {}) => {
       const unknown = text === "–"
       value.className = `${unknown ? "unknown" : ""} ${smaller ? "small-value" : ""}`
       setText(value, text)
       below.className = bad ? "bad" : ""
-      setText(below, unknown ? "not measured yet" : note)
+      setText(below, !unknown ? note : counted ? "collecting" : "not measured yet")
     }
   }
   tile("requests", "Recommendations/s")
@@ -130,16 +130,15 @@ function makeTiles() {
   function update({ system, learning, model }) {
     const last = (series) => series.at(-1) ?? null
     const inAll = (name) => `${count(last(values(COUNTERS[name])))} in all`
-    made.requests(amount(last(rateOf("requests"))), inAll("requests"))
-    made.events(amount(last(rateOf("events"))), inAll("events"))
+    const rate = (name, options = {}) => [amount(last(rateOf(name))), inAll(name), { counted: system !== null, ...options }]
+    made.requests(...rate("requests"))
+    made.events(...rate("events"))
     const latency = system?.latency.total
     made.latency(milliseconds(latency?.p50_ms), "of the last minute")
     const tail = known(latency?.p95_ms) ? `${amount(latency.p95_ms)} / ${amount(latency.p99_ms)} ms` : "–"
     made["latency-tail"](tail, "of the last minute", { smaller: true })
-    const errors = last(rateOf("errors"))
-    made.errors(amount(errors), inAll("errors"), { bad: errors > 0 })
-    const shed = last(rateOf("shed"))
-    made.shed(amount(shed), inAll("shed"), { bad: shed > 0 })
+    made.errors(...rate("errors", { bad: last(rateOf("errors")) > 0 }))
+    made.shed(...rate("shed", { bad: last(rateOf("shed")) > 0 }))
     made.cache(percent(system?.cache_hit_rate, 0), "of the last minute")
     const stream = system?.streams.events
     made.lag(stream ? (stream.pending ? duration(stream.lag_s) : "0 s") : "–", `${count(stream?.pending)} events wait`)

@@ -34,7 +34,9 @@ def test_a_silent_store_is_told_and_the_pages_recover(open_page: Any, stack: Any
     os.kill(pid, signal.SIGSTOP)
     try:
         expect(overview.locator("#health")).to_contain_text("down", timeout=SLOW_MS)
-        expect(overview.locator(".components li", has_text="Online store")).to_contain_text("down", timeout=SLOW_MS)
+        expect(overview.locator(".components li:has(strong:has-text('Online store'))")).to_contain_text(
+            "down", timeout=SLOW_MS
+        )
         expect(overview.locator('[data-tile="events"]')).to_have_text("–", timeout=SLOW_MS)
         models.reload()
         expect(models.get_by_role("alert")).to_contain_text("the online store does not answer", timeout=SLOW_MS)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.stack
-TRAINED_S = 300_000
+TRAINED_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_step_that_fails_says_so_in_its_window(open_page: Any, api: httpx.Clie
     api.post("/api/v1/models/rollback")
 
 
-def test_retraining_shows_its_progress_to_the_end(open_page: Any, api: httpx.Client) -> None:
+def test_retraining_shows_its_progress_to_the_end(open_page: Any, api: httpx.Client, until: Any) -> None:
     known = {model["version"] for model in api.get("/api/v1/models").json()["models"]}
     page = open_page("#/models")
     page.get_by_role("button", name="Retrain now").click()
@@ -117,8 +117,8 @@ def test_retraining_shows_its_progress_to_the_end(open_page: Any, api: httpx.Cli
     bar = page.get_by_role("progressbar")
     bar.wait_for()
     job = page.locator("code", has_text="retrain-").first.inner_text()
-    page.wait_for_function("document.querySelector('progress').value > 0", timeout=TRAINED_S)
-    expect(page.get_by_text("succeeded", exact=True)).to_be_visible(timeout=TRAINED_S)
+    until(page, "document.querySelector('progress').value > 0", TRAINED_S)
+    expect(page.get_by_text("succeeded", exact=True)).to_be_visible(timeout=TRAINED_S * 1000)
     assert api.get(f"/api/v1/mlops/jobs/{job}").json()["status"] == "SUCCEEDED"
     models = api.get("/api/v1/models").json()["models"]
     [made] = [model for model in models if model["version"] not in known]

@@ -59,13 +59,12 @@ def test_traffic_changes_the_numbers_and_they_equal_the_api(open_page: Any, api:
         expect(page.locator(".components strong").get_by_text(name)).to_be_visible()
 
 
-def test_charts_are_drawn_and_move(open_page: Any) -> None:
+def test_charts_are_drawn_and_move(open_page: Any, until: Any) -> None:
     page = open_page("#/overview")
     line = page.locator(".plot .scatterlayer path.js-line").first
     line.wait_for(state="attached")
-    ends = "() => document.querySelector('.js-plotly-plot').layout.xaxis.range[1]"
-    first = page.evaluate(ends)
-    page.wait_for_function(f"({ends})() > {first}")
+    end = "document.querySelector('.js-plotly-plot').layout.xaxis.range[1]"
+    until(page, f"{end} > {page.evaluate(end)}")
 
 
 def test_what_nobody_has_measured_is_not_shown_as_a_number(open_page: Any, api: httpx.Client) -> None:

@@ -1,0 +1,132 @@
+"""The experiments page: an experiment from its draft to its archive, with the API's own numbers."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.stack
+SLOW_MS = 120_000
+USERS = 60
+
+
+def browse(api: httpx.Client, users: int, clicks: int) -> None:
+    """Simulated users, the first `clicks` of whom take up what is shown first."""
+    for number in range(users):
+        user = f"experiment-{number}"
+        body = {"user_id": user, "context": {"simulated": True}}
+        shown = api.post("/api/v1/recommend", json=body).json()
+        if number < clicks:
+            event = {
+                "user_id": user,
+                "item_id": shown["recommendations"][0]["item_id"],
+                "event_type": "like",
+                "recommendation_id": shown["recommendation_id"],
+                "context": {"simulated": True},
+            }
+            assert api.post("/api/v1/events", json=event).status_code == 200
+
+
+def the_one(api: httpx.Client) -> dict[str, Any]:
+    """The newest experiment."""
+    found: dict[str, Any] = api.get("/api/v1/experiments").json()["experiments"][0]
+    return found
+
+
+def step(page: Page, name: str, reason: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason, for the log").fill(reason)
+    dialog.get_by_role("button", name=name, exact=True).click()
+    expect(dialog).to_have_count(0, timeout=SLOW_MS)
+
+
+def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client) -> None:
+    page = open_page("#/experiments")
+    page.get_by_role("button", name="New experiment").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("What do you expect, and why?").fill("<b>both</b> are the same model")
+    dialog.get_by_label("Treatment", exact=True).select_option("slot:champion")
+    dialog.get_by_label("Guardrail").select_option("mean_rating")
+    dialog.get_by_label("Least days").fill("0")
+    dialog.get_by_label("Least users a variant").fill("5")
+    dialog.get_by_label("Effect to find, absolute").fill("0.2")
+    dialog.get_by_role("button", name="Make the draft").click()
+    expect(dialog).to_have_count(0)
+    made = the_one(api)
+    assert made["status"] == "draft"
+    assert [variant["weight"] for variant in made["variants"]] == [0.5, 0.5]
+    assert made["planned_effect"] == 0.2
+    expect(page.locator("section.card p", has_text="<b>both</b> are the same model")).to_be_visible()
+
+    step(page, "Start", "a test of the console")
+    assert the_one(api)["status"] == "running"
+    browse(api, USERS, USERS // 2)
+    expect(page.get_by_text("simulated traffic", exact=True)).to_be_visible()
+    deadline = 100
+    while deadline and page.locator(".tile", has_text="Users").locator("dd").first.inner_text() != str(USERS):
+        deadline -= 1
+        page.wait_for_timeout(300)
+    results = api.get(f"/api/v1/experiments/{made['id']}/results").json()
+    assert results["traffic"] == "simulated"
+    assert sum(arm["users"] for arm in results["variants"]) == USERS
+    for arm in results["variants"]:
+        row = page.locator(f'tr[data-variant="{arm["name"]}"]')
+        expect(row).to_contain_text(f"{arm['metrics']['click_through']['value']:.4f}")
+        expect(row.locator("td.numeric").nth(1)).to_have_text(str(arm["users"]))
+    expect(page.get_by_text(results["decision"]["reason"])).to_be_visible()
+    ratio = f"p = {results['sample_ratio']['p_value']:.3f}"
+    expect(page.locator(".tile", has_text="Sample ratio")).to_contain_text(ratio)
+    page.locator(".plot .scatterlayer").first.wait_for(state="attached")
+    expect(page.locator(".components", has_text="mean rating")).to_be_visible()
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Cancel").click()
+    assert the_one(api)["status"] == "running"
+    step(page, "Stop", "enough of it")
+    assert the_one(api)["status"] == "stopped"
+    expect(page.locator(".timeline")).to_contain_text("enough of it")
+
+    page.get_by_role("button", name="Promote the winner").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    step(page, "Archive", "done")
+    assert the_one(api)["status"] == "archived"
+
+
+def test_a_running_experiment_has_a_column_for_each_variant(open_page: Any, api: httpx.Client) -> None:
+    definition = {
+        "hypothesis": "columns",
+        "variants": [
+            {"name": "plain", "slot": "champion", "weight": 0.5},
+            {"name": "other", "slot": "champion", "weight": 0.5},
+        ],
+        "minimum_days": 0,
+    }
+    made = api.post("/api/v1/experiments", json=definition).json()
+    assert api.post(f"/api/v1/experiments/{made['id']}/start", timeout=120).status_code == 200
+    try:
+        page = open_page("#/recommendations?user=196")
+        for name in ("plain", "other"):
+            expect(page.locator(f'[data-variant="{name}"] .items > li')).to_have_count(10)
+        results = api.get(f"/api/v1/experiments/{made['id']}/results").json()
+        assert [arm["lists"] for arm in results["variants"]] == [0, 0], "what is looked at here counts for nothing"
+    finally:
+        api.post(f"/api/v1/experiments/{made['id']}/stop")
+        api.post(f"/api/v1/experiments/{made['id']}/archive")
+
+
+def test_an_impossible_draft_is_refused_in_its_window(open_page: Any, api: httpx.Client) -> None:
+    page = open_page("#/experiments", expected=("status of 422",))
+    before = len(api.get("/api/v1/experiments").json()["experiments"])
+    page.get_by_role("button", name="New experiment").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("What do you expect, and why?").fill("too few")
+    dialog.get_by_label("Least users a variant").evaluate(
+        "(input) => { input.removeAttribute('min'); input.value = '1' }"
+    )
+    dialog.get_by_role("button", name="Make the draft").click()
+    expect(dialog.get_by_role("alert")).to_contain_text(re.compile("minimum_users"))
+    assert len(api.get("/api/v1/experiments").json()["experiments"]) == before
