@@ -314,12 +314,16 @@ export function mount(root, query) {
   }
 
   get("/api/v1/categories").then(drawCategories, (error) => fill(categories, failure(error)))
-  refresh()
+  // The first snapshot says whether there are columns to fill; without one, the user's own list is asked for anyway.
+  const patience = setTimeout(refresh, 2000)
 
   return {
+    unmount: () => clearTimeout(patience),
     update(snapshot) {
       const running = snapshot.split?.experiments.find((one) => one.status === "running")
       useVariants(running ? running.variants.map((one) => one.name) : [])
+      if (!state.asking) refresh()
+      clearTimeout(patience)
     },
   }
 }

@@ -43,7 +43,6 @@ def test_a_silent_store_is_told_and_the_pages_recover(open_page: Any, stack: Any
     finally:
         os.kill(pid, signal.SIGCONT)
     expect(overview.locator("#health")).to_have_text("all well", timeout=SLOW_MS)
-    models.get_by_role("button", name="Try again").click()
     expect(models.locator("tbody tr").first).to_be_visible(timeout=SLOW_MS)
 
 
@@ -58,7 +57,8 @@ def console_replicas(stack: Any) -> list[int]:
             environment = (entry / "environ").read_bytes()
         except OSError:
             continue
-        if title.startswith("ray::ServeReplica:console:") and str(stack.settings.state_dir).encode() in environment:
+        # Ray changes what stands before this while a method runs.
+        if "ServeReplica:console:" in title and str(stack.settings.state_dir).encode() in environment:
             found.append(int(entry.name))
     return found
 
@@ -72,7 +72,7 @@ def two_replicas(stack: Any, tmp_path: Path) -> Iterator[None]:
     changed = tmp_path / "serve_config.yaml"
     changed.write_text(yaml.safe_dump(config))
     stack.run(["serve", "deploy", str(changed)])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(console_replicas(stack)) != 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -96,7 +96,7 @@ def test_two_replicas_answer_alike_behind_one_page(
         pass
     expect(page.locator("#stale")).to_be_hidden(timeout=SLOW_MS)
     expect(page.locator("#health")).not_to_have_text("connecting")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while killed in (found := console_replicas(stack)) or len(found) != 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)

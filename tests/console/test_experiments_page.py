@@ -59,7 +59,7 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
     assert made["status"] == "draft"
     assert [variant["weight"] for variant in made["variants"]] == [0.5, 0.5]
     assert made["planned_effect"] == 0.2
-    expect(page.locator("section.card p", has_text="<b>both</b> are the same model")).to_be_visible()
+    expect(page.get_by_text("<b>both</b> are the same model", exact=True)).to_be_visible()
 
     step(page, "Start", "a test of the console")
     assert the_one(api)["status"] == "running"
