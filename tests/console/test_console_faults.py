@@ -58,7 +58,7 @@ def console_replicas(stack: Any) -> list[int]:
         except OSError:
             continue
         # Ray changes what stands before this while a method runs.
-        if "ServeReplica:console:" in title and str(stack.settings.state_dir).encode() in environment:
+        if "ServeReplica:console:ConsoleDeployment" in title and str(stack.settings.state_dir).encode() in environment:
             found.append(int(entry.name))
     return found
 
@@ -68,7 +68,8 @@ def two_replicas(stack: Any, tmp_path: Path) -> Iterator[None]:
     served = stack.settings.state_dir / "serve_config.yaml"
     config = yaml.safe_load(served.read_text())
     [console] = [one for one in config["applications"] if one["name"] == "console"]
-    console["deployments"][0]["autoscaling_config"]["min_replicas"] = 2
+    [deployment] = [one for one in console["deployments"] if one["name"] == "ConsoleDeployment"]
+    deployment["autoscaling_config"]["min_replicas"] = 2
     changed = tmp_path / "serve_config.yaml"
     changed.write_text(yaml.safe_dump(config))
     stack.run(["serve", "deploy", str(changed)])
