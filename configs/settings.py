@@ -172,6 +172,29 @@ class Alerts(Group):
     model_age_s: float = Field(1_209_600.0, gt=0, description="a model trained longer ago is stale")
 
 
+class ApiKey(Group):
+    """One key, as `python -m deployments.api_keys` makes it; the key itself is kept nowhere."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="who uses it; shown in errors")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the key")
+    scopes: tuple[Literal["recommend", "events", "admin"], ...] = Field(min_length=1)
+    per_minute: int | None = Field(None, ge=1, description="requests a minute, over all replicas; None: no limit")
+
+
+class Security(Group):
+    """Who may call."""
+
+    keys: tuple[ApiKey, ...] = Field((), description="without any, everybody may do everything, on loopback only")
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> "Security":
+        for field in ("name", "sha256"):
+            values = [getattr(key, field) for key in self.keys]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two keys have the same {field}")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set. See each group for its fields."""
 
@@ -201,6 +224,7 @@ class Settings(BaseSettings):
     serving: Serving = Serving()
     autopilot: Autopilot = Autopilot()
     alerts: Alerts = Alerts()
+    security: Security = Security()
 
     @classmethod
     def settings_customise_sources(
@@ -217,6 +241,16 @@ class Settings(BaseSettings):
         if not Path(config).is_file():
             raise SettingsError(f"RAYCOMMEND_CONFIG names {config}, which is not a file")
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config)
+
+    @model_validator(mode="after")
+    def _open_only_with_keys(self) -> "Settings":
+        host = self.serving.host
+        if host not in ("127.0.0.1", "localhost", "::1") and not self.security.keys:
+            raise ValueError(
+                f"serving.host is {host}, which others can reach: configure API keys first "
+                "(python -m deployments.api_keys NAME), or stay on 127.0.0.1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "Settings":

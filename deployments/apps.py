@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
+from deployments.api_keys import Guard, KeylessGuard, counter
 from deployments.autopilot import Autopilot
 from deployments.console import Console
 from deployments.console_api import console_api
@@ -26,6 +27,8 @@ from deployments.metrics import RequestMetrics
 from deployments.ranking import Ranking
 from deployments.ray_metrics import RayMetrics
 from deployments.retrieval import Question, Reply, Retrieval, Similar
+from features.connection import connect
+from features.keys import Keys
 
 logger = logging.getLogger("ray.serve")
 RETRY_S = 0.02
@@ -112,7 +115,7 @@ class ConsoleDeployment(Console):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(console_api(lambda: self, self.settings.serving))
+        return at_root(guarded(console_api(lambda: self, self.settings.serving), self.settings))
 
 
 @serve.deployment
@@ -120,6 +123,15 @@ class AutopilotDeployment(Autopilot):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
         super().__init__(settings, _ask_version, _hold)
         await self.start()
+
+
+def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """`app` behind the API keys, if there are any."""
+    keys = settings.security.keys
+    if not keys:
+        return KeylessGuard(app)
+    client = connect(settings.store, settings.store_url)
+    return Guard(app, keys, counter(client, Keys(settings.store.prefix, settings.store.partitions)))
 
 
 def at_root(app: ASGIApp) -> ASGIApp:
@@ -134,7 +146,8 @@ def at_root(app: ASGIApp) -> ASGIApp:
 
 
 def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> ASGIApp:
-    return at_root(HotApp(endpoints, settings.serving.max_in_flight, metrics.answered))
+    hot: ASGIApp = HotApp(endpoints, settings.serving.max_in_flight, metrics.answered)
+    return at_root(guarded(hot, settings) if settings.security.keys else hot)
 
 
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:

@@ -213,6 +213,10 @@ class Keys:
         """Hash: digest of an erased user id -> time of the erasure in ms."""
         return f"{self._control}erased"
 
+    def rate(self, api_key: str, minute: int) -> str:
+        """String: requests of an API key within a minute; expires."""
+        return f"{self._control}rate:{api_key}:{minute}"
+
     def lock(self, name: str) -> str:
         """String: token of the job that holds the lock."""
         return f"{self._control}lock:{name}"
