@@ -20,7 +20,7 @@ from data.event_log import EventLog
 from deployments.alert_rules import due_alerts
 from deployments.alerts import Alert, Told, Webhook, changes
 from deployments.cron import Cron
-from deployments.drift_watch import PERFORMANCE, DriftWatch, click_sums, packed
+from deployments.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed
 from deployments.errors import ApiError
 from deployments.experiment_control import AskVersion, ExperimentControl, Hold
 from deployments.guard import Watched, begin, broken, counts_now
@@ -312,9 +312,7 @@ class Autopilot:
         calls: dict[Trigger, str] = {}
         if lost := [view for view in drifted if view.name in PERFORMANCE]:
             calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
-        if self._limits.on_drift and (
-            moved := [view for view in drifted if view.name not in (*PERFORMANCE, "feature_freshness_s")]
-        ):
+        if self._limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
             calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
         since = events_since_training(seen)
         if self._limits.new_events and since is not None and since > self._limits.new_events:

@@ -21,7 +21,7 @@ from experiments.ratio import ratio_difference
 from experiments.sums import PairSums
 from features.connection import StoreClient
 from features.keys import Keys
-from models.drift import Shift, activity_counts, compare_windows, shared_bins, user_counts
+from models.drift import Shift, activity_bins, compare_windows, shared_bins, user_counts
 from models.live_quality import Judged
 
 CONFIRMED = 2
@@ -47,6 +47,8 @@ class Reference(BaseModel):
     categories: list[list[str]]
     cold_users: tuple[int, int]
     cold_items: list[float]
+    list_users: list[int]
+    taken_up: list[int]
     clicks: list[float]
     precision: list[float]
 
@@ -110,6 +112,14 @@ class DriftWatch:
             self.measures = [self._confirm(one) for one in self._compare(self._reference, events, lists)]
         return self.measures
 
+    @staticmethod
+    def _activity(then: Reference, lists: Sequence[Judged], limit: float) -> DriftView:
+        counts = []
+        for users, taken in ((then.list_users, then.taken_up), ([one.user_id for one in lists], _taken(lists))):
+            bins, n = activity_bins(taken)
+            counts.append(user_counts(users, bins, n))
+        return _of_shift("user_activity", compare_windows(counts[0], counts[1], limit, SEED), limit)
+
     def _confirm(self, measure: DriftView) -> DriftView:
         self._streak[measure.name] = self._streak[measure.name] + 1 if measure.drifted else 0
         sure = self._streak[measure.name] >= CONFIRMED
@@ -126,6 +136,8 @@ class DriftWatch:
             categories=[list(event.categories) for event in events],
             cold_users=self._cold_users(events),
             cold_items=packed(self._cold_items(events)),
+            list_users=[numbers.setdefault(one.user_id, len(numbers)) for one in lists],
+            taken_up=_taken(lists),
             clicks=packed(click_sums(lists)),
             precision=packed(precision_sums(lists)),
         )
@@ -154,7 +166,7 @@ class DriftWatch:
             _shift("items", then.users, then.items, users, items, limit),
             _shift("categories", *_spread(then.users, then.categories), *_spread(users, categories), limit),
             _shift("event_types", then.users, then.types, users, types, limit),
-            _activity(then.users, users, limit),
+            self._activity(then, lists, limit),
             _delay([event.delay_s for event in events]),
             _rise(
                 "cold_users",
@@ -182,6 +194,8 @@ def _reference(text: bytes) -> Reference | None:
 
 
 PERFORMANCE = ("click_rate", "map_at_10")
+TASTE = ("items", "categories", "cold_users", "cold_items")
+"""What a retraining can learn from; other drift is only told."""
 
 
 def click_sums(lists: Sequence[Judged]) -> PairSums:
@@ -203,6 +217,10 @@ def precision_sums(lists: Sequence[Judged]) -> PairSums:
             counts[0] += one.precision
             counts[1] += 1
     return _sums(list(by_user.values()))
+
+
+def _taken(lists: Sequence[Judged]) -> list[int]:
+    return [one.relevant for one in lists]
 
 
 def _sums(rows: Sequence[Sequence[float]]) -> PairSums:
@@ -249,11 +267,6 @@ def _shift(
         user_counts(list(map(str, users)), first, n), user_counts(list(map(str, users_now)), second, n), limit, SEED
     )
     return _of_shift(name, found, limit)
-
-
-def _activity(users: Sequence[object], users_now: Sequence[object], limit: float) -> DriftView:
-    counts = [activity_counts(dict(Counter(map(str, found)))) for found in (users, users_now)]
-    return _of_shift("user_activity", compare_windows(counts[0], counts[1], limit, SEED), limit)
 
 
 def _of_shift(name: str, found: Shift, limit: float) -> DriftView:

@@ -9,7 +9,7 @@ windows. Here the index must exceed what it averages when users are dealt to the
 exceed nearly all of those (a permutation test with whole users, which keeps each user's events together).
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 RESAMPLES = 400
 ALPHA = 0.01
 _SMOOTHING = 0.5
-_ACTIVITY_EDGES = (2, 3, 6, 11)
+_ACTIVITY_EDGES = (1, 2, 3, 6)
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,12 @@ def shared_bins(
     )
 
 
-def activity_counts(events_by_user: Mapping[Hashable, int]) -> np.ndarray:
-    """(number of users, 5): each user in the bin of 1, 2, 3-5, 6-10 or more events."""
-    bins = np.digitize(list(events_by_user.values()), _ACTIVITY_EDGES)
-    return np.eye(len(_ACTIVITY_EDGES) + 1)[bins]
+def activity_bins(taken_up: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Bins of how much was taken up after a list (0, 1, 2, 3-5, 6 or more), and their number.
+
+    By list, since events per user in a window would change with nothing but the amount of traffic.
+    """
+    return np.digitize(np.asarray(taken_up, np.int64), _ACTIVITY_EDGES), len(_ACTIVITY_EDGES) + 1
 
 
 def _shares(counts: np.ndarray, smoothing: float) -> np.ndarray:

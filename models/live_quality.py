@@ -36,7 +36,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A list that has closed. `hit` and `precision` are None where nothing relevant followed."""
+    """A list that has closed. `hit` and `precision` are None where nothing followed; `relevant` is how much did."""
 
     user_id: str
     shown_ms: int
@@ -45,6 +45,7 @@ class Judged:
     clicked: bool
     hit: bool | None
     precision: float | None
+    relevant: int = 0
 
 
 class LiveQuality:
