@@ -6,6 +6,7 @@ is null; what cannot be asked is named in `problems`, and the rest is told all t
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from features.timeline import Entry, read_timeline
 
 SHARED_S = 0.5
 TIMELINE = 50
-_AGES = {"last_update", "uptime_s", "window_s", "age_s", "lag_s"}
+_AGES = {"last_update", "looked_at", "uptime_s", "window_s", "age_s", "lag_s"}
 """What changes with the clock alone, and is left out of the tag."""
+_AGE = re.compile(r"\d+(?:\.\d+)? \w+ ago")
 Found = TypeVar("Found")
 
 
@@ -208,4 +210,4 @@ def _without_ages(value: Any) -> Any:
         return {name: _without_ages(entry) for name, entry in value.items() if name not in _AGES}
     if isinstance(value, list):
         return [_without_ages(entry) for entry in value]
-    return value
+    return _AGE.sub("", value) if isinstance(value, str) else value

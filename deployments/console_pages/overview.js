@@ -3,13 +3,14 @@
 import { timeChart } from "/console/charts.js"
 import { badge, card, empty, fill, h, onChange, setText } from "/console/elements.js"
 import { ago, amount, count, dateTime, duration, fixed, known, milliseconds, percent, words } from "/console/format.js"
+import { driftTable, learningFacts, modelFacts, qualityTable, replicaTable } from "/console/model_state.js"
 import { rates, ticks, values } from "/console/series.js"
 
 export const title = "Overview"
 export const about = "What the whole system does at this moment, all replicas together."
 
 const KINDS = { ok: "good", degraded: "warn", down: "bad" }
-const COMPONENTS = { store: "Online store", model: "Model", registry: "Model registry", disk: "Disk" }
+const COMPONENTS = { store: "Online store", model: "Model", registry: "Model registry", disk: "Disk", autopilot: "Autopilot" }
 
 const COUNTERS = {
   requests: ({ system }) => system?.requests.recommend.total,
@@ -38,6 +39,7 @@ function percentages(part, whole) {
 
 export function mount(root) {
   const components = h("ul", { class: "components" })
+  const alerts = h("div", { role: "status" })
   const tiles = makeTiles()
   const charts = [
     chartOf("Recommendations and events per second", ["recommendations", "events"], amount, {}, () => [
@@ -58,23 +60,35 @@ export function mount(root) {
   ]
   const model = h("div", {}, empty("Loading"))
   const replicas = h("div", {}, empty("Loading"))
+  const learning = h("div", {}, empty("Loading"))
+  const drift = h("div", {}, empty("Loading"))
+  const quality = h("div", {}, empty("Loading"))
   const timeline = h("ol", { class: "timeline", tabindex: "0", "aria-label": "Timeline" })
   root.append(
-    h("section", { class: "card" }, h("h2", {}, "Health"), components),
+    h("section", { class: "card" }, h("h2", {}, "Health"), alerts, components),
     h("section", { "aria-label": "Now" }, tiles.element),
     h("section", { class: "charts", "aria-label": "The last five minutes" }, charts.map((chart) => chart.element)),
     h("div", { class: "columns" }, card("Model", model, h("h3", {}, "Replicas"), replicas), card("Timeline", timeline)),
+    h("div", { class: "columns" }, card("Learning", learning, h("h3", {}, "Live quality of what was shown"), quality), card("Drift", drift)),
   )
   const drawHealth = onChange((found) => fill(components, Object.entries(found).map(component)))
+  const drawAlerts = onChange((found) => fill(alerts, found.map((one) => h("p", { class: "note warn" }, one.text))))
   const drawModel = onChange((found) => fill(model, modelFacts(found)))
   const drawReplicas = onChange((found) => fill(replicas, replicaTable(found)))
+  const drawLearning = onChange((found) => fill(learning, learningFacts(found)))
+  const drawDrift = onChange((found) => fill(drift, driftTable(found)))
+  const drawQuality = onChange((found) => fill(quality, qualityTable(found)))
   const drawTimeline = onChange((found) => fill(timeline, timelineLines(found)))
 
   return {
     update(snapshot) {
       drawHealth(snapshot.health.components)
-      drawModel(snapshot.model && { slots: snapshot.model.slots, training: snapshot.model.training.status, split: snapshot.split })
+      drawAlerts(snapshot.model?.autopilot.alerts ?? [])
+      drawModel(snapshot.model && { slots: snapshot.model.slots, training: snapshot.model.training.status, autopilot: pick(snapshot.model.autopilot), split: snapshot.split })
       drawReplicas({ retrieval: snapshot.replicas, others: snapshot.system?.replicas ?? {} })
+      drawLearning(snapshot.learning)
+      drawDrift(snapshot.model?.drift)
+      drawQuality(snapshot.model?.quality)
       drawTimeline(snapshot.timeline)
       for (const line of timeline.querySelectorAll("time")) setText(line, ago(Number(line.dataset.ms)))
       tiles.update(snapshot)
@@ -85,6 +99,11 @@ export function mount(root) {
       for (const chart of charts) chart.unmount()
     },
   }
+}
+
+/** What is shown of autopilot, without the time of its last look, which changes each second. */
+function pick({ mode, policy, failures_in_a_row }) {
+  return { mode, policy, failures_in_a_row }
 }
 
 function chartOf(name, names, write, options, series) {
@@ -162,48 +181,6 @@ function driftTile(show, measures) {
 }
 
 const KIND_COLOURS = { drift: "warn", alert: "bad", guardrail: "bad" }
-const TRAINING = { failed: "bad", idle: "quiet" }
-
-function modelFacts(model) {
-  if (!model) return empty("The online store does not answer, so it is not known what should serve.")
-  const { champion, challenger } = model.slots
-  if (!champion) return empty("No model serves yet. Train one: make retrain")
-  return h(
-    "dl",
-    { class: "facts" },
-    fact("Champion", h("code", {}, champion.version)),
-    fact("Serves since", dateTime(champion.since)),
-    fact("Because", champion.reason),
-    fact("Trained", champion.trained_at ? dateTime(champion.trained_at) : "not known: its bundle cannot be read"),
-    fact("Challenger", challenger ? h("code", {}, challenger.version) : "none"),
-    fact("Traffic", splitText(model.split)),
-    fact("Training", badge(model.training, TRAINING[model.training] ?? "accent")),
-  )
-}
-
-function splitText(split) {
-  if (!split) return "–"
-  const running = split.experiments.find((one) => one.status === "running")
-  if (running) return h("a", { href: `#/experiments?id=${encodeURIComponent(running.id)}` }, `experiment ${running.id}`)
-  return split.rollout ? `${percent(split.rollout.share, 0)} get the challenger` : "all users get the champion"
-}
-
-function fact(name, value) {
-  return [h("dt", {}, name), h("dd", {}, value)]
-}
-
-function replicaTable({ retrieval, others }) {
-  const rows = (retrieval ?? []).map((one) => [
-    one.deployment,
-    one.model_version ? h("code", {}, one.model_version) : "nothing",
-    one.problem ? badge(one.problem, "bad") : badge("well", "good"),
-  ])
-  for (const [name, number] of Object.entries(others)) rows.push([`${name} × ${number}`, "", badge("reporting", "good")])
-  if (!rows.length) return empty("No replica reports.")
-  const cells = (row) => h("tr", {}, row.map((content) => h("td", {}, content)))
-  const head = ["Deployment", "Serves", "State"].map((name) => h("th", { scope: "col" }, name))
-  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(cells))))
-}
 
 function timelineLines(entries) {
   if (!entries) return h("li", {}, empty("The online store does not answer."))
