@@ -119,6 +119,7 @@ class Serving(Group):
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
     prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
+    log_share: float = Field(0.0, ge=0, le=1, description="share of requests that get a line in the log")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
 

@@ -7,6 +7,7 @@ come both the route and its part of the OpenAPI document.
 """
 
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from configs.settings import Serving
 from deployments.errors import ApiError, parse_body, store_error
 from deployments.ingestion import Ingestion, fallback_event_id
 from deployments.ranking import Ranking
+from deployments.request_log import RequestLog
 from deployments.schemas import (
     BatchAnswer,
     BatchRequest,
@@ -127,12 +129,18 @@ class HotApp:
         max_in_flight: requests worked on at once; one more is turned away at once, which a client can make more of
             than of an answer that comes too late.
         on_answer: told the endpoint's name, the status and the code of the error, if any, of every answer.
+        log: writes a line for some requests; None for none.
     """
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], max_in_flight: int, on_answer: Callable[[str, int, str], None] = _ignore
+        self,
+        endpoints: Sequence[Endpoint],
+        max_in_flight: int,
+        on_answer: Callable[[str, int, str], None] = _ignore,
+        log: RequestLog | None = None,
     ) -> None:
         self._on_answer = on_answer
+        self._log = log
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._max_in_flight = max_in_flight
         self._in_flight = 0
@@ -144,6 +152,8 @@ class HotApp:
         if scope["type"] != "http":
             return
         content, failure = b"", None
+        logged = self._log if self._log is not None and self._log.wants() else None
+        started = 0.0 if logged is None else time.perf_counter()
         try:
             content = await self._answer(scope, receive)
         except ApiError as error:
@@ -161,7 +171,11 @@ class HotApp:
         await send({"type": "http.response.body", "body": content})
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is not None:  # a path that somebody makes up must not become a metric
-            self._on_answer(endpoint.name, status, failure.code if failure else "")
+            code = failure.code if failure else ""
+            self._on_answer(endpoint.name, status, code)
+            if logged is not None:
+                request_id = _header(scope, b"x-request-id")
+                logged.write(endpoint.name, request_id, status, code, content, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         endpoint = self._endpoints.get(scope["path"])

@@ -1,0 +1,61 @@
+"""One line of JSON for a share of the requests: which, by whom (hashed), by which model, how it ended.
+
+Serve writes the replicas' logs as JSON; the fields here are added to its own. The user's id is hashed with the stack's
+token, so that lines of one user can be put together and the id cannot be guessed from them.
+"""
+
+import logging
+import random
+from hashlib import blake2b
+from pathlib import Path
+
+import orjson
+
+logger = logging.getLogger("ray.serve")
+_TAKEN_OVER = ("recommendation_id", "model_version", "experiment", "variant", "cache_hit", "cold_start", "degraded",
+               "event_id", "duplicate")  # fmt: skip
+
+
+class RequestLog:
+    """Writes lines.
+
+    Args:
+        share: of the requests, above 0.
+        secret: that the hash of user ids is keyed with.
+    """
+
+    def __init__(self, share: float, secret: bytes) -> None:
+        self._share = share
+        self._secret = secret[:64]
+
+    def wants(self) -> bool:
+        """Whether this request is one of the share."""
+        return random.random() < self._share  # noqa: S311 - a sample, no secret
+
+    def write(self, endpoint: str, request_id: str, status: int, error: str, content: bytes, took_s: float) -> None:
+        """Write the line of one request, out of what it was answered."""
+        answer = orjson.loads(content)
+        user = answer.get("user_id")
+        logger.info(
+            "request",
+            extra={
+                "endpoint": endpoint,
+                "client_request_id": request_id,
+                "status": status,
+                "error": error or None,
+                "took_ms": round(took_s * 1000, 3),
+                "user_hash": None if user is None else self.hash_user(str(user)),
+                **{name: answer[name] for name in _TAKEN_OVER if name in answer},
+            },
+        )
+
+    def hash_user(self, user_id: str) -> str:
+        """16 hexadecimal digits that stand for a user."""
+        return blake2b(user_id.encode(), digest_size=8, key=self._secret).hexdigest()
+
+
+def request_log(share: float, token_path: Path) -> RequestLog | None:
+    """None where no request is to be logged: then requests pay nothing for it."""
+    if share == 0:
+        return None
+    return RequestLog(share, token_path.read_bytes().strip() if token_path.is_file() else b"")
