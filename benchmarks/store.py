@@ -190,7 +190,7 @@ def own_server(port: int) -> Iterator[str]:
                 process.terminate()
 
 
-async def _prepare(store: OnlineStore) -> None:
+async def wait_for_store(store: OnlineStore) -> None:
     """Wait until the server answers."""
     for _ in range(200):
         try:
@@ -209,7 +209,7 @@ async def measure(urls: list[str], users: int, items: int, events: int, rounds: 
         found: dict[str, dict[str, float]] = {}
         benches = []
         for store, size in zip(stores, sizes, strict=True):
-            await _prepare(store)
+            await wait_for_store(store)
             benches.append(Bench(store, items))
             found[f"bytes ({size} users)"] = await benches[-1].fill(size)
         runs = [

@@ -17,10 +17,9 @@ local function experiments()
   local QUANTITIES = {
     'lists', 'clicked', 'engaged', 'precision', 'events', 'converted', 'returned', 'rated', 'ratings', 'before',
   }
-  local PRODUCTS = {
-    {'clicked', 'lists'}, {'engaged', 'lists'}, {'precision', 'lists'}, {'ratings', 'rated'}, {'events', 'before'},
-    {'converted', 'before'}, {'returned', 'before'},
-  }
+  -- Places in QUANTITIES: clicked, engaged and precision with lists; ratings with rated; events, converted and returned
+  -- with before
+  local PRODUCTS = {{2, 1}, {3, 1}, {4, 1}, {9, 8}, {5, 10}, {6, 10}, {7, 10}}
 
   local function read_totals(text)
     if not text then return nil end
@@ -38,48 +37,40 @@ local function experiments()
     return table.concat(words, ' ')
   end
 
-  -- What the user adds to each sum; nothing for nil.
-  local function statistics(totals)
-    if not totals then return {} end
-    if totals.mixed == 1 then return {mixed = 1} end
-    local values = {
-      lists = totals.lists, clicked = totals.clicked, engaged = totals.engaged, precision = totals.precision,
-      events = totals.events, converted = totals.conversions > 0 and 1 or 0, returned = totals.sessions > 1 and 1 or 0,
-      rated = totals.rated, ratings = totals.ratings, before = totals.before,
+  -- The user's quantities, and how the user counts: nothing for nil, and as mixed alone for one of two variants.
+  local function quantities(totals)
+    if not totals then return {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n = 0, simulated = 0, mixed = 0} end
+    if totals.mixed == 1 then return {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n = 0, simulated = 0, mixed = 1} end
+    return {
+      totals.lists, totals.clicked, totals.engaged, totals.precision, totals.events, totals.conversions > 0 and 1 or 0,
+      totals.sessions > 1 and 1 or 0, totals.rated, totals.ratings, totals.before,
+      n = 1, simulated = totals.simulated, mixed = 0,
     }
-    local found = {n = 1, simulated = totals.simulated}
-    for i = 1, #QUANTITIES do
-      local name = QUANTITIES[i]
-      found[name] = values[name]
-      found[name .. '^2'] = values[name] * values[name]
-    end
-    for i = 1, #PRODUCTS do
-      local x, y = PRODUCTS[i][1], PRODUCTS[i][2]
-      found[x .. '*' .. y] = values[x] * values[y]
-    end
-    return found
   end
 
   -- Moves the sums by what changed for one user. Whole numbers: no rounding, whatever the order.
-  local function change_sums(key, experiment, variant, before, after)
-    local old, new = statistics(before), statistics(after)
+  local function change_sums(key, experiment, variant, old, new)
     local prefix = experiment .. '|' .. variant .. '|'
-    for name, value in pairs(new) do
-      local change = value - (old[name] or 0)
+    local function add(name, change)
       if change ~= 0 then redis.call('HINCRBY', key, prefix .. name, string.format('%.0f', change)) end
     end
-    for name, value in pairs(old) do
-      if new[name] == nil and value ~= 0 then
-        redis.call('HINCRBY', key, prefix .. name, string.format('%.0f', -value))
+    if old.n ~= new.n or old.mixed ~= new.mixed then
+      add('n', new.n - old.n)
+      add('simulated', new.simulated - old.simulated)
+      add('mixed', new.mixed - old.mixed)
+    end
+    for i = 1, #QUANTITIES do
+      if old[i] ~= new[i] then
+        add(QUANTITIES[i], new[i] - old[i])
+        add(QUANTITIES[i] .. '^2', new[i] * new[i] - old[i] * old[i])
       end
     end
-  end
-
-  local function copy(totals)
-    if not totals then return nil end
-    local same = {}
-    for name, value in pairs(totals) do same[name] = value end
-    return same
+    for i = 1, #PRODUCTS do
+      local x, y = PRODUCTS[i][1], PRODUCTS[i][2]
+      if old[x] ~= new[x] or old[y] ~= new[y] then
+        add(QUANTITIES[x] .. '*' .. QUANTITIES[y], new[x] * new[y] - old[x] * old[y])
+      end
+    end
   end
 
   local function over(sums_key, experiment, ms)
@@ -105,7 +96,7 @@ local function experiments()
     local marker = redis.call('HGET', user_key, 'x')
     local state = redis.call('HMGET', key, 't:' .. experiment, 'lists')
     local totals = read_totals(state[1])
-    local old = copy(totals)
+    local old = quantities(totals)
     if not totals then
       totals = {variant = variant, first_ms = ms, last_ms = ms, before = before, simulated = simulated}
       for i = 1, #NAMES do totals[NAMES[i]] = totals[NAMES[i]] or 0 end
@@ -125,7 +116,7 @@ local function experiments()
       redis.call('HSET', user_key, 'x', own)
     end
     redis.call('HSET', key, 't:' .. experiment, write_totals(totals), 'lists', table.concat(lines, '\n') .. '\n')
-    change_sums(sums_key, experiment, totals.variant, old, totals)
+    change_sums(sums_key, experiment, totals.variant, old, quantities(totals))
   end
 
   -- An event was recorded, by a user whose current experiment is `marker`.
@@ -135,7 +126,7 @@ local function experiments()
     local state = redis.call('HMGET', key, 't:' .. experiment, 'lists')
     if not state[1] then return end
     local totals, lists, later = read_totals(state[1]), '\n' .. (state[2] or ''), ''
-    local old = copy(totals)
+    local old = quantities(totals)
     -- A list of this very millisecond counts as later than the event, here as in a recomputation from the log
     if totals.first_ms >= ms then return end
     while true do
@@ -195,7 +186,7 @@ local function experiments()
       end
     end
     redis.call('HSET', key, 't:' .. experiment, write_totals(totals), 'lists', string.sub(later .. lists, 2))
-    change_sums(sums_key, experiment, totals.variant, old, totals)
+    change_sums(sums_key, experiment, totals.variant, old, quantities(totals))
   end
 
   -- A user leaves: the sums forget what the user added.
@@ -205,7 +196,7 @@ local function experiments()
       local experiment = string.match(state[i], '^t:(.*)$')
       if experiment then
         local totals = read_totals(state[i + 1])
-        change_sums(sums_key, experiment, totals.variant, totals, nil)
+        change_sums(sums_key, experiment, totals.variant, quantities(totals), quantities(nil))
       end
     end
   end
