@@ -35,8 +35,11 @@ from features.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
 ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
+    403: {"model": ErrorAnswer, "description": "The key's scope does not reach so far"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
     422: {"model": ErrorAnswer, "description": "A field is wrong; the error names it"},
+    429: {"model": ErrorAnswer, "description": "The key has made all its requests of this minute"},
     503: {"model": ErrorAnswer, "description": "Overloaded, or the online store or the model is away; try again"},
     504: {"model": ErrorAnswer, "description": "No answer within the deadline"},
 }
