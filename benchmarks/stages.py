@@ -15,7 +15,8 @@ from benchmarks.serving import USERS, machine
 from configs.settings import load_settings
 from deployments.ranked import dress, rank
 from deployments.ranking import Ranking
-from deployments.retrieval import Question, Reply, Retrieval
+from deployments.retrieval import Retrieval
+from deployments.retrieval_messages import Question, Reply
 from deployments.scoring import affinities_of, score_candidates
 
 

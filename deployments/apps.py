@@ -26,7 +26,8 @@ from deployments.ingestion import Ingestion
 from deployments.metrics import RequestMetrics
 from deployments.ranking import Ranking
 from deployments.ray_metrics import RayMetrics
-from deployments.retrieval import Question, Reply, Retrieval, Similar
+from deployments.retrieval import Retrieval
+from deployments.retrieval_messages import Question, Reply, Similar
 from features.connection import connect
 from features.keys import Keys
 

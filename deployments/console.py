@@ -19,7 +19,7 @@ from deployments.experiment_control import AskVersion, ExperimentControl, Hold
 from deployments.health import HealthProbe
 from deployments.model_versions import ModelVersions
 from deployments.monitor_api import Operations
-from deployments.retrieval import Similar
+from deployments.retrieval_messages import Similar
 from deployments.schemas import (
     FoundItem,
     FoundItems,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deployments.retrieval import Answer, Reply
+from deployments.retrieval_messages import Answer, Reply
 from deployments.schemas import typed_id
 from features.catalogue import Item
 from models.candidates import Source

@@ -20,7 +20,7 @@ from deployments.metrics import FLUSH_S, RecommendStages, RequestMetrics
 from deployments.micro_batch import MicroBatcher
 from deployments.ranked import Ranked, RankedCache, dress, explore, rank
 from deployments.ranker_block import NO_AFFINITIES
-from deployments.retrieval import Answer, Question, Reply
+from deployments.retrieval_messages import Answer, Question, Reply
 from deployments.schemas import RecommendRequest, id_text
 from deployments.scoring import affinities_of, score_candidates
 from deployments.traffic import DEFAULT, Assigned, Traffic, events_before

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from typing import NamedTuple
 
 import numpy as np
 
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
-from deployments.ranker_block import NO_AFFINITIES, Affinities, Asker, RankerBlock
+from deployments.loaded_model import LoadedModel, load_model
+from deployments.ranker_block import Asker
+from deployments.retrieval_messages import Answer, Question, Reply, Similar
 from deployments.watch import ControlWatch
 from features.catalogue import Catalogue, Item
 from features.connection import connect
@@ -20,124 +21,16 @@ from features.replicas import ReplicaReport, report_replica
 from features.retention import Erasures, read_erasures
 from features.slots import Slot, read_slots
 from features.trending import Popularity, Standing, read_popularity, read_standing
-from models.bundle import Bundle, BundleError, load_bundle
-from models.candidates import CandidateModel, Candidates, Query
+from models.bundle import BundleError
+from models.candidates import Candidates, Query
 from models.interest import aggregate_interest
 from models.ranking_features import moment
-from models.shelf import Shelf, ShelfBuilder, ShelfItem
 
 logger = logging.getLogger("ray.serve")
 WEEK, DAY = "7d", "1d"
 TRENDING_DEPTH = 400
 """Strongest items asked of each partition where only cold starts need them; a ranker is told of all."""
 REASONS = 3
-
-
-class Question(NamedTuple):
-    """One user's request, in the bytes that the online store holds: nothing is decoded twice on the way."""
-
-    user_id: bytes
-    history: bytes | None
-    older_seen: bytes | None
-    n: int
-    exclude_seen: bool
-    exclude_items: tuple[bytes, ...]
-    include_categories: tuple[str, ...] | None
-    exclude_categories: tuple[str, ...]
-    affinities: Affinities = NO_AFFINITIES
-    with_factors: bool = False
-    with_reasons: bool = False
-
-
-class Answer(NamedTuple):
-    """Candidates, best first: ids joined by newlines, scores float32, sources uint8 (`models.candidates.Source`), and
-    how many of them, from the first, a learned ranker orders.
-
-    Where they were asked for: factors (k, f) float32, and for each candidate the history items that speak for it, with
-    their shares.
-    """
-
-    item_ids: bytes
-    scores: bytes
-    sources: bytes
-    cold_start: bool
-    folded: int = 0
-    factors: bytes = b""
-    reasons: tuple[tuple[tuple[bytes, float], ...], ...] = ()
-
-
-class Reply(NamedTuple):
-    """Answers to a batch, all by one model version; None when the slot holds no usable model.
-
-    For a version with a learned ranker: where its bundle lies, the candidate block of the features of all answers'
-    first `folded` candidates (float32, `models.ranking_features.CANDIDATE_FEATURES`), and as of when (`at_ms`).
-    """
-
-    version: str | None
-    item_id_type: str
-    catalogue_version: int
-    answers: list[Answer]
-    bundle: str = ""
-    features: bytes = b""
-    at_ms: float = 0.0
-
-
-class Similar(NamedTuple):
-    """Neighbours of one item, with their cosines; `known` is False for an item that neither model nor catalogue has."""
-
-    version: str | None
-    item_id_type: str
-    known: bool
-    items: list[tuple[bytes, float]]
-
-
-class _Loaded:
-    """A model and the shelf that belongs to its vocabulary; swapped by one reference."""
-
-    def __init__(self, bundle: Bundle, prior_weight: float, items: list[Item]) -> None:
-        self.model = CandidateModel(bundle, prior_weight)
-        self.path = str(bundle.path)
-        self.builder = ShelfBuilder(
-            [item_id.encode() for item_id in bundle.item_ids.tolist()], bundle.item_counts, bundle.item_factors
-        )
-        self.block = None if bundle.ranking is None else RankerBlock(bundle.ranking, bundle.item_factors)
-        self._user_ids = np.array([user_id.encode() for user_id in bundle.user_ids.tolist()], "S")
-        self._user_order = np.argsort(self._user_ids, kind="stable")
-        self.take_items(items)
-
-    def take_items(self, items: list[Item]) -> None:
-        """Take over changes of the catalogue."""
-        self.builder.update([_shelf_item(item) for item in items])
-        self.shelf: Shelf = self.builder.shelf()
-        if self.block is not None:
-            self.block.take_shelf(self.shelf, self.builder.extra_added_ms())
-
-    def take_popularity(self, popularity: list[Popularity]) -> None:
-        """Take over what is popular now: by a half-life of 7 days, and for a ranker by one of 1 day too."""
-        if not popularity:
-            return  # not read yet
-        shares = [self._shares(one) for one in popularity]
-        self.builder.set_trending(*shares[0])
-        self.shelf = self.builder.shelf()
-        if self.block is not None and len(shares) == 2:
-            week, day = shares
-            self.block.take_popularity(day, week)
-
-    def _shares(self, popularity: Popularity) -> tuple[np.ndarray, np.ndarray]:
-        places = self.builder.places(popularity.item_ids)
-        known = places >= 0
-        leader = float(popularity.weights.max(initial=0.0)) or 1.0
-        return places[known], popularity.weights[known] / leader
-
-    def trained_user(self, user_id: bytes) -> int:
-        """Row of the trained user factors, or -1."""
-        if not len(self._user_ids):
-            return -1
-        place = np.searchsorted(self._user_ids, user_id, sorter=self._user_order)
-        if place == len(self._user_ids):
-            return -1
-        row = int(self._user_order[place])
-        return row if self._user_ids[row] == user_id else -1
 
 
 class Retrieval:
@@ -156,7 +49,7 @@ class Retrieval:
         self._client = connect(settings.store, settings.store_url)
         self._keys = Keys(settings.store.prefix, settings.store.partitions)
         self._catalogue = Catalogue(self._client, self._keys)
-        self._loaded: _Loaded | None = None
+        self._loaded: LoadedModel | None = None
         self._slot_value: Slot | None = None
         self._slot_known = asyncio.Event()
         self._refused: str | None = None
@@ -231,7 +124,7 @@ class Retrieval:
         """Be busy doing nothing: a deployment with a call under way is not scaled to zero."""
         await asyncio.sleep(seconds)
 
-    def _answer(self, loaded: _Loaded, question: Question, query: Query, candidates: Candidates) -> Answer:
+    def _answer(self, loaded: LoadedModel, question: Question, query: Query, candidates: Candidates) -> Answer:
         ids = loaded.builder.ids
         factors, reasons = b"", []
         if question.with_factors:
@@ -249,7 +142,7 @@ class Retrieval:
             tuple(reasons),
         )
 
-    def _queries(self, loaded: _Loaded, questions: list[Question]) -> tuple[list[Query], list[np.ndarray]]:
+    def _queries(self, loaded: LoadedModel, questions: list[Question]) -> tuple[list[Query], list[np.ndarray]]:
         """Decode the histories of the batch and weigh them together, in one pass.
 
         Returns:
@@ -303,7 +196,7 @@ class Retrieval:
             )
         return queries, items
 
-    def _trained_user(self, loaded: _Loaded, user_id: bytes) -> int:
+    def _trained_user(self, loaded: LoadedModel, user_id: bytes) -> int:
         """Row of the trained vector, -1 for a user who was not trained, or was erased since."""
         row = loaded.trained_user(user_id)
         if row >= 0 and self._erasures.covers(user_id.decode(), loaded.model.manifest.created_ms):
@@ -322,7 +215,7 @@ class Retrieval:
             items = list(self._catalogue.items.values())
             self._missed = []
             try:
-                loaded = await asyncio.to_thread(self._load, value, items)
+                loaded = await asyncio.to_thread(load_model, value, self.settings.serving.prior_weight, items)
             except (BundleError, OSError, FloatingPointError) as error:
                 self._refused = f"{value.version}: {error}"
                 logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
@@ -334,19 +227,6 @@ class Retrieval:
                 logger.warning("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
         self._slot_known.set()
         await self._report()
-
-    def _load(self, slot: Slot, items: list[Item]) -> _Loaded:
-        """Load, verify and warm a bundle. In a thread: the old model answers meanwhile."""
-        bundle = load_bundle(slot.path)
-        if bundle.manifest.version != slot.version:
-            raise BundleError(f"{slot.path} holds version {bundle.manifest.version}, the slot names {slot.version}")
-        loaded = _Loaded(bundle, self.settings.serving.prior_weight, items)
-        model = loaded.model
-        warm = Query(np.arange(min(3, model.n_items)), np.ones(min(3, model.n_items), np.float32), np.empty(0, int), 10)
-        found = model.retrieve([warm], loaded.shelf)
-        if loaded.block is not None:
-            loaded.block.features([Asker(warm.items, warm.items, NO_AFFINITIES)], found, 0.0)
-        return loaded
 
     async def _follow_catalogue(self) -> None:
         changed = await self._catalogue.refresh()
@@ -385,7 +265,3 @@ class Retrieval:
             await report_replica(self._client, self._keys, self._watch.replica_id, report)
         except StoreError as error:
             logger.warning("%s: could not report: %s", self.slot, error)
-
-
-def _shelf_item(item: Item) -> ShelfItem:
-    return ShelfItem(item.item_id.encode(), item.categories, item.recommendable, item.created_ms)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deployments.ranker_block import Affinities
-from deployments.retrieval import Reply
+from deployments.retrieval_messages import Reply
 from features.user_features import ACTIVITY_HALF_LIVES_MS, UserFeatures
 from models.ranker import Ranker
 from models.ranking_features import CANDIDATE_FEATURES, assemble, user_features

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deployments.ranked import Ranked, RankedCache, dress, explore, rank
-from deployments.retrieval import Answer, Reply
+from deployments.retrieval_messages import Answer, Reply
 from features.catalogue import Item
 
 REPLY = Reply("v1", "int", 3, [])
