@@ -168,6 +168,8 @@ async def _look(
         values = {}
         for variant in options.truth:
             answer = await post(client, "/api/v1/recommend", {**asked, "force_variant": variant})
+            if answer["variant"] != variant:
+                raise ValueError(f"truth: {variant} does not answer, {answer['variant']} does instead")
             values[variant] = true_value(chances(user, _items(answer), options.bias, drift))
         found.truth.append(values)
     answer = await post(client, "/api/v1/recommend", asked)

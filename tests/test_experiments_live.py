@@ -1,5 +1,6 @@
 """Experiments on real traffic: HTTP in, results out, on a stack started as `make up` starts it."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -241,3 +242,22 @@ def test_a_rollout_sends_its_share_to_the_challenger_and_back(api: httpx.Client,
     assert any("rollout of 0.5 of the traffic: carefully" in line["text"] for line in lines)
     answered(api.post("/api/v1/models/rollout", json={"share": 0}))
     wait_for(lambda: {recommend(api, user)["variant"] for user in users} == {"champion"})
+
+
+def test_simulated_users_browse_and_are_marked_everywhere(api: httpx.Client, stack: Any) -> None:
+    arguments = ["--users", "12", "--lists", "3", "--drift", "0.5", "--truth", "champion,challenger", "--run", "live"]
+    printed = stack.run(["python", "-m", "jobs.simulate", *arguments])
+    found = json.loads(printed[printed.index("{") :])
+    assert found["simulated"] is True
+    assert sum(variant["lists"] for variant in found["variants"].values()) == 36
+    assert found["true_click_through_before"] is not None
+    assert found["true_click_through_after"] is not None
+    assert set(found["truth"]["effects"]) == {"challenger"}
+    recorded = 0
+    for number in range(12):
+        user = answered(api.get(f"/api/v1/users/sim-live-{number}/export"))
+        assert len(user["exposures"]) >= 3
+        assert all(exposure["simulated"] for exposure in user["exposures"])
+        assert all(event["context"] == CONTEXT for event in user["events"])
+        recorded += len(user["events"])
+    assert recorded == found["events"]
