@@ -20,6 +20,7 @@ QUEUE = 100
 TRIES = 5
 FIRST_WAIT_S = 1.0
 TIMEOUT_S = 5.0
+CALM_MS = 60_000
 Severity = Literal["warning", "critical"]
 
 
@@ -41,6 +42,8 @@ class Told(BaseModel):
     alert: Alert
     since_ms: int
     told_ms: int
+    seen_ms: int
+    """When it was last on."""
 
 
 def changes(
@@ -49,7 +52,8 @@ def changes(
     """What is to be told now, and what has then been told.
 
     Returns:
-        (alert, whether it is on) for what is new, has lasted for another `repeat_ms`, or is over.
+        (alert, whether it is on) for what is new, has lasted for another `repeat_ms`, or is over: off for `CALM_MS`, so
+        that what hovers at its limit is told once.
     """
     out: list[tuple[Alert, bool]] = []
     after: dict[str, Told] = {}
@@ -57,10 +61,15 @@ def changes(
         known = told.get(alert.name)
         if known is None or now_ms - known.told_ms >= repeat_ms:
             out.append((alert, True))
-            after[alert.name] = Told(alert=alert, since_ms=known.since_ms if known else now_ms, told_ms=now_ms)
+            since_ms = known.since_ms if known else now_ms
+            after[alert.name] = Told(alert=alert, since_ms=since_ms, told_ms=now_ms, seen_ms=now_ms)
         else:
-            after[alert.name] = known.model_copy(update={"alert": alert})
-    out += [(known.alert, False) for name, known in told.items() if name not in after]
+            after[alert.name] = known.model_copy(update={"alert": alert, "seen_ms": now_ms})
+    for name, known in told.items():
+        if name not in after and now_ms - known.seen_ms < CALM_MS:
+            after[name] = known
+        elif name not in after:
+            out.append((known.alert, False))
     return out, after
 
 

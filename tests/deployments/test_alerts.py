@@ -12,7 +12,7 @@ import pytest
 
 from configs.settings import Alerts
 from deployments import alerts
-from deployments.alerts import QUEUE, Alert, Webhook, changes
+from deployments.alerts import CALM_MS, QUEUE, Alert, Webhook, changes
 
 pytestmark = pytest.mark.anyio
 SLOW = Alert(name="slow", severity="warning", text="99 % took up to 900 ms")
@@ -71,9 +71,13 @@ def test_told_once_again_while_it_lasts_and_when_it_is_over() -> None:
     out, told = changes([SLOW, ERRORS], told, 1400, 500)
     assert out == []
     out, told = changes([SLOW], told, 1600, 500)
-    assert out == [(SLOW, True), (ERRORS, False)]
+    assert out == [(SLOW, True)]  # the other may come again
     assert (told["slow"].since_ms, told["slow"].told_ms) == (1000, 1600)
-    out, told = changes([], told, 1700, 500)
+    out, told = changes([SLOW, ERRORS], told, 1650, 50_000)
+    assert out == []
+    out, told = changes([SLOW], told, 1650 + CALM_MS, 10**9)
+    assert out == [(ERRORS, False)]
+    out, told = changes([], told, 1650 + 2 * CALM_MS, 10**9)
     assert out == [(SLOW, False)]
     assert told == {}
 
