@@ -5,8 +5,9 @@ import contextvars
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from configs.settings import Autopilot, Settings
 from data.event_log import EventLog
@@ -57,6 +58,8 @@ class Observation:
     last_run: Run | None
     log_rows: int
     quality: list[QualitySums]
+    n_items: dict[str, int]
+    """Of the versions in `quality`, where they are still on disk."""
     heartbeat: Heartbeat | None
     """What autopilot last saw; None where it never looked."""
 
@@ -106,20 +109,32 @@ class Monitor:
                 read_quality(self._client, self._keys, QUALITY_DAYS), read_heartbeat(self._client, self._keys)
             ),
         )
-        manifests, log_rows = await asyncio.to_thread(self._from_disk, slots)
-        return Observation(now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows, quality, heartbeat)
+        judged = {one.version for one in quality}
+        manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, slots, judged)
+        return Observation(
+            now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows, quality, catalogues, heartbeat
+        )
 
-    def _from_disk(self, slots: Mapping[str, Slot]) -> tuple[dict[str, Manifest], int]:
-        found = {}
-        for name, slot in slots.items():
-            known = self._manifests.get(slot.version)
-            if known is None:
-                try:
-                    known = self._manifests[slot.version] = read_manifest(slot.path)
-                except BundleError:
-                    continue  # health tells of it; what the manifest would say is unknown here
-            found[name] = known
-        return found, self._log.count_events(self._settings.training.simulated)
+    def _from_disk(
+        self, slots: Mapping[str, Slot], judged: Iterable[str]
+    ) -> tuple[dict[str, Manifest], dict[str, int], int]:
+        """Manifests of the slots, number of items of the versions whose lists were judged, and logged events."""
+        found = {name: self._manifest(slot.version, slot.path) for name, slot in slots.items()}
+        known = {version: self._manifest(version, self._settings.bundles_dir / version) for version in judged}
+        return (
+            {name: manifest for name, manifest in found.items() if manifest},
+            {version: manifest.n_items for version, manifest in known.items() if manifest},
+            self._log.count_events(self._settings.training.simulated),
+        )
+
+    def _manifest(self, version: str, path: Path) -> Manifest | None:
+        """None where it cannot be read: health tells of it, and what it would say is unknown here."""
+        if version not in self._manifests:
+            try:
+                self._manifests[version] = read_manifest(path)
+            except BundleError:
+                return None
+        return self._manifests[version]
 
     async def system(self) -> SystemMetrics:
         """Raises `StoreError`."""
@@ -134,7 +149,7 @@ class Monitor:
             slots={name: model_view(slot, seen.manifests.get(name), seen.time_ms) for name, slot in seen.slots.items()},
             events_since_training=events_since_training(seen),
             training=training_view(seen),
-            quality=[quality_view(one, seen.manifests) for one in seen.quality],
+            quality=[quality_view(one, seen.n_items.get(one.version)) for one in seen.quality],
             drift=seen.heartbeat.drift if seen.heartbeat else [],
             autopilot=autopilot_view(seen, autopilot),
         )
@@ -236,10 +251,13 @@ def training_view(seen: Observation) -> TrainingView:
     return TrainingView(status=status, run=seen.run, last_run=seen.last_run)
 
 
-def quality_view(found: QualitySums, manifests: Mapping[str, Manifest]) -> QualityView:
-    """Ratios of sums; undefined ones are null."""
+def quality_view(found: QualitySums, items: int | None) -> QualityView:
+    """Ratios of sums; undefined ones are null.
+
+    Args:
+        items: that the model has; None where that is not known any more.
+    """
     sums = Counter(found.sums)
-    items = next((one.n_items for one in manifests.values() if one.version == found.version), None)
     return QualityView(
         model_version=found.version,
         day=found.day,

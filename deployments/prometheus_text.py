@@ -136,7 +136,7 @@ def _autopilot(family: Callable[[str, str, str, Iterable[Sample]], None], seen: 
         "Whether a running experiment has a sample ratio mismatch",
         [] if beat is None else [({"experiment": name}, not well) for name, well in beat.experiments.items()],
     )
-    quality = [quality_view(one, seen.manifests) for one in seen.quality]
+    quality = [quality_view(one, seen.n_items.get(one.version)) for one in seen.quality]
     for name, text in (
         ("click_rate", "Share of a day's lists with a positive answer"),
         ("hit_rate", "Share of lists with a hit among the first ten, of those after which the user took anything up"),
