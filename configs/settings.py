@@ -90,6 +90,7 @@ class Training(Group):
     factors: int = Field(64, ge=2, le=512)
     trials: int = Field(8, ge=1, le=10_000)
     seed: int = 42
+    threads: int = Field(0, ge=0, description="rows of users or items solved at once; 0 for all cores")
     search_space: Path | None = Field(None, description="a search space of your own, as configs/search_space.yaml")
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from configs.settings import Settings
 from features.connection import connect
-from features.errors import StoreError
 from features.layout import keys_of
 from features.lock import exclusive
 
@@ -37,7 +36,7 @@ def only_retraining(settings: Settings, ttl_s: float = 15.0) -> Iterator[None]:
         StoreError: the store does not answer.
     """
     entered, leave = threading.Event(), threading.Event()
-    refused: list[StoreError] = []
+    failed: list[BaseException] = []
 
     async def hold() -> None:
         client = connect(settings.patient_store, settings.store_url)
@@ -52,16 +51,16 @@ def only_retraining(settings: Settings, ttl_s: float = 15.0) -> Iterator[None]:
     def run() -> None:
         try:
             asyncio.run(hold())
-        except StoreError as error:
-            refused.append(error)
+        except BaseException as error:  # noqa: BLE001 - the training must not go on without the lock, whatever went wrong
+            failed.append(error)
         finally:
             entered.set()
 
     thread = threading.Thread(target=run, name="retraining lock", daemon=True)
     thread.start()
     entered.wait()
-    if refused:
-        raise refused[0]
+    if failed:
+        raise failed[0]
     try:
         yield
     finally:

@@ -252,7 +252,7 @@ def _second_stage(
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
     try:
-        return train_second_stage(data, catalogue, recipe, ranker, seed)
+        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads)
     except ValueError:
         return None
 
@@ -268,7 +268,9 @@ def _gate(
     if second is None:
         return Verdict(True, ("too little data to compare models on",))
     champion = champion_manifest(settings)
-    judged = None if champion is None else judge_champion(data, catalogue, champion, second, seed)
+    judged = (
+        None if champion is None else judge_champion(data, catalogue, champion, second, seed, settings.training.threads)
+    )
     return judge(judged, second.judged, footprint, settings.training, seed)
 
 

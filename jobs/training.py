@@ -35,7 +35,7 @@ def cutoff(data: TrainingData) -> Split:
 def evaluate_latest(data: TrainingData, settings: Settings, parameters: AlsParameters, seed: int) -> dict[str, float]:
     """Metrics of these parameters on the latest tenth; see `jobs.evaluation.evaluate`."""
     fold = build_fold(data, cutoff(data), settings.training.weighting)
-    return evaluate(fold, parameters, settings.serving.prior_weight, seed, threads=0)
+    return evaluate(fold, parameters, settings.serving.prior_weight, seed, settings.training.threads)
 
 
 def fit_bundle(
@@ -63,7 +63,7 @@ def fit_bundle(
     weights = pairs_to_csr(interest.users, interest.items, interest.weights, len(data.users), n_items)
     if weights.nnz == 0:
         raise DataError(f"{data.name}: no event speaks for any item, so there is nothing to learn")
-    factors = fit_als(weights, parameters, seed, threads=0)
+    factors = fit_als(weights, parameters, seed, settings.training.threads)
     active = np.flatnonzero(np.diff(weights.indptr))
     last_ms = np.zeros(n_items, np.int64)
     np.maximum.at(last_ms, data.item, data.times_ms)

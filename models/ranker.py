@@ -3,6 +3,8 @@
 Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82; Ke et al., "LightGBM", NIPS 2017.
 """
 
+import re
+
 import lightgbm
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -130,7 +132,8 @@ def fit_ranker(
         params=settings,
     )
     booster = lightgbm.train(settings, training, num_boost_round=parameters.trees)
-    return Ranker(booster.model_to_string())
+    # The text repeats the settings; how many threads there were is no part of the model.
+    return Ranker(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string()))
 
 
 def check_features(features_hash: str) -> None:

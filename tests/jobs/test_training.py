@@ -7,10 +7,14 @@ from job_data import two_tastes, write_interactions
 from configs.settings import Settings
 from data.dataset import DataError
 from features.retention import Erasures
+from jobs.ranker_training import Recipe, learn, lists_before_latest
+from jobs.requests import in_store_order
 from jobs.training import evaluate_latest, fit_bundle, remove_old_bundles
 from jobs.training_data import TrainingData, load_training_data
+from jobs.two_stage import read_catalogue
 from models.als import AlsParameters
 from models.bundle import load_bundle
+from models.ranker import RankerParameters
 
 PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
 
@@ -38,6 +42,26 @@ def test_the_same_data_and_seed_give_the_same_content(settings: Settings, data: 
         load_bundle(fit_bundle(data, settings, PARAMETERS, seed, {})).manifest.content_hash for seed in (1, 1, 2)
     )
     assert one == two != other
+
+
+def test_the_same_content_on_one_and_on_two_threads_with_a_ranker(settings: Settings) -> None:
+    write_interactions(settings, two_tastes(n_users=120, n_items=60, per_user=25))
+    data = in_store_order(load_training_data(settings, Erasures({})))
+    catalogue = read_catalogue(data, None)
+    recipe = Recipe("preference", PARAMETERS, 0.5, 40, 10)
+    ranker = RankerParameters(trees=20, leaves=7, smallest_leaf=20)
+    made = []
+    for threads in (1, 2):
+        training = settings.training.model_copy(update={"threads": threads})
+        fitted = learn(lists_before_latest(data, catalogue, recipe, 1, threads), ranker, 1, threads)
+        assert fitted is not None
+        changed = settings.model_copy(update={"training": training})
+        made.append(load_bundle(fit_bundle(data, changed, PARAMETERS, 1, {}, fitted, catalogue)))
+    one, two = made
+    assert one.ranking is not None
+    assert one.ranking.ranker.text.count("Tree=") == 20
+    assert one.manifest.content_hash == two.manifest.content_hash
+    assert one.manifest.files["ranker.txt"] == two.manifest.files["ranker.txt"]
 
 
 def test_nothing_liked_is_nothing_to_learn(settings: Settings) -> None:
