@@ -63,7 +63,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m jobs.evaluate", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--protocol", nargs="+", choices=sorted(PROTOCOLS), default=sorted(PROTOCOLS))
     parser.add_argument("--ranker", choices=("on", "off"), default="on")
-    parser.add_argument("--weighting", choices=("consumption", "preference"), default="consumption")
+    parser.add_argument(
+        "--weighting",
+        choices=("consumption", "preference", "both"),
+        default="consumption",
+        help="consumption: all that was rated is relevant; preference: ratings of 4 and more",
+    )
     parser.add_argument("--report", type=Path, help="directory for evaluation.json and .html")
     parser.add_argument("--train", type=Path, help="CSV with columns user,item[,rating][,timestamp]")
     parser.add_argument("--recommend-for", help="CSV with a column user, or `all`")
@@ -96,24 +101,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_recommendations(given.out, found)
             print(f"{given.out}: {len(found):,} recommendations for {found['user'].nunique():,} users")
             return 0
-        report = evaluate_protocols(settings, given.protocol, given.weighting, given.ranker == "on")
+        weightings = ("consumption", "preference") if given.weighting == "both" else (given.weighting,)
+        for weighting in weightings:
+            report = evaluate_protocols(settings, given.protocol, weighting, given.ranker == "on")
+            folder = given.report or settings.state_dir / "evaluation"
+            _tell(settings, report, folder / weighting if len(weightings) > 1 else folder)
     except (DataError, SettingsError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _tell(settings: Settings, report: dict[str, Any], folder: Path) -> None:
+    """Print the report, write it, and log it in MLflow."""
+    print(f"weighting: {report['weighting']}")
     print(table(report["arms"], report["comparisons"]))
-    data, page = write_report(given.report or settings.state_dir / "evaluation", report)
+    data, page = write_report(folder, report)
     print(f"written: {data} and {page}")
     metrics = {
         f"{record['protocol']} {record['name']} {name}".replace("=", " ").replace("+", "and"): record[name]["mean"]
         for record in report["arms"]
         for name in ("map_at_10", "ndcg_at_10")
     }
+    tags = {"weighting": str(report["weighting"]), "data_fingerprint": str(report["fingerprint"])}
     try:
-        run = Registry(settings).log_report("evaluation", metrics, {"weighting": given.weighting}, [data, page])
-        print(f"MLflow run {run}")
+        print(f"MLflow run {Registry(settings).log_report('evaluation', metrics, tags, [data, page])}")
     except RegistryUnavailable as error:
         print(f"not in MLflow: {error}")
-    return 0
 
 
 if __name__ == "__main__":

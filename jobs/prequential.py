@@ -42,15 +42,16 @@ def replay_rows(bench: Bench, n_train: int = N_TRAIN) -> Replay:
 
 
 def replay_requests(bench: Bench, replay: Replay, known_items: np.ndarray) -> Requests:
-    """One request before each event whose item the training part knows; only that item is right."""
+    """One request before each relevant event whose item the training part knows; only that item is right."""
     data = bench.data
     histories: dict[int, list[int]] = {}
     for row in replay.train.tolist():
         histories.setdefault(int(data.user[row]), []).append(row)
+    right = set(bench.relevant_rows(replay.events).tolist())
     asked, rows = [], []
     for place, row in enumerate(replay.events.tolist()):
         history = histories.setdefault(int(data.user[row]), [])
-        if known_items[data.item[row]]:
+        if known_items[data.item[row]] and row in right:
             asked.append(place)
             rows.append(np.array(history, np.int64))
         bisect.insort(history, row)  # rows are in store order
