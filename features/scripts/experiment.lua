@@ -136,7 +136,7 @@ local function experiments()
     end
     local function bits(flag) return math.floor(goals / flag) % 2 == 1 end
 
-    local at  -- where the list's line begins
+    local at, changed  -- where the list's line begins; the lists with what the event changed
     if id ~= '' then
       at = string.find(lists, '\n' .. id .. ' ', 1, true)
       if at and string.match(lists, '^(%S+) ', at + 1) ~= id then at = nil end
@@ -181,11 +181,13 @@ local function experiments()
           totals.rated = totals.rated + 1
           totals.ratings = totals.ratings + math.floor(rating * 1000 + 0.5)
         end
-        lists = string.sub(lists, 1, at) .. table.concat({head, shown_ms, clicked, engaged, hits .. items}, ' ')
+        changed = string.sub(lists, 1, at) .. table.concat({head, shown_ms, clicked, engaged, hits .. items}, ' ')
           .. string.sub(lists, finish)
       end
     end
-    redis.call('HSET', key, 't:' .. experiment, write_totals(totals), 'lists', string.sub(later .. lists, 2))
+    redis.call('HSET', key, 't:' .. experiment, write_totals(totals))
+    -- The lists are long, and most events of a list change nothing in it
+    if changed and changed ~= lists then redis.call('HSET', key, 'lists', string.sub(later .. changed, 2)) end
     change_sums(sums_key, experiment, totals.variant, old, quantities(totals))
   end
 
