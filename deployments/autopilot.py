@@ -48,6 +48,7 @@ STUCK_S = 120.0
 LONGEST_WAIT_S = 86_400.0
 LISTS_BEFORE = 50
 PROBE_S = 2.0
+_MEMORY = "memory"
 TRIAL_START_MS = 300_000
 """How long it is tried to start the experiment of a new model."""
 
@@ -55,7 +56,7 @@ TRIAL_START_MS = 300_000
 class Memory(BaseModel):
     """What autopilot keeps between two looks, beside the run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     champion: Slot | None = None
     """As last seen; another one since then is a promotion or a rollback."""
@@ -105,9 +106,9 @@ class Autopilot:
         self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
+        self._store_away = False
         self._last_look = time.monotonic()
         self._task: asyncio.Task[None] | None = None
-        self._memory_key = "memory"
 
     async def start(self) -> None:
         """Begin to look, in the background."""
@@ -126,11 +127,21 @@ class Autopilot:
             try:
                 await self.look()
             except StoreError as error:
-                logger.warning("autopilot: the online store does not answer, trying on: %s", error)
-                self._webhook.tell(Alert(name="store", severity="critical", text=str(error)), on=True)
+                self._store_is_away(str(error))
             except Exception:
                 logger.exception("autopilot: a look failed, trying on")
+            else:
+                self._store_is_away(None)
             await asyncio.sleep(self._limits.every_s)
+
+    def _store_is_away(self, problem: str | None) -> None:
+        """Tell of it once, and once when it is back. What was told lies in the store otherwise, hence the flag."""
+        if problem is not None:
+            logger.warning("autopilot: the online store does not answer, trying on: %s", problem)
+        if (problem is not None) is not self._store_away:
+            self._store_away = problem is not None
+            text = problem or "the online store answers again"
+            self._webhook.tell(Alert(name="store", severity="critical", text=text), on=self._store_away)
 
     async def look(self) -> None:
         """Do all that is due now. Raises `StoreError`."""
@@ -296,7 +307,10 @@ class Autopilot:
         calls = self._calls(seen, memory)
         await self._note_changes(memory, calls)
         memory.scheduled_ms = now_ms()
-        if self._limits.mode != "act" or not calls or now_ms() < memory.quiet_until_ms:
+        # The run itself says when it ended, should this have been killed before it could note the wait.
+        ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
+        quiet_until_ms = max(memory.quiet_until_ms, ended_ms + int(self._limits.cooldown_s * 1000))
+        if self._limits.mode != "act" or not calls or now_ms() < quiet_until_ms:
             return
         trigger, reason = next(iter(calls.items()))
         try:
@@ -411,7 +425,7 @@ class Autopilot:
         return f"{uri} does not answer; a training goes on and delivers later"
 
     async def _remember(self) -> Memory:
-        found = await self._client.run("HGET", self._keys.autopilot, self._memory_key)
+        found = await self._client.run("HGET", self._keys.autopilot, _MEMORY)
         if found is None:
             return Memory()
         try:
@@ -421,4 +435,4 @@ class Autopilot:
             return Memory()
 
     async def _save(self, memory: Memory) -> None:
-        await self._client.run("HSET", self._keys.autopilot, self._memory_key, memory.model_dump_json())
+        await self._client.run("HSET", self._keys.autopilot, _MEMORY, memory.model_dump_json())

@@ -26,7 +26,8 @@ _CHANGE = Script("change_run", TIMELINE_KEPT=KEPT)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # What another version of this wrote, before or after an upgrade, must still be read.
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 class Run(_Part):
@@ -42,7 +43,6 @@ class Run(_Part):
     champion: str | None = Field(None, description="version that served when it began")
     challenger: str | None = Field(None, description="version that it trained, once known")
     experiment: str | None = Field(None, description="id of the experiment that tests it")
-    attempts: int = 0
     since_ms: int = Field(0, description="when the present state began")
     outcome: Outcome | None = None
     detail: str | None = Field(None, description="how it ended, in words")

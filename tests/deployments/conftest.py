@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from configs.settings import Store
+from deployments import alerts
 from features.connection import StoreClient, connect
 from features.keys import Keys
 from features.layout import keys_of
+from tests.deployments.webhook_receiver import Receiver
 from tests.features.servers import Server, valkey_binary
 
 
@@ -41,3 +43,12 @@ async def client(store_settings: Store, server: Server) -> AsyncIterator[StoreCl
     opened = connect(store_settings, server.url)
     yield opened
     await opened.aclose()
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    monkeypatch.setattr(alerts, "FIRST_WAIT_S", 0.01)
+    found = Receiver()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()

@@ -1,68 +1,14 @@
 """Alerts over real HTTP to a receiver that answers as it is told."""
 
-import asyncio
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-
 import pytest
 
 from configs.settings import Alerts
-from deployments import alerts
 from deployments.alerts import CALM_MS, QUEUE, Alert, Webhook, changes
+from tests.deployments.webhook_receiver import Receiver, wait_for
 
 pytestmark = pytest.mark.anyio
 SLOW = Alert(name="slow", severity="warning", text="99 % took up to 900 ms")
 ERRORS = Alert(name="errors", severity="critical", text="5.0% of 100 requests failed")
-
-
-class Receiver:
-    """Takes alerts; `answers` are the statuses of the next ones, then 200. `silent_s` delays each."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.answers: list[int] = []
-        self.silent_s = 0.0
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                time.sleep(receiver.silent_s)
-                status = receiver.answers.pop(0) if receiver.answers else 200
-                if status == 200:
-                    receiver.bodies.append(body)
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def settings(self, **given: Any) -> Alerts:
-        return Alerts(webhook=f"http://127.0.0.1:{self.server.server_port}/hook", **given)
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    monkeypatch.setattr(alerts, "FIRST_WAIT_S", 0.01)
-    found = Receiver()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-
-
-async def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def test_told_once_again_while_it_lasts_and_when_it_is_over() -> None:

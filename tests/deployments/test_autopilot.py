@@ -30,6 +30,7 @@ from features.retraining import (
 from features.slots import CHALLENGER, CHAMPION, read_slots, set_slot
 from features.timeline import entry, read_timeline
 from tests.deployments.jobs_api import JobsApi
+from tests.deployments.webhook_receiver import Receiver, wait_for
 
 pytestmark = pytest.mark.anyio
 
@@ -344,3 +345,35 @@ async def test_what_another_version_left_in_the_store_stops_nothing(
     beat = await read_heartbeat(found.client, found.keys)
     assert beat is not None
     assert beat.time_ms > 1
+
+
+async def test_an_end_that_was_not_noted_is_waited_after_all_the_same(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    found = pilots(cooldown_s=3600, schedule="* * * * *")
+    run = await found.retraining().start("person", "test")
+    jobs.end(run.run_id, "FAILED")
+    await found.look()
+    earlier = Memory(scheduled_ms=int(time.time() * 1000) - 120_000)  # as it was before that look
+    await found.client.run("HSET", found.keys.autopilot, "memory", earlier.model_dump_json())
+    await found.look()
+    assert jobs.submissions == 1
+
+
+async def test_a_store_that_is_away_is_told_once_and_once_when_it_is_back(
+    settings_of: Callable[..., Settings], receiver: Receiver
+) -> None:
+    settings = settings_of().model_copy(update={"alerts": receiver.settings()})
+    pilot = Autopilot(settings, no_version, no_hold)
+    for problem in (None, "it is silent", "it is silent", None, None):
+        pilot._store_is_away(problem)
+    await wait_for(lambda: len(receiver.bodies) == 2)
+    assert [(body["name"], body["status"]) for body in receiver.bodies] == [("store", "firing"), ("store", "resolved")]
+
+
+async def no_version(slot: str) -> str | None:
+    return None
+
+
+async def no_hold(slot: str, seconds: float) -> None:
+    return None
