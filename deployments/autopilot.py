@@ -29,15 +29,16 @@ from deployments.live_watch import LiveWatch
 from deployments.monitor import Monitor, Observation, events_since_training
 from deployments.ray_jobs import JobsError, RayJobs
 from deployments.retraining import Retraining
-from deployments.trial import Trial, trial_id
+from deployments.run_steps import RunSteps
+from deployments.trial import Trial
 from features.catalogue import Catalogue
 from features.connection import connect, durability
 from features.errors import StoreError
 from features.keys import Keys
 from features.promotion import rollback_reason
 from features.replicas import read_replicas
-from features.retraining import Outcome, Run, RunResult, Trigger, advance_run, now_ms, read_result, read_run
-from features.slots import CHALLENGER, CHAMPION, Slot, read_slots, set_slot
+from features.retraining import Run, Trigger, now_ms, read_run
+from features.slots import CHAMPION, Slot, set_slot
 from features.store import OnlineStore
 from features.timeline import Kind, entry, note
 from models.bias import BiasModel
@@ -49,8 +50,6 @@ LONGEST_WAIT_S = 86_400.0
 LISTS_BEFORE = 50
 PROBE_S = 2.0
 _MEMORY = "memory"
-TRIAL_START_MS = 300_000
-"""How long it is tried to start the experiment of a new model."""
 
 
 class Memory(BaseModel):
@@ -88,8 +87,8 @@ class Autopilot:
         types = load_event_types(settings.data.events)
         self._catalogue = Catalogue(self._client, self._keys)
         self._monitor = Monitor(settings, self._client, self._keys)
-        self._jobs = RayJobs(settings)
-        self._retraining = Retraining(settings, self._client, self._keys, self._jobs)
+        jobs = RayJobs(settings)
+        self._retraining = Retraining(settings, self._client, self._keys, jobs)
         self._live = LiveWatch(
             self._client,
             self._keys,
@@ -103,6 +102,7 @@ class Autopilot:
         self._webhook = Webhook(settings.alerts)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self._trial = Trial(ExperimentControl(settings, store, ask_version, hold), self._limits)
+        self._steps = RunSteps(self._client, self._keys, jobs, self._retraining, self._trial)
         self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
@@ -211,86 +211,14 @@ class Autopilot:
     async def _advance(self, run: Run, memory: Memory) -> None:
         """Take the next step of the run in progress, if it is time."""
         try:
-            match run.state:
-                case "submitting":
-                    if now_ms() > run.deadline_ms:
-                        await self._end(run, "failed", "Ray's jobs API did not take it before its deadline", memory)
-                    else:
-                        await self._retraining.submit(run)
-                case "training":
-                    await self._follow_job(run, memory)
-                case "judging":
-                    await self._judge(run, memory)
-                case "testing":
-                    await self._follow_trial(run, memory)
-                case "ended":
-                    pass
+            outcome = await self._steps.advance(run)
         except JobsError as error:
             self._problems["jobs"] = str(error)
             logger.warning("autopilot: %s", error)
         else:
             self._problems.pop("jobs", None)
-
-    async def _follow_job(self, run: Run, memory: Memory) -> None:
-        job = await self._jobs.read(run.run_id)
-        result = await read_result(self._client, self._keys, run.run_id)
-        if job is not None and job.running:
-            if now_ms() > run.deadline_ms:
-                await self._jobs.stop(run.run_id)
-                limit = (run.deadline_ms - run.requested_ms) / 1000
-                await self._end(run, "stopped", f"the job was stopped at its deadline of {limit:.0f} s", memory)
-            return
-        if result is not None:
-            # Also where Ray was restarted and knows the job no more: what it published counts.
-            judging = run.at("judging", challenger=result.version)
-            line = entry("retraining", f"trained {result.version}; {result.reasons}", run.run_id, result.version)
-            await advance_run(self._client, self._keys, run, judging, line)
-        elif job is None:
-            await self._end(run, "failed", "Ray knows of no such job (was it restarted?)", memory)
-        else:
-            words = (job.message or "no message").strip().splitlines()[-1]
-            await self._end(run, "failed", f"the job ended as {job.status}: {words}", memory)
-
-    async def _judge(self, run: Run, memory: Memory) -> None:
-        result = await read_result(self._client, self._keys, run.run_id)
-        if result is None:
-            await self._end(run, "failed", "what the job found is not in the store any more", memory)
-        elif not result.passed:
-            await self._end(run, "not_promoted", f"the gate: {result.reasons}", memory)
-        elif run.policy == "gate":
-            await self._end(run, "promoted", f"the gate: {result.reasons}", memory)
-        else:
-            await self._put_aside(run, result)
-            if run.policy == "manual":
-                words = f"{result.version} is in the slot {CHALLENGER} and waits for a person to promote it"
-                await self._end(run, "waiting", words, memory)
-            elif (problem := await self._trial.begin(run, result)) is None:
-                testing = run.at("testing", experiment=trial_id(run))
-                line = entry("experiment", f"{trial_id(run)} tests {result.version}", run.run_id, result.version)
-                await advance_run(self._client, self._keys, run, testing, line)
-            elif now_ms() - run.since_ms > TRIAL_START_MS:
-                words = f"{result.version} is in the slot {CHALLENGER}, but no experiment could be started: {problem}"
-                await self._end(run, "waiting", words, memory)
-
-    async def _put_aside(self, run: Run, result: RunResult) -> None:
-        """Give the challenger's slot the new model, once."""
-        slot = (await read_slots(self._client, self._keys)).get(CHALLENGER)
-        if slot is None or slot.version != result.version:
-            await set_slot(self._client, self._keys, CHALLENGER, result.version, result.uri, f"{run.run_id} passed")
-
-    async def _follow_trial(self, run: Run, memory: Memory) -> None:
-        found = await self._trial.look(run)
-        if found is not None:
-            await self._end(run, found.outcome, found.detail, memory)
-
-    async def _end(self, run: Run, outcome: Outcome, detail: str, memory: Memory) -> None:
-        now = now_ms()
-        ended = run.at("ended", outcome=outcome, detail=detail, ended_ms=now)
-        words = f"{outcome.replace('_', ' ')}: {detail}"
-        line = entry("retraining", words, run.run_id, run.challenger)
-        if not await advance_run(self._client, self._keys, run, ended, line):
-            return
-        self._count(memory, success=outcome in ("promoted", "waiting"))
+            if outcome is not None:
+                self._count(memory, success=outcome in ("promoted", "waiting"))
 
     def _count(self, memory: Memory, success: bool) -> None:
         """The next retraining of its own waits for the cool-down, and longer after each failure."""
@@ -306,11 +234,13 @@ class Autopilot:
         """Start a retraining where something calls for one; in mode `observe` only say so."""
         calls = self._calls(seen, memory)
         await self._note_changes(memory, calls)
-        memory.scheduled_ms = now_ms()
         # The run itself says when it ended, should this have been killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
         quiet_until_ms = max(memory.quiet_until_ms, ended_ms + int(self._limits.cooldown_s * 1000))
-        if self._limits.mode != "act" or not calls or now_ms() < quiet_until_ms:
+        acting, quiet = self._limits.mode == "act", now_ms() < quiet_until_ms
+        if not (acting and quiet and "schedule" in calls):  # else it stays due until the wait is over
+            memory.scheduled_ms = now_ms()
+        if not acting or quiet or not calls:
             return
         trigger, reason = next(iter(calls.items()))
         try:

@@ -21,6 +21,7 @@ from features.retraining import (
     Policy,
     Run,
     RunResult,
+    advance_run,
     begin_run,
     keep_result,
     new_run,
@@ -377,3 +378,12 @@ async def no_version(slot: str) -> str | None:
 
 async def no_hold(slot: str, seconds: float) -> None:
     return None
+
+
+async def test_two_autopilots_at_once_end_a_run_once(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots()
+    run = await found.retraining().start("person", "test")
+    ended = run.at("ended", outcome="failed", ended_ms=1)
+    line = entry("retraining", "failed", run.run_id)
+    done = [await advance_run(found.client, found.keys, run, ended, line) for _ in range(2)]
+    assert done == [True, False]
