@@ -12,8 +12,16 @@ export class ApiError extends Error {
   }
 }
 
-/** Headers of every request. */
-export function keyHeaders() {
+/** Use a key from now on, until the tab is closed. */
+export function keepKey(key) {
+  sessionStorage.setItem(KEY, key)
+}
+
+export function forgetKey() {
+  sessionStorage.removeItem(KEY)
+}
+
+function keyHeaders() {
   const key = sessionStorage.getItem(KEY)
   return key ? { Authorization: `Bearer ${key}` } : {}
 }
@@ -58,7 +66,8 @@ export async function send(method, path, content, { headers = {}, signal, patien
     // A proxy's own page: its status says enough.
   }
   if (!answer.ok) {
-    if (answer.status === 401) window.dispatchEvent(new CustomEvent("key-needed"))
+    // The key was taken back meanwhile: the page starts again, and asks for another.
+    if (answer.status === 401 && path !== "/api/v1/console/key") location.reload()
     const error = received?.error
     throw new ApiError(answer.status, error?.code ?? "http_error", error?.message ?? `the server answers ${answer.status}`)
   }

@@ -1,7 +1,8 @@
 // The frame: which page is shown, the theme, the state of the connection.
 
-import { fill, h, setText } from "/console/elements.js"
+import { failure, fill, h, setText } from "/console/elements.js"
 import { clock } from "/console/format.js"
+import { identify, showKey } from "/console/key.js"
 import { Ticks } from "/console/ticks.js"
 import { remember } from "/console/series.js"
 
@@ -12,6 +13,8 @@ const PAGES = {
   models: () => import("/console/models.js"),
 }
 const main = document.getElementById("main")
+const WITHOUT_ADMIN = "recommendations"
+let admin = true
 let shown = null // { name, page, mounted }
 let turn = 0
 
@@ -27,6 +30,7 @@ const ticks = new Ticks(
 /** `#/models?version=1` -> ["models", URLSearchParams] */
 function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?")
+  if (!admin) return [WITHOUT_ADMIN, new URLSearchParams(query)]
   return [path in PAGES ? path : "overview", new URLSearchParams(query)]
 }
 
@@ -116,7 +120,19 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault() // the address names the page
   main.focus()
 })
-window.addEventListener("hashchange", show)
+/** With a key that is no administrator's there is one page, and no snapshot to ask for. */
+async function begin() {
+  const key = await identify()
+  admin = key.scopes.includes("admin")
+  showKey(document.getElementById("key"), key)
+  if (!admin) {
+    for (const link of document.querySelectorAll("nav [data-page]")) link.hidden = link.dataset.page !== WITHOUT_ADMIN
+    document.getElementById("health").hidden = true
+  }
+  window.addEventListener("hashchange", show)
+  show()
+  if (admin) ticks.now()
+}
+
 labelTheme()
-show()
-ticks.now()
+begin().catch((error) => fill(main, failure(error, () => location.reload())))
