@@ -1,0 +1,109 @@
+"""The console in front of a server that asks for API keys: the stack's store and console, served by uvicorn."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect
+
+from configs.settings import Security
+from deployments.api_keys import make_key
+from deployments.apps import guarded
+from deployments.console import Console
+from deployments.console_api import console_api
+
+pytestmark = pytest.mark.stack
+
+
+async def _nobody(*_: Any) -> Any:
+    raise RuntimeError("no retrieval is asked here")
+
+
+@pytest.fixture(scope="module")
+def keyed(stack: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """Address of the guarded console, and a key of each kind."""
+    made = {
+        name: make_key(name, scopes, None) for name, scopes in {"operator": ["admin"], "shop": ["recommend"]}.items()
+    }
+    keys = tuple(kept for _, kept in made.values())
+    settings = stack.settings.model_copy(update={"security": Security(keys=keys)})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    servers: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        console = Console(settings, _nobody, _nobody, _nobody)
+        await console.start()
+        app = guarded(console_api(lambda: console, settings.serving), settings)
+        servers.append(uvicorn.Server(uvicorn.Config(app, port=port, log_level="error")))
+        await servers[0].serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not (servers and servers[0].started):
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}", {name: text for name, (text, _) in made.items()}
+    servers[0].should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    context.close()
+
+
+def give(page: Page, key: str) -> None:
+    page.get_by_label("API key", exact=True).fill(key)
+    page.get_by_role("button", name="Use it").click()
+
+
+def test_a_wrong_key_is_refused_and_an_administrators_opens_everything(
+    page: Page, keyed: tuple[str, dict[str, str]]
+) -> None:
+    url, keys = keyed
+    page.goto(url)
+    expect(page.get_by_role("dialog")).to_contain_text("asks for an API key")
+    give(page, "rk_guessed")
+    expect(page.get_by_role("alert")).to_contain_text("not known here")
+    give(page, keys["operator"])
+    expect(page.locator("h1")).to_have_text("Overview")
+    expect(page.locator("#key")).to_contain_text("operator: admin")
+    expect(page.locator(".components li").first).to_be_visible(timeout=30_000)
+    page.reload()
+    expect(page.locator("h1")).to_have_text("Overview")
+    assert page.evaluate("localStorage.length === 0 || !JSON.stringify(localStorage).includes('rk_')")
+    page.get_by_role("button", name="Forget key").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_another_tab_session_asks_again(browser: Browser, page: Page, keyed: tuple[str, dict[str, str]]) -> None:
+    url, keys = keyed
+    page.goto(url)
+    give(page, keys["operator"])
+    expect(page.locator("h1")).to_have_text("Overview")
+    other = page.context.new_page()
+    other.goto(url)
+    expect(other.get_by_role("dialog")).to_be_visible()
+
+
+def test_a_key_without_admin_shows_what_it_allows(page: Page, keyed: tuple[str, dict[str, str]]) -> None:
+    url, keys = keyed
+    page.goto(f"{url}/#/models")
+    give(page, keys["shop"])
+    expect(page.locator("h1")).to_have_text("Recommendations")
+    expect(page.locator("nav a:visible")).to_have_count(1)
+    expect(page.locator("#key")).to_contain_text("shop: recommend")
+    expect(page.get_by_role("button", name="Comedy", exact=True)).to_be_visible()
