@@ -50,6 +50,16 @@ def shoot(page: Page, name: str) -> None:
         raise SystemExit(f"{path} has {size} bytes, more than {LARGEST}")
 
 
+def shown_experiment(url: str) -> str:
+    """The newest experiment that found something, else the newest."""
+    with httpx.Client(base_url=url, timeout=10) as http:
+        found = [one["id"] for one in http.get("/api/v1/experiments").json()["experiments"] if one["started_ms"]]
+        for one in found:
+            if http.get(f"/api/v1/experiments/{one}/results").json()["decision"]["action"] == "ship":
+                return str(one)
+    return str(found[0]) if found else ""
+
+
 def pictures(browser: Browser, url: str) -> None:
     """All of them."""
 
@@ -64,14 +74,19 @@ def pictures(browser: Browser, url: str) -> None:
     time.sleep(TRAFFIC_S - 8)
     for number in (0, 2):
         with recommendations.expect_response("**/api/v1/users/**"):
-            recommendations.locator(".items > li").nth(number).get_by_role("button", name="Like").click()
+            recommendations.locator(".items > li").nth(number).get_by_text("Like", exact=True).click()
     recommendations.locator(".delay").wait_for()
+    recommendations.wait_for_timeout(2500)  # what is new in the list is lit up at first
     shoot(recommendations, "recommendations")
     shoot(overview, "overview")
-    for name in ("experiments", "models"):
-        page = opened(name, "dark", 1280, 900)
-        page.locator(".loading").wait_for(state="detached")
-        page.wait_for_timeout(3000)
+    for name, place, height in (
+        ("experiments", f"experiments?id={shown_experiment(url)}", 1500),
+        ("models", "models", 800),
+    ):
+        page = opened(place, "dark", 1280, height)
+        while page.locator(".loading").count():
+            page.wait_for_timeout(200)
+        page.wait_for_timeout(3000)  # for the charts
         shoot(page, name)
     phone = opened("recommendations?user=newcomer", "dark", 390, 844)
     phone.locator(".items > li").first.wait_for()

@@ -102,7 +102,7 @@ function healthTiles(results) {
     tile("Users", count(users), results.variants.map((arm) => `${arm.name} ${count(arm.users)}`).join(", ")),
     tile("Saw several variants", count(mixed), "left out of all comparisons", mixed > 0),
     tile("Power", known(planned.power) ? percent(planned.power, 0) : "–", known(planned.power) ? "to find the planned effect with these users" : planned.reason ?? "no effect was planned"),
-    tile("Smallest effect seen", known(planned.minimum_detectable_effect) ? amount(planned.minimum_detectable_effect) : "–", "that these users can show"),
+    tile("Detectable effect", known(planned.minimum_detectable_effect) ? amount(planned.minimum_detectable_effect) : "–", "that these users can show"),
     tile("Days left", known(planned.days_left) ? count(planned.days_left) : "–", `${amount(results.days)} days so far`),
   ]
 }
