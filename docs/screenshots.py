@@ -1,6 +1,6 @@
 """`make screenshots`: pictures of the console for the README, of the stack that runs, while people use it.
 
-The people are made here: for half a minute a few users ask for recommendations and take some of them up, so that the
+The people are simulated, and marked as such: for half a minute a few users ask for recommendations and take some of them up, so that the
 charts have something to show. Every number in the pictures is what the system measured meanwhile.
 """
 
@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 TRAFFIC_S = 40.0
 LARGEST = 400_000
+SIMULATED = {"simulated": True}  # so that no model learns from them
 
 
 def use(url: str, until: threading.Event, seed: int) -> None:
@@ -28,13 +29,14 @@ def use(url: str, until: threading.Event, seed: int) -> None:
     with httpx.Client(base_url=url, timeout=10) as http:
         while not until.is_set():
             user = chance.randint(1, 943)
-            answer = http.post("/api/v1/recommend", json={"user_id": user}).json()
+            answer = http.post("/api/v1/recommend", json={"user_id": user, "context": SIMULATED}).json()
             if chance.random() < 0.5 and answer.get("recommendations"):
                 event = {
                     "user_id": user,
                     "item_id": chance.choice(answer["recommendations"])["item_id"],
                     "event_type": chance.choice(["click", "like", "view"]),
                     "recommendation_id": answer["recommendation_id"],
+                    "context": SIMULATED,
                 }
                 http.post("/api/v1/events", json=event)
             until.wait(0.2)
