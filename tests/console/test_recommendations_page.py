@@ -1,6 +1,7 @@
 """The recommendations page: what is done through it happens in the system, and the list follows."""
 
 import re
+import uuid
 from typing import Any
 from urllib.parse import quote
 
@@ -17,33 +18,35 @@ def shown(page: Page) -> list[str]:
 
 
 def test_the_list_is_the_apis_and_a_like_changes_it(open_page: Any, api: httpx.Client) -> None:
-    page = open_page("#/recommendations?user=console-liker")
+    user = f"liker-{uuid.uuid4().hex[:8]}"
+    page = open_page(f"#/recommendations?user={user}")
     expect(page.locator(".items > li")).to_have_count(10)
-    listed = api.post("/api/v1/recommend", json={"user_id": "console-liker"}).json()["recommendations"]
+    listed = api.post("/api/v1/recommend", json={"user_id": user}).json()["recommendations"]
     assert shown(page) == [str(entry["item_id"]) for entry in listed]
     first = shown(page)[0]
     page.get_by_role("button", name=re.compile("^Like: ")).first.click()
     expect(page.locator(".delay")).to_have_attribute("data-changed", "true")
     assert 0 < float(page.locator(".delay").get_attribute("data-delay-ms") or 0) < 30_000
     expect(page.locator(f'.items > li[data-item="{first}"]')).to_have_count(0)
-    user = api.get("/api/v1/users/console-liker").json()
-    assert [(str(entry["item_id"]), entry["event_type"]) for entry in user["history"]] == [(first, "like")]
-    export = api.get("/api/v1/users/console-liker/export").json()
+    known = api.get(f"/api/v1/users/{user}").json()
+    assert [(str(entry["item_id"]), entry["event_type"]) for entry in known["history"]] == [(first, "like")]
+    export = api.get(f"/api/v1/users/{user}/export").json()
     assert export["events"][0]["recommendation_id"], "the event names the list that it came from"
     expect(page.locator(".history li")).to_have_count(1)
-    after = api.post("/api/v1/recommend", json={"user_id": "console-liker"}).json()["recommendations"]
+    after = api.post("/api/v1/recommend", json={"user_id": user}).json()["recommendations"]
     assert shown(page) == [str(entry["item_id"]) for entry in after]
 
 
 def test_a_rating_and_a_click_reach_the_system(open_page: Any, api: httpx.Client) -> None:
-    page = open_page("#/recommendations?user=console-rater")
+    user = f"rater-{uuid.uuid4().hex[:8]}"
+    page = open_page(f"#/recommendations?user={user}")
     page.get_by_label(re.compile("^Rate: ")).first.select_option("5")
     expect(page.locator(".history li")).to_have_count(1)
     page.get_by_role("button", name=re.compile("^Click: ")).first.click()
     expect(page.locator(".history li")).to_have_count(2)
     page.get_by_role("button", name=re.compile("^Dislike: ")).first.click()
     expect(page.locator(".history li")).to_have_count(3)
-    history = api.get("/api/v1/users/console-rater").json()["history"]
+    history = api.get(f"/api/v1/users/{user}").json()["history"]
     assert [(entry["event_type"], entry["value"]) for entry in history] == [
         ("dislike", None),
         ("click", None),
@@ -93,7 +96,7 @@ def test_similar_items_are_those_of_the_api(open_page: Any, api: httpx.Client) -
 def test_what_people_type_is_shown_as_text(open_page: Any, api: httpx.Client) -> None:
     assert api.put("/api/v1/items/console-injection", json={"title": INJECTION, "genres": [INJECTION[:40]]}).is_success
     try:
-        user = "<b>console</b>"
+        user = f"<b>{uuid.uuid4().hex[:8]}</b>"
         page = open_page(f"#/recommendations?user={quote(user)}")
         page.get_by_label("Find a title to like or rate").fill("onerror")
         page.locator(".suggestions").get_by_text(INJECTION, exact=True).wait_for()
