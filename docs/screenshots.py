@@ -1,7 +1,7 @@
 """`make screenshots`: pictures of the console for the README, of the stack that runs, while people use it.
 
-The people are simulated, and marked as such: for half a minute they ask for recommendations and take some of them up, so
-that the charts have something to show. Every number in the pictures is what the system measured meanwhile.
+The people are simulated, and marked as such: for half a minute they ask for lists and take some of them up, so that the
+charts have something to show. Every number in the pictures is what the system measured meanwhile.
 """
 
 import random
