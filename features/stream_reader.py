@@ -41,7 +41,7 @@ class StreamReader:
         most: entries of one stream in one call.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys, log: EventLog, since_ms: int, most: int = 500) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, log: EventLog, since_ms: int, most: int = 150) -> None:
         self._client = client
         self._keys = keys
         self._log = log
