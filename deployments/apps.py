@@ -30,6 +30,7 @@ from deployments.retrieval import Retrieval
 from deployments.retrieval_messages import Question, Reply, Similar
 from features.connection import connect
 from features.keys import Keys
+from features.slots import SLOTS
 
 logger = logging.getLogger("ray.serve")
 RETRY_S = 0.02
@@ -40,7 +41,7 @@ class RecommendArgs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    slots: list[str] = Field(["champion", "challenger"], description="model slots, one Retrieval deployment each")
+    slots: list[str] = Field(list(SLOTS), description="model slots, one Retrieval deployment each")
 
 
 class EventsArgs(BaseModel):

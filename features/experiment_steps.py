@@ -17,6 +17,8 @@ def resolve_slots(experiment: Experiment, state: TrafficState) -> tuple[dict[str
     wanted: dict[str, str] = {}
     serving = {slot.version: name for name, slot in state.slots.items()}
     taken = {CHAMPION, *(variant.slot for variant in experiment.variants if variant.slot)}
+    # A version that a slot serves already stays where it is, whichever variant asks for it.
+    taken |= {serving[variant.version] for variant in experiment.variants if variant.version in serving}
     for place, variant in enumerate(experiment.variants):
         field = f"variants.{place}"
         if variant.slot is not None:

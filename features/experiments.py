@@ -55,7 +55,7 @@ class Variant(_Part):
 
     name: str
     weight: float = Field(ge=0, le=1, allow_inf_nan=False, description="share of the experiment's users")
-    slot: str | None = Field(None, description="champion or challenger")
+    slot: str | None = Field(None, description="champion, challenger or challenger-2")
     version: str | None = Field(None, min_length=1, max_length=100, description="of a model, instead of a slot")
 
     @model_validator(mode="after")

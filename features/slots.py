@@ -13,7 +13,8 @@ from features.keys import Keys
 from features.scripts import Script, run_script
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-SLOTS = (CHAMPION, CHALLENGER)
+SLOTS = (CHAMPION, CHALLENGER, "challenger-2")
+"""The last one is for experiments between three models; `serve_config.yaml` has a deployment for each."""
 DECISIONS_KEPT = 10_000
 _CHANGE = Script("change_slot", DECISIONS_KEPT=DECISIONS_KEPT)
 

@@ -228,6 +228,28 @@ def test_an_experiment_whose_model_changes_is_suspended_and_says_so(api: httpx.C
     step(api, name, "stop")
 
 
+def test_three_models_share_the_users_by_their_weights(api: httpx.Client, stack: Any, challenger: str) -> None:
+    before = {model["version"] for model in answered(api.get("/api/v1/models"))["models"]}
+    job = ["python", "-m", "jobs.retrain", "--no-search", "--seed", "6", "--slot", "none"]
+    stack.run(["python", "-m", "jobs.submit", "--wait", "--", *job])
+    [third] = {model["version"] for model in answered(api.get("/api/v1/models"))["models"]} - before
+    models = [{"slot": "champion"}, {"version": challenger}, {"version": third}]
+    arms = [{"name": f"v{n}", "weight": (0.5, 0.25, 0.25)[n], **model} for n, model in enumerate(models)]
+    name = create(api, "three", variants=arms)
+    begun = step(api, name, "start")
+    assert begun["slots"] == {"v0": "champion", "v1": "challenger", "v2": "challenger-2"}
+    assert (begun["versions"]["v1"], begun["versions"]["v2"]) == (challenger, third)
+    wait_for(lambda: recommend(api, "x")["experiment"] == name)
+    answers = [recommend(api, f"three-{number}") for number in range(60)]
+    assert {answer["variant"] for answer in answers} == {"v0", "v1", "v2"}
+    for answer in answers:
+        assert answer["model_version"] == begun["versions"][answer["variant"]]
+    found = results(api, name)
+    assert {one["variant"] for one in found["comparisons"]} == {"v1", "v2"}
+    assert len(found["decision"]["adjusted_p_values"]) == 2
+    step(api, name, "stop")
+
+
 def test_a_rollout_sends_its_share_to_the_challenger_and_back(api: httpx.Client, challenger: str) -> None:
     wait_for(lambda: recommend(api, "x")["experiment"] is None)
     found = answered(api.post("/api/v1/models/rollout", json={"share": 0.5, "reason": "carefully"}))

@@ -131,8 +131,18 @@ def test_versions_find_their_slots_or_a_free_one() -> None:
         {"a0": "champion", "a1": "challenger"},
         {"challenger": "v9"},
     )
+    three = [{**one, "weight": weight} for one, weight in zip(variants("v7", "v8", "v9"), (0.5, 0.3, 0.2), strict=True)]
+    assert resolve_slots(experiment(variants=[*three[:2], {**three[2], "version": "v1"}]), state())[1] == {
+        "challenger": "v7", "challenger-2": "v8",
+    }  # fmt: skip
+    arms = [{**three[0], "version": "v2"}, {**three[1], "version": "v1"}, three[2]]
+    assert resolve_slots(experiment(variants=arms), state()) == (
+        {"a0": "challenger", "a1": "champion", "a2": "challenger-2"}, {"challenger-2": "v9"},
+    )  # fmt: skip
+    arms = [{**three[0], "version": "v9"}, {**three[1], "version": "v1"}, {**three[2], "version": "v2"}]
+    assert resolve_slots(experiment(variants=arms), state())[1] == {"challenger-2": "v9"}
     with refused("no slot is free for v9"):
-        resolve_slots(experiment(variants=variants("v8", "v9")), state())
+        resolve_slots(experiment(variants=three), state())
     with refused("do not serve v9 any more"):
         start(experiment(variants=variants("v1", "v9")), state(), 1)
 
