@@ -154,3 +154,14 @@ def test_simulated_events_are_marked_and_an_older_part_has_none(tmp_path: Path) 
     log.write_part("events", 0, older)
     frame = read_event_log(tmp_path).set_index("event_id")
     assert frame["simulated"].to_dict() == {"a": True, "b": False, "c": False, "d": False}
+
+
+def test_events_are_counted_with_or_without_simulated_ones(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    assert log.count_events(simulated=True) == 0
+    log.write_part("events", 0, table(row("a", "1-0", simulated=True), row("b", "2-0", simulated=False)))
+    log.write_part("events", 1, table(row("c", "1-0")).drop_columns(["simulated"]))
+    for _ in range(2):  # the second time from what is known of the parts
+        assert (log.count_events(simulated=True), log.count_events(simulated=False)) == (3, 2)
+    assert log.erase_user(0, "u") == 2
+    assert log.count_events(simulated=True) == 1

@@ -49,18 +49,30 @@ class Platform:
         live = LiveWatch(self.client, self.keys, self.log, self.types, self.catalogue, WINDOW_S)
         return live, DriftWatch(self.client, self.keys, self.limits, live)
 
-    async def visits(self, n: int, liked: range, shown: range) -> None:
+    async def visits(self, n: int, liked: range, shown: range, simulated: bool = False) -> None:
         """`n` lists of items out of `shown`; each user takes up about two of `liked`."""
         exposures, events = [], []
         now = int(time.time() * 1000)
+        context = {"simulated": True} if simulated else None
         for _ in range(n):
             user, recommendation = uuid.uuid4().hex[:8], uuid.uuid4().hex
             items = [ITEMS[place] for place in self.generator.choice(shown, 10, replace=False)]
-            exposures.append(Exposure(recommendation, user, 1, "v1", "champion", None, tuple(items)))
+            exposures.append(
+                Exposure(recommendation, user, 1, "v1", "champion", None, tuple(items), simulated=simulated)
+            )
             for place in self.generator.choice(liked, 2, replace=False):
                 item = ITEMS[place]
                 events.append(
-                    Event(uuid.uuid4().hex, user, item, "like", now, received_ms=now, categories=(f"c{place % 6}",))
+                    Event(
+                        uuid.uuid4().hex,
+                        user,
+                        item,
+                        "like",
+                        now,
+                        received_ms=now,
+                        context=context,
+                        categories=(f"c{place % 6}",),
+                    )
                 )
         await self.store.log_exposures(exposures)
         await self.store.record_events(events)
@@ -132,3 +144,22 @@ async def test_lists_are_judged_once_however_often_it_starts_again(platform: Pla
     assert quality.sums["lists"] == quality.sums["judged"] == 120
     assert 0 < quality.sums["clicked"] < 120
     assert quality.items_shown == 20
+
+
+async def test_simulated_lists_are_left_out_unless_training_learns_from_them(platform: Platform) -> None:
+    live, _ = platform.watches()
+    taking = LiveWatch(
+        platform.client, platform.keys, platform.log, platform.types, platform.catalogue, WINDOW_S, with_simulated=True
+    )
+    await live.look()
+    await platform.visits(20, range(20), range(20), simulated=True)
+    await platform.visits(5, range(20), range(20))
+    await asyncio.sleep(1.5 * WINDOW_S)
+    await live.look()
+    assert (live.seen_lists, live.seen_events, live.left_out_since(0)) == (5, 10, 40)
+    await taking.look()  # from where the other one stopped, so it reads only what may still be open
+    await platform.visits(20, range(20), range(20), simulated=True)
+    await asyncio.sleep(1.5 * WINDOW_S)
+    await taking.look()
+    assert taking.seen_events == 40
+    assert taking.left_out_since(0) == 0
