@@ -7,7 +7,7 @@ import { known, words } from "/console/format.js"
 /** A chart that is drawn when there is something to draw. */
 function figure(title, note, height = "") {
   const holder = h("div", {}, empty(note))
-  const element = h("figure", { class: "card" }, h("figcaption", {}, h("h2", {}, title)), holder)
+  const element = h("figure", { class: height ? "card across" : "card" }, h("figcaption", {}, h("h2", {}, title)), holder)
   let drawn = null
   let current = null
   return {
@@ -88,7 +88,7 @@ export function differenceChart(title) {
 
 /** Each treatment's difference over time, as a line within its interval. */
 export function seriesChart(title, names) {
-  const shown = figure(title, "It is drawn from the second look on.")
+  const shown = figure(title, "It is drawn from the second look on.", "tall")
   return {
     ...shown,
     update(points) {

@@ -35,12 +35,14 @@ export function resultsView(experiment, buttons) {
     h("div", { class: "columns" }, card("Decision", decision), card("Guardrails", guardrails)),
     card("Variants side by side", variants),
     h("div", { class: "charts" }, values.element, differences.element, overTime.element),
-    h("div", { class: "columns" }, card("All metrics against the control", comparisons), card("Changes", changes)),
+    card("All metrics against the control", comparisons),
+    card("Changes", changes),
   ]
   return {
     element,
     charts: [values, differences, overTime],
     changed: false,
+    seriesAt: 0,
     update(results) {
       problem.hidden = true
       fill(marks, trafficMark(results.traffic))

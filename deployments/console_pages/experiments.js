@@ -13,7 +13,7 @@ const RESULTS_MS = 2000
 const SERIES_MS = 10_000
 
 export function mount(root, query) {
-  const state = { all: null, chosen: query.get("id"), shown: null, timer: null, seriesAt: 0, gone: false, charts: [] }
+  const state = { all: null, chosen: query.get("id"), shown: null, timer: null, gone: false, charts: [] }
   const list = h("div", {}, h("p", { class: "loading" }, "Loading"))
   const detail = h("div", { class: "page" })
   root.append(
@@ -87,7 +87,6 @@ export function mount(root, query) {
     const view = resultsView(experiment, steps(experiment))
     state.shown = view
     state.charts = view.charts
-    state.seriesAt = 0
     fill(detail, view.element)
     return turn(experiment, view)
   }
@@ -98,8 +97,8 @@ export function mount(root, query) {
     try {
       if (!document.hidden) {
         if (experiment.started_ms) view.update(await get(path(experiment, "results")))
-        if (experiment.started_ms && Date.now() - state.seriesAt > SERIES_MS) {
-          state.seriesAt = Date.now()
+        if (experiment.started_ms && Date.now() - view.seriesAt > SERIES_MS) {
+          view.seriesAt = Date.now()
           const metric = encodeURIComponent(experiment.primary_metric)
           view.series((await get(path(experiment, `series?metric=${metric}`))).points)
         }

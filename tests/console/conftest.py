@@ -18,9 +18,13 @@ FLAGS = (
 PATIENCE_MS = 30_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, or a skip on a machine without one; in CI its absence is a failure."""
+    """Chromium, or a skip on a machine without one; in CI its absence is a failure.
+
+    For a module and no longer: while Playwright is there its event loop runs in this thread, and `asyncio.run` of other
+    tests would fail.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         if os.environ.get("CI") == "true":

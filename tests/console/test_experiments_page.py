@@ -79,7 +79,9 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
     expect(page.get_by_text(results["decision"]["reason"])).to_be_visible()
     ratio = f"p = {results['sample_ratio']['p_value']:.3f}"
     expect(page.locator(".tile", has_text="Sample ratio")).to_contain_text(ratio)
-    page.locator(".plot .scatterlayer").first.wait_for(state="attached")
+    expect(page.locator(".plot .scatterlayer")).to_have_count(
+        3, timeout=SLOW_MS
+    )  # values, difference, difference over time
     expect(page.locator(".components", has_text="mean rating")).to_be_visible()
 
     page.get_by_role("button", name="Stop", exact=True).click()
