@@ -1,6 +1,7 @@
 """The experiments page: an experiment from its draft to its archive, with the API's own numbers."""
 
 import re
+import time
 from typing import Any
 
 import httpx
@@ -12,8 +13,13 @@ SLOW_MS = 120_000
 USERS = 60
 
 
-def browse(api: httpx.Client, users: int, clicks: int) -> None:
+def browse(api: httpx.Client, experiment: str, users: int, clicks: int) -> None:
     """Simulated users, the first `clicks` of whom take up what is shown first."""
+    deadline = time.monotonic() + 30
+    probe = {"user_id": "experiment-0", "context": {"simulated": True}}
+    while api.post("/api/v1/recommend", json=probe).json()["experiment"] != experiment:
+        assert time.monotonic() < deadline, "the replicas follow a start within a fraction of a second"
+        time.sleep(0.05)
     for number in range(users):
         user = f"experiment-{number}"
         body = {"user_id": user, "context": {"simulated": True}}
@@ -63,7 +69,7 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
 
     step(page, "Start", "a test of the console")
     assert the_one(api)["status"] == "running"
-    browse(api, USERS, USERS // 2)
+    browse(api, made["id"], USERS, USERS // 2)
     expect(page.get_by_text("simulated traffic", exact=True)).to_be_visible()
     deadline = 100
     while deadline and page.locator(".tile", has_text="Users").locator("dd").first.inner_text() != str(USERS):
