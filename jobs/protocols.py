@@ -85,6 +85,11 @@ class Bench:
     def recipe(self) -> Recipe:
         return Recipe(self.weighting, PARAMETERS, 0.5, CANDIDATES, TRENDING)
 
+    @property
+    def least(self) -> float:
+        """Confidence above which an event is relevant: a rating of 3 has .5 under "preference" and is not."""
+        return 0.0 if self.weighting == "consumption" else 0.5
+
     def relevant_rows(self, rows: np.ndarray) -> np.ndarray:
         """Those that count as relevant: all under "consumption", ratings of 4 and more under "preference"."""
         return rows if self.weighting == "consumption" else rows[self.data.values[rows] >= 4]
@@ -158,7 +163,9 @@ def rolling(bench: Bench, note: Note) -> list[Arm]:
             assert fitted is not None
             note(f"P2: cutoff {cutoff}: ranker learned from {fitted.lists} lists of earlier windows")
         for name, context in (("warm", 0), ("session", 10)):
-            requests = window_requests(data, train, window, (context,), FEWEST, stage.known_items, bench.weighting)
+            requests = window_requests(
+                data, train, window, (context,), FEWEST, stage.known_items, bench.weighting, least=bench.least
+            )
             found += _arms(f"P2 {name}", _window_arms(stage, requests, train, fitted), requests, stage)
     return _pooled(found)
 

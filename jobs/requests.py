@@ -85,6 +85,7 @@ def window_requests(
     weighting: Weighting,
     live: bool = False,
     horizon: int | None = None,
+    least: float = 0.0,
 ) -> Requests:
     """Requests at the beginning of and during a window of time.
 
@@ -99,13 +100,14 @@ def window_requests(
         known_items: (n_items,) bool; only these can be right.
         weighting: an event is right when it speaks for its item under this weighting.
         live: popularity counts the window's events up to the request too, as it does online; otherwise only `train`.
+        least: an event is right when its confidence is above this.
         horizon: only so many events after the context are right; None for all of the window's.
     """
     train, window = np.sort(train), np.sort(window)
     n_items = len(data.items)
     before, inside = _by_user(data, train, len(data.users)), _by_user(data, window, len(data.users))
     opening = float(data.times_ms[train[-1]])
-    speaks = data.types.confidence(data.codes, data.values, weighting) > 0
+    speaks = data.types.confidence(data.codes, data.values, weighting) > least
     if weighting == "preference":
         speaks &= ~data.types.is_refusal(data.codes, data.values)
     user, at, rows, right = [], [], [], []

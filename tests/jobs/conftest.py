@@ -1,4 +1,5 @@
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -55,7 +56,12 @@ def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     ]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     log = (folder / "log").open("wb")
-    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder) as process:
+    with (
+        log,
+        subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        ) as process,
+    ):
 
         def healthy() -> bool:
             return answers(port) and httpx.get(f"http://127.0.0.1:{port}/health").is_success
@@ -63,6 +69,10 @@ def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         wait_until(healthy, process, "mlflow")
         yield port
         process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # it waits for its workers, which may wait for ever
 
 
 @pytest.fixture
