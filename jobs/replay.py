@@ -180,6 +180,24 @@ def summary(records: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Any]:
     return found
 
 
+def gain(records: Sequence[dict[str, Any]], against: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, float]:
+    """HR@10 won over another replay, on the events that both counted, with a 95 % interval over users.
+
+    Raises:
+        ValueError: they have no counted event in common.
+    """
+    mine, other = ({one["number"]: one for one in every if one["counted"]} for every in (records, against))
+    common = sorted(mine.keys() & other.keys())
+    if not common:
+        raise ValueError("the two replays have no counted event in common")
+    won = np.array([float(mine[number]["rank"] > 0) - float(other[number]["rank"] > 0) for number in common])
+    names, user = np.unique([mine[number]["user_id"] for number in common], return_inverse=True)
+    total, size = np.bincount(user, won), np.bincount(user)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(2000, len(names)))
+    low, high = np.quantile(total[drawn].sum(axis=1) / size[drawn].sum(axis=1), [0.025, 0.975])
+    return {"events": float(len(common)), "mean": float(won.mean()), "low": float(low), "high": float(high)}
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m jobs.replay", description=(__doc__ or "").split("\n")[0])
@@ -188,6 +206,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", type=Path, default=PROJECT_DIR / "data", help="where the whole data set lies")
     parser.add_argument("--parallel", type=int, default=16, help="users at once")
     parser.add_argument("--limit", type=int, help="only the first so many events")
+    parser.add_argument("--against", type=Path, help="measurements of another replay: reports what was won over it")
     parser.add_argument("--write-dataset", type=Path, metavar="DIR", help="write the training part and stop")
     return parser.parse_args(arguments)
 
@@ -206,7 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = given.out or settings.state_dir / "replay.jsonl"
         out.parent.mkdir(parents=True, exist_ok=True)
         asyncio.run(_drive(given.url or f"http://127.0.0.1:{settings.ports.http}", todo, out, given.parallel))
-        print(json.dumps(summary(read_records(out)), indent=2))
+        found = summary(read_records(out))
+        if given.against is not None:
+            found["hr_at_10_gain"] = gain(read_records(out), read_records(given.against))
+        print(json.dumps(found, indent=2))
     except (DataError, SettingsError, ValueError) as error:
         print(f"replay: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from job_data import two_tastes, write_interactions
 from configs.settings import Settings
 from data.dataset import load_dataset
 from data.prepare import processed_dir
-from jobs.replay import Step, read_records, replay, steps, summary, write_training_part
+from jobs.replay import Step, gain, read_records, replay, steps, summary, write_training_part
 
 
 class Server(ThreadingHTTPServer):
@@ -120,3 +120,16 @@ def test_the_training_part_holds_nothing_of_the_replay(settings: Settings, tmp_p
     assert first.interactions["timestamp_ms"].max() <= min(step.time_ms for step in todo)
     had = set(zip(first.interactions["user_id"], first.interactions["item_id"], strict=True))
     assert not had & {(step.user_id, step.item_id) for step in todo}
+
+
+def test_the_gain_over_another_replay_is_paired() -> None:
+    def record(number: int, rank: int, counted: bool = True) -> dict:
+        return {"number": number, "user_id": str(number % 2), "rank": rank, "counted": counted}
+
+    one = [record(0, 1), record(1, 3), record(2, 0), record(3, 1), record(9, 1)]
+    other = [record(0, 0), record(1, 9), record(2, 0), record(3, 0), record(4, 1), record(5, 1, False)]
+    found = gain(one, other)
+    assert (found["events"], found["mean"]) == (4, 0.5)
+    assert found["low"] <= 0.5 <= found["high"]
+    with pytest.raises(ValueError, match="no counted event in common"):
+        gain(one, [record(5, 1, False)])

@@ -195,7 +195,7 @@ def test_a_kill_leaves_no_half_published_version(with_registry: Settings, percen
 
 def test_the_command_searches_with_ray_tune(with_registry: Settings) -> None:
     with run(with_registry, "--trials", "2") as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "trial 1 of 2: NDCG@10" in out
     assert "trial 2 of 2: NDCG@10" in out
@@ -221,7 +221,7 @@ def test_a_trial_that_fails_is_reported_and_the_others_go_on(with_registry: Sett
     training = with_registry.training.model_copy(update={"search_space": file})
     settings = with_registry.model_copy(update={"training": training})
     with run(settings, "--trials", "2") as process:
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "trial 1 of 2: failed, the others go on" in out
     assert "FloatingPointError" in out
