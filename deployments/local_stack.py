@@ -7,6 +7,7 @@ started is recorded in the state folder, and `down` ends exactly that.
 import argparse
 import contextlib
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import yaml
 
@@ -86,19 +88,20 @@ def run(stack: LocalStack, words: list[str]) -> int:
     return subprocess.run(command, cwd=PROJECT_DIR, env=client_environment(stack.settings), check=False).returncode
 
 
-def prometheus(stack: LocalStack) -> int:
-    """Run Prometheus on the loopback address until it is interrupted; its exit code."""
+def prometheus(stack: LocalStack) -> NoReturn:
+    """Become Prometheus, on the loopback address, until it is interrupted."""
     binary = shutil.which("prometheus")
     if binary is None:
         raise PreflightError("there is no `prometheus` on PATH (Debian, Ubuntu: apt install prometheus)")
     folder = stack.state_dir / "prometheus"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "prometheus.yml").write_text(scrape_config(stack.settings))
     shutil.copy(PROMETHEUS_DIR / "alerts.yml", folder / "alerts.yml")
     address = f"127.0.0.1:{stack.settings.ports.prometheus}"
     say(f"Prometheus: http://{address}/alerts (Ctrl-C ends it)")
-    command = [binary, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    return subprocess.run([*command, f"--web.listen-address={address}"], check=False).returncode
+    options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    # In this process's place, so that whatever ends this ends Prometheus.
+    os.execv(binary, [binary, *options, f"--web.listen-address={address}"])  # noqa: S606
 
 
 def scrape_config(settings: Settings) -> str:
@@ -151,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "run":
             return run(stack, options.words)
         if options.command == "prometheus":
-            return prometheus(stack)
+            prometheus(stack)
         with _alone(stack.settings):
             if options.command == "clean":
                 return clean(stack, options.yes)
