@@ -34,13 +34,9 @@ export async function post(path, content = {}, options = {}) {
   return (await send("POST", path, content, options)).content
 }
 
-export async function remove(path) {
-  return (await send("DELETE", path)).content
-}
-
 /**
- * Send a request. `headers` are added; `quiet304` answers {status: 304} instead of failing.
- * Returns {status, headers, content}. Throws ApiError.
+ * Send a request. `headers` are added; `patience` is the longest wait in ms.
+ * Returns {status, headers, content}; 304 has no content. Throws ApiError.
  */
 export async function send(method, path, content, { headers = {}, signal, patience = PATIENCE_MS } = {}) {
   const limit = AbortSignal.timeout(patience)
