@@ -114,7 +114,11 @@ class Guard:
 
 
 class KeylessGuard:
-    """Where no keys are configured: everybody has every scope, and only that is answered here."""
+    """Where no keys are configured: everybody on this machine has every scope.
+
+    But no page of another site, which a browser on this machine may show: such a request changes nothing (browsers say
+    where a request comes from in `Sec-Fetch-Site`, and pages cannot).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -123,7 +127,15 @@ class KeylessGuard:
         if scope["type"] == "http" and scope["path"] == WHOAMI:
             await _answer(send, 200, {"name": None, "scopes": ["recommend", "events", "admin"]})
             return
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD") and _from_elsewhere(scope):
+            error = ApiError(403, "cross_site", "a page of another site may not change anything here")
+            await _answer(send, 403, {"error": error.content()})
+            return
         await self._app(scope, receive, send)
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    return any(name == b"sec-fetch-site" and value in (b"cross-site", b"same-site") for name, value in scope["headers"])
 
 
 def counter(client: StoreClient, keys: Keys) -> Callable[[str], Awaitable[int]]:

@@ -149,7 +149,7 @@ def at_root(app: ASGIApp) -> ASGIApp:
 
 def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> ASGIApp:
     hot: ASGIApp = HotApp(endpoints, settings.serving.max_in_flight, metrics.answered)
-    return at_root(guarded(hot, settings) if settings.security.keys else hot)
+    return at_root(guarded(hot, settings))
 
 
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:

@@ -107,6 +107,27 @@ def test_everybody_may_ask_what_the_own_key_is_good_for() -> None:
     assert asyncio.run(without_keys()) == {"name": None, "scopes": ["recommend", "events", "admin"]}
 
 
+@pytest.mark.parametrize(
+    ("method", "site", "status"),
+    [
+        ("POST", "cross-site", 403),
+        ("DELETE", "same-site", 403),
+        ("POST", "same-origin", 200),
+        ("POST", None, 200),
+        ("GET", "cross-site", 200),
+    ],
+)
+def test_without_keys_a_page_of_another_site_changes_nothing(method: str, site: str | None, status: int) -> None:
+    async def send() -> int:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(KeylessGuard(app)), base_url="http://here"
+        ) as client:
+            headers = {} if site is None else {"sec-fetch-site": site}
+            return (await client.request(method, "/api/v1/models/rollback", headers=headers)).status_code
+
+    assert asyncio.run(send()) == status
+
+
 def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str) -> None:
     key, kept = make_key("busy", ["recommend"], 3)
 
