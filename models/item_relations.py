@@ -95,7 +95,7 @@ def fit_ease(seen: sp.csr_matrix, ease_lambda: float = EASE_LAMBDA) -> np.ndarra
         inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False)
     weights = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(weights, 0.0)
-    return weights.astype(np.float32)
+    return np.ascontiguousarray(weights, np.float32)
 
 
 def fit_follows(user: np.ndarray, item: np.ndarray, times_ms: np.ndarray, n_items: int) -> np.ndarray:
