@@ -99,6 +99,18 @@ def test_a_version_is_loaded_as_challenger_and_taken_out(open_page: Any, api: ht
     assert "challenger" not in api.get("/api/v1/models").json()["slots"]
 
 
+def test_a_rollout_gives_a_share_of_the_users_to_the_challenger(open_page: Any, api: httpx.Client, second: str) -> None:
+    api.post(f"/api/v1/models/{second}/promote", json={"slot": "challenger"}).raise_for_status()
+    page = open_models(open_page, second)
+    page.get_by_role("button", name="Roll out").click()
+    page.get_by_role("dialog").get_by_role("spinbutton").fill("25")
+    page.get_by_role("dialog").get_by_role("button", name="Roll out").click()
+    expect(page.get_by_text("25 % of users get the challenger")).to_be_visible(timeout=120_000)
+    assert api.get("/api/v1/console/snapshot").json()["split"]["rollout"]["share"] == 0.25
+    api.post("/api/v1/models/rollout", json={"share": 0}).raise_for_status()
+    api.post("/api/v1/models/challenger/clear").raise_for_status()
+
+
 def test_a_step_that_fails_says_so_in_its_window(open_page: Any, api: httpx.Client, second: str) -> None:
     page = open_page("#/models", expected=("status of 409",))
     page.get_by_role("button", name=f"Promote: {second}").click()
