@@ -98,7 +98,8 @@ def _tables(tests: list[tuple[float, bool, int, int]], width: int) -> tuple[np.n
     # LightGBM takes what is nearly 0 for 0, so both ends of that range are on the same side of every threshold.
     exact = np.where((exact >= 0) & (exact < _ZERO), _ZERO, exact)
     exact = np.where((exact < 0) & (exact >= -_ZERO), np.nextafter(-_ZERO, -np.inf), exact)
-    single = exact.astype(np.float32)
+    with np.errstate(over="ignore"):  # 1e300 stands for "whatever is no infinity"
+        single = exact.astype(np.float32)
     # The largest float32 that passes the test: then comparing float32 values with it is the same as with the double.
     single = np.where(single > exact, np.nextafter(single, np.float32(-np.inf)), single).astype(np.float32)
     thresholds, place = np.unique(single, return_inverse=True)

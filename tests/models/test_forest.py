@@ -55,6 +55,19 @@ def test_thresholds_between_two_floats_are_on_the_right_side() -> None:
     np.testing.assert_allclose(Forest(trees).predict(some), booster.predict(some, raw_score=True), rtol=0, atol=1e-12)
 
 
+def test_a_threshold_beyond_float32_lets_all_but_infinity_pass() -> None:
+    split = {
+        "split_feature": 0,
+        "threshold": 1e300,
+        "decision_type": "<=",
+        "default_left": False,
+        "missing_type": "NaN",
+    }
+    tree = {"tree_structure": {**split, "left_child": {"leaf_value": 1.0}, "right_child": {"leaf_value": 2.0}}}
+    some = np.array([[3e38], [np.inf], [np.nan], [-np.inf]], np.float32)
+    assert Forest([tree]).predict(some).tolist() == [1.0, 2.0, 2.0, 1.0]
+
+
 def test_an_empty_batch_and_a_forest_of_stumps_without_a_test() -> None:
     stump = {"tree_structure": {"leaf_value": 1.5}}
     forest = Forest([stump, stump])
