@@ -238,7 +238,7 @@ class Ranking:
             raise ApiError(503, "model_unavailable", f"the slot {slot} holds no usable model", retry_after_s=1)
         if reply.catalogue_version > self._catalogue.version:
             # A new item may be on the list already: its title must be known here too.
-            await self._catalogue.refresh()
+            await self._refresh_catalogue()
         pooled = self.settings.serving.exploration > 0
         ranked = rank(reply, answer, learned, request.top_k, request.diversity, pooled)
         # Dressed here, so that a list from the cache is written out only once.
@@ -321,6 +321,13 @@ class Ranking:
             if version not in self._slots.values():
                 del self._rankers[version]
         await self._traffic.follow()
+
+    async def _refresh_catalogue(self) -> None:
+        """Within a request. Without the store a list is as good as before: at worst, the title of a new item is missing."""
+        try:
+            await self._catalogue.refresh()
+        except StoreError as error:
+            logger.warning("the catalogue is older than the list: %r", error)
 
     async def _follow_catalogue(self) -> None:
         await self._catalogue.refresh()

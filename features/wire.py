@@ -21,6 +21,7 @@ import redis.exceptions as raw
 from redis.asyncio.connection import SSLConnection, parse_url
 
 Command = tuple[Any, ...]
+GRACE_S = 0.05
 _ERRORS = {
     "NOSCRIPT": raw.NoScriptError,
     "OOM": raw.OutOfMemoryError,
@@ -151,6 +152,7 @@ class _Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._overdue: _Waiting | None = None
         self.broken = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -211,7 +213,13 @@ class _Connection(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        if self._loop.time() < self._waiting[0].deadline:
-            self._watch = self._loop.call_at(self._waiting[0].deadline, self._check)
+        head = self._waiting[0]
+        if self._loop.time() < head.deadline:
+            self._watch = self._loop.call_at(head.deadline, self._check)
+            return
+        if self._overdue is not head:
+            # After a standstill of this process the timer may come before what has long been received.
+            self._overdue = head
+            self._watch = self._loop.call_later(GRACE_S, self._check)
             return
         self.break_off(raw.TimeoutError(f"no answer within {self._timeout_s:g} s"))

@@ -150,6 +150,13 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
 ) -> Iterator[RunningStack]:
     """The whole stack, with a model of a small search."""
+    yield from own_stack(request, tmp_path_factory, project_settings)
+
+
+def own_stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
+) -> Iterator[RunningStack]:
+    """A stack that no other fixture shares."""
     with free_ports() as ports:
         yield from _run_stack(request, _settings(tmp_path_factory.mktemp("stack"), project_settings, ports))
 

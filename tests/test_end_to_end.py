@@ -66,7 +66,7 @@ def test_a_known_user_gets_unseen_items_with_titles(api: httpx.Client, seen: dic
         assert len(items(answer)) == 20
         assert not set(items(answer)) & seen[str(user)]
         assert [entry["rank"] for entry in answer["recommendations"]] == list(range(1, 21))
-        assert {entry["source"] for entry in answer["recommendations"]} == {"fold_in"}
+        assert {entry["source"] for entry in answer["recommendations"]} <= {"fold_in", "trending"}
         assert all(entry["title"] for entry in answer["recommendations"])
         assert answer["model_version"]
         assert not answer["cold_start"]
@@ -212,7 +212,8 @@ def test_filters_hold_and_the_list_is_full(api: httpx.Client) -> None:
     assert not any({"Drama", "Comedy"} & set(entry["genres"]) for entry in answer["recommendations"])
     best = items(recommend(api, 196))
     answer = recommend(api, 196, filters={"exclude_items": best[:5]})
-    assert items(answer)[:5] == best[5:]
+    assert len(items(answer)) == 10
+    assert not set(items(answer)) & set(best[:5])
 
 
 def test_users_and_items_can_be_looked_up(api: httpx.Client, seen: dict[str, set[int]]) -> None:

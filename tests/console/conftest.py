@@ -10,6 +10,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from configs.settings import Settings
+from tests.conftest import RunningStack, own_stack
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -37,6 +40,14 @@ def browser() -> Iterator[Browser]:
 
 
 OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="package")
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
+) -> Iterator[RunningStack]:
+    """A stack for the console alone: its tests promote, experiment and click, which others would find in theirs."""
+    yield from own_stack(request, tmp_path_factory, project_settings)
 
 
 @pytest.fixture
