@@ -323,7 +323,7 @@ class Ranking:
         await self._traffic.follow()
 
     async def _refresh_catalogue(self) -> None:
-        """Within a request. Without the store a list is as good as before: at worst, the title of a new item is missing."""
+        """Within a request. Without the store a list is as good as before; at worst a new title is missing."""
         try:
             await self._catalogue.refresh()
         except StoreError as error:

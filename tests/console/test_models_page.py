@@ -1,6 +1,7 @@
 """The models page: every step asks first, and what is confirmed happens."""
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,7 +107,10 @@ def test_a_rollout_gives_a_share_of_the_users_to_the_challenger(open_page: Any, 
     page.get_by_role("dialog").get_by_role("spinbutton").fill("25")
     page.get_by_role("dialog").get_by_role("button", name="Roll out").click()
     expect(page.get_by_text("25 % of users get the challenger")).to_be_visible(timeout=120_000)
-    assert api.get("/api/v1/console/snapshot").json()["split"]["rollout"]["share"] == 0.25
+    deadline = time.monotonic() + 20
+    while (api.get("/api/v1/console/snapshot").json()["split"]["rollout"] or {}).get("share") != 0.25:
+        assert time.monotonic() < deadline, "the snapshot does not tell of the rollout"
+        time.sleep(0.1)
     api.post("/api/v1/models/rollout", json={"share": 0}).raise_for_status()
     api.post("/api/v1/models/challenger/clear").raise_for_status()
 
