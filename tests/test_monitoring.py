@@ -33,8 +33,20 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def settled(api: httpx.Client) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Counts that stand still: what earlier requests made may still be on its way, in two reports of a second each."""
+    deadline = time.monotonic() + 30
+    while True:
+        first = read(api, "/api/v1/metrics/dashboard")["learning"], read(api, "/api/v1/metrics/system")["requests"]
+        time.sleep(2.5)
+        system, dashboard = read(api, "/api/v1/metrics/system"), read(api, "/api/v1/metrics/dashboard")
+        if (dashboard["learning"], system["requests"]) == first:
+            return system, dashboard
+        assert time.monotonic() < deadline, "the counts do not come to rest"
+
+
 def test_requests_and_events_are_counted_exactly(api: httpx.Client) -> None:
-    before = read(api, "/api/v1/metrics/system"), read(api, "/api/v1/metrics/dashboard")
+    before = settled(api)
     for number in range(5):
         assert api.post("/api/v1/recommend", json={"user_id": f"m{number}", "top_k": 5}).status_code == 200
         event = {"user_id": f"m{number}", "item_id": 50, "event_type": "click", "event_id": uuid.uuid4().hex}
@@ -47,7 +59,7 @@ def test_requests_and_events_are_counted_exactly(api: httpx.Client) -> None:
         return all(now[name]["total"] >= then[name]["total"] + n for name, n in (("events", 11), ("recommend", 5)))
 
     wait_for(counted)
-    system, dashboard = read(api, "/api/v1/metrics/system"), read(api, "/api/v1/metrics/dashboard")
+    system, dashboard = settled(api)
     grown = {
         "lists": system["lists_total"] - before[0]["lists_total"],
         "recommend": system["requests"]["recommend"]["total"] - before[0]["requests"]["recommend"]["total"],

@@ -205,7 +205,7 @@ def test_five_swaps_under_load_fail_no_request(pair: Any) -> None:
             served = load.versions[target.name]
             wait_for(lambda target=target, served=served: load.versions[target.name] > served + 50)  # type: ignore[misc]
     assert load.failures == []
-    assert set(load.versions) == {first.name, second.name}
+    assert {first.name, second.name} <= set(load.versions)  # and the one that served before, if it was another
 
 
 def test_a_rolling_redeploy_fails_no_request(pair: Any, tmp_path: Path) -> None:
