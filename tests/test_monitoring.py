@@ -36,12 +36,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 def settled(api: httpx.Client) -> tuple[dict[str, Any], dict[str, Any]]:
     """Counts that stand still: what earlier requests made may still be on its way, in two reports of a second each."""
     deadline = time.monotonic() + 30
+    known: list[Any] = []
     while True:
-        first = read(api, "/api/v1/metrics/dashboard")["learning"], read(api, "/api/v1/metrics/system")["requests"]
-        time.sleep(2.5)
         system, dashboard = read(api, "/api/v1/metrics/system"), read(api, "/api/v1/metrics/dashboard")
-        if (dashboard["learning"], system["requests"]) == first:
+        totals = {name: value for name, value in dashboard["learning"].items() if name.endswith("_total")}
+        found = [totals, system["lists_total"], {name: one["total"] for name, one in system["requests"].items()}]
+        if found == known:
             return system, dashboard
+        known = found
+        time.sleep(2.5)
         assert time.monotonic() < deadline, "the counts do not come to rest"
 
 
