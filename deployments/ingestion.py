@@ -1,6 +1,7 @@
 """Ingestion: the ingress of `events`. An answer of 200 means that the event is durable and in the user's features."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Coroutine
@@ -60,6 +61,8 @@ class Ingestion:
 
     async def start(self) -> None:
         await self._watch.start()
+        with contextlib.suppress(StoreError):  # it will be asked again; a replica also starts while the store is down
+            await self._store.prepare()
 
     def check_health(self) -> None:
         self._watch.check_health()

@@ -1,6 +1,7 @@
 """Ranking: the ingress of `recommend`. Features, candidates, order, exposure, answer."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -97,6 +98,8 @@ class Ranking:
 
     async def start(self) -> None:
         await self._watch.start()
+        with contextlib.suppress(StoreError):  # it will be asked again; a replica also starts while the store is down
+            await self._store.prepare()
 
     async def stop(self) -> None:
         await self._watch.stop()

@@ -152,6 +152,7 @@ class _Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._overdue: _Waiting | None = None
         self.broken = False
 
@@ -168,6 +169,7 @@ class _Connection(asyncio.Protocol):
         self._waiting.append(_Waiting(future, answers, deadline))
         if self._watch is None:
             # One timer for all: they are in order of their deadlines.
+            self._due = deadline
             self._watch = self._loop.call_at(deadline, self._check)
         if not self._out:
             self._loop.call_soon(self._flush)
@@ -213,13 +215,17 @@ class _Connection(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        head = self._waiting[0]
-        if self._loop.time() < head.deadline:
-            self._watch = self._loop.call_at(head.deadline, self._check)
+        head, now = self._waiting[0], self._loop.time()
+        if (late_s := now - self._due) > GRACE_S:
+            # This process stood still (at a start, on a busy machine), and what has long been received is yet to be read:
+            # the server is given the time that was lost here.
+            head.deadline = max(head.deadline, now) + late_s
+        if now < head.deadline:
+            self._due = head.deadline
+            self._watch = self._loop.call_at(self._due, self._check)
             return
         if self._overdue is not head:
-            # After a standstill of this process the timer may come before what has long been received.
-            self._overdue = head
-            self._watch = self._loop.call_later(GRACE_S, self._check)
+            self._overdue, self._due = head, now + GRACE_S
+            self._watch = self._loop.call_at(self._due, self._check)
             return
         self.break_off(raw.TimeoutError(f"no answer within {self._timeout_s:g} s"))
