@@ -217,7 +217,7 @@ class _Connection(asyncio.Protocol):
             return
         head, now = self._waiting[0], self._loop.time()
         if (late_s := now - self._due) > GRACE_S:
-            # This process stood still (at a start, on a busy machine), and what has long been received is yet to be read:
+            # This process stood still (a start, a busy machine); what has long been received is yet to be read. So
             # the server is given the time that was lost here.
             head.deadline = max(head.deadline, now) + late_s
         if now < head.deadline:
