@@ -1,6 +1,7 @@
 """What is served is what was evaluated: the same candidates, features and order, with the online store and without."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -36,7 +37,10 @@ PARAMETERS = AlsParameters(factors=32, regularization=30.0, alpha=4.0, iteration
 def trained(project_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Result]]:
     """MovieLens 100K in a store of its own, and a model with a ranker in the champion's slot."""
     if not processed_dir(project_settings).exists():
-        pytest.skip("the data set is not there: python -m data.prepare")
+        reason = "the data set is not there: python -m data.prepare"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("served")
     server = Server(valkey_binary(), folder / "store")
     try:
