@@ -37,7 +37,7 @@ def ranking_parts(ranker: Ranker, arrays: dict[str, np.ndarray]) -> RankingParts
     statistics = ItemStatistics(**{name: arrays[f"item_{name}"] for name in ItemStatistics.__dataclass_fields__})
     relations = None
     if {"ease", "follows"} <= set(arrays):
-        # Rows are read one after another; a matrix that lies column by column made that five times as slow.
+        # Rows are read one after another; a matrix that lies column by column makes that far slower.
         relations = ItemRelations(np.ascontiguousarray(arrays["ease"]), np.ascontiguousarray(arrays["follows"]))
     return RankingParts(ranker, statistics, relations)
 
