@@ -74,31 +74,36 @@ class Wire:
             loop = asyncio.get_running_loop()
             self._connecting = loop.create_task(self._connect(), context=contextvars.Context())
             self._connecting.add_done_callback(_consume)
-        return await asyncio.shield(self._connecting)
+        try:
+            return await asyncio.shield(self._connecting)
+        except asyncio.CancelledError:
+            if self._connecting.cancelled():  # by `close`, not who waits
+                raise raw.ConnectionError("closed") from None
+            raise
 
     async def _connect(self) -> "_Connection":
         options, loop = self._options, asyncio.get_running_loop()
+        connection = _Connection(self._timeout_s)
         try:
             async with asyncio.timeout(self._timeout_s):
                 if "path" in options:
-                    _, connection = await loop.create_unix_connection(self._protocol, options["path"])
+                    await loop.create_unix_connection(lambda: connection, options["path"])
                 else:
                     host, port = options.get("host", "localhost"), options.get("port", 6379)
-                    _, connection = await loop.create_connection(self._protocol, host, port, ssl=self._ssl())
+                    await loop.create_connection(lambda: connection, host, port, ssl=self._ssl())
                 greeting = self._greeting()
                 for answer in await connection.ask(b"".join(map(hiredis.pack_command, greeting)), len(greeting)):
                     if isinstance(answer, Exception):
-                        connection.break_off(answer)
                         raise answer
-        except TimeoutError as error:
-            raise raw.TimeoutError("no connection in time") from error
-        except OSError as error:
-            raise raw.ConnectionError(str(error)) from error
+        except BaseException as error:
+            connection.break_off(raw.ConnectionError("closed while connecting"))
+            if isinstance(error, TimeoutError):
+                raise raw.TimeoutError("no connection in time") from error
+            if isinstance(error, OSError):
+                raise raw.ConnectionError(str(error)) from error
+            raise
         self._connection = connection
         return connection
-
-    def _protocol(self) -> "_Connection":
-        return _Connection(self._timeout_s)
 
     def _ssl(self) -> ssl.SSLContext | None:
         if not self._tls:
@@ -121,6 +126,8 @@ class Wire:
 
     def close(self) -> None:
         """Break off; whoever still waits fails."""
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._connection is not None:
             self._connection.break_off(raw.ConnectionError("closed"))
 

@@ -111,16 +111,15 @@ def search(
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     name = f"search-{uuid.uuid4().hex[:12]}"
     known = log.read()
-    numbers: dict[str, int] = {}
     finished: list[Trial] = []
 
-    def ended(trial: Any, result: Mapping[str, Any], error: str | None) -> None:
+    def ended(trial: Any, number: int, result: Mapping[str, Any], error: str | None) -> None:
         config = {name: float(value) for name, value in trial.config.items()}
         parameters = AlsParameters(
             factors=factors, iterations=result.get("iterations", space.iterations.most), **config
         )
         done = Trial(
-            numbers[trial.trial_id],
+            number,
             parameters,
             result.get(METRIC, np.nan) if error is None else np.nan,
             tuple(result.get("scores", ())),
@@ -133,15 +132,12 @@ def search(
         on_trial(done)
 
     class Report(tune.Callback):
-        def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: object) -> None:
-            numbers.setdefault(trial.trial_id, len(numbers) + 1)
-
+        # Trials run side by side: they are numbered as the searcher proposed them, whichever starts first.
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: object) -> None:
-            ended(trial, trial.last_result, None)
+            ended(trial, trials.index(trial) + 1, trial.last_result, None)
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: object) -> None:
-            numbers.setdefault(trial.trial_id, len(numbers) + 1)
-            ended(trial, trial.last_result, _reason(trial))
+            ended(trial, trials.index(trial) + 1, trial.last_result, _reason(trial))
 
     domains = {
         key: tune.loguniform(*bounds.log_uniform) if bounds.log_uniform else tune.choice(bounds.choice)

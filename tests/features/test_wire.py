@@ -112,6 +112,36 @@ def test_a_silent_server_fails_all_who_wait_and_the_next_one_connects_anew(
 
 
 @pytest.mark.parametrize("loop_factory", KINDS)
+@pytest.mark.parametrize("closed", [False, True], ids=["too late", "closed meanwhile"])
+def test_a_connection_that_never_greets_is_not_left_open(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], closed: bool
+) -> None:
+    async def work() -> None:
+        accepted, ended = asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.set()
+            with suppress(ConnectionError):
+                while await reader.read(1000):
+                    pass
+            ended.set()
+            await close(writer)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            wire = Wire(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", 30 if closed else 0.2)
+            asked = asyncio.ensure_future(wire.exchange([("GET", "a")]))
+            await accepted.wait()
+            if closed:
+                wire.close()
+            with pytest.raises(raw.ConnectionError if closed else raw.TimeoutError):
+                await asked
+            await asyncio.wait_for(ended.wait(), 5)
+
+    run(work(), loop_factory)
+
+
+@pytest.mark.parametrize("loop_factory", KINDS)
 def test_a_connection_that_breaks_fails_who_waits(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def work() -> None:
         async with scripted_server(lambda writer: writer.transport.abort()) as url:
