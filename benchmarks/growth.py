@@ -75,7 +75,7 @@ def catalogue_mb(items: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
 
 
-def replicas_curve(settings: Settings, url: str, seconds: float) -> dict[str, Any]:
+def replicas_curve(settings: Settings, url: str, seconds: int) -> dict[str, Any]:
     """Requests per second, uncached, at 32 and 128 connections. The deployed configuration is restored."""
     body = user_body(', "filters": {"exclude_items": [\' .. n .. \']}')
     rates: dict[str, list[float]] = {"32 connections": [], "128 connections": []}
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, nargs="+", default=[1_000, 100_000, 1_000_000])
     parser.add_argument("--items", type=int, nargs="+", default=[1_682, 100_000, 1_000_000])
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of one run against the replicas")
+    parser.add_argument("--seconds", type=int, default=5, help="length of one run against the replicas")
     parser.add_argument("--port", type=int, default=6398, help="for Valkeys of its own: it and the next")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/growth.json"))
     args = parser.parse_args()

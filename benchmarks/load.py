@@ -1,5 +1,6 @@
 """One load test with `wrk`: a POST endpoint, a fixed number of connections, a fixed time, loopback only."""
 
+import random
 import re
 import shutil
 import subprocess
@@ -25,11 +26,13 @@ class Load:
         return asdict(self)
 
 
-def run_load(url: str, body_lua: str, connections: int, seconds: float) -> Load:
+def run_load(url: str, body_lua: str, connections: int, seconds: int) -> Load:
     """Send requests back to back on `connections` connections for `seconds`.
 
     Args:
         body_lua: a Lua expression for the body of request number `n`, for example `'{"user_id": ' .. n .. '}'`.
+            Numbers go up by one from a start drawn for this run: runs have none in common, nor what they make cached.
+        seconds: whole ones, as wrk wants them.
 
     Raises:
         RuntimeError: wrk is missing or its output is not understood.
@@ -40,10 +43,11 @@ def run_load(url: str, body_lua: str, connections: int, seconds: float) -> Load:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is missing: install it (apt-get install wrk, brew install wrk)")
+    start = random.randrange(1, 2**31)  # noqa: S311 - nothing secret
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "load.lua"
-        script.write_text(_SCRIPT.replace("BODY", body_lua))
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(script), url]
+        script.write_text(_SCRIPT.replace("BODY", body_lua).replace("START", str(start)))
+        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), url]
         output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
     return parse_output(output, connections)
 
@@ -51,7 +55,7 @@ def run_load(url: str, body_lua: str, connections: int, seconds: float) -> Load:
 _SCRIPT = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
-local n = 0
+local n = START
 request = function()
   n = n + 1
   return wrk.format(nil, nil, nil, BODY)

@@ -49,7 +49,7 @@ USAGE_AT = 32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", help="of the running stack; from the settings when absent")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of one run")
+    parser.add_argument("--seconds", type=int, default=5, help="length of one run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind, of which the median is shown")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/serving.json"))
@@ -69,7 +69,7 @@ def main() -> None:
             "cached": (f"{url}/api/v1/recommend", user_body("")),
             "events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT)),
         }
-        run_load(*kinds["cached"], 8, 2.0)  # so that the first measured run finds the lists remembered
+        run_load(*kinds["cached"], 8, 2)  # so that the first measured run finds the lists remembered
         for _ in range(args.rounds):
             for connections in args.connections:
                 for kind, (address, body) in kinds.items():

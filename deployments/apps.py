@@ -5,6 +5,7 @@ travel to the replicas with their arguments.
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -82,6 +83,7 @@ class RetrievalDeployment(Retrieval):
     async def __init__(self, slot: str, settings: Settings) -> None:  # type: ignore[misc]
         super().__init__(slot, settings)
         await self.start()
+        keep_for_good()
 
 
 @serve.deployment
@@ -91,6 +93,7 @@ class RankingDeployment(Ranking):
         super().__init__(settings, {slot: _asking(handle) for slot, handle in retrieval.items()})
         self.metrics.export_to(RayMetrics())
         await self.start()
+        keep_for_good()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
@@ -103,6 +106,7 @@ class IngestionDeployment(Ingestion):
         super().__init__(settings)
         self.metrics.export_to(RayMetrics())
         await self.start()
+        keep_for_good()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return _hot(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
@@ -125,6 +129,14 @@ class AutopilotDeployment(Autopilot):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
         super().__init__(settings, _ask_version, _hold)
         await self.start()
+
+
+def keep_for_good() -> None:
+    """What a replica holds once it has started stays: the collector need not look through it again and again (by a
+    profile, 7 % of the ranking replica's time). What requests leave behind has next to no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+LEAST_SHARE = 8
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 logger = logging.getLogger("ray.serve")
@@ -18,6 +19,10 @@ logger = logging.getLogger("ray.serve")
 
 class MicroBatcher(Generic[Question, Answer]):
     """Collects questions and asks them together.
+
+    A call takes its even share of all questions there are, those in flight counted, and leaves the rest to the next
+    one. Otherwise the calls of a busy caller grow together: both processes would take turns instead of working side by
+    side.
 
     Args:
         call: answers a list of questions, one answer each, in order. An answer that is an exception is raised to
@@ -37,6 +42,7 @@ class MicroBatcher(Generic[Question, Answer]):
         self._concurrency = concurrency
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._active = 0
+        self._in_flight = 0  # questions
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
 
     async def ask(self, question: Question) -> Answer:
@@ -57,12 +63,17 @@ class MicroBatcher(Generic[Question, Answer]):
         try:
             while self._waiting:
                 batch: list[tuple[Question, asyncio.Future[Answer]]] = []
-                while self._waiting and len(batch) < self._max_batch:
+                share = -(-(len(self._waiting) + self._in_flight) // self._concurrency)
+                while self._waiting and len(batch) < min(max(share, LEAST_SHARE), self._max_batch):
                     question, future = self._waiting.popleft()
                     if not future.done():  # else its client hung up
                         batch.append((question, future))
                 if batch:
-                    await self._answer(batch)
+                    self._in_flight += len(batch)
+                    try:
+                        await self._answer(batch)
+                    finally:
+                        self._in_flight -= len(batch)
         finally:
             # Here, not in a done callback: that runs later, and a question asked in between would wait for ever.
             self._active -= 1

@@ -37,6 +37,23 @@ def test_a_lone_question_does_not_wait_and_later_ones_share_a_call() -> None:
     asyncio.run(scenario())
 
 
+def test_calls_side_by_side_share_what_waits_evenly() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        batcher = MicroBatcher(recorder, concurrency=2)
+        asked = [asyncio.create_task(batcher.ask(n)) for n in range(20, 60)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [len(batch) for batch in recorder.batches] == [20, 20]
+        recorder.gate.set()
+        assert await asyncio.gather(*asked) == [2 * n for n in range(20, 60)]
+        recorder.batches.clear()
+        await asyncio.gather(*(batcher.ask(n) for n in range(6)))
+        assert [len(batch) for batch in recorder.batches] == [6], "so few are not worth two calls"
+
+    asyncio.run(scenario())
+
+
 def test_max_batch_bounds_a_call() -> None:
     async def scenario() -> None:
         recorder = Recorder()
