@@ -42,6 +42,7 @@ USERS = 943
 EVENT = '"event_type": "view"'
 BATCH = 200
 BATCH_CONNECTIONS = 4
+WARM_S = 3
 USAGE_AT = 32
 """Connections at which processor time is told by process."""
 
@@ -59,39 +60,43 @@ def main() -> None:
     settings = load_settings()
     measured: dict[tuple[str, int], list[Load]] = {}
     cores: dict[str, dict[str, float]] = {}
-    event_rates: dict[str, list[float]] = {"batches": [], "raw": []}
+    batch_rates: dict[str, list[float]] = {"batches": [], "raw": []}
     with Server("benchmarks.floor") as floor_url, Server("benchmarks.naive") as naive_url:
         # `exclude_items` differs in every uncached request, so that no list can come from the cache.
-        kinds = {
+        lists = {
             "floor": (f"{floor_url}/api/v1/recommend", user_body("")),
             "naive": (f"{naive_url}/", user_body("")),
             "uncached": (f"{url}/api/v1/recommend", user_body(', "filters": {"exclude_items": [\' .. n .. \']}')),
             "cached": (f"{url}/api/v1/recommend", user_body("")),
-            "events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT)),
         }
-        run_load(*kinds["cached"], 8, 2)  # so that the first measured run finds the lists remembered
+        events = {"events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT))}
+        # Events come last: they make the histories longer.
+        for kinds in (lists, events):
+            for _ in range(args.rounds):
+                for connections in args.connections:
+                    for kind, (address, body) in kinds.items():
+                        if kind == "cached":
+                            run_load(address, body, 32, WARM_S)  # so that the lists of all users are remembered
+                        before = usage(settings)
+                        load = run_load(address, body, connections, args.seconds)
+                        measured.setdefault((kind, connections), []).append(load)
+                        if connections == USAGE_AT and kind in ("uncached", "cached", "events"):
+                            cores[kind] = spent(before, usage(settings), args.seconds)
         for _ in range(args.rounds):
-            for connections in args.connections:
-                for kind, (address, body) in kinds.items():
-                    before = usage(settings)
-                    load = run_load(address, body, connections, args.seconds)
-                    measured.setdefault((kind, connections), []).append(load)
-                    if connections == USAGE_AT and kind in ("uncached", "cached", "events"):
-                        cores[kind] = spent(before, usage(settings), args.seconds)
             batches = run_load(f"{url}/api/v1/events/batch", batch_body(), BATCH_CONNECTIONS, args.seconds)
-            event_rates["batches"].append(batches.requests_per_s * BATCH)
-            event_rates["raw"].append(asyncio.run(raw_rate(settings, args.seconds)))
+            batch_rates["batches"].append(batches.requests_per_s * BATCH)
+            batch_rates["raw"].append(asyncio.run(raw_rate(settings, args.seconds)))
     rows = [summary(kind, loads) for (kind, _), loads in measured.items()]
     floors = {row["connections"]: row for row in rows if row["kind"] == "floor"}
     for row in rows:
         row["of_floor"] = row["requests_per_s"] / floors[row["connections"]]["requests_per_s"]
-    events = {name: statistics.median(rates) for name, rates in event_rates.items()}
+    rates = {name: statistics.median(found) for name, found in batch_rates.items()}
     report = {
         "machine": machine(),
         "command": " ".join(sys.argv),
         "rows": rows,
-        "events_per_s": events,
-        "batches_of_raw": events["batches"] / events["raw"],
+        "events_per_s": rates,
+        "batches_of_raw": rates["batches"] / rates["raw"],
         "cores_at_32_connections": cores,
         "memory_mb": {role: round(used.memory_mb) for role, used in usage(settings).items()},
     }
