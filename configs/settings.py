@@ -183,6 +183,15 @@ class ApiKey(Group):
     per_minute: int | None = Field(None, ge=1, description="requests a minute, over all replicas; None: no limit")
 
 
+class Tracing(Group):
+    """OpenTelemetry traces of requests, by stage."""
+
+    endpoint: str | None = Field(
+        None, description="of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; None: off"
+    )
+    share: float = Field(0.01, ge=0, le=1, description="share of requests that are traced, if the caller does not say")
+
+
 class Security(Group):
     """Who may call."""
 
@@ -226,6 +235,7 @@ class Settings(BaseSettings):
     serving: Serving = Serving()
     autopilot: Autopilot = Autopilot()
     alerts: Alerts = Alerts()
+    tracing: Tracing = Tracing()
     security: Security = Security()
 
     @classmethod

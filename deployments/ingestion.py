@@ -48,7 +48,7 @@ class Ingestion:
         # One at a time: a batch that only waits for others must not run into the store's timeout.
         self._one_batch = asyncio.Semaphore(1)
         self._catalogue = Catalogue(client, keys)
-        self.metrics = RequestMetrics(client, keys, "ingestion")
+        self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
         self._write_time = self.metrics.stage("event")
         self._deadlines = Deadlines(settings.serving.deadline_s)
         self._watch = ControlWatch(

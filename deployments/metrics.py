@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from deployments.latency import Latency, names_of, sum_name
+from deployments.tracing import TracedLatency
 from features.connection import StoreClient
 from features.errors import StoreError
 from features.keys import Keys
@@ -29,9 +30,11 @@ class RequestMetrics:
     Args:
         client, keys: of the online store.
         deployment: to which the replica belongs.
+        traced: make a span of each stage's duration too.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys, deployment: str) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, deployment: str, traced: bool = False) -> None:
+        self._traced = traced
         self.counts: defaultdict[str, int] = defaultdict(int)
         self._stages: dict[str, Latency] = {}
         self._client = client
@@ -46,7 +49,7 @@ class RequestMetrics:
 
     def stage(self, name: str) -> Latency:
         """The histogram of a stage. Keep it: a request then only calls `observe`."""
-        return self._stages.setdefault(name, Latency())
+        return self._stages.setdefault(name, TracedLatency(name) if self._traced else Latency())
 
     def answered(self, endpoint: str, status: int, error: str) -> None:
         """Count a request by the status of its answer and, where there is one, by the code of its error."""

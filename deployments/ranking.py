@@ -83,7 +83,7 @@ class Ranking:
         }
         self._deadlines = Deadlines(serving.deadline_s)
         self._cache = RankedCache(serving.cache_size, serving.cache_age_s)
-        self.metrics = RequestMetrics(client, keys, "ranking")
+        self.metrics = RequestMetrics(client, keys, "ranking", settings.tracing.endpoint is not None)
         self._stages = RecommendStages(self.metrics)
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(

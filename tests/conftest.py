@@ -16,7 +16,7 @@ from typing import IO
 import pytest
 import yaml
 
-from configs.settings import PROJECT_DIR, Ports, Settings, load_settings
+from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
 from deployments.preflight import taken_ports
 from deployments.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.serve_control import ServeControl
@@ -24,6 +24,7 @@ from deployments.serve_control import ServeControl
 UP_S = 600
 RUN_S = 300
 LANES = 5
+COLLECTOR = 60  # ports above the API's, where a test may listen for traces
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _settings(folder: Path, project: Settings, ports: Ports) -> Settings:
         data_dir=project.data_dir,
         ports=ports,
         store={"prefix": "test"},
-        training={"trials": 2},
+        training={"trials": 2, "factors": 32, "ranker_trees": 40},
     )
 
 
@@ -149,16 +150,23 @@ def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settin
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
 ) -> Iterator[RunningStack]:
-    """The whole stack, with a model of a small search."""
-    yield from own_stack(request, tmp_path_factory, project_settings)
+    """The whole stack, with a model of a small search. It traces what its callers have traced."""
+    yield from own_stack(request, tmp_path_factory, project_settings, traced=True)
 
 
 def own_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    project_settings: Settings,
+    traced: bool = False,
 ) -> Iterator[RunningStack]:
     """A stack that no other fixture shares."""
     with free_ports() as ports:
-        yield from _run_stack(request, _settings(tmp_path_factory.mktemp("stack"), project_settings, ports))
+        settings = _settings(tmp_path_factory.mktemp("stack"), project_settings, ports)
+        if traced:
+            collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
+            settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0)})
+        yield from _run_stack(request, settings)
 
 
 def _run_stack(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RunningStack]:

@@ -1,0 +1,53 @@
+"""OpenTelemetry: a span for each stage of a traced request, inside the span that Ray Serve makes of the request.
+
+Serve does the sampling, takes over a caller's `traceparent`, and knows the exporter by the path of `span_processors`.
+Without a collector in the settings none of this is there.
+"""
+
+import time
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+
+from configs.settings import Tracing, load_settings
+from deployments.latency import Latency
+
+EXPORT_MS = 1000
+
+
+def serve_options(tracing: Tracing) -> dict[str, object] | None:
+    """What `serve_config.yaml` says under `tracing_config`; None where tracing is off."""
+    if tracing.endpoint is None:
+        return None
+    path = f"{span_processors.__module__}:{span_processors.__name__}"
+    return {"enabled": True, "exporter_import_path": path, "sampling_ratio": tracing.share}
+
+
+def span_processors() -> list[SpanProcessor]:
+    """Called by Serve in each of its processes: spans go to the collector in the background."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    exporter = OTLPSpanExporter(endpoint=load_settings().tracing.endpoint)
+    return [BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_MS)]
+
+
+class TracedLatency(Latency):
+    """A stage's histogram that makes a span of each duration too, under the request that is being worked on.
+
+    Args:
+        name: of the stage.
+    """
+
+    __slots__ = ("_name", "_tracer")
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self._tracer = trace.get_tracer("raycommend")
+
+    def observe(self, seconds: float) -> None:
+        super().observe(seconds)
+        if trace.get_current_span().is_recording():
+            now = time.time_ns()
+            self._tracer.start_span(self._name, start_time=now - round(seconds * 1e9)).end(now)
