@@ -27,6 +27,7 @@ from deployments.ingestion import Ingestion
 from deployments.metrics import RequestMetrics
 from deployments.ranking import Ranking
 from deployments.ray_metrics import RayMetrics
+from deployments.request_log import request_log
 from deployments.retrieval import Retrieval
 from deployments.retrieval_messages import Question, Reply, Similar
 from features.connection import connect
@@ -160,7 +161,8 @@ def at_root(app: ASGIApp) -> ASGIApp:
 
 
 def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> ASGIApp:
-    hot: ASGIApp = HotApp(endpoints, settings.serving.max_in_flight, metrics.answered)
+    log = request_log(settings.serving.log_share, settings.token_path)
+    hot: ASGIApp = HotApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
     return at_root(guarded(hot, settings))
 
 

@@ -154,11 +154,17 @@ class HotApp:
             return
         if scope["type"] != "http":
             return
-        content, failure = b"", None
+        body, content, failure = b"", b"", None
         logged = self._log if self._log is not None and self._log.wants() else None
         started = 0.0 if logged is None else time.perf_counter()
         try:
-            content = await self._answer(scope, receive)
+            endpoint = self._endpoint(scope)
+            self._in_flight += 1
+            try:
+                body = await read_body(scope, receive, endpoint.max_body_bytes)
+                content = await endpoint.answer(body, _header(scope, b"x-request-id") or uuid.uuid4().hex)
+            finally:
+                self._in_flight -= 1
         except ApiError as error:
             failure = error
         except StoreError as error:
@@ -172,15 +178,15 @@ class HotApp:
         headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-        endpoint = self._endpoints.get(scope["path"])
-        if endpoint is not None:  # a path that somebody makes up must not become a metric
+        asked = self._endpoints.get(scope["path"])
+        if asked is not None:  # a path that somebody makes up must not become a metric
             code = failure.code if failure else ""
-            self._on_answer(endpoint.name, status, code)
+            self._on_answer(asked.name, status, code)
             if logged is not None:
                 request_id = _header(scope, b"x-request-id")
-                logged.write(endpoint.name, request_id, status, code, content, time.perf_counter() - started)
+                logged.write(asked.name, request_id, status, code, body, content, time.perf_counter() - started)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+    def _endpoint(self, scope: Scope) -> Endpoint:
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None:
             raise ApiError(404, "not_found", f"there is no {scope['path']}; see /docs")
@@ -188,12 +194,7 @@ class HotApp:
             raise ApiError(405, "method_not_allowed", f"{scope['method']} is not allowed here; use POST")
         if self._in_flight >= self._max_in_flight:
             raise ApiError(503, "overloaded", f"{self._in_flight} requests are waiting already", retry_after_s=1)
-        self._in_flight += 1
-        try:
-            body = await read_body(scope, receive, endpoint.max_body_bytes)
-            return await endpoint.answer(body, _header(scope, b"x-request-id") or uuid.uuid4().hex)
-        finally:
-            self._in_flight -= 1
+        return endpoint
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

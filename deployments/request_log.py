@@ -11,7 +11,8 @@ from pathlib import Path
 
 import orjson
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger("ray.serve.requests")
+logger.setLevel(logging.INFO)  # whatever Serve's own level is: who asks for these lines gets them
 _TAKEN_OVER = ("recommendation_id", "model_version", "experiment", "variant", "cache_hit", "cold_start", "degraded",
                "event_id", "duplicate")  # fmt: skip
 
@@ -32,10 +33,12 @@ class RequestLog:
         """Whether this request is one of the share."""
         return random.random() < self._share  # noqa: S311 - a sample, no secret
 
-    def write(self, endpoint: str, request_id: str, status: int, error: str, content: bytes, took_s: float) -> None:
-        """Write the line of one request, out of what it was answered."""
+    def write(
+        self, endpoint: str, request_id: str, status: int, error: str, body: bytes, content: bytes, took_s: float
+    ) -> None:
+        """Write the line of one request, out of its body and what it was answered."""
         answer = orjson.loads(content)
-        user = answer.get("user_id")
+        user = _user_of(body)
         logger.info(
             "request",
             extra={
@@ -52,6 +55,15 @@ class RequestLog:
     def hash_user(self, user_id: str) -> str:
         """16 hexadecimal digits that stand for a user."""
         return blake2b(user_id.encode(), digest_size=8, key=self._secret).hexdigest()
+
+
+def _user_of(body: bytes) -> object:
+    """None for a batch, and for what is not understood."""
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return asked.get("user_id") if isinstance(asked, dict) else None
 
 
 def request_log(share: float, token_path: Path) -> RequestLog | None:

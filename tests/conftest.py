@@ -150,22 +150,23 @@ def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settin
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
 ) -> Iterator[RunningStack]:
-    """The whole stack, with a model of a small search. It traces what its callers have traced."""
-    yield from own_stack(request, tmp_path_factory, project_settings, traced=True)
+    """The whole stack, with a model of a small search. It logs some requests and traces what its callers trace."""
+    yield from own_stack(request, tmp_path_factory, project_settings, watched=True)
 
 
 def own_stack(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     project_settings: Settings,
-    traced: bool = False,
+    watched: bool = False,
 ) -> Iterator[RunningStack]:
     """A stack that no other fixture shares."""
     with free_ports() as ports:
         settings = _settings(tmp_path_factory.mktemp("stack"), project_settings, ports)
-        if traced:
+        if watched:
             collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
-            settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0)})
+            serving = settings.serving.model_copy(update={"log_share": 0.05})
+            settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0), "serving": serving})
         yield from _run_stack(request, settings)
 
 

@@ -14,9 +14,9 @@ from tests.deployments.test_hot_api import Nothing, ask
 
 
 async def answer(body: bytes, _: str) -> bytes:
-    if body == b"bad":
+    if orjson.loads(body)["user_id"] == "bad":
         raise ApiError(422, "invalid_field", "no", "user_id")
-    return orjson.dumps({"user_id": 196, "model_version": "v1", "variant": "champion", "cache_hit": True})
+    return orjson.dumps({"model_version": "v1", "variant": "champion", "cache_hit": True})
 
 
 def app(log: RequestLog | None) -> HotApp:
@@ -33,22 +33,22 @@ def test_a_line_says_which_request_by_whom_and_by_which_model(caplog: pytest.Log
     log = request_log(1.0, token)
     assert log is not None
     with caplog.at_level(logging.INFO, logger="ray.serve"):
-        ask(app(log), [b"good"], path="/a", headers=[(b"x-request-id", b"r1")])
-        ask(app(log), [b"bad"], path="/a", headers=[(b"x-request-id", b"r2")])
+        ask(app(log), [b'{"user_id": 196}'], path="/a", headers=[(b"x-request-id", b"r1")])
+        ask(app(log), [b'{"user_id": "bad"}'], path="/a", headers=[(b"x-request-id", b"r2")])
     good, bad = lines(caplog)
     assert (good["client_request_id"], good["status"], good["model_version"]) == ("r1", 200, "v1")
     assert good["user_hash"] == log.hash_user("196") != RequestLog(1.0, b"another").hash_user("196")
     assert "196" not in str([good[name] for name in ("user_hash", "client_request_id", "variant")])
     assert good["took_ms"] > 0
     assert (bad["client_request_id"], bad["status"], bad["error"], bad["user_hash"]) == (
-        "r2", 422, "invalid_field", None,
+        "r2", 422, "invalid_field", log.hash_user("bad"),
     )  # fmt: skip
 
 
 def test_nothing_is_logged_unless_asked_for(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     assert request_log(0.0, tmp_path / "none") is None
     with caplog.at_level(logging.INFO, logger="ray.serve"):
-        ask(app(None), [b"good"], path="/a")
+        ask(app(None), [b'{"user_id": 196}'], path="/a")
     assert lines(caplog) == []
 
 

@@ -1,9 +1,11 @@
-"""Traces of a running stack, as a collector receives them."""
+"""What a running stack says of single requests: traces, as a collector receives them, and lines in the log."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -81,3 +83,27 @@ def test_a_callers_trace_goes_on_through_the_stages(stack: RunningStack, collect
         assert above is request
         assert request.start_time_unix_nano <= span.start_time_unix_nano + 1_000_000
         assert span.start_time_unix_nano <= span.end_time_unix_nano <= request.end_time_unix_nano + 1_000_000
+
+
+@pytest.mark.stack
+def test_a_share_of_the_requests_is_in_the_log_with_hashed_users(stack: RunningStack) -> None:
+    logs = stack.settings.run_dir / "ray" / "session_latest" / "logs" / "serve"
+    user = "somebody@example.org"
+    deadline = time.monotonic() + 60
+    found: list[dict[str, object]] = []
+    with httpx.Client(base_url=stack.url, timeout=10) as client:
+        while not found:
+            assert time.monotonic() < deadline
+            for number in range(20):
+                headers = {"x-request-id": f"logged-{number}"}
+                client.post("/api/v1/recommend", json={"user_id": user}, headers=headers).raise_for_status()
+            lines = [line for log in logs.glob("replica_recommend_RankingDeployment_*.log") for line in _lines(log)]
+            found = [entry for entry in lines if str(entry.get("client_request_id", "")).startswith("logged-")]
+    [hashed] = {str(entry["user_hash"]) for entry in found}
+    assert len(hashed) == 16
+    assert all(user not in json.dumps(entry) for entry in found)
+    assert {entry["model_version"] for entry in found} != {None}
+
+
+def _lines(log: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
