@@ -45,6 +45,11 @@ export function onChange(draw) {
   }
 }
 
+/** Text for screen readers alone. */
+export function unseen(text) {
+  return h("span", { class: "visually-hidden" }, text)
+}
+
 /** A badge: its text says it, its colour repeats it. */
 export function badge(text, kind = "quiet", title = null) {
   return h("span", { class: `badge ${kind}`, title }, text)

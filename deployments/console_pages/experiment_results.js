@@ -110,7 +110,7 @@ function healthTiles(results) {
 }
 
 function tile(label, value, note, bad = false) {
-  return h("div", { class: "tile" }, h("dt", {}, label), h("dd", { class: value === "–" ? "unknown" : null }, value), h("p", { class: bad ? "bad" : null }, note))
+  return h("div", { class: "tile" }, h("dt", {}, label), h("dd", { class: value === "–" ? "unknown" : null }, value), h("dd", { class: bad ? "note bad" : "note" }, note))
 }
 
 function variantTable(experiment, results) {

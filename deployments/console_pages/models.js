@@ -2,7 +2,7 @@
 
 import { get, post } from "/console/api.js"
 import { confirm, field } from "/console/dialogs.js"
-import { announce, badge, card, empty, failure, fill, h, onChange } from "/console/elements.js"
+import { announce, badge, card, empty, failure, fill, h, onChange, unseen } from "/console/elements.js"
 import { ago, amount, count, dateTime, fixed, known, percent } from "/console/format.js"
 import { compared, showDetails, withInterval } from "/console/model_details.js"
 import { JOB_KINDS, jobView, lastRun } from "/console/retraining.js"
@@ -100,7 +100,7 @@ export function mount(root) {
 
   function table(answer) {
     if (!answer.models.length) return empty("There is no model yet. Retrain now, and the first one serves as soon as it is ready.")
-    const head = ["", "Version", "Trained", "NDCG@10", "MAP@10", "Coverage", "Events", "Size", ""]
+    const head = [unseen("Compare"), "Version", "Trained", "NDCG@10", "MAP@10", "Coverage", "Events", "Size", unseen("Actions")]
     return h(
       "div",
       { class: "scroll" },

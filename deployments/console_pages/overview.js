@@ -123,13 +123,13 @@ function makeTiles() {
   const element = h("dl", { class: "tiles" })
   function tile(name, label) {
     const value = h("dd", { dataset: { tile: name } })
-    const below = h("p", {})
+    const below = h("dd", {})
     element.append(h("div", { class: "tile" }, h("dt", {}, label), value, below))
     made[name] = (text, note, { bad = false, smaller = false, counted = false } = {}) => {
       const unknown = text === "–"
       value.className = `${unknown ? "unknown" : ""} ${smaller ? "small-value" : ""}`
       setText(value, text)
-      below.className = bad ? "bad" : ""
+      below.className = bad ? "note bad" : "note"
       setText(below, !unknown ? note : counted ? "collecting" : "not measured yet")
     }
   }

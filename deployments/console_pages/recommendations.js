@@ -2,7 +2,7 @@
 
 import { get, post } from "/console/api.js"
 import { details } from "/console/dialogs.js"
-import { actionButton, announce, badge, card, empty, failure, fill, h } from "/console/elements.js"
+import { actionButton, announce, badge, card, empty, failure, fill, h, unseen } from "/console/elements.js"
 import { amount, count, fixed, milliseconds, percent, words } from "/console/format.js"
 import { pastOf } from "/console/user_history.js"
 
@@ -56,7 +56,7 @@ export function mount(root, query) {
         h("button", { type: "button", onclick: () => choose(newUser()) }, "New user"),
       ),
     ),
-    h("h3", {}, "Categories"),
+    h("h2", { class: "minor" }, "Categories"),
     categories,
   )
   root.append(
@@ -249,7 +249,7 @@ export function mount(root, query) {
         h(
           "table",
           {},
-          h("thead", {}, h("tr", {}, ["", "Title", "Categories"].map((text) => h("th", { scope: "col" }, text)), h("th", { scope: "col", class: "numeric" }, "Cosine"))),
+          h("thead", {}, h("tr", {}, [unseen("Rank"), "Title", "Categories"].map((text) => h("th", { scope: "col" }, text)), h("th", { scope: "col", class: "numeric" }, "Cosine"))),
           h(
             "tbody",
             {},
