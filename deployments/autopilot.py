@@ -1,4 +1,5 @@
-"""Autopilot: one replica that watches live quality and drift, starts retrainings, follows them, and takes back harm.
+"""Autopilot: one replica that watches live quality and drift, starts retrainings, follows them, takes back harm, and
+moves the weights of bandits.
 
 Everything that it must remember lies in the store, and every step is written there before it is taken (see
 `features.retraining`), so it may be killed at any moment: the next one goes on from what is written.
@@ -11,14 +12,14 @@ import logging
 import time
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import DataError
 from data.event_log import EventLog
 from deployments.alert_rules import due_alerts
-from deployments.alerts import Alert, Told, Webhook, changes
+from deployments.alerts import Alert, Webhook, changes
+from deployments.autopilot_memory import Memory, remember, save
 from deployments.cron import Cron
 from deployments.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed
 from deployments.errors import ApiError
@@ -31,6 +32,7 @@ from deployments.ray_jobs import JobsError, RayJobs
 from deployments.retraining import Retraining
 from deployments.run_steps import RunSteps
 from deployments.trial import Trial
+from features.bandits import reweigh_bandits
 from features.catalogue import Catalogue
 from features.connection import connect, durability
 from features.errors import StoreError
@@ -38,7 +40,7 @@ from features.keys import Keys
 from features.promotion import rollback_reason
 from features.replicas import read_replicas
 from features.retraining import Run, Trigger, now_ms, read_run
-from features.slots import CHAMPION, Slot, set_slot
+from features.slots import CHAMPION, set_slot
 from features.store import OnlineStore
 from features.timeline import Kind, entry, note
 from models.bias import BiasModel
@@ -49,26 +51,7 @@ STUCK_S = 120.0
 LONGEST_WAIT_S = 86_400.0
 LISTS_BEFORE = 50
 PROBE_S = 2.0
-_MEMORY = "memory"
-
-
-class Memory(BaseModel):
-    """What autopilot keeps between two looks, beside the run."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    champion: Slot | None = None
-    """As last seen; another one since then is a promotion or a rollback."""
-    watched: Watched | None = None
-    failures: int = 0
-    """Retrainings in a row that promoted nothing."""
-    quiet_until_ms: int = 0
-    """No retraining of its own before this."""
-    scheduled_ms: int = 0
-    """The schedule was looked at up to then."""
-    noted: dict[str, int] = Field(default_factory=dict)
-    """What was written into the timeline and still holds -> since when."""
-    told: dict[str, Told] = Field(default_factory=dict)
+REWEIGH_MS = 10_000
 
 
 class Autopilot:
@@ -145,7 +128,7 @@ class Autopilot:
 
     async def look(self) -> None:
         """Do all that is due now. Raises `StoreError`."""
-        memory = await self._remember()
+        memory = await remember(self._client, self._keys)
         seen = await self._monitor.observe()
         if self._limits.mode != "off":
             await self._watch(seen)
@@ -157,8 +140,9 @@ class Autopilot:
             await self._trigger(seen, memory)
         if memory.watched is not None:
             await self._guard(memory.watched, memory, seen)
+        await self._reweigh(memory)
         await self._alert(seen, memory)
-        await self._save(memory)
+        await save(self._client, self._keys, memory)
 
     # What is true
 
@@ -312,7 +296,15 @@ class Autopilot:
             await set_slot(self._client, self._keys, CHAMPION, watched.previous, watched.previous_uri, reason)
             self._count(memory, success=False)
 
-    # Alerts and memory
+    # Bandits
+
+    async def _reweigh(self, memory: Memory) -> None:
+        """Move the weights of bandits, in every mode: who starts such an experiment asks for it."""
+        if now_ms() - memory.reweighed_ms >= REWEIGH_MS:
+            memory.reweighed_ms = now_ms()
+            await reweigh_bandits(self._client, self._keys, memory.reweighed_ms)
+
+    # Alerts
 
     async def _alert(self, seen: Observation, memory: Memory) -> None:
         problems = dict(self._problems)
@@ -353,16 +345,3 @@ class Autopilot:
                 if (await http.get(f"{uri}/health")).status_code == 200:
                     return None
         return f"{uri} does not answer; a training goes on and delivers later"
-
-    async def _remember(self) -> Memory:
-        found = await self._client.run("HGET", self._keys.autopilot, _MEMORY)
-        if found is None:
-            return Memory()
-        try:
-            return Memory.model_validate_json(found)
-        except ValidationError as error:
-            logger.warning("autopilot: what an earlier version remembered cannot be read, starting anew: %s", error)
-            return Memory()
-
-    async def _save(self, memory: Memory) -> None:
-        await self._client.run("HSET", self._keys.autopilot, _MEMORY, memory.model_dump_json())

@@ -15,7 +15,6 @@ from deployments.traffic import changed_slot
 from experiments.report import Design, Report, compare_all, report, value_of
 from experiments.user_metrics import METRICS
 from experiments.user_totals import add_sums
-from features.bandits import reweigh_bandits
 from features.drain import read_entries
 from features.experiment_counts import read_sums, rule_of, write_ends
 from features.experiment_log import PartitionReplay
@@ -43,7 +42,6 @@ logger = logging.getLogger("ray.serve")
 LOAD_S = 60.0
 """How long a start waits for the challenger's replicas, which are scaled to zero while nothing needs them."""
 HOLD_S = 20.0
-REWEIGH_MS = 10_000
 STREAM_PAGE = 1_000_000
 AskVersion = Callable[[str], Awaitable[str | None]]
 Hold = Callable[[str, float], Awaitable[None]]
@@ -67,7 +65,6 @@ class ExperimentControl:
         self._ask_version = ask_version
         self._hold = hold
         self._state = TrafficState(version=-1, experiments={}, slots={}, rollout=None)
-        self._reweighed_ms = 0
         self._holding: dict[str, asyncio.Task[None]] = {}
 
     async def follow(self) -> None:
@@ -85,11 +82,8 @@ class ExperimentControl:
             self._holding.pop(slot).cancel()
 
     async def tick(self) -> None:
-        """Keep snapshots of running experiments, for plots over time, and move the weights of bandits."""
+        """Keep snapshots of running experiments, for plots over time."""
         now_ms = _now_ms()
-        if now_ms - self._reweighed_ms >= REWEIGH_MS and any(one.bandit for one in running(self._state)):
-            self._reweighed_ms = now_ms
-            await reweigh_bandits(self._client, self._keys, now_ms)
         for experiment in running(self._state):
             last_ms = await last_snapshot_ms(self._client, self._keys, experiment.id)
             if due(experiment.started_ms or now_ms, now_ms, last_ms):

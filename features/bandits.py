@@ -1,4 +1,4 @@
-"""Bandits: running experiments whose weights follow their results. Called regularly, by whoever watches."""
+"""Bandits: running experiments whose weights follow their results. Called regularly, by autopilot."""
 
 import math
 
@@ -10,7 +10,7 @@ from experiments.user_totals import VariantSums
 from features.connection import StoreClient
 from features.experiment_counts import read_sums
 from features.experiment_steps import reweigh, running
-from features.experiments import change_experiment, read_traffic
+from features.experiments import ExperimentError, change_experiment, read_traffic
 from features.keys import Keys
 
 SMALLEST_CHANGE = 0.01
@@ -46,15 +46,18 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
             continue  # too early, or settled
         users = sum(sums[name]["n"] + sums[name]["mixed"] for name in experiment.names)
         best = ", ".join(f"{name} {chance:.0%}" for name, chance in zip(experiment.names, found.best, strict=True))
-        await change_experiment(
-            client,
-            keys,
-            experiment.id,
-            lambda one, _, weights=found.weights, users=users: reweigh(one, weights, users, now_ms),  # type: ignore[misc]
-            "reweighed",
-            f"chance to be the best: {best}",
-            now_ms,
-        )
+        try:
+            await change_experiment(
+                client,
+                keys,
+                experiment.id,
+                lambda one, _, weights=found.weights, users=users: reweigh(one, weights, users, now_ms),  # type: ignore[misc]
+                "reweighed",
+                f"chance to be the best: {best}",
+                now_ms,
+            )
+        except ExperimentError:
+            continue  # stopped since it was read
         changed[experiment.id] = found
     return changed
 

@@ -1,15 +1,19 @@
-"""A real store for what the deployments keep in it."""
+"""A real store for what the deployments keep in it, and autopilots that look at it."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from configs.settings import Store
+from configs.settings import Settings, Store
 from deployments import alerts
 from features.connection import StoreClient, connect
 from features.keys import Keys
 from features.layout import keys_of
+from tests.deployments.jobs_api import JobsApi
+from tests.deployments.pilots import Pilots
 from tests.deployments.webhook_receiver import Receiver
 from tests.features.servers import Server, valkey_binary
 
@@ -52,3 +56,29 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     yield found
     found.server.shutdown()
     found.server.server_close()
+
+
+@pytest.fixture
+def jobs() -> Iterator[JobsApi]:
+    api = JobsApi()
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path, store_settings: Store, jobs: JobsApi) -> Callable[..., Settings]:
+    def make(**autopilot: Any) -> Settings:
+        given = {"jobs_address": jobs.address, "mode": "act", "new_events": 0, "cooldown_s": 0, **autopilot}
+        return Settings(
+            state_dir=tmp_path,
+            store=store_settings.model_dump(),
+            autopilot=given,
+            tracking={"uri": f"sqlite:///{tmp_path}/none.db"},
+        )
+
+    return make
+
+
+@pytest.fixture
+def pilots(settings_of: Callable[..., Settings], client: StoreClient, keys: Keys) -> Callable[..., Pilots]:
+    return lambda **autopilot: Pilots(settings_of(**autopilot), client, keys)

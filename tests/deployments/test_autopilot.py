@@ -1,22 +1,18 @@
 """Autopilot with a real store; every look is taken by another instance, as if each had been killed after the last."""
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from configs.settings import Settings, Store
-from deployments.autopilot import Autopilot, Memory
+from configs.settings import Settings
+from deployments.autopilot import Autopilot
+from deployments.autopilot_memory import Memory
 from deployments.errors import ApiError
 from deployments.heartbeat import read_heartbeat
 from deployments.metrics import RecommendStages, RequestMetrics
 from deployments.ray_jobs import RayJobs
-from deployments.retraining import Retraining
-from features.connection import StoreClient
 from features.experiments import read_traffic
-from features.keys import Keys
 from features.retraining import (
     Policy,
     Run,
@@ -25,74 +21,19 @@ from features.retraining import (
     begin_run,
     keep_result,
     new_run,
-    read_last_run,
     read_run,
 )
 from features.slots import CHALLENGER, CHAMPION, read_slots, set_slot
 from features.timeline import entry, read_timeline
 from tests.deployments.jobs_api import JobsApi
+from tests.deployments.pilots import Pilots
 from tests.deployments.webhook_receiver import Receiver, wait_for
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def jobs() -> Iterator[JobsApi]:
-    api = JobsApi()
-    yield api
-    api.close()
-
-
-@pytest.fixture
-def settings_of(tmp_path: Path, store_settings: Store, jobs: JobsApi) -> Callable[..., Settings]:
-    def make(**autopilot: Any) -> Settings:
-        given = {"jobs_address": jobs.address, "mode": "act", "new_events": 0, "cooldown_s": 0, **autopilot}
-        return Settings(
-            state_dir=tmp_path,
-            store=store_settings.model_dump(),
-            autopilot=given,
-            tracking={"uri": f"sqlite:///{tmp_path}/none.db"},
-        )
-
-    return make
-
-
-class Pilots:
-    """New instances for one look each."""
-
-    def __init__(self, settings: Settings, client: StoreClient, keys: Keys) -> None:
-        self.settings, self.client, self.keys = settings, client, keys
-
-    async def look(self, times: int = 1) -> None:
-        for _ in range(times):
-            pilot = Autopilot(self.settings, self._version, self._hold)
-            await pilot.look()
-            await pilot._client.aclose()
-
-    async def _version(self, slot: str) -> str | None:
-        found = (await read_slots(self.client, self.keys)).get(slot)
-        return found.version if found else None
-
-    async def _hold(self, slot: str, seconds: float) -> None:
-        return None
-
-    def retraining(self) -> Retraining:
-        return Retraining(self.settings, self.client, self.keys, RayJobs(self.settings))
-
-    async def ended(self) -> Run:
-        found = await read_last_run(self.client, self.keys)
-        assert found is not None
-        assert await read_run(self.client, self.keys) is None
-        return found
-
-
 def result(version: str = "v2", passed: bool = True) -> RunResult:
     return RunResult(version=version, uri=f"/bundles/{version}", passed=passed, reasons="the numbers", metrics={})
-
-
-@pytest.fixture
-def pilots(settings_of: Callable[..., Settings], client: StoreClient, keys: Keys) -> Callable[..., Pilots]:
-    return lambda **autopilot: Pilots(settings_of(**autopilot), client, keys)
 
 
 async def claimed(pilots: Pilots, policy: Policy = "gate", deadline_s: float = 60) -> Run:

@@ -1,28 +1,14 @@
-import numpy as np
 import pytest
 
-from experiments.attribution import Rule, UserReplay
 from experiments.ratio import ratio, ratio_variance
 from experiments.user_metrics import METRICS
-from experiments.user_totals import UserTotals, add_sums, variant_sums
+from experiments.user_totals import add_sums, variant_sums
 from features.bandits import arm, reweigh_bandits
-from features.experiment_counts import sums_command
-from features.experiment_steps import start
-from features.experiments import Definition, change_experiment, create_experiment, read_traffic
-from features.slots import set_slot
+from features.experiments import read_traffic
 from features.store import OnlineStore
+from tests.features.bandit_arms import begun, count, people
 
 pytestmark = pytest.mark.anyio
-RULE = Rule(1_000, 500, 0, 3)
-
-
-def people(variant: str, n: int, rate: float) -> list[UserTotals]:
-    rng = np.random.default_rng(n)
-    lists = rng.poisson(4, n) + 1
-    return [
-        UserTotals(variant, 0, 0, 0, False, lists=int(m), clicked=int(rng.binomial(m, rate)), conversions=int(m > 4))
-        for m in lists
-    ]
 
 
 @pytest.mark.parametrize("name", ["click_through", "conversion"])
@@ -34,24 +20,6 @@ def test_an_arm_has_the_metrics_mean_and_variance(name: str) -> None:
         (ratio(pairs), ratio_variance(pairs)) if name == "click_through" else (pairs.main.mean, pairs.main.variance)
     )
     assert (found.mean, found.variance) == pytest.approx(wanted)
-
-
-async def begun(store: OnlineStore, bandit: dict[str, float] | None) -> str:
-    client, keys = store.client, store.keys
-    await set_slot(client, keys, "champion", "v1", "/v1", "first")
-    await set_slot(client, keys, "challenger", "v2", "/v2", "second")
-    variants = [{"name": "a", "weight": 0.5, "slot": "champion"}, {"name": "b", "weight": 0.5, "slot": "challenger"}]
-    made = await create_experiment(
-        client, keys, Definition.model_validate({"hypothesis": "h", "variants": variants, "bandit": bandit}), 1
-    )
-    await change_experiment(client, keys, made.id, lambda one, now: start(one, now, 2), "started", "", 2)
-    return made.id
-
-
-async def count(store: OnlineStore, experiment: str, users: list[UserTotals]) -> None:
-    replays = [UserReplay(RULE, totals={experiment: user}) for user in users]
-    for command in sums_command(store.keys.experiment_sums(1), replays, {}):
-        await store.client.run(*command)
 
 
 async def test_weights_follow_the_results_of_a_bandit_and_of_no_other(valkey_store: OnlineStore) -> None:
