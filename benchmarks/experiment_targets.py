@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.cuped import cuped_difference
+from experiments.cuped import cuped_difference, cuped_ratio_difference
 from experiments.difference import Difference, mean_difference
 from experiments.off_policy import off_policy_value
 from experiments.power import PlannedTest, power_at, sample_size
 from experiments.ratio import ratio_difference
 from experiments.sequential import always_valid_test
-from experiments.sums import PairSums
+from experiments.sums import PairSums, RatioSums
 from experiments.welch import welch_test
 
 ALPHA = 0.05
@@ -59,24 +59,32 @@ def pairs(x: np.ndarray, y: np.ndarray) -> list[PairSums]:
     return [PairSums(x.shape[1], *(float(value) for value in row)) for row in zip(*columns, strict=True)]
 
 
+def ratios(clicks: np.ndarray, lists: np.ndarray, before: np.ndarray) -> list[RatioSums]:
+    """Sums of each run."""
+    parts = pairs(clicks, lists), pairs(clicks, before), pairs(lists, before)
+    return [RatioSums(*each) for each in zip(*parts, strict=True)]
+
+
 def blocks(runs: int, size: int = 200) -> Iterator[int]:
     """Runs in portions that fit into memory."""
     for start in range(0, runs, size):
         yield min(size, runs - start)
 
 
-Kind = Callable[[PairSums, PairSums], Difference]
+Kind = Callable[[RatioSums, RatioSums], Difference]
 
 
-def kinds() -> dict[str, tuple[bool, Kind]]:
-    """name -> (whether the pairs are clicks with lists, else with the covariate; the difference)."""
+def kinds() -> dict[str, Kind]:
+    """name -> the difference, from clicks, lists and earlier events."""
     return {
-        "absolute": (True, lambda a, b: mean_difference(a.main, b.main, relative=False)),
-        "relative": (True, lambda a, b: mean_difference(a.main, b.main, relative=True)),
-        "ratio": (True, lambda a, b: ratio_difference(a, b, relative=False)),
-        "ratio, relative": (True, lambda a, b: ratio_difference(a, b, relative=True)),
-        "CUPED": (False, lambda a, b: cuped_difference(a, b, relative=False).difference),
-        "CUPED, relative": (False, lambda a, b: cuped_difference(a, b, relative=True).difference),
+        "absolute": lambda a, b: mean_difference(a.ratio.main, b.ratio.main, relative=False),
+        "relative": lambda a, b: mean_difference(a.ratio.main, b.ratio.main, relative=True),
+        "ratio": lambda a, b: ratio_difference(a.ratio, b.ratio, relative=False),
+        "ratio, relative": lambda a, b: ratio_difference(a.ratio, b.ratio, relative=True),
+        "CUPED": lambda a, b: cuped_difference(a.numerator, b.numerator, relative=False).difference,
+        "CUPED, relative": lambda a, b: cuped_difference(a.numerator, b.numerator, relative=True).difference,
+        "CUPED of a ratio": lambda a, b: cuped_ratio_difference(a, b, relative=False).difference,
+        "CUPED of a ratio, relative": lambda a, b: cuped_ratio_difference(a, b, relative=True).difference,
     }
 
 
@@ -85,9 +93,8 @@ def false_positives(runs: int, seed: int) -> list[Measured]:
     generator = np.random.default_rng(seed)
     found = dict.fromkeys(kinds(), 0)
     for size in blocks(runs):
-        arms = [users(generator, size, 500) for _ in range(2)]
-        for name, (by_lists, kind) in kinds().items():
-            a, b = (pairs(clicks, lists if by_lists else before) for clicks, lists, before in arms)
+        a, b = (ratios(*users(generator, size, 500)) for _ in range(2))
+        for name, kind in kinds().items():
             p_values = [welch_test(kind(one, other)).p_value for one, other in zip(a, b, strict=True)]
             found[name] += sum(p is not None and p < ALPHA for p in p_values)
     return [Measured(f"A/A false positives at .05, {name}", n / runs, 0.04, 0.06, runs) for name, n in found.items()]
@@ -114,20 +121,21 @@ def coverage(runs: int, seed: int) -> list[Measured]:
     lift = 1.2
     clicks = [users(generator, 1, 4_000_000, factor) for factor in (1.0, lift)]
     means = [float(x.mean()) for x, _, _ in clicks]
-    ratios = [float(x.sum() / y.sum()) for x, y, _ in clicks]
+    rates = [float(x.sum() / y.sum()) for x, y, _ in clicks]
     truth = {
         "absolute": means[1] - means[0],
         "relative": means[1] / means[0] - 1,
-        "ratio": ratios[1] - ratios[0],
-        "ratio, relative": ratios[1] / ratios[0] - 1,
+        "ratio": rates[1] - rates[0],
+        "ratio, relative": rates[1] / rates[0] - 1,
         "CUPED": means[1] - means[0],
         "CUPED, relative": means[1] / means[0] - 1,
+        "CUPED of a ratio": rates[1] - rates[0],
+        "CUPED of a ratio, relative": rates[1] / rates[0] - 1,
     }
     inside = dict.fromkeys(kinds(), 0)
     for size in blocks(runs):
-        arms = [users(generator, size, 500, factor) for factor in (1.0, lift)]
-        for name, (by_lists, kind) in kinds().items():
-            a, b = (pairs(clicks, lists if by_lists else before) for clicks, lists, before in arms)
+        a, b = (ratios(*users(generator, size, 500, factor)) for factor in (1.0, lift))
+        for name, kind in kinds().items():
             for one, other in zip(a, b, strict=True):
                 interval = welch_test(kind(one, other)).interval
                 inside[name] += interval is not None and interval[0] <= truth[name] <= interval[1]

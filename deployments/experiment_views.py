@@ -176,7 +176,7 @@ def _comparison(one: MetricComparison) -> dict[str, Any]:
         "absolute": asdict(one.decides),
         "relative": asdict(one.relative),
         "other_method": asdict(one.other),
-        "cuped": None if one.cuped is None else asdict(one.cuped),
+        "cuped": asdict(one.cuped),
         "adjusted_p_value": one.adjusted_p_value,
     }
 

@@ -28,7 +28,7 @@ def ratio_difference(control: PairSums, treatment: PairSums, relative: bool) -> 
     ratios = ratio(control), ratio(treatment)
     n = control.n + treatment.n
     arms = (("control", control), ("treatment", treatment))
-    reason = next((found for name, sums in arms if (found := _undefined_ratio(name, sums))), None)
+    reason = next((found for name, sums in arms if (found := undefined_ratio(name, sums))), None)
     if reason is not None:
         return Difference(relative, *ratios, n, reason=reason)
     a, b = defined(*ratios)
@@ -58,7 +58,8 @@ def ratio_variance(sums: PairSums) -> float:
     return sum(terms) / (sums.other_total / sums.n) ** 2
 
 
-def _undefined_ratio(arm: str, sums: PairSums) -> str | None:
+def undefined_ratio(arm: str, sums: PairSums) -> str | None:
+    """Why the ratio of `arm` has no variance to test with, or None."""
     if sums.n < 2:
         return too_few(arm, sums.n)
     if sums.other_total == 0:

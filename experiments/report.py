@@ -98,7 +98,7 @@ class MetricComparison:
         decides: the absolute comparison by the method that was fixed.
         relative: the same, as a share of the control.
         other: the absolute comparison by the method that was not.
-        cuped: None for ratios, whose denominator is not known before.
+        cuped: the absolute comparison, adjusted.
         adjusted_p_value: over all metrics and treatments, by Benjamini and Hochberg.
     """
 
@@ -107,7 +107,7 @@ class MetricComparison:
     decides: Comparison
     relative: Comparison
     other: Comparison
-    cuped: Adjusted | None
+    cuped: Adjusted
     adjusted_p_value: float | None
 
 
@@ -213,9 +213,7 @@ def compare_all(design: Design, sums: Mapping[str, VariantSums]) -> list[MetricC
                     decides=compare(design, absolute),
                     relative=compare(design, metric.difference(control, sums[variant], relative=True)),
                     other=compare(design, absolute, other=True),
-                    cuped=None
-                    if adjusted is None
-                    else Adjusted(
+                    cuped=Adjusted(
                         compare(design, adjusted.difference), adjusted.theta, adjusted.correlation, adjusted.reason
                     ),
                     adjusted_p_value=None,

@@ -119,6 +119,46 @@ class PairSums:
         return (self.products - self.total * self.other_total / self.n) / (self.n - 1) if self.n > 1 else None
 
 
+@dataclass(frozen=True)
+class RatioSums:
+    """Sums over the users of one arm of a ratio's two values and a covariate.
+
+    Attributes:
+        ratio: numerator with denominator.
+        numerator, denominator: each with the covariate.
+
+    Raises:
+        ValueError: they are not of as many users.
+    """
+
+    ratio: PairSums
+    numerator: PairSums
+    denominator: PairSums
+
+    def __post_init__(self) -> None:
+        if not self.ratio.n == self.numerator.n == self.denominator.n:
+            raise ValueError(f"n differs: {self.ratio.n}, {self.numerator.n} and {self.denominator.n} users")
+
+    def __add__(self, other: "RatioSums") -> "RatioSums":
+        return RatioSums(
+            self.ratio + other.ratio, self.numerator + other.numerator, self.denominator + other.denominator
+        )
+
+    @classmethod
+    def of(cls, numerators: np.ndarray, denominators: np.ndarray, covariates: np.ndarray) -> "RatioSums":
+        """Sums of three (n,) arrays over the same users; ValueError as `PairSums.of`."""
+        return cls(
+            PairSums.of(numerators, denominators, "numerators", "denominators"),
+            PairSums.of(numerators, covariates, "numerators", "covariates"),
+            PairSums.of(denominators, covariates, "denominators", "covariates"),
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of users."""
+        return self.ratio.n
+
+
 def merge(parts: Iterable[Sums]) -> Sums:
     """The sums of all parts together; of none, the sums of no users."""
     return sum(parts, start=Sums(0, 0.0, 0.0))

@@ -7,10 +7,10 @@ of it got an event of confidence .5 or more (a like, a good rating, a purchase, 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.cuped import Adjustment, cuped_difference
+from experiments.cuped import Adjustment, cuped_difference, cuped_ratio_difference
 from experiments.difference import Difference, mean_difference
 from experiments.ratio import ratio_difference
-from experiments.sums import PairSums
+from experiments.sums import PairSums, RatioSums
 from experiments.user_totals import PRECISION_SCALE, RATING_SCALE, pair_sums
 
 COVARIATE = "before"
@@ -49,11 +49,19 @@ class Metric:
             return mean_difference(a.main, b.main, relative)
         return ratio_difference(a, b, relative)
 
-    def adjusted(self, control: Mapping[str, int], treatment: Mapping[str, int], relative: bool) -> Adjustment | None:
-        """The difference with CUPED; None for a ratio, whose denominator is not known before."""
-        if self.denominator is not None:
-            return None
-        return cuped_difference(self.sums(control), self.sums(treatment), relative)
+    def adjusted(self, control: Mapping[str, int], treatment: Mapping[str, int], relative: bool) -> Adjustment:
+        """The difference with CUPED."""
+        if self.denominator is None:
+            return cuped_difference(self.sums(control), self.sums(treatment), relative)
+        a, b = (
+            RatioSums(
+                self.sums(variant),
+                pair_sums(variant, self.numerator, COVARIATE, self.scale),
+                pair_sums(variant, self.denominator, COVARIATE),
+            )
+            for variant in (control, treatment)
+        )
+        return cuped_ratio_difference(a, b, relative)
 
 
 METRICS: dict[str, Metric] = {

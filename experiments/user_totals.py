@@ -20,11 +20,17 @@ PRODUCTS = (
     ("engaged", "lists"),
     ("precision", "lists"),
     ("ratings", "rated"),
+    ("lists", "before"),
+    ("clicked", "before"),
+    ("engaged", "before"),
+    ("precision", "before"),
     ("events", "before"),
     ("converted", "before"),
     ("returned", "before"),
+    ("rated", "before"),
+    ("ratings", "before"),
 )
-"""Pairs of which the sum of products is kept: numerators with denominators, metrics with the covariate."""
+"""Pairs of which the sum of products is kept: numerators with denominators, and all with the covariate."""
 STATISTICS = (
     "n", "simulated", "mixed", *QUANTITIES, *(f"{name}^2" for name in QUANTITIES), *(f"{x}*{y}" for x, y in PRODUCTS),
 )  # fmt: skip

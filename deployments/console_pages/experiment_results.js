@@ -167,7 +167,7 @@ function comparisonTable(results) {
             h("td", { class: "numeric" }, estimateText(one.absolute, (value) => signed(value, 4))),
             h("td", { class: "numeric" }, estimateText(one.relative, (value) => `${signed(value * 100, 1)} %`)),
             h("td", { class: "numeric" }, fixed(one.adjusted_p_value, 4)),
-            h("td", { class: "numeric" }, one.cuped ? estimateText(one.cuped.absolute, (value) => signed(value, 4)) : h("span", { class: "muted" }, "–")),
+            h("td", { class: "numeric" }, estimateText(one.cuped.absolute, (value) => signed(value, 4))),
           ),
         ),
       ),

@@ -17,9 +17,9 @@ local function experiments()
   local QUANTITIES = {
     'lists', 'clicked', 'engaged', 'precision', 'events', 'converted', 'returned', 'rated', 'ratings', 'before',
   }
-  -- Places in QUANTITIES: clicked, engaged and precision with lists; ratings with rated; events, converted and returned
-  -- with before
-  local PRODUCTS = {{2, 1}, {3, 1}, {4, 1}, {9, 8}, {5, 10}, {6, 10}, {7, 10}}
+  -- Places in QUANTITIES: clicked, engaged and precision with lists; ratings with rated; all with before
+  local PRODUCTS = {{2, 1}, {3, 1}, {4, 1}, {9, 8}}
+  for place = 1, #QUANTITIES - 1 do PRODUCTS[#PRODUCTS + 1] = {place, #QUANTITIES} end
 
   local function read_totals(text)
     if not text then return nil end

@@ -116,5 +116,5 @@ def test_sums_hold_every_product_that_metrics_ask_for() -> None:
     pairs = pair_sums(sums, "clicked", "lists")
     assert (pairs.n, pairs.total, pairs.squares, pairs.other_total, pairs.products) == (4, 6, 14, 10, 20)
     assert sums["simulated"] == 1
-    with pytest.raises(KeyError, match="lists and before"):
-        pair_sums(sums, "lists", "before")
+    with pytest.raises(KeyError, match="lists and rated"):
+        pair_sums(sums, "lists", "rated")

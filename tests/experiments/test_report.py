@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.bandit import ADAPTIVE_WARNING
+from experiments.cuped import cuped_ratio_difference
 from experiments.report import Design, expected_weights, report, value_of
-from experiments.sums import PairSums
+from experiments.sums import PairSums, RatioSums
 from experiments.user_metrics import METRICS
 from experiments.user_totals import UserTotals, VariantSums, add_sums, variant_sums
 from experiments.welch import welch_test
@@ -72,16 +73,29 @@ def test_the_two_tests_change_places_with_the_method() -> None:
         assert (one.decides.method, one.other.method) == ("always_valid", "welch")
 
 
-def test_means_are_adjusted_by_what_users_did_before_and_ratios_are_not() -> None:
+def test_every_metric_is_adjusted_by_what_users_did_before() -> None:
     found = {one.metric: one for one in report(replace(DESIGN, always_valid=False), SUMS, 2.0).comparisons}
-    adjusted = found["events_per_user"].cuped
-    assert adjusted is not None
-    assert adjusted.correlation is not None
-    plain_error, error = found["events_per_user"].decides.standard_error, adjusted.absolute.standard_error
-    assert plain_error is not None
-    assert error is not None
-    assert (error / plain_error) ** 2 == pytest.approx(1 - adjusted.correlation**2, rel=0.05)
-    assert found["click_through"].cuped is None
+    for one in found.values():
+        assert one.cuped.correlation is not None
+        plain_error, error = one.decides.standard_error, one.cuped.absolute.standard_error
+        assert plain_error is not None
+        assert error is not None
+        assert (error / plain_error) ** 2 == pytest.approx(1 - one.cuped.correlation**2, rel=0.05)
+    assert (found["events_per_user"].cuped.correlation or 0.0) > 0.5
+
+
+def test_a_ratios_adjustment_is_that_of_its_users_in_the_metrics_unit() -> None:
+    """`mean_rating` is kept in thousandths."""
+    metric, (control, new) = METRICS["mean_rating"], (SUMS["control"], SUMS["new"])
+    arms = [
+        RatioSums.of(*(np.array([getattr(u, name) for u in people], float) / scale for name, scale in columns))
+        for people in (CONTROL, NEW)
+        for columns in [(("ratings", 1000), ("rated", 1), ("before", 1))]
+    ]
+    wanted, found = cuped_ratio_difference(*arms, relative=False), metric.adjusted(control, new, relative=False)
+    assert found.difference.value == pytest.approx(wanted.difference.value)
+    assert found.difference.variance == pytest.approx(wanted.difference.variance)
+    assert found.theta == pytest.approx(wanted.theta)
 
 
 def test_the_interval_of_a_mean_is_students() -> None:
