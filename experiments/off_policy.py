@@ -47,6 +47,8 @@ class OffPolicyValue:
         mean_weight: before any cut; near 1 where the propensities are right and the log covers what the target shows.
         clipped: rows whose weight was cut.
         warnings: in words.
+        supported: rows of which the target could have shown the same. What it would show and the log never could is
+            worth 0 to IPS and left out of SNIPS; `mean_weight` is about the share of it that the log covers.
     """
 
     rows: int
@@ -59,6 +61,7 @@ class OffPolicyValue:
     mean_weight: float | None
     clipped: int
     warnings: tuple[str, ...]
+    supported: int
 
 
 def off_policy_value(
@@ -97,10 +100,15 @@ def off_policy_value(
         raise ValueError(f"largest_weight must be above 0, not {largest_weight!r}")
     if len(r) == 0:
         nothing = PolicyEstimate(None, reason="no rows")
-        return OffPolicyValue(0, 0, nothing, nothing, nothing, None, None, None, 0, ())
+        return OffPolicyValue(0, 0, nothing, nothing, nothing, None, None, None, 0, (), supported=0)
     raw = q / p
     w = raw if largest_weight is None else np.minimum(raw, largest_weight)
     clipped = int(np.count_nonzero(raw > w))
+    if not w.any():
+        unsupported = PolicyEstimate(None, reason="no support: the target would show nothing of what was logged")
+        return OffPolicyValue(
+            len(r), n_users, unsupported, unsupported, unsupported, 0.0, 0.0, 0.0, clipped, (), supported=0
+        )
     ips = _mean_estimate(w * r, codes, n_users, alpha)
     snips = _self_normalised(w, r, codes, n_users, alpha)
     if m is None or v is None:
@@ -108,7 +116,7 @@ def off_policy_value(
     else:
         doubly_robust = _mean_estimate(v + w * (r - m), codes, n_users, alpha)
     squares = float(w @ w)
-    effective = float(w.sum()) ** 2 / squares if squares else 0.0
+    effective = float(w.sum()) ** 2 / squares
     return OffPolicyValue(
         rows=len(r),
         users=n_users,
@@ -120,6 +128,7 @@ def off_policy_value(
         mean_weight=float(raw.mean()),
         clipped=clipped,
         warnings=_warnings(w, raw, effective, clipped),
+        supported=int(np.count_nonzero(q)),
     )
 
 
@@ -130,8 +139,6 @@ def _mean_estimate(scores: np.ndarray, codes: np.ndarray, n_users: int, alpha: f
 
 def _self_normalised(w: np.ndarray, r: np.ndarray, codes: np.ndarray, n_users: int, alpha: float) -> PolicyEstimate:
     total = float(w.sum())
-    if total == 0:
-        return PolicyEstimate(None, reason="all weights are 0: the target shows nothing that was logged")
     value = float(w @ r) / total
     scale = float((w * np.abs(r)).max()) or 1.0
     return _with_interval(value, w * (r - value), total, scale, codes, n_users, alpha)

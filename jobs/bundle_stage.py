@@ -1,18 +1,69 @@
 """A finished bundle as the first stage of a batch: the same functions as in training, on the bundle's arrays."""
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from configs.settings import Settings
+from data.dataset import load_dataset
 from data.matrix import pairs_to_csr
+from data.prepare import processed_dir
 from data.vocabulary import Vocabulary
+from features.catalogue import Catalogue as StoreCatalogue
+from features.connection import connect
+from features.layout import keys_of
+from features.slots import CHAMPION
 from jobs.requests import in_store_order
+from jobs.slots import current_slots
 from jobs.training_data import TrainingData
-from jobs.two_stage import Catalogue, FirstStage
+from jobs.two_stage import Catalogue, FirstStage, read_catalogue
 from models.als import AlsFactors
-from models.bundle import Bundle
+from models.bundle import Bundle, BundleError
 from models.fold_in import FoldIn
 from models.item_table import ItemStatistics, item_table
+
+
+def bundle_path(settings: Settings, version: str | None) -> Path:
+    """Where the bundle of a version lies; the champion's for None.
+
+    Raises:
+        BundleError: there is no champion.
+        StoreError: the slots cannot be read.
+    """
+    slot = current_slots(settings).get(CHAMPION)
+    if version is None and slot is None:
+        raise BundleError("no champion yet; train one with: make retrain")
+    return slot.path if slot is not None and version in (None, slot.version) else settings.bundles_dir / str(version)
+
+
+def served_stage(settings: Settings, bundle: Bundle, data: TrainingData) -> FirstStage:
+    """What serving answers from now: the bundle, and the catalogue without what is hidden.
+
+    Args:
+        data: see `in_vocabulary_of`.
+
+    Raises:
+        DataError, StoreError: the catalogue cannot be read.
+    """
+    catalogue = read_catalogue(data, load_dataset(processed_dir(settings)).items)
+    visible = np.ones(len(data.items), bool)
+    hidden = data.items.encode(_not_recommendable(settings))
+    visible[hidden[hidden >= 0]] = False
+    return stage_of_bundle(bundle, data, catalogue, visible, settings.serving.prior_weight)
+
+
+def _not_recommendable(settings: Settings) -> list[str]:
+    async def read() -> list[str]:
+        client = connect(settings.patient_store, settings.store_url)
+        try:
+            items = await StoreCatalogue(client, keys_of(settings.store)).load()
+            return [item.item_id for item in items if not item.recommendable]
+        finally:
+            await client.aclose()
+
+    return asyncio.run(read())
 
 
 def in_vocabulary_of(bundle: Bundle, data: TrainingData) -> TrainingData:

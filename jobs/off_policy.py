@@ -9,6 +9,10 @@ log also tells about policies that did not serve:
     logged     the policy that served (its estimate is the plain mean: a check)
 
 The reward is 1 where the item of the last place was taken up (an event attributed to that very list), or engaged with.
+With `--version`, a model version is judged too, as if it had made those lists (`jobs.target_policy`): the probability
+that it would have put the logged item at the last place, with the exploration that is configured now. It is judged on
+what the log could show: `supported` of the `lists` hold at the last place what the version could have put there.
+
 Estimates are IPS, SNIPS and doubly robust (`experiments.off_policy`), with intervals over users. The doubly robust one
 takes for a model the mean reward of other users with as many events before: it knows nothing of the items, so all that
 it does is to lower the variance.
@@ -19,7 +23,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +35,10 @@ from data.event_log import EventLog
 from experiments.attribution import CLICK, ENGAGE, event_goals
 from experiments.off_policy import OffPolicyValue, off_policy_value
 from features.errors import StoreError
+from features.slots import CHAMPION
 from jobs.compact import compact
+from jobs.target_policy import chances, load_target
+from models.bundle import BundleError
 
 POLICIES = ("logged", "greedy", "uniform")
 GREEDY_FROM = 0.5
@@ -48,12 +55,22 @@ class LoggedLists:
         propensity: (n,) probability with which the item got the place.
         reward: (n,) 0 or 1.
         before: (n,) events of the user before the list, by powers of two.
+        items: (n,) ids.
+        lengths: (n,) of the lists.
+        times_ms: (n,) when they were shown.
     """
 
     users: np.ndarray
     propensity: np.ndarray
     reward: np.ndarray
     before: np.ndarray
+    items: np.ndarray
+    lengths: np.ndarray
+    times_ms: np.ndarray
+
+    def some(self, chosen: np.ndarray) -> "LoggedLists":
+        """The lists of these numbers."""
+        return LoggedLists(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 def read_lists(log: EventLog, types: EventTypes, goal: int, simulated: bool) -> LoggedLists:
@@ -67,19 +84,23 @@ def read_lists(log: EventLog, types: EventTypes, goal: int, simulated: bool) -> 
         DataError: there are none.
     """
     taken = _taken(log, types, goal)
-    rows: list[tuple[str, float, float, int]] = []
+    rows: list[tuple[str, float, float, int, str, int, int]] = []
     for table in log.tables("exposures"):
         for row in table.to_pylist():
             if row["propensities"] is None or bool(row["simulated"]) != simulated or not row["item_ids"]:
                 continue
             key = row["user_id"], row["recommendation_id"], row["item_ids"][-1]
             activity = int(row.get("before") or 0).bit_length()
-            rows.append((row["user_id"], float(row["propensities"][-1]), float(key in taken), activity))
+            rows.append(
+                (
+                    row["user_id"], float(row["propensities"][-1]), float(key in taken), activity, row["item_ids"][-1],
+                    len(row["item_ids"]), row["time_ms"],
+                )
+            )  # fmt: skip
     if not rows:
         kind = "simulated" if simulated else "real"
         raise DataError(f"the log holds no list of {kind} users that was drawn: set serving.exploration above 0")
-    users, propensity, reward, before = zip(*rows, strict=True)
-    return LoggedLists(np.array(users), np.array(propensity), np.array(reward), np.array(before))
+    return LoggedLists(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def evaluate(lists: LoggedLists, policy: str, share: float) -> OffPolicyValue:
@@ -91,7 +112,11 @@ def evaluate(lists: LoggedLists, policy: str, share: float) -> OffPolicyValue:
     Raises:
         ValueError: a share that does not fit the logged propensities.
     """
-    target = target_probability(lists.propensity, policy, share)
+    return value_of(lists, target_probability(lists.propensity, policy, share))
+
+
+def value_of(lists: LoggedLists, target: np.ndarray) -> OffPolicyValue:
+    """The value of a policy that puts the logged items at their places with these probabilities (n,)."""
     baseline = mean_of_others(lists)
     return off_policy_value(
         lists.reward,
@@ -121,6 +146,8 @@ def target_probability(propensity: np.ndarray, policy: str, share: float) -> np.
 
 def mean_of_others(lists: LoggedLists) -> np.ndarray:
     """(n,) mean reward of users of the same activity in other folds, so that no reward predicts itself."""
+    if not len(lists.reward):
+        return np.empty(0)
     _, user = np.unique(lists.users, return_inverse=True)
     fold, overall = user % _FOLDS, float(lists.reward.mean())
     found = np.full(len(lists.reward), overall)
@@ -145,13 +172,33 @@ def _taken(log: EventLog, types: EventTypes, goal: int) -> set[tuple[str, str, s
     return found
 
 
-def report(settings: Settings, goal: int, simulated: bool, share: float) -> dict[str, object]:
-    """Estimates of every policy. Raises `DataError`, `StoreError`, ValueError."""
+def judge(settings: Settings, lists: LoggedLists, version: str, simulated: bool) -> dict[str, object]:
+    """Estimates of a model version, "champion" for the one that serves.
+
+    Raises:
+        BundleError, DataError, StoreError: what is missing or damaged.
+    """
+    target = load_target(settings, None if version == CHAMPION else version, simulated)
+    found = chances(target, lists.users, lists.times_ms, lists.items, lists.lengths)
+    known = np.flatnonzero(~np.isnan(found))
+    value = value_of(lists.some(known), found[known])
+    return {
+        "version": target.version,
+        "exploration": target.exploration,
+        "without_history": len(found) - len(known),
+        "support": value.supported / len(known) if len(known) else None,
+        **asdict(value),
+    }
+
+
+def report(settings: Settings, goal: int, simulated: bool, share: float, version: str | None) -> dict[str, object]:
+    """Estimates of every policy. Raises `BundleError`, `DataError`, `StoreError`, ValueError."""
     asyncio.run(compact(settings))  # what was shown a moment ago is still in the streams
     lists = read_lists(EventLog(settings.log_dir), load_event_types(settings.data.events), goal, simulated)
     explored = int((lists.propensity < GREEDY_FROM).sum())
     found: dict[str, object] = {"lists": len(lists.reward), "explored": explored, "simulated": simulated}
-    return found | {policy: asdict(evaluate(lists, policy, share)) for policy in POLICIES}
+    found |= {policy: asdict(evaluate(lists, policy, share)) for policy in POLICIES}
+    return found if version is None else found | {"version": judge(settings, lists, version, simulated)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,13 +207,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reward", choices=["click", "engage"], default="click")
     parser.add_argument("--simulated", action="store_true", help="lists of simulated users, instead of real ones")
     parser.add_argument("--share", type=float, help="serving.exploration when they were shown; as now, if left out")
+    parser.add_argument("--version", help=f"a model version to judge, or {CHAMPION}")
     given = parser.parse_args(arguments)
     try:
         settings = load_settings()
         share = settings.serving.exploration if given.share is None else given.share
         goal = CLICK if given.reward == "click" else ENGAGE
-        print(json.dumps(report(settings, goal, given.simulated, share), indent=2))
-    except (DataError, SettingsError, StoreError, ValueError) as error:
+        print(json.dumps(report(settings, goal, given.simulated, share, given.version), indent=2))
+    except (BundleError, DataError, SettingsError, StoreError, ValueError) as error:
         print(f"off_policy: {error}", file=sys.stderr)
         return 1
     return 0

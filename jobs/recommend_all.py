@@ -20,21 +20,15 @@ import pandas as pd
 import scipy.sparse as sp
 
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset
-from data.prepare import processed_dir
-from features.catalogue import Catalogue as StoreCatalogue
-from features.connection import connect
+from data.dataset import DataError
 from features.errors import StoreError
-from features.layout import keys_of
-from features.slots import CHAMPION
-from jobs.bundle_stage import in_vocabulary_of, stage_of_bundle
+from jobs.bundle_stage import bundle_path, in_vocabulary_of, served_stage
 from jobs.compact import compact
 from jobs.erasures import current_erasures
 from jobs.ray_session import ray_session
 from jobs.requests import Requests, user_requests
-from jobs.slots import current_slots
 from jobs.training_data import load_training_data
-from jobs.two_stage import FirstStage, find_candidates, rank_scores, read_catalogue
+from jobs.two_stage import FirstStage, find_candidates, rank_scores
 from models.bundle import BundleError, load_bundle
 from models.ranker import Ranker
 from models.ranking_features import moment
@@ -94,20 +88,12 @@ def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
     Raises:
         BundleError, DataError, StoreError: what is missing or damaged.
     """
-    slot = current_slots(settings).get(CHAMPION)
-    if version is None and slot is None:
-        raise BundleError("no champion yet; train one with: make retrain")
-    path = slot.path if slot is not None and version in (None, slot.version) else settings.bundles_dir / str(version)
-    bundle = load_bundle(path)
+    bundle = load_bundle(bundle_path(settings, version))
     asyncio.run(compact(settings))
     data = in_vocabulary_of(bundle, load_training_data(settings, current_erasures(settings)))
     if not len(data):
         raise DataError("no event is on an item that the model knows")
-    catalogue = read_catalogue(data, load_dataset(processed_dir(settings)).items)
-    visible = np.ones(len(data.items), bool)
-    hidden = data.items.encode(_not_recommendable(settings))
-    visible[hidden[hidden >= 0]] = False
-    stage = stage_of_bundle(bundle, data, catalogue, visible, settings.serving.prior_weight)
+    stage = served_stage(settings, bundle, data)
     everybody = sp.csr_matrix(np.ones((len(data.users), 1), np.float32))
     requests = user_requests(data, np.arange(len(data)), everybody)
     at_ms = np.full(len(requests), moment(now_ms, float(data.times_ms[-1])))
@@ -174,18 +160,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(f"{out}: lists of {users:,} users, by {batch.version}")
     return 0
-
-
-def _not_recommendable(settings: Settings) -> list[str]:
-    async def read() -> list[str]:
-        client = connect(settings.patient_store, settings.store_url)
-        try:
-            items = await StoreCatalogue(client, keys_of(settings.store)).load()
-            return [item.item_id for item in items if not item.recommendable]
-        finally:
-            await client.aclose()
-
-    return asyncio.run(read())
 
 
 if __name__ == "__main__":

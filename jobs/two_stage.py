@@ -159,19 +159,23 @@ def request_interest(stage: FirstStage, requests: Requests) -> tuple[list[np.nda
     return np.split(found.items, edges), np.split(found.weights, edges)
 
 
-def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int = 0) -> Candidates:
+def find_candidates(
+    stage: FirstStage, requests: Requests, k: int, trending: int = 0, excluded: sp.csr_matrix | None = None
+) -> Candidates:
     """The k best items by the folded-in history, followed by what is popular just then and not among them.
 
-    Without what the history holds. Users without history get none.
+    Users without history get none.
 
     Args:
+        excluded: (B, n_items), stored entries are left out; what the history holds, where none are given.
         trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
             know little of what came out last week, and that is what many users come for.
     """
     items, weights = request_interest(stage, requests)
     n_items = len(stage.known_items)
-    numbers = np.repeat(np.arange(len(items)), [len(mine) for mine in items])
-    seen = pairs_to_mask(numbers, np.concatenate([np.empty(0, np.int64), *items]), len(items), n_items)
+    if excluded is None:
+        numbers = np.repeat(np.arange(len(items)), [len(mine) for mine in items])
+        excluded = pairs_to_mask(numbers, np.concatenate([np.empty(0, np.int64), *items]), len(items), n_items)
     vectors, known = stage.fold_in.solve(items, weights)
     result = Candidates(
         np.full((len(items), k + trending), -1, np.int64), np.full((len(items), k + trending), np.nan, np.float32)
@@ -182,7 +186,7 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
         part = order[start : start + 1024]
         scores = vectors[part] @ stage.factors.item_factors.T
         allowed = np.repeat(stage.known_items[None, :], len(part), axis=0) & known[part, None]
-        block = seen[part]
+        block = excluded[part]
         allowed[np.repeat(np.arange(len(part)), np.diff(block.indptr)), block.indices] = False
         best = top_k(np.where(allowed, scores, -np.inf), k)
         if trending:

@@ -90,6 +90,7 @@ def test_doubly_robust_needs_only_one_of_the_two_to_be_right() -> None:
     assert any("propensities are wrong" in warning for warning in propensity_wrong[0].warnings)
     right = runs[0].value()
     assert right.warnings == ()
+    assert right.supported == right.rows
     assert right.doubly_robust.standard_error < right.ips.standard_error
 
 
@@ -132,8 +133,10 @@ def test_undefined_has_a_reason() -> None:
     nothing = off_policy_value(np.array([]), np.array([]), np.array([]))
     assert (nothing.ips.value, nothing.ips.reason, nothing.effective_sample_size) == (None, "no rows", None)
     apart = off_policy_value(np.array([1.0, 0.0]), np.full(2, 0.5), np.zeros(2))
-    assert apart.snips.value is None
-    assert apart.snips.reason == "all weights are 0: the target shows nothing that was logged"
+    assert (apart.supported, apart.effective_sample_size) == (0, 0.0)
+    for estimate in (apart.ips, apart.snips, apart.doubly_robust):
+        assert (estimate.value, estimate.interval) == (None, None)
+        assert estimate.reason == "no support: the target would show nothing of what was logged"
     one = off_policy_value(np.array([1.0, 0.0]), np.full(2, 0.5), np.full(2, 0.5), users=np.array(["u", "u"]))
     assert (one.ips.interval, one.ips.reason) == (None, "one user, which has no variance")
     same = off_policy_value(np.full(10, 0.1), np.full(10, 0.3), np.full(10, 0.3))
