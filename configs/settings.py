@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
 
 
 class SettingsError(ValueError):
@@ -306,6 +307,11 @@ class Settings(BaseSettings):
         """Sockets and Ray's session: short, since a Unix socket path holds 107 characters."""
         tag = zlib.crc32(str(self.state_dir.resolve()).encode())
         return Path(tempfile.gettempdir()) / f"raycommend-{os.getuid()}-{tag:08x}"
+
+
+def client_key() -> str | None:
+    """The API key that jobs send to the running system; kept apart from the settings, which are written to disk."""
+    return os.environ.get(API_KEY_VARIABLE, "").strip() or None
 
 
 def load_settings(**overrides: object) -> Settings:

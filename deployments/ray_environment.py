@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from configs.settings import PROJECT_DIR, Settings
+from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings, client_key
 from deployments.processes import MARK
 
 FLAGS_FILE = PROJECT_DIR / "configs" / "ray_flags.yaml"
@@ -137,6 +137,7 @@ def stack_environment(settings: Settings) -> dict[str, str]:
 def client_environment(settings: Settings) -> dict[str, str]:
     """Environment in which `ray`, `serve`, `mlflow` and `python -m jobs...` reach this stack."""
     dashboard = f"http://127.0.0.1:{settings.ports.dashboard}"
+    key = client_key()
     return {
         **stack_environment(settings),
         "RAY_ADDRESS": f"127.0.0.1:{settings.ports.gcs}",
@@ -144,6 +145,7 @@ def client_environment(settings: Settings) -> dict[str, str]:
         "RAY_DASHBOARD_ADDRESS": dashboard,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "REDIS_URL": settings.store_url,
+        **({} if key is None else {API_KEY_VARIABLE: key}),
     }
 
 
@@ -157,7 +159,8 @@ def env_file(settings: Settings) -> str:
     )
     exports = {name: stack[name] for name in names}
     for name, value in os.environ.items():
-        if name.startswith("RAYCOMMEND_") and name not in exports and name != MARK:
+        # The file lies on disk: no key of anybody's gets into it.
+        if name.startswith("RAYCOMMEND_") and name not in exports and name not in (MARK, API_KEY_VARIABLE):
             exports[name] = str(Path(value).resolve()) if name == "RAYCOMMEND_CONFIG" else value
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')

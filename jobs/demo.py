@@ -3,7 +3,8 @@
 The first compares a deliberately weak model with the champion: it has to find the better one, and by how much. The
 second compares the champion with itself: it has to find nothing. Both are looked at after every round of users, as
 often as one likes, which the always-valid test allows. Everything is marked as simulated; the champion stays what it
-is, and the challenger's slot is put back.
+is, and the challenger's slot is put back. Where the system has API keys, RAYCOMMEND_API_KEY is sent; it needs the scope
+admin.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import httpx
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.errors import StoreError
+from jobs.http_client import check_key, key_header
 from jobs.retrain import Options as Training
 from jobs.retrain import retrain
 from jobs.simulate import Options, run_simulation, true_effects
@@ -35,8 +37,9 @@ class DemoError(RuntimeError):
 
 
 def call(client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The answer as JSON. Raises `DemoError` with what the system says."""
+    """The answer as JSON. Raises `DemoError` with what the system says, `KeyRefusedError` for want of an API key."""
     answer = client.request(method, path, json=body)
+    check_key(answer)
     if answer.status_code >= 400:
         raise DemoError(f"{method} {path}: {answer.json()['error']['message']}")
     return dict(answer.json())
@@ -123,7 +126,7 @@ def show(results: dict[str, Any], truth: dict[str, Any]) -> None:
 def demonstrate(settings: Settings, seed: int) -> bool:
     """Both experiments. True when the better model was found and the A/A experiment found none."""
     url = f"http://127.0.0.1:{settings.ports.http}"
-    with httpx.Client(base_url=url, timeout=90.0) as client:
+    with httpx.Client(base_url=url, timeout=90.0, headers=key_header()) as client:
         slots = call(client, "GET", "/api/v1/models")
         weak = weak_version(settings)
         variants = [

@@ -8,7 +8,8 @@ The system must know the first 80,000 events only. To set one up beside your own
 
 Before each event recommendations are asked for, then the event is sent. Users run in parallel, each in order, and
 nobody runs far ahead. What was measured is appended to the file; started again, it goes on where it stopped (an event
-sent twice counts once, by its id).
+sent twice counts once, by its id). Where the system has API keys, RAYCOMMEND_API_KEY is sent; it needs the scopes
+recommend and events.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from configs.settings import PROJECT_DIR, SettingsError, load_settings
 from data.dataset import DataError, Dataset, Tables, load_dataset, write_dataset
 from data.splits import replay_split
 from jobs.gate import per_user
-from jobs.http_client import post
+from jobs.http_client import key_header, post
 from models.metrics import bootstrap_interval
 
 K = 10
@@ -246,7 +247,7 @@ async def _drive(url: str, todo: Sequence[Step], out: Path, parallel: int) -> No
             print(f"{time.perf_counter() - started:6.1f} s  {finished:,} of {len(todo):,} events", flush=True)
 
     limits = httpx.Limits(max_connections=parallel)
-    async with httpx.AsyncClient(base_url=url, timeout=30.0, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30.0, limits=limits, headers=key_header()) as client:
         await replay(client, todo, out, parallel, note)
 
 

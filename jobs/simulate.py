@@ -8,6 +8,8 @@ Every request and event says that it is simulated (`context`), and so do exposur
 such events out unless it is told otherwise. With `--truth`, a sample of the lists is asked for from each variant at the
 same moment; such lists count for no experiment, and their true value is known, so the true effect is measured almost
 without noise.
+
+Where the system has API keys, RAYCOMMEND_API_KEY is sent; it needs the scopes recommend and events.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import numpy as np
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
-from jobs.http_client import post
+from jobs.http_client import key_header, post
 from jobs.simulated_users import Drift, SimulatedUser, chances, draw_users, take_up, true_value
 
 CONTEXT = {"simulated": True}
@@ -226,7 +228,7 @@ def run_simulation(
 
     async def drive() -> Simulated:
         limits = httpx.Limits(max_connections=options.parallel)
-        async with httpx.AsyncClient(base_url=url, timeout=30.0, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=30.0, limits=limits, headers=key_header()) as client:
             return await simulate(client, drawn, options, note)
 
     return asyncio.run(drive())

@@ -102,6 +102,16 @@ def test_a_shell_that_sourced_the_file_can_start_the_same_stack_again(idle_setti
     assert not owns_store(idle_settings.model_copy(update={"store": outside}))
 
 
+def test_an_api_key_reaches_commands_and_neither_replicas_nor_the_disk(
+    idle_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYCOMMEND_API_KEY", "rk_secret")
+    assert client_environment(idle_settings)["RAYCOMMEND_API_KEY"] == "rk_secret"
+    assert "rk_secret" not in stack_environment(idle_settings).values()
+    assert "rk_secret" not in env_file(idle_settings)
+    assert "rk_secret" not in resolved_settings(idle_settings)
+
+
 def test_the_token_is_for_its_owner_only_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "token"
     make_token(path)
