@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
@@ -14,7 +13,7 @@ from features import promotion
 from features.connection import StoreClient
 from features.keys import Keys
 from features.promotion import AlreadyServedError, NothingBeforeError, PromotionError, UnknownVersionError
-from features.slots import CHAMPION, Slot, clear_slot, read_decisions, read_slots
+from features.slots import CHAMPION, SLOTS, Slot, SlotName, clear_slot, read_decisions, read_slots
 from models.bundle import BundleError, list_bundles, read_manifest
 from models.manifest import Manifest
 
@@ -55,7 +54,8 @@ class ModelsAnswer(BaseModel):
     """All versions, the newest first."""
 
     models: list[ModelVersion]
-    slots: dict[str, SlotView]
+    slots: dict[str, SlotView] = Field(description="those that serve something")
+    slot_names: list[str] = Field(description="all slots that there are")
     rollback_to: str | None = Field(description="the version that a rollback would serve; null: there is none")
     registry: RegistryState
     ray_dashboard: str
@@ -64,7 +64,7 @@ class ModelsAnswer(BaseModel):
 class PromoteRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    slot: Literal["champion", "challenger"] = "champion"
+    slot: SlotName = "champion"
     reason: StrictStr = Field(A_PERSON, min_length=1, max_length=500, description="written into the timeline")
 
 
@@ -121,6 +121,7 @@ class ModelVersions:
         return ModelsAnswer(
             models=sorted(models, key=lambda model: model.version, reverse=True),
             slots={name: slot_view(slot) for name, slot in slots.items()},
+            slot_names=list(SLOTS),
             rollback_to=promotion.earlier([decision for decision in decisions if decision.slot == CHAMPION]),
             registry=registry,
             ray_dashboard=f"http://127.0.0.1:{self._settings.ports.dashboard}",
@@ -142,13 +143,17 @@ class ModelVersions:
             raise ApiError(409, "conflict", str(error)) from None
         return await self._move(CHAMPION, version, promotion.rollback_reason(request.reason))
 
-    async def clear_challenger(self, request: ClearRequest) -> SlotChange:
-        """Let the challenger slot serve nothing. Raises ApiError 409 and `StoreError`."""
-        current = (await read_slots(self._client, self._keys)).get("challenger")
+    async def clear(self, slot: str, request: ClearRequest) -> SlotChange:
+        """Let a challenger's slot serve nothing. Raises ApiError 404, 409 and `StoreError`."""
+        if slot not in SLOTS:
+            raise ApiError(404, "not_found", f"there is no slot {slot!r}; there are {', '.join(SLOTS)}", "slot")
+        if slot == CHAMPION:
+            raise ApiError(409, "conflict", "the champion slot always serves: promote another version", "slot")
+        current = (await read_slots(self._client, self._keys)).get(slot)
         if current is None:
-            raise ApiError(409, "conflict", "the challenger slot is empty already")
-        await clear_slot(self._client, self._keys, "challenger", request.reason)
-        return SlotChange(slot="challenger", version=None, previous=current.version, registry_problem=None)
+            raise ApiError(409, "conflict", f"the {slot} slot is empty already")
+        await clear_slot(self._client, self._keys, slot, request.reason)
+        return SlotChange(slot=slot, version=None, previous=current.version, registry_problem=None)
 
     async def _move(self, slot: str, version: str, reason: str) -> SlotChange:
         before = (await read_slots(self._client, self._keys)).get(slot)

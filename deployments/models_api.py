@@ -24,6 +24,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorAnswer, "description": "The slots are not as the request expects"}
 }
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such version"}}
+_NO_SLOT: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such slot"}}
 BODIES: tuple[type[BaseModel], ...] = (PromoteRequest, RollbackRequest, ClearRequest)
 """Read by the endpoints themselves, since they may be left out."""
 
@@ -46,13 +47,13 @@ def models_routes(models: Callable[[], ModelVersions]) -> APIRouter:
         return await models().rollback(await _body(RollbackRequest, request))
 
     @routes.post(
-        "/challenger/clear",
-        summary="Let the challenger slot serve nothing",
-        responses=_CONFLICT | ERRORS,
+        "/{slot}/clear",
+        summary="Let a challenger's slot serve nothing",
+        responses=_NO_SLOT | _CONFLICT | ERRORS,
         openapi_extra=_optional(ClearRequest),
     )
-    async def clear(request: Request) -> SlotChange:
-        return await models().clear_challenger(await _body(ClearRequest, request))
+    async def clear(slot: str, request: Request) -> SlotChange:
+        return await models().clear(slot, await _body(ClearRequest, request))
 
     @routes.post(
         "/{version}/promote",

@@ -13,7 +13,7 @@ from features.experiment_steps import running
 from features.experiments import Experiment, TrafficState, read_traffic
 from features.keys import Keys
 from features.rollout import SEED, Rollout
-from features.slots import CHALLENGER, CHAMPION
+from features.slots import CHALLENGER, CHAMPION, SLOTS
 
 logger = logging.getLogger("ray.serve")
 _OUTSIDE = 255
@@ -132,9 +132,9 @@ class Traffic:
         for plan in self._plans:
             if force in plan.variants:
                 return plan.variants[force]._replace(forced=True)
-        if force in (CHAMPION, CHALLENGER):
+        if force in SLOTS:
             return Assigned(None, force, force, forced=True)
-        names = [name for plan in self._plans for name in plan.variants] + [CHAMPION, CHALLENGER]
+        names = [name for plan in self._plans for name in plan.variants] + list(SLOTS)
         raise invalid_field(f"force_variant: there is no {force!r} now; there are {', '.join(names)}", "force_variant")
 
 

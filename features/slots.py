@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -13,8 +13,9 @@ from features.keys import Keys
 from features.scripts import Script, run_script
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-SLOTS = (CHAMPION, CHALLENGER, "challenger-2")
+SlotName = Literal["champion", "challenger", "challenger-2"]
 """The last one is for experiments between three models; `serve_config.yaml` has a deployment for each."""
+SLOTS: tuple[str, ...] = get_args(SlotName)
 DECISIONS_KEPT = 10_000
 _CHANGE = Script("change_slot", DECISIONS_KEPT=DECISIONS_KEPT)
 

@@ -16,9 +16,9 @@ export async function askNew(created) {
     announce(error.message, "bad")
     return
   }
-  const { champion, challenger } = models.slots
+  const { champion, ...challengers } = models.slots
   const choices = [
-    challenger && ["slot:challenger", `the challenger, ${challenger.version}`],
+    ...Object.entries(challengers).map(([name, slot]) => [`slot:${name}`, `the ${name}, ${slot.version}`]),
     champion && ["slot:champion", `the champion itself (A/A), ${champion.version}`],
     ...models.models.filter((model) => model.available && !model.slots.length).map((model) => [`version:${model.version}`, model.version]),
   ].filter(Boolean)

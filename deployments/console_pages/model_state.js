@@ -8,7 +8,7 @@ const TRAINING = { failed: "bad", idle: "quiet" }
 /** The slots, and what divides the traffic. */
 export function modelFacts(model) {
   if (!model) return empty("The online store does not answer, so it is not known what should serve.")
-  const { champion, challenger } = model.slots
+  const { champion, ...challengers } = model.slots
   if (!champion) return empty("No model serves yet. Train one: make retrain")
   return h(
     "dl",
@@ -17,11 +17,16 @@ export function modelFacts(model) {
     fact("Serves since", dateTime(champion.since)),
     fact("Because", champion.reason),
     fact("Trained", champion.trained_at ? dateTime(champion.trained_at) : "not known: its bundle cannot be read"),
-    fact("Challenger", challenger ? h("code", {}, challenger.version) : "none"),
+    fact("Challengers", challengerList(challengers)),
     fact("Traffic", splitText(model.split)),
     fact("Autopilot", autopilotText(model.autopilot)),
     fact("Training", badge(model.training, TRAINING[model.training] ?? "accent")),
   )
+}
+
+function challengerList(slots) {
+  const lines = Object.entries(slots).map(([name, slot]) => h("div", {}, h("code", {}, slot.version), name === "challenger" ? null : ` in ${name}`))
+  return lines.length ? lines : "none"
 }
 
 function autopilotText({ mode, policy, failures_in_a_row: failures }) {

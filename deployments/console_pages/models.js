@@ -68,13 +68,12 @@ export function mount(root) {
   }
 
   function slotFacts(answer) {
-    const { champion, challenger } = answer.slots
+    const { challenger } = answer.slots
     return [
       h(
         "dl",
         { class: "facts" },
-        slotLine("Champion", champion),
-        slotLine("Challenger", challenger),
+        answer.slot_names.map((name) => slotLine(capital(name), answer.slots[name])),
         h("dt", {}, "Rollout"),
         h("dd", {}, state.rollout ? `${percent(state.rollout.share, 0)} of users get the challenger` : "none: all users get the champion"),
         h("dt", {}, "Roll back to"),
@@ -85,7 +84,9 @@ export function mount(root) {
         { class: "buttons" },
         answer.rollback_to && h("button", { type: "button", onclick: askRollback }, "Roll back"),
         challenger && h("button", { type: "button", onclick: () => askRollout(challenger.version) }, "Roll out"),
-        challenger && h("button", { type: "button", onclick: askClear }, "Empty the challenger slot"),
+        challengers(answer)
+          .filter((name) => answer.slots[name])
+          .map((name) => h("button", { type: "button", onclick: () => askClear(name) }, `Empty the ${name} slot`)),
       ),
     ]
   }
@@ -185,13 +186,17 @@ export function mount(root) {
   }
 
   function askChallenge(model) {
+    const { slots: now } = state.answer
+    const choices = challengers(state.answer).map((name) => h("option", { value: name }, now[name] ? `${name}, instead of ${now[name].version}` : `${name}, empty`))
+    const slot = h("select", {}, choices)
     return confirm({
-      title: "Put this version into the challenger slot?",
+      title: "Put this version into a challenger's slot?",
       lines: [
-        h("span", {}, "Replicas load ", h("code", {}, model.version), ". It gets no users until an experiment or a rollout gives it some."),
+        h("span", {}, "Replicas load ", h("code", {}, model.version), ". It gets no users until an experiment or a rollout gives it some; a rollout is the first challenger's."),
       ],
+      fields: [field("Slot", slot)],
       label: "Load as challenger",
-      act: () => move(`/api/v1/models/${model.version}/promote`, { slot: "challenger" }, "loaded as challenger"),
+      act: () => move(`/api/v1/models/${model.version}/promote`, { slot: slot.value }, `loaded as ${slot.value}`),
     })
   }
 
@@ -230,13 +235,13 @@ export function mount(root) {
     })
   }
 
-  function askClear() {
+  function askClear(slot) {
     return confirm({
-      title: "Empty the challenger slot?",
+      title: `Empty the ${slot} slot?`,
       lines: ["Users of an experiment or a rollout get the champion's lists from then on."],
       danger: true,
       label: "Empty the slot",
-      act: () => move("/api/v1/models/challenger/clear", {}, "challenger slot emptied"),
+      act: () => move(`/api/v1/models/${slot}/clear`, {}, `${slot} slot emptied`),
     })
   }
 
@@ -311,6 +316,15 @@ export function mount(root) {
       clearTimeout(timer)
     },
   }
+}
+
+/** The slots beside the champion's. */
+function challengers(answer) {
+  return answer.slot_names.filter((name) => name !== "champion")
+}
+
+function capital(name) {
+  return name[0].toUpperCase() + name.slice(1)
 }
 
 function reasonOf(input) {

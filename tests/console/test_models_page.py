@@ -88,16 +88,20 @@ def test_promotion_asks_first_and_a_rollback_takes_it_back(open_page: Any, api: 
     assert champion(api) == first
 
 
-def test_a_version_is_loaded_as_challenger_and_taken_out(open_page: Any, api: httpx.Client, second: str) -> None:
+@pytest.mark.parametrize("slot", ["challenger", "challenger-2"])
+def test_a_version_is_loaded_as_challenger_and_taken_out(
+    open_page: Any, api: httpx.Client, second: str, slot: str
+) -> None:
     page = open_models(open_page, second)
     page.get_by_role("button", name=f"Challenge: {second}").click()
+    page.get_by_role("dialog").get_by_label("Slot").select_option(slot)
     page.get_by_role("button", name="Load as challenger").click()
-    expect(page.locator(f'tr[data-version="{second}"]')).to_contain_text("challenger")
-    assert api.get("/api/v1/models").json()["slots"]["challenger"]["version"] == second
-    page.get_by_role("button", name="Empty the challenger slot").click()
+    expect(page.locator(f'tr[data-version="{second}"]').get_by_text(slot, exact=True)).to_be_visible()
+    assert api.get("/api/v1/models").json()["slots"][slot]["version"] == second
+    page.get_by_role("button", name=f"Empty the {slot} slot").click()
     page.get_by_role("dialog").get_by_role("button", name="Empty the slot").click()
-    expect(page.get_by_role("button", name="Empty the challenger slot")).to_have_count(0)
-    assert "challenger" not in api.get("/api/v1/models").json()["slots"]
+    expect(page.get_by_role("button", name=f"Empty the {slot} slot")).to_have_count(0)
+    assert slot not in api.get("/api/v1/models").json()["slots"]
 
 
 def test_a_rollout_gives_a_share_of_the_users_to_the_challenger(open_page: Any, api: httpx.Client, second: str) -> None:
@@ -151,6 +155,8 @@ def test_retraining_shows_its_progress_to_the_end(open_page: Any, api: httpx.Cli
         ("rollback", {"expected": "another"}, 409, "expected"),
         ("rollback", {"reason": ""}, 422, "reason"),
         ("challenger/clear", {}, 409, None),
+        ("challenger-2/clear", {}, 409, None),
+        ("best/clear", {}, 404, "slot"),
     ],
 )
 def test_impossible_steps_are_refused(

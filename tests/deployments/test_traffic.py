@@ -81,6 +81,7 @@ def test_a_variant_can_be_forced_and_is_marked() -> None:
     plan = traffic(started(coverage=0.0001))
     assert plan.assign("u", None, "new") == Assigned("e1", "new", "challenger", forced=True)
     assert plan.assign("u", None, "challenger") == Assigned(None, "challenger", "challenger", forced=True)
+    assert plan.assign("u", None, "challenger-2") == Assigned(None, "challenger-2", "challenger-2", forced=True)
     with pytest.raises(ApiError, match=r"force_variant: there is no 'best'.*control, new, champion") as caught:
         plan.assign("u", None, "best")
     assert (caught.value.status, caught.value.field) == (422, "force_variant")
