@@ -1,5 +1,11 @@
-"""What of the store is in no stream and no log: catalogue, slots, experiments, tombstones. For backups."""
+"""What of the store is in no event stream and no log: catalogue, slots, experiments, erasures, decisions, counts.
 
+For backups. Left out is what only the running processes mean: locks, replicas and what they report, limits of API keys,
+telemetry of the last quarter of an hour, and a retraining in progress, whose job runs in a Ray that is not restored.
+"""
+
+import base64
+import itertools
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -7,6 +13,19 @@ from pydantic import BaseModel, ConfigDict
 from features.connection import StoreClient
 from features.keys import PARTITION_KINDS, Keys
 from features.layout import FORMAT
+
+Stream = list[tuple[str, dict[str, str]]]
+_HASHES = ("autopilot", "telemetry", "quality")
+_STRINGS = ("last_run", "drift_reference")
+
+
+class Sketch(BaseModel):
+    """A HyperLogLog."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base64: str
+    expires_in_ms: int
 
 
 class Snapshot(BaseModel):
@@ -19,11 +38,19 @@ class Snapshot(BaseModel):
     versions: dict[str, int]
     catalogue: dict[str, str]
     slots: dict[str, str]
-    decisions: list[tuple[str, dict[str, str]]]
+    decisions: Stream
     experiments: dict[str, str] = {}
-    experiment_changes: list[tuple[str, dict[str, str]]] = []
+    experiment_changes: Stream = []
+    experiment_series: dict[str, Stream] = {}
     rollout: str | None = None
     erased: dict[str, int]
+    timeline: Stream = []
+    hashes: dict[str, dict[str, str]] = {}
+    """Of `_HASHES`."""
+    strings: dict[str, str] = {}
+    """Of `_STRINGS`, those that there are."""
+    shown: dict[str, Sketch] = {}
+    """`<version>|<day>` -> the items shown."""
 
 
 async def take_snapshot(client: StoreClient, keys: Keys) -> Snapshot:
@@ -32,20 +59,26 @@ async def take_snapshot(client: StoreClient, keys: Keys) -> Snapshot:
     catalogue, slots, erased = await client.read(
         [("HGETALL", keys.catalogue), ("HGETALL", keys.slots), ("HGETALL", keys.erased)]
     )
-    decisions = await client.run("XRANGE", keys.decisions, "-", "+")
-    experiments, changes, rollout = await client.read(
-        [("HGETALL", keys.experiments), ("XRANGE", keys.experiment_changes, "-", "+"), ("GET", keys.rollout)]
-    )
+    experiments, rollout = await client.read([("HGETALL", keys.experiments), ("GET", keys.rollout)])
+    names = _text(experiments)
+    hashes = await client.read([("HGETALL", getattr(keys, name)) for name in _HASHES])
+    strings = await client.read([("GET", getattr(keys, name)) for name in _STRINGS])
+    kept = dict(zip(_HASHES, map(_text, hashes), strict=True))
     return Snapshot(
         partitions=keys.partitions,
         versions={name: int(value) for name, value in versions.items()},
         catalogue=_text(catalogue),
         slots=_text(slots),
-        decisions=[(entry_id.decode(), _text(fields)) for entry_id, fields in decisions],
-        experiments=_text(experiments),
-        experiment_changes=[(entry_id.decode(), _text(fields)) for entry_id, fields in changes],
+        decisions=await _read_stream(client, keys.decisions),
+        experiments=names,
+        experiment_changes=await _read_stream(client, keys.experiment_changes),
+        experiment_series={name: await _read_stream(client, keys.experiment_series(name)) for name in names},
         rollout=None if rollout is None else rollout.decode(),
         erased={name: int(value) for name, value in _text(erased).items()},
+        timeline=await _read_stream(client, keys.timeline),
+        hashes=kept,
+        strings={name: raw.decode() for name, raw in zip(_STRINGS, strings, strict=True) if raw is not None},
+        shown=await _read_shown(client, keys, kept["quality"]),
     )
 
 
@@ -58,7 +91,9 @@ async def put_snapshot(client: StoreClient, keys: Keys, snapshot: Snapshot) -> N
     current = _text(await client.run("HGETALL", keys.versions))
     replaced = (
         *(keys.decisions, keys.catalogue, keys.catalogue_changes, keys.slots),
-        *(keys.experiments, keys.experiment_changes, keys.rollout),
+        *(keys.experiments, keys.experiment_changes, keys.rollout, keys.timeline),
+        *(keys.experiment_series(name) for name in snapshot.experiment_series),
+        *(getattr(keys, name) for name in (*_HASHES, *_STRINGS)),
     )
     commands: list[tuple[Any, ...]] = [("DEL", key) for key in replaced]
     commands += [("HSET", keys.catalogue, item_id, raw) for item_id, raw in snapshot.catalogue.items()]
@@ -67,14 +102,27 @@ async def put_snapshot(client: StoreClient, keys: Keys, snapshot: Snapshot) -> N
     commands += [("HSET", keys.experiments, experiment, raw) for experiment, raw in snapshot.experiments.items()]
     if snapshot.rollout is not None:
         commands.append(("SET", keys.rollout, snapshot.rollout))
-    for stream, entries in (
-        (keys.decisions, snapshot.decisions),
-        (keys.experiment_changes, snapshot.experiment_changes),
-    ):
-        commands += [
-            ("XADD", stream, entry_id, *(text for pair in fields.items() for text in pair))
-            for entry_id, fields in entries
-        ]
+    streams = {
+        keys.decisions: snapshot.decisions,
+        keys.experiment_changes: snapshot.experiment_changes,
+        keys.timeline: snapshot.timeline,
+        **{keys.experiment_series(name): entries for name, entries in snapshot.experiment_series.items()},
+    }
+    commands += [
+        ("XADD", stream, entry_id, *itertools.chain(*fields.items()))
+        for stream, entries in streams.items()
+        for entry_id, fields in entries
+    ]
+    commands += [
+        ("HSET", getattr(keys, name), *itertools.chain(*fields.items()))
+        for name, fields in snapshot.hashes.items()
+        if fields
+    ]
+    commands += [("SET", getattr(keys, name), text) for name, text in snapshot.strings.items()]
+    commands += [
+        ("SET", keys.shown_items(*pair.split("|")), base64.b64decode(sketch.base64), "PX", sketch.expires_in_ms)
+        for pair, sketch in snapshot.shown.items()
+    ]
     commands += [
         ("HSET", keys.versions, name, max(value, int(current.get(name, 0))) + 1)
         for name, value in snapshot.versions.items()
@@ -95,6 +143,22 @@ async def holds_events(client: StoreClient, keys: Keys) -> bool:
         async for _ in client.scan(keys.pattern(kind)):
             return True
     return False
+
+
+async def _read_stream(client: StoreClient, key: str) -> Stream:
+    return [(entry_id.decode(), _text(fields)) for entry_id, fields in await client.run("XRANGE", key, "-", "+")]
+
+
+async def _read_shown(client: StoreClient, keys: Keys, quality: dict[str, str]) -> dict[str, Sketch]:
+    """Of the models and days that `quality` has sums of; without those that have expired."""
+    pairs = sorted({field.rpartition("|")[0] for field in quality if field.count("|") == 2})
+    names = [keys.shown_items(*pair.split("|")) for pair in pairs]
+    found = await client.read([command for name in names for command in (("GET", name), ("PTTL", name))])
+    return {
+        pair: Sketch(base64=base64.b64encode(raw).decode(), expires_in_ms=left_ms)
+        for pair, raw, left_ms in zip(pairs, found[::2], found[1::2], strict=True)
+        if raw is not None and left_ms > 0
+    }
 
 
 def _text(raw: dict[bytes, bytes]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Writes a backup of the online store into one folder. `python -m jobs.backup FOLDER`
 
-The features are not copied: they are made again from what is: the data set, the offline log (drained first) and the
-control keys. A backup is whole or absent. Model bundles and the registry are listed, not copied; back up their
-folders with whatever you use for files.
+The features and the sums of experiments are not copied: they are made again from what is: the data set, the offline
+log (drained first) and the control keys (`features.snapshot`). A backup is whole or absent. Model bundles and the
+registry are listed, not copied; back up their folders with whatever you use for files.
 """
 
 import argparse
