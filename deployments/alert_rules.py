@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from configs.settings import Settings
 from deployments.alerts import Alert
 from deployments.latency import counts_of, quantile_s
+from deployments.metrics import reached_and_failed
 from deployments.monitor import Observation
 from deployments.monitor_views import DriftView
 from features.connection import Durability
@@ -32,8 +33,7 @@ def due_alerts(
     """
     limits = settings.alerts
     recent = seen.telemetry.recent
-    asked = sum(n for name, n in recent.items() if name.startswith("requests:"))
-    failed = sum(n for name, n in recent.items() if name.startswith("requests:") and name.split(":")[2][0] == "5")
+    asked, failed = reached_and_failed(recent)
     if asked >= FEWEST and failed / asked > limits.error_share:
         yield Alert(name="errors", severity="critical", text=f"{failed / asked:.1%} of {asked} requests failed")
     buckets = counts_of(recent, "total")

@@ -48,6 +48,14 @@ def needed_scope(method: str, path: str) -> Need:
     return None
 
 
+Refused = Callable[[str, int, str], None]
+"""Told the path, the status and the code of the error of every request that a guard turns away."""
+
+
+def _ignore(path: str, status: int, error: str) -> None:
+    return None
+
+
 class Guard:
     """Lets a request through to `app` when its key allows it. An ASGI application.
 
@@ -56,10 +64,18 @@ class Guard:
         keys: at least one.
         count: counts a request of a key with a limit; returns how many it has made within this minute. An error of the
             store lets the request pass: whoever has a key is worth more than an exact limit.
+        on_refused: counts what is turned away; the application never sees it.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[ApiKey], count: Callable[[str], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Sequence[ApiKey],
+        count: Callable[[str], Awaitable[int]],
+        on_refused: Refused = _ignore,
+    ) -> None:
         self._app = app
+        self._on_refused = on_refused
         self._keys = {key.sha256: key for key in keys}
         self._count = count
 
@@ -77,6 +93,7 @@ class Guard:
             headers = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
             if error.retry_after_s is not None:
                 headers.append((b"retry-after", b"%d" % error.retry_after_s))
+            self._on_refused(scope["path"], error.status, error.code)
             await _answer(send, error.status, {"error": error.content()}, headers)
             return
         await self._app(scope, receive, send)
@@ -120,8 +137,9 @@ class KeylessGuard:
     where a request comes from in `Sec-Fetch-Site`, and pages cannot).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, on_refused: Refused = _ignore) -> None:
         self._app = app
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == WHOAMI:
@@ -129,6 +147,7 @@ class KeylessGuard:
             return
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD") and _from_elsewhere(scope):
             error = ApiError(403, "cross_site", "a page of another site may not change anything here")
+            self._on_refused(scope["path"], error.status, error.code)
             await _answer(send, 403, {"error": error.content()})
             return
         await self._app(scope, receive, send)

@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
-from deployments.api_keys import Guard, KeylessGuard, counter
+from deployments.api_keys import Guard, KeylessGuard, Refused, counter
 from deployments.autopilot import Autopilot
 from deployments.console import Console
 from deployments.console_api import console_api
@@ -140,13 +140,13 @@ def keep_for_good() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
     """`app` behind the API keys, if there are any."""
     keys = settings.security.keys
     if not keys:
-        return KeylessGuard(app)
+        return KeylessGuard(app, *on_refused)
     client = connect(settings.store, settings.store_url)
-    return Guard(app, keys, counter(client, Keys(settings.store.prefix, settings.store.partitions)))
+    return Guard(app, keys, counter(client, Keys(settings.store.prefix, settings.store.partitions)), *on_refused)
 
 
 def at_root(app: ASGIApp) -> ASGIApp:
@@ -163,7 +163,13 @@ def at_root(app: ASGIApp) -> ASGIApp:
 def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> ASGIApp:
     log = request_log(settings.serving.log_share, settings.token_path)
     hot: ASGIApp = HotApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
-    return at_root(guarded(hot, settings))
+    names = {endpoint.path: endpoint.name for endpoint in endpoints}
+
+    def count_refused(path: str, status: int, error: str) -> None:
+        if path in names:  # a path that somebody makes up must not become a metric
+            metrics.answered(names[path], status, error)
+
+    return at_root(guarded(hot, settings, count_refused))
 
 
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:

@@ -6,12 +6,9 @@ Everything that it must remember lies in the store, and every step is written th
 """
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import time
-
-import httpx
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
@@ -19,7 +16,7 @@ from data.dataset import DataError
 from data.event_log import EventLog
 from deployments.alert_rules import due_alerts
 from deployments.alerts import Alert, Webhook, changes
-from deployments.autopilot_memory import Memory, remember, save
+from deployments.autopilot_memory import AliasDue, Memory, remember, save
 from deployments.cron import Cron
 from deployments.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed
 from deployments.errors import ApiError
@@ -29,6 +26,7 @@ from deployments.heartbeat import Heartbeat, write_heartbeat
 from deployments.live_watch import LiveWatch
 from deployments.monitor import Monitor, Observation, events_since_training
 from deployments.ray_jobs import JobsError, RayJobs
+from deployments.registry import ModelRegistry, RegistryAway
 from deployments.retraining import Retraining
 from deployments.run_steps import RunSteps
 from deployments.trial import Trial
@@ -40,7 +38,7 @@ from features.keys import Keys
 from features.promotion import rollback_reason
 from features.replicas import read_replicas
 from features.retraining import Run, Trigger, now_ms, read_run
-from features.slots import CHAMPION, set_slot
+from features.slots import CHAMPION, read_slots, set_slot
 from features.store import OnlineStore
 from features.timeline import Kind, entry, note
 from models.bias import BiasModel
@@ -50,7 +48,8 @@ logger = logging.getLogger("ray.serve")
 STUCK_S = 120.0
 LONGEST_WAIT_S = 86_400.0
 LISTS_BEFORE = 50
-PROBE_S = 2.0
+ALIAS_TRIED_MS = 3_600_000
+"""How long it is tried to move the registry's alias after a rollback."""
 REWEIGH_MS = 10_000
 
 
@@ -83,6 +82,7 @@ class Autopilot:
         )
         self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
         self._webhook = Webhook(settings.alerts)
+        self._registry = ModelRegistry(settings)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self._trial = Trial(ExperimentControl(settings, store, ask_version, hold), self._limits)
         self._steps = RunSteps(self._client, self._keys, jobs, self._retraining, self._trial)
@@ -140,6 +140,8 @@ class Autopilot:
             await self._trigger(seen, memory)
         if memory.watched is not None:
             await self._guard(memory.watched, memory, seen)
+        if memory.alias_due is not None:
+            await self._move_alias(memory.alias_due, memory)
         await self._reweigh(memory)
         await self._alert(seen, memory)
         await save(self._client, self._keys, memory)
@@ -287,14 +289,33 @@ class Autopilot:
                 line = f"{watched.version} was watched and broke no guardrail"
                 await note(self._client, self._keys, entry("guardrail", line, model_version=watched.version))
             return
-        memory.watched = None
         acting = self._limits.mode == "act"
         words = f"rolled back to {watched.previous}" if acting else f"would roll back to {watched.previous}"
         await note(self._client, self._keys, entry("guardrail", f"{words}: {harm}", model_version=watched.version))
         if acting:
+            memory.alias_due = AliasDue(version=watched.previous, until_ms=now_ms() + ALIAS_TRIED_MS)
+            await save(self._client, self._keys, memory)  # whoever is killed now, the next one moves the alias
             reason = rollback_reason(f"guardrail: {harm}")
             await set_slot(self._client, self._keys, CHAMPION, watched.previous, watched.previous_uri, reason)
             self._count(memory, success=False)
+        memory.watched = None
+
+    async def _move_alias(self, due: AliasDue, memory: Memory) -> None:
+        """Let the registry's alias follow a rollback; a registry that is away is asked again at the next look."""
+        slot = (await read_slots(self._client, self._keys)).get(CHAMPION)
+        if slot is None or slot.version != due.version:
+            memory.alias_due = None  # another one serves by now, and whoever put it there moves the alias
+            return
+        try:
+            await self._registry.point_alias(CHAMPION, due.version)
+        except RegistryAway as error:
+            if now_ms() < due.until_ms:
+                return
+            line = f"the registry's alias {CHAMPION} was not moved to {due.version}: {error}"
+        else:
+            line = f"the registry's alias {CHAMPION} names {due.version} again"
+        memory.alias_due = None
+        await note(self._client, self._keys, entry("guardrail", line, model_version=due.version))
 
     # Bandits
 
@@ -308,7 +329,7 @@ class Autopilot:
 
     async def _alert(self, seen: Observation, memory: Memory) -> None:
         problems = dict(self._problems)
-        if problem := await self._registry():
+        if problem := await self._registry.problem():
             problems["registry"] = problem
         durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
         # Read again: this look may have started one.
@@ -334,14 +355,3 @@ class Autopilot:
             mismatched_replicas=sum(one.problem is not None for one in replicas),
         )
         await write_heartbeat(self._client, self._keys, beat)
-
-    async def _registry(self) -> str | None:
-        """What is wrong with the registry; serving and this go on without it."""
-        uri = self.settings.tracking_uri
-        if not uri.startswith("http"):
-            return None
-        with contextlib.suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as http:
-                if (await http.get(f"{uri}/health")).status_code == 200:
-                    return None
-        return f"{uri} does not answer; a training goes on and delivers later"

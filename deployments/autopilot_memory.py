@@ -14,6 +14,16 @@ logger = logging.getLogger("ray.serve")
 _MEMORY = "memory"
 
 
+class AliasDue(BaseModel):
+    """The registry's alias of the champion must still be moved."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: str
+    until_ms: int
+    """No longer than this."""
+
+
 class Memory(BaseModel):
     """What autopilot keeps between two looks, beside the run."""
 
@@ -22,6 +32,7 @@ class Memory(BaseModel):
     champion: Slot | None = None
     """As last seen; another one since then is a promotion or a rollback."""
     watched: Watched | None = None
+    alias_due: AliasDue | None = None
     failures: int = 0
     """Retrainings in a row that promoted nothing."""
     quiet_until_ms: int = 0

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from configs.settings import Autopilot
 from deployments.latency import BOUNDS_S, counts_of
+from deployments.metrics import reached_and_failed
 from experiments.performance import change_since, share_interval
 from experiments.ratio import ratio
 from experiments.sums import PairSums
@@ -40,7 +41,7 @@ def counts_now(totals: Mapping[str, int], slow_s: float) -> dict[str, int]:
     buckets = counts_of(totals, "total")
     slow = sum(count for bound, count in zip((*BOUNDS_S, float("inf")), buckets, strict=True) if bound > slow_s)
     return {
-        "requests": sum(n for name, n in totals.items() if name.startswith("requests:recommend:")),
+        "requests": reached_and_failed(totals, "recommend")[0],
         "failed": sum(totals.get(f"errors:recommend:{code}", 0) for code in MODEL_ERRORS),
         "lists": sum(buckets),
         "slow": slow,

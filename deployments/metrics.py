@@ -21,6 +21,8 @@ from features.telemetry import Writer, record_telemetry
 
 logger = logging.getLogger("ray.serve")
 FLUSH_S = 1.0
+TURNED_AWAY = ("401", "403", "429")
+"""Statuses of requests without a key that does."""
 Export = Callable[[Mapping[str, int]], None]
 
 
@@ -100,6 +102,20 @@ class RecommendStages:
         self.ranking = metrics.stage("ranking")
         self.exposure = metrics.stage("exposure")
         self.total = metrics.stage("total")
+
+
+def reached_and_failed(counts: Mapping[str, int], endpoint: str | None = None) -> tuple[int, int]:
+    """Requests that the API keys let through, and those of them that were answered 5xx.
+
+    What is turned away at the door is left out: a stranger who keeps knocking must not make failures look rare.
+
+    Args:
+        endpoint: only its requests; all for None.
+    """
+    head = "requests:" if endpoint is None else f"requests:{endpoint}:"
+    statuses = [(name.rpartition(":")[2], n) for name, n in counts.items() if name.startswith(head)]
+    reached = sum(n for status, n in statuses if status not in TURNED_AWAY)
+    return reached, sum(n for status, n in statuses if status.startswith("5"))
 
 
 def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from configs.settings import Autopilot, Settings
 from data.event_log import EventLog
 from deployments.heartbeat import Heartbeat, read_heartbeat
 from deployments.latency import counts_of, quantile_s, sum_name
+from deployments.metrics import reached_and_failed
 from deployments.monitor_views import (
     AutopilotView,
     BacklogView,
@@ -162,16 +163,14 @@ class Monitor:
         champion = model.slots.get(CHAMPION)
         requests = system.requests.values()
         recent = sum(amount for name, amount in seen.telemetry.recent.items() if name.startswith("requests:"))
-        failed = sum(
-            amount for name, amount in seen.telemetry.recent.items() if name.startswith("requests:") and _is_5xx(name)
-        )
+        reached, failed = reached_and_failed(seen.telemetry.recent)
         return DashboardMetrics(
             last_update=iso_time(seen.time_ms),
             window_s=system.window_s,
             uptime_s=system.uptime_s,
             requests_total=sum(one.total for one in requests),
             requests_per_second=recent / seen.telemetry.window_s,
-            error_share=failed / recent if recent else None,
+            error_share=_ratio(failed, reached),
             shed_total=sum(one.shed_total for one in requests),
             events_per_minute=_recorded(seen.telemetry.recent) / seen.telemetry.window_s * 60,
             cache_hit_rate=system.cache_hit_rate,
@@ -328,23 +327,19 @@ def _requests(telemetry: Telemetry, endpoint: str) -> RequestView:
     total = {name.removeprefix(head): n for name, n in telemetry.totals.items() if name.startswith(head)}
     recent = {name: n for name, n in telemetry.recent.items() if name.startswith(head)}
     errors = f"errors:{endpoint}:"
-    asked = sum(recent.values())
+    reached, failed = reached_and_failed(telemetry.recent, endpoint)
     return RequestView(
         total=sum(total.values()),
-        per_second=asked / telemetry.window_s,
+        per_second=sum(recent.values()) / telemetry.window_s,
         by_code=dict(sorted(total.items())),
         errors={name.removeprefix(errors): n for name, n in telemetry.totals.items() if name.startswith(errors)},
-        error_share=sum(n for name, n in recent.items() if _is_5xx(name)) / asked if asked else None,
+        error_share=_ratio(failed, reached),
         shed_total=telemetry.totals[f"errors:{endpoint}:overloaded"],
     )
 
 
 def _recorded(counts: Mapping[str, int]) -> int:
     return sum(amount for name, amount in counts.items() if name.startswith("events:"))
-
-
-def _is_5xx(name: str) -> bool:
-    return name.rpartition(":")[2].startswith("5")
 
 
 def _ratio(part: float, whole: float) -> float | None:

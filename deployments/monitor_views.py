@@ -31,7 +31,7 @@ class RequestView(View):
     per_second: float = Field(description="in the last minute")
     by_code: dict[str, int] = Field(description="total by status of the answer")
     errors: dict[str, int] = Field(description="total by code of the error")
-    error_share: float | None = Field(description="share of 5xx in the last minute; null without requests")
+    error_share: float | None = Field(description="5xx in the last minute, of what API keys let through; null without")
     shed_total: int = Field(description="turned away because too many were waiting")
 
 

@@ -3,6 +3,7 @@
 MLflow's own client is never imported here, and nothing depends on the registry: it may be away at any time.
 """
 
+import contextlib
 from typing import Any
 
 import httpx
@@ -41,6 +42,16 @@ class ModelRegistry:
         self.uri = settings.tracking_uri.rstrip("/")
         self._model = settings.tracking.model
         self._is_server = self.uri.startswith(("http://", "https://"))
+
+    async def problem(self) -> str | None:
+        """What is wrong with the registry; None where it answers, or is no server."""
+        if not self._is_server:
+            return None
+        with contextlib.suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(timeout=REACH_S, trust_env=False) as http:
+                if (await http.get(f"{self.uri}/health")).status_code == 200:
+                    return None
+        return f"{self.uri} does not answer; a training goes on and delivers later"
 
     @property
     def web_url(self) -> str | None:

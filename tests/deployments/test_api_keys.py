@@ -130,10 +130,14 @@ def test_without_keys_a_page_of_another_site_changes_nothing(method: str, site: 
 
 def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str) -> None:
     key, kept = make_key("busy", ["recommend"], 3)
+    refused: list[tuple[str, int, str]] = []
+
+    def tell(path: str, status: int, error: str) -> None:
+        refused.append((path, status, error))
 
     async def requests() -> list[httpx.Response]:
         clients = [connect(Store(), store_url) for _ in range(2)]
-        guards = [Guard(app, [kept], counter(client, Keys("limit", 4))) for client in clients]
+        guards = [Guard(app, [kept], counter(client, Keys("limit", 4)), tell) for client in clients]
         found = []
         for number in range(6):
             transport = httpx.ASGITransport(guards[number % 2])
@@ -149,6 +153,7 @@ def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str
     statuses = [answer.status_code for answer in answers]
     assert statuses[:3] == [200] * 3
     assert 429 in statuses or statuses.count(200) == 6
+    assert refused == [("/api/v1/recommend", 429, "rate_limited")] * statuses.count(429)
     for answer in answers:
         if answer.status_code == 429:
             assert answer.json()["error"]["code"] == "rate_limited"

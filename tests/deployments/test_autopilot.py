@@ -235,6 +235,24 @@ async def test_a_promoted_model_that_breaks_a_guardrail_is_rolled_back(
     assert len(rolled) == 1
 
 
+async def test_strangers_who_are_turned_away_do_not_hide_failures(pilots: Callable[..., Pilots]) -> None:
+    found = pilots()
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    await found.look()
+    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
+    await found.look()
+    metrics = RequestMetrics(found.client, found.keys, "ranking")
+    for status, error in ((401, "key_needed"), (403, "scope_needed"), (429, "rate_limited")):
+        for _ in range(5_000):
+            metrics.answered("recommend", status, error)
+    await metrics.flush()
+    await found.look()
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
+    await serve(found, 60, "internal_error")
+    await found.look()
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v1"
+
+
 async def test_what_the_model_is_not_to_blame_for_does_not_roll_back(pilots: Callable[..., Pilots]) -> None:
     found = pilots()
     await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")

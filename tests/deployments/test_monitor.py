@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings, Store
+from deployments.alert_rules import due_alerts
 from deployments.metrics import RecommendStages, RequestMetrics
 from deployments.monitor import Monitor
 from deployments.prometheus_text import prometheus_text
-from features.connection import StoreClient
+from features.connection import StoreClient, durability
 from features.errors import StoreUnavailable
 from features.keys import Keys
 from tests.features.servers import Server
@@ -31,6 +32,24 @@ async def test_what_is_not_known_is_null_and_not_zero(settings: Settings, client
     assert dashboard.latency.mean_ms is dashboard.latency.p99_ms is None
     assert dashboard.learning.events_since_training is None
     assert dashboard.training_status == "idle"
+
+
+async def test_what_the_keys_turn_away_is_no_part_of_the_error_share(
+    settings: Settings, client: StoreClient, keys: Keys
+) -> None:
+    metrics = RequestMetrics(client, keys, "ranking")
+    for status, times in ((401, 5_000), (403, 30), (429, 20), (200, 30), (503, 10)):
+        for _ in range(times):
+            metrics.answered("recommend", status, "" if status == 200 else "why")
+    await metrics.flush()
+    monitor = Monitor(settings, client, keys)
+    dashboard = await monitor.dashboard()
+    assert (dashboard.error_share, dashboard.requests_total) == (0.25, 5_090)
+    found = (await monitor.system()).requests["recommend"]
+    assert (found.error_share, found.total, found.by_code["401"]) == (0.25, 5_090, 5_000)
+    due = due_alerts(await monitor.observe(), await durability(client), [], [], {}, False, settings)
+    [alert] = [one for one in due if one.name == "errors"]
+    assert alert.text == "25.0% of 40 requests failed"
 
 
 async def test_rates_and_shares_over_two_replicas(settings: Settings, client: StoreClient, keys: Keys) -> None:

@@ -1,11 +1,19 @@
 """Counting in a replica, with a real store."""
 
 from collections import Counter
+from pathlib import Path
 
+import httpx
 import pytest
 
+from configs.settings import Settings
+from deployments.api_keys import make_key
+from deployments.apps import _hot
+from deployments.errors import ApiError
+from deployments.hot_api import recommend_endpoints
 from deployments.latency import counts_of, quantile_s
 from deployments.metrics import RecommendStages, RequestMetrics
+from deployments.ranking import Ranking
 from features.connection import StoreClient
 from features.keys import Keys
 from features.telemetry import read_telemetry
@@ -51,6 +59,41 @@ async def test_a_store_that_is_away_gets_everything_once_it_is_back(
     await metrics.flush()
     await metrics.flush()
     assert (await read_telemetry(client, keys)).totals == {"cache_hits": 7}
+
+
+async def test_requests_that_the_keys_turn_away_are_counted(client: StoreClient, keys: Keys, tmp_path: Path) -> None:
+    reader, reading = make_key("reader", ["recommend"], None)
+    writer, writing = make_key("writer", ["events"], None)
+    settings = Settings(state_dir=tmp_path, security={"keys": [reading, writing]})
+    metrics = RequestMetrics(client, keys, "ranking")
+    app = _hot(recommend_endpoints(nobody, settings.serving), settings, metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+        for path, key, status in (
+            ("/api/v1/recommend", None, 401),
+            ("/api/v1/recommend", "rk_guess", 401),
+            ("/api/v1/recommend", writer, 403),
+            ("/api/v1/recommend", reader, 503),
+            ("/api/v1/made-up", None, 401),
+        ):
+            headers = {} if key is None else {"authorization": f"Bearer {key}"}
+            assert (await http.post(path, headers=headers, content=b"no JSON")).status_code == status
+    assert metrics.totals() == {
+        "requests:recommend:401": 2, "errors:recommend:key_needed": 1, "errors:recommend:bad_key": 1,
+        "requests:recommend:403": 1, "errors:recommend:scope_needed": 1,
+        "requests:recommend:503": 1, "errors:recommend:model_unavailable": 1,
+    }  # fmt: skip
+
+
+async def test_pages_of_other_sites_are_counted_without_keys(client: StoreClient, keys: Keys, tmp_path: Path) -> None:
+    metrics = RequestMetrics(client, keys, "ranking")
+    app = _hot(recommend_endpoints(nobody, Settings().serving), Settings(state_dir=tmp_path), metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+        await http.post("/api/v1/recommend", headers={"sec-fetch-site": "cross-site"})
+    assert metrics.totals() == {"requests:recommend:403": 1, "errors:recommend:cross_site": 1}
+
+
+def nobody() -> Ranking:
+    raise ApiError(503, "model_unavailable", "there is no replica behind these endpoints")
 
 
 async def test_ray_gets_the_same_differences(client: StoreClient, keys: Keys) -> None:
