@@ -108,6 +108,7 @@ def results_view(experiment: Experiment, results: Report) -> dict[str, Any]:
             for place, arm in enumerate(results.arms)
         ],
         "comparisons": [_comparison(one) for one in results.comparisons],
+        "guardrails": [asdict(one) for one in results.guardrails],
         "sample_ratio": asdict(results.sample_ratio),
         "plan": asdict(results.plan),
         "metrics": {

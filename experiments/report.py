@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from scipy.special import stdtrit
 
 from experiments.bandit import ADAPTIVE_WARNING
-from experiments.decision import Decision, DecisionRule, Guardrail, Treatment, decide
+from experiments.decision import Decision, DecisionRule, Guardrail, GuardrailState, Treatment, decide
 from experiments.difference import Comparison, Difference, too_few
 from experiments.multiple_comparisons import benjamini_hochberg
 from experiments.power import PlannedTest, days_left, minimum_detectable_effect, power_at, sample_size
@@ -112,6 +112,23 @@ class MetricComparison:
 
 
 @dataclass(frozen=True)
+class GuardrailResult:
+    """One guardrail of one treatment, as the decision reads it.
+
+    Attributes:
+        margin: how much worse is tolerated, absolute.
+        state: safe, broken, unproven or undefined (`experiments.decision.Guardrail`).
+        absolute: treatment against control.
+    """
+
+    metric: str
+    variant: str
+    margin: float
+    state: GuardrailState
+    absolute: Comparison
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the users can show, on the primary metric; None, with the reason, where undefined.
 
@@ -136,6 +153,7 @@ class Report:
     days: float
     arms: list[Arm]
     comparisons: list[MetricComparison]
+    guardrails: list[GuardrailResult]
     sample_ratio: SampleRatio
     plan: Plan
     decision: Decision
@@ -165,7 +183,14 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     )
     comparisons = compare_all(design, sums)
     plan = make_plan(design, sums, days)
-    decided = _decide(design, sums, comparisons, ratios, plan, days, warnings)
+    treatments = _treatments(design, sums, comparisons)
+    control_users = sums[design.variants[0]].get("n", 0)
+    decided = decide(_rule(design, plan), days, control_users, treatments, ratios, warnings)
+    guardrails = [
+        GuardrailResult(one.metric, treatment.name, one.margin, one.state, one.comparison)
+        for treatment in treatments
+        for one in treatment.guardrails
+    ]
     arms = [
         Arm(
             name,
@@ -178,7 +203,7 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
         )
         for name in design.variants
     ]
-    return Report(days, arms, comparisons, ratios, plan, decided, list(decided.warnings))
+    return Report(days, arms, comparisons, guardrails, ratios, plan, decided, list(decided.warnings))
 
 
 def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) -> Value:
@@ -287,17 +312,12 @@ def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> P
     )
 
 
-def _decide(
-    design: Design,
-    sums: Mapping[str, VariantSums],
-    comparisons: Sequence[MetricComparison],
-    ratios: SampleRatio,
-    plan: Plan,
-    days: float,
-    warnings: Sequence[str],
-) -> Decision:
+def _treatments(
+    design: Design, sums: Mapping[str, VariantSums], comparisons: Sequence[MetricComparison]
+) -> list[Treatment]:
+    """What the decision reads."""
     found = {(one.metric, one.variant): one.decides for one in comparisons}
-    treatments = [
+    return [
         Treatment(
             name,
             users=sums[name].get("n", 0),
@@ -309,7 +329,10 @@ def _decide(
         )
         for name in design.variants[1:]
     ]
-    rule = DecisionRule(
+
+
+def _rule(design: Design, plan: Plan) -> DecisionRule:
+    return DecisionRule(
         alpha=design.alpha,
         minimum_days=design.minimum_days,
         minimum_users=design.minimum_users,
@@ -317,7 +340,6 @@ def _decide(
         planned_users=plan.users,
         higher_is_better=METRICS[design.primary].higher_is_better,
     )
-    return decide(rule, days, sums[design.variants[0]].get("n", 0), treatments, ratios, warnings)
 
 
 def _variance(metric: Metric, sums: PairSums) -> float:

@@ -50,7 +50,7 @@ export function resultsView(experiment, buttons) {
       fill(health, healthTiles(results))
       fill(variants, variantTable(experiment, results))
       fill(comparisons, comparisonTable(results))
-      fill(guardrails, guardrailList(experiment, results))
+      fill(guardrails, guardrailList(results.guardrails))
       values.update(results)
       differences.update(results)
     },
@@ -180,28 +180,17 @@ function estimateText(found, write) {
   return [write(found.estimate), found.interval ? h("div", { class: "small muted" }, `${write(found.interval[0])} to ${write(found.interval[1])}`) : null]
 }
 
-function guardrailList(experiment, results) {
-  if (!experiment.guardrails.length) return empty("None was set.")
-  const lines = experiment.guardrails.flatMap((guardrail) =>
-    results.comparisons
-      .filter((one) => one.metric === guardrail.metric)
-      .map((one) => {
-        const found = guardrailState(one.absolute.interval, guardrail.margin)
-        const kinds = { broken: "bad", safe: "good", unproven: "warn", undefined: "quiet" }
-        return h(
-          "li",
-          {},
-          h("strong", {}, `${words(guardrail.metric)}, ${one.variant}`, badge(found, kinds[found])),
-          h("p", {}, one.absolute.interval ? `${signed(one.absolute.estimate, 4)}, ${signed(one.absolute.interval[0], 4)} to ${signed(one.absolute.interval[1], 4)}; ${guardrail.margin} worse is tolerated` : one.absolute.reason),
-        )
-      }),
+const GUARDRAIL_KINDS = { broken: "bad", safe: "good", unproven: "warn", undefined: "quiet" }
+
+function guardrailList(guardrails) {
+  if (!guardrails.length) return empty("None was set.")
+  const lines = guardrails.map(({ metric, variant, margin, state, absolute }) =>
+    h(
+      "li",
+      {},
+      h("strong", {}, `${words(metric)}, ${variant}`, badge(state, GUARDRAIL_KINDS[state])),
+      h("p", {}, absolute.interval ? `${signed(absolute.estimate, 4)}, ${signed(absolute.interval[0], 4)} to ${signed(absolute.interval[1], 4)}; ${margin} worse is tolerated` : absolute.reason),
+    ),
   )
   return h("ul", { class: "components" }, lines)
-}
-
-/** As the decision reads it: broken where all of the interval is beyond the margin, safe where none of it is. */
-function guardrailState(interval, margin) {
-  if (!interval) return "undefined"
-  if (interval[1] < -margin) return "broken"
-  return margin === 0 || interval[0] > -margin ? "safe" : "unproven"
 }

@@ -66,6 +66,28 @@ def test_a_better_variant_is_shipped_with_its_numbers() -> None:
     assert all(one.adjusted_p_value is not None for one in found.comparisons)
 
 
+def test_guardrails_have_the_state_that_decides() -> None:
+    def states(margin: float, sums: dict[str, VariantSums] = SUMS) -> dict[tuple[str, str], str]:
+        design = replace(DESIGN, guardrails=(("conversion", margin), ("mean_rating", 0.0)))
+        found = report(design, sums, days=2.0)
+        for one in found.guardrails:
+            same = next(c for c in found.comparisons if (c.metric, c.variant) == (one.metric, one.variant))
+            assert one.absolute == same.decides
+        return {(one.metric, one.variant): one.state for one in found.guardrails}
+
+    # Users of the better variant convert more, and rate a little lower.
+    assert states(0.0) == {("conversion", "new"): "safe", ("mean_rating", "new"): "broken"}
+    few = sums_of(*CONTROL[:40], *NEW[:40])
+    assert states(0.001, few)["conversion", "new"] == "unproven"
+    assert states(0.9, few)["conversion", "new"] == "safe"
+    worse = sums_of(*(replace(u, variant="new") for u in CONTROL), *(replace(u, variant="control") for u in NEW))
+    assert states(0.0, worse)["conversion", "new"] == "broken"
+    nobody = sums_of(*CONTROL)
+    assert states(0.0, nobody)["conversion", "new"] == "undefined"
+    broken = report(replace(DESIGN, guardrails=(("conversion", 0.0),)), worse, 2.0)
+    assert (broken.decision.action, broken.guardrails[0].state) == ("stop", "broken")
+
+
 def test_the_two_tests_change_places_with_the_method() -> None:
     looked, fixed = (report(replace(DESIGN, always_valid=valid), SUMS, 2.0).comparisons for valid in (True, False))
     for one, other in zip(looked, fixed, strict=True):
