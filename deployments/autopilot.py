@@ -18,10 +18,10 @@ from deployments.alert_rules import due_alerts
 from deployments.alerts import Alert, Webhook, changes
 from deployments.autopilot_memory import AliasDue, Memory, remember, save
 from deployments.cron import Cron
-from deployments.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed
+from deployments.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed, precision_sums
 from deployments.errors import ApiError
 from deployments.experiment_control import AskVersion, ExperimentControl, Hold
-from deployments.guard import Watched, begin, broken, counts_now
+from deployments.guard import Watched, begin, broken, comparison, counts_now
 from deployments.heartbeat import Heartbeat, write_heartbeat
 from deployments.live_watch import LiveWatch
 from deployments.monitor import Monitor, Observation, events_since_training
@@ -186,9 +186,10 @@ class Autopilot:
             memory.watched = None
             return
         lists = [one for one in self._live.judged if one.model_version == before.version][-self._limits.min_lists :]
-        clicks = packed(click_sums(lists)) if len(lists) >= LISTS_BEFORE else None
+        known = len(lists) >= LISTS_BEFORE
+        clicks, precision = (packed(sums(lists)) if known else None for sums in (click_sums, precision_sums))
         counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
-        memory.watched = begin(champion, before, counts, clicks, self._limits)
+        memory.watched = begin(champion, before, counts, clicks, precision, self._limits)
         line = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
         await note(self._client, self._keys, entry("guardrail", line, model_version=champion.version))
 
@@ -286,7 +287,8 @@ class Autopilot:
         if harm is None:
             if now_ms() > watched.until_ms:
                 memory.watched = None
-                line = f"{watched.version} was watched and broke no guardrail"
+                found = comparison(watched, click_sums(lists), precision_sums(lists))
+                line = "; ".join(filter(None, (f"{watched.version} was watched and broke no guardrail", found)))
                 await note(self._client, self._keys, entry("guardrail", line, model_version=watched.version))
             return
         acting = self._limits.mode == "act"

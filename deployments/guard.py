@@ -34,6 +34,8 @@ class Watched(BaseModel):
     """Of the counts below, as they stood when it began."""
     clicks: list[float] | None
     """Clicked lists of the model before; None where too few were judged."""
+    precision: list[float] | None = None
+    """Average precision of its lists, likewise."""
 
 
 def counts_now(totals: Mapping[str, int], slow_s: float) -> dict[str, int]:
@@ -96,12 +98,38 @@ def broken(
     return None
 
 
+def comparison(watched: Watched, clicks: PairSums, precision: PairSums) -> str:
+    """Live quality of the new model beside that of the model before, in words; empty where it is not known.
+
+    Args:
+        clicks, precision: of the new model's lists.
+    """
+    found = []
+    for name, before, now in (("click rate", watched.clicks, clicks), ("MAP@10", watched.precision, precision)):
+        if before is None:
+            continue
+        change = change_since(sums_of(before), now, 0.0, CONFIDENCE)
+        if change.relative is not None:
+            found.append(
+                f"its {name} is {change.now:.4f}, that of the model before was {change.then:.4f} "
+                f"({change.relative:+.1%} [{change.low:+.1%}, {change.high:+.1%}])"
+            )
+    return "; ".join(found)
+
+
 def sums_of(values: Sequence[float]) -> PairSums:
     """From the six numbers that are kept."""
     return PairSums(int(values[0]), *values[1:])
 
 
-def begin(slot: Slot, previous: Slot, counts: dict[str, int], clicks: list[float] | None, limits: Autopilot) -> Watched:
+def begin(
+    slot: Slot,
+    previous: Slot,
+    counts: dict[str, int],
+    clicks: list[float] | None,
+    precision: list[float] | None,
+    limits: Autopilot,
+) -> Watched:
     """Watch the model that a slot just got."""
     return Watched(
         version=slot.version,
@@ -111,4 +139,5 @@ def begin(slot: Slot, previous: Slot, counts: dict[str, int], clicks: list[float
         previous_uri=previous.uri,
         counts=counts,
         clicks=clicks,
+        precision=precision,
     )

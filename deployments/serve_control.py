@@ -14,9 +14,9 @@ from configs.settings import PROJECT_DIR, Settings
 from deployments.probes import UnansweredError, answers, ask, ask_json
 from deployments.ray_environment import client_environment
 from deployments.stack_parts import StartError
-from deployments.tracing import serve_options
 
 SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
+EXPORTER = "deployments.tracing:span_processors"
 READY_S = 180.0
 DRAIN_S = 30.0
 
@@ -54,9 +54,9 @@ class ServeControl:
     def rendered(self) -> str:
         """`serve_config.yaml` with the host, the port and the tracing of the settings."""
         config = yaml.safe_load(SERVE_CONFIG.read_text())
-        tracing = serve_options(self.settings.tracing)
-        if tracing is not None:
-            config["tracing_config"] = tracing
+        if self.settings.tracing.endpoint is not None:
+            share = self.settings.tracing.share
+            config["tracing_config"] = {"enabled": True, "exporter_import_path": EXPORTER, "sampling_ratio": share}
         options = config.get("http_options") or {}
         config["http_options"] = {**options, "host": self.settings.serving.host, "port": self.settings.ports.http}
         return yaml.safe_dump(config, sort_keys=False)

@@ -1,7 +1,7 @@
 """OpenTelemetry: a span for each stage of a traced request, inside the span that Ray Serve makes of the request.
 
-Serve does the sampling, takes over a caller's `traceparent`, and knows the exporter by the path of `span_processors`.
-Without a collector in the settings none of this is there.
+Serve does the sampling, takes over a caller's `traceparent`, and finds the exporter by the path of `span_processors` in
+the deployed configuration (see `deployments.serve_control`). Without a collector in the settings none of this is there.
 """
 
 import time
@@ -9,18 +9,10 @@ import time
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
-from configs.settings import Tracing, load_settings
+from configs.settings import load_settings
 from deployments.latency import Latency
 
 EXPORT_MS = 1000
-
-
-def serve_options(tracing: Tracing) -> dict[str, object] | None:
-    """What `serve_config.yaml` says under `tracing_config`; None where tracing is off."""
-    if tracing.endpoint is None:
-        return None
-    path = f"{span_processors.__module__}:{span_processors.__name__}"
-    return {"enabled": True, "exporter_import_path": path, "sampling_ratio": tracing.share}
 
 
 def span_processors() -> list[SpanProcessor]:
