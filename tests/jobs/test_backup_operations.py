@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_store import opened
 
-from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.autopilot_memory import Memory, remember, save
 from features.bandits import reweigh_bandits
 from features.catalogue import Item, put_items
-from features.connection import connect
 from features.events import Event
 from features.experiment_counts import read_sums, write_ends
 from features.experiment_series import add_snapshot, read_series
@@ -21,7 +20,6 @@ from features.experiment_steps import start, stop
 from features.experiments import GRACE_MS, Definition, change_experiment, create_experiment, read_changes, read_traffic
 from features.exposures import Exposure
 from features.keys import Keys
-from features.layout import keys_of
 from features.quality import read_quality, read_watermark, record_quality
 from features.retraining import advance_run, begin_run, new_run, read_last_run
 from features.rollout import read_rollout
@@ -35,11 +33,6 @@ from jobs.restore import restore
 pytestmark = pytest.mark.anyio
 NOT_RESTORED = ("versions", "meta", "catalogue_changes", "run", "telemetry:", "reporters", "lock:")
 """Versions rise by a restore, the mark of the layout is the store's own; for the others see `features.snapshot`."""
-
-
-def opened(settings: Settings) -> OnlineStore:
-    client = connect(settings.store, settings.store_url)
-    return OnlineStore(client, keys_of(settings.store), settings.store, load_event_types())
 
 
 async def experiment(store: OnlineStore, name: str, bandit: dict[str, float] | None) -> None:

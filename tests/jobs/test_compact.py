@@ -13,15 +13,13 @@ from pathlib import Path
 import orjson
 import pyarrow.parquet as pq
 import pytest
+from job_store import opened
 
-from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings, Store
 from data.event_log import EventLog, read_event_log
-from features.connection import connect
 from features.errors import StoreBusy
 from features.events import Event
 from features.exposures import Exposure
-from features.layout import keys_of
 from features.lock import maintenance
 from features.store import OnlineStore
 from jobs.compact import compact, main
@@ -54,11 +52,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "RAYCOMMEND_STORE_PREFIX": settings.store.prefix,
         "RAYCOMMEND_STORE_PARTITIONS": str(settings.store.partitions),
     }
-
-
-def opened(settings: Settings) -> OnlineStore:
-    client = connect(settings.store, settings.store_url)
-    return OnlineStore(client, keys_of(settings.store), settings.store, load_event_types())
 
 
 def event(number: int) -> Event:

@@ -1,17 +1,13 @@
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import DataError
 from features.catalogue import Item, put_items
-from features.connection import connect
 from features.errors import StoreUnavailable
-from features.layout import keys_of
 from features.store import OnlineStore
 from jobs import import_events as job
 from jobs.import_events import import_events, main
@@ -19,18 +15,6 @@ from tests.features import reading
 
 pytestmark = pytest.mark.anyio
 HEADER = "user_id,item_id,event_type,rating,timestamp\n"
-
-
-def opened(settings: Settings) -> OnlineStore:
-    client = connect(settings.store, settings.store_url)
-    return OnlineStore(client, keys_of(settings.store), settings.store, load_event_types())
-
-
-@pytest.fixture
-async def store(with_store: Settings) -> AsyncIterator[OnlineStore]:
-    opened_store = opened(with_store)
-    yield opened_store
-    await opened_store.client.aclose()
 
 
 async def stream_length(store: OnlineStore) -> int:

@@ -6,38 +6,23 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from job_data import two_tastes, write_interactions
 
-from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings
 from data.dataset import load_dataset
 from data.prepare import processed_dir
 from deployments.ray_environment import resolved_settings
-from features.connection import connect
 from features.events import Event
-from features.layout import keys_of, read_seeded
+from features.layout import read_seeded
 from features.store import OnlineStore
 from jobs.rebuild_features import NO_DATA, Options, main, rebuild_features
 from tests.features import reading
 
 pytestmark = pytest.mark.anyio
 N_EVENTS = 60 * 17
-
-
-def opened(settings: Settings) -> OnlineStore:
-    client = connect(settings.store, settings.store_url)
-    return OnlineStore(client, keys_of(settings.store), settings.store, load_event_types())
-
-
-@pytest.fixture
-async def store(with_store: Settings) -> AsyncIterator[OnlineStore]:
-    opened_store = opened(with_store)
-    yield opened_store
-    await opened_store.client.aclose()
 
 
 async def counted(store: OnlineStore, n_users: int = 60) -> int:
