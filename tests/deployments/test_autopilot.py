@@ -12,7 +12,6 @@ from deployments.errors import ApiError
 from deployments.heartbeat import read_heartbeat
 from deployments.metrics import RecommendStages, RequestMetrics
 from deployments.ray_jobs import RayJobs
-from features.experiments import read_traffic
 from features.retraining import (
     Policy,
     Run,
@@ -179,24 +178,6 @@ async def test_with_policy_manual_a_person_decides(pilots: Callable[..., Pilots]
     assert (await found.ended()).outcome == "waiting"
     slots = await read_slots(found.client, found.keys)
     assert (slots[CHAMPION].version, slots[CHALLENGER].version) == ("v1", "v2")
-
-
-async def test_with_policy_experiment_one_experiment_tests_the_model(
-    pilots: Callable[..., Pilots], jobs: JobsApi
-) -> None:
-    found = pilots(policy="experiment", canary_share=0.25)
-    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
-    run = await found.retraining().start("person", "test")
-    await keep_result(found.client, found.keys, run.run_id, result())
-    jobs.end(run.run_id, "SUCCEEDED")
-    await found.look(4)
-    state = await read_traffic(found.client, found.keys)
-    [experiment] = state.experiments.values()
-    assert (experiment.status, experiment.weights) == ("running", [0.75, 0.25])
-    assert experiment.versions == {CHAMPION: "v1", CHALLENGER: "v2"}
-    now = await read_run(found.client, found.keys)
-    assert now is not None
-    assert (now.state, now.experiment) == ("testing", experiment.id)
 
 
 async def serve(pilots: Pilots, n: int, error: str = "", seconds: float = 0.01) -> None:
