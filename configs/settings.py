@@ -147,7 +147,10 @@ class Autopilot(Group):
     backoff_s: float = Field(900.0, gt=0, description="added to that after a failure, doubled by each further one")
     new_events: int = Field(1000, ge=0, description="more new events than this call for a retraining; 0: never")
     schedule: str | None = Field(None, description="when to retrain anyway, as five cron fields in UTC: 0 3 * * *")
-    on_drift: bool = Field(True, description="whether drift of items, categories or newcomers calls for one")
+    on_drift: bool = Field(
+        False,
+        description="whether drift of items, categories or newcomers calls for one, even while live quality holds",
+    )
     max_drop: float = Field(0.10, gt=0, lt=1, description="loss of live quality since deployment that calls for one")
     max_psi: float = Field(0.2, gt=0, description="population stability index above which a distribution has drifted")
     attribution_s: float = Field(30.0, gt=0, description="an event within this time is an answer to the list shown")

@@ -173,11 +173,14 @@ def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics)
 
 
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:
+    # Made once. The messages are plain tuples, for which cloudpickle's look at each object is wasted.
+    retrieve = handle.options(method_name="retrieve", request_serialization="pickle", response_serialization="pickle")
+
     async def ask(questions: list[Question]) -> Reply:
         """Ask a replica; ask another when it dies meanwhile. The requests' own deadline ends this."""
         while True:
             try:
-                reply: Reply = await handle.retrieve.remote(questions)
+                reply: Reply = await retrieve.remote(questions)
             except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
                 logger.warning("a retrieval replica is gone, asking another: %s", error)
                 await asyncio.sleep(RETRY_S)
