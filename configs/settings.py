@@ -98,6 +98,19 @@ class Training(Group):
     simulated: bool = Field(False, description="learn from simulated events too; for demonstrations")
     ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
     ranker_trees: int = Field(150, ge=1, le=5000)
+    logged_lists: int = Field(
+        5000,
+        ge=0,
+        description="most lists that were shown that the ranker learns from on each side of the latest window",
+    )
+    fewest_logged_lists: int = Field(
+        2000,
+        ge=1,
+        description="lists before the latest window of which something was taken up; with fewer, none is used",
+    )
+    propensity_clip: float = Field(
+        2.0, ge=1, description="largest weight of a shown item: 1 / the propensity with which it got its place"
+    )
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
     worst_loss: float = Field(0.02, ge=0, description="how far below it the interval of that difference may reach")

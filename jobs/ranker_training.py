@@ -5,7 +5,7 @@ users who come back, and users in the middle of a session. So the ranker learns 
 histories that are as long, as those it meets in serving.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ HORIZON = (
 )
 LONGEST = 50  # candidates of a training list; with all 150 the fit takes three times as long and gains nothing
 RANKER = RankerParameters(trees=150, leaves=7)
+_NOT_SHOWN = 1_000  # the place of all candidates of a list that nobody was shown
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class FittedRanker:
-    """A ranker, its parameters, and from how many lists it learned."""
+    """A ranker, its parameters, and from how many lists it learned: of past requests, and of those that were shown."""
 
     ranker: Ranker
     parameters: RankerParameters
     lists: int
+    logged_lists: int = 0
+    logged_fingerprint: str | None = None
 
 
 def stage_at(
@@ -83,14 +86,26 @@ def lists_before_latest(
     data: TrainingData, catalogue: Catalogue, recipe: Recipe, seed: int, threads: int
 ) -> list[RankerRows]:
     """Training lists of all windows but the latest, in which models are judged."""
-    rows = []
+    return [
+        lists_after(stage, cutoff, recipe) for cutoff, stage in early_stages(data, catalogue, recipe, seed, threads)
+    ]
+
+
+def early_stages(
+    data: TrainingData, catalogue: Catalogue, recipe: Recipe, seed: int, threads: int
+) -> Iterator[tuple[float, FirstStage]]:
+    """A first stage before each window but the latest."""
     for cutoff in CUTOFFS:
         try:
             stage = stage_at(data, catalogue, recipe, cutoff, seed, threads)
         except ValueError:
             continue  # no event so early speaks for anything
-        rows.append(lists_after(stage, cutoff, recipe))
-    return rows
+        yield cutoff, stage
+
+
+def moment_of(data: TrainingData, cutoff: float) -> float:
+    """Time of the last event of the share `cutoff` of the events, the earliest."""
+    return float(data.times_ms[max(round(cutoff * len(data)) - 1, 0)])
 
 
 def thin(rows: RankerRows, most: int, seed: int) -> RankerRows:
@@ -108,18 +123,43 @@ def thin(rows: RankerRows, most: int, seed: int) -> RankerRows:
     return RankerRows(rows.features[kept], rows.relevant[kept], lengths)
 
 
-def learn(rows: Sequence[RankerRows], parameters: RankerParameters, seed: int, threads: int) -> FittedRanker | None:
-    """One ranker from all lists; None where they hold nothing to learn from."""
-    rows = [part for part in rows if len(part.lengths)]
+def learn(
+    rows: Sequence[RankerRows],
+    parameters: RankerParameters,
+    seed: int,
+    threads: int,
+    logged: Sequence[RankerRows] = (),
+) -> FittedRanker | None:
+    """One ranker from all lists; None where those of past requests hold nothing to learn from.
+
+    Args:
+        logged: lists that were shown, with places and weights.
+    """
+    rows, logged = ([part for part in parts if len(part.lengths)] for parts in (rows, logged))
     if not rows:
         return None
-    lengths = np.concatenate([part.lengths for part in rows])
+    every = [*rows, *logged]
+    place, weights = None, None
+    if any(part.place is not None for part in every):
+        place = np.concatenate(
+            [np.full(len(part.relevant), _NOT_SHOWN) if part.place is None else part.place for part in every]
+        )
+        weights = np.concatenate(
+            [np.ones(len(part.relevant)) if part.weights is None else part.weights for part in every]
+        )
     ranker = fit_ranker(
-        np.concatenate([part.features for part in rows]),
-        np.concatenate([part.relevant for part in rows]),
-        lengths,
+        np.concatenate([part.features for part in every]),
+        np.concatenate([part.relevant for part in every]),
+        np.concatenate([part.lengths for part in every]),
         parameters,
         seed,
         threads,
+        place,
+        weights,
     )
-    return FittedRanker(ranker, parameters, len(lengths))
+    return FittedRanker(
+        ranker,
+        parameters,
+        sum(len(part.lengths) for part in rows),
+        sum(len(part.lengths) for part in logged),
+    )

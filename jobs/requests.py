@@ -4,6 +4,7 @@ The rows of a history are those of a `TrainingData`, which must be in the order 
 (time, item id as text, event type code, value).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ class Requests:
         relevant: (B, n_items), stored entries were right.
         visible: (B,) how many of the events in `popularity_rows` had happened.
         popularity_rows: rows of all users' events, in order of time, that popularity is counted from.
+        devices: (B,) as the request's context named them; None where nothing is known of any.
     """
 
     user: np.ndarray
@@ -32,6 +34,7 @@ class Requests:
     relevant: sp.csr_matrix
     visible: np.ndarray
     popularity_rows: np.ndarray
+    devices: Sequence[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -45,6 +48,7 @@ class Requests:
             self.relevant[chosen],
             self.visible[chosen],
             self.popularity_rows,
+            None if self.devices is None else [self.devices[place] for place in chosen.tolist()],
         )
 
 
@@ -67,7 +71,7 @@ def user_requests(data: TrainingData, train: np.ndarray, relevant: sp.csr_matrix
     """
     train = np.sort(train)
     users = np.flatnonzero(np.diff(relevant.indptr))
-    by_user = _by_user(data, train, len(data.users))
+    by_user = rows_by_user(data, train, len(data.users))
     rows = [by_user[user] for user in users.tolist()]
     start = float(data.times_ms[train[0]])
     at = np.array([float(data.times_ms[mine[-1]]) if len(mine) else start for mine in rows])
@@ -105,7 +109,7 @@ def window_requests(
     """
     train, window = np.sort(train), np.sort(window)
     n_items = len(data.items)
-    before, inside = _by_user(data, train, len(data.users)), _by_user(data, window, len(data.users))
+    before, inside = rows_by_user(data, train, len(data.users)), rows_by_user(data, window, len(data.users))
     opening = float(data.times_ms[train[-1]])
     speaks = data.types.confidence(data.codes, data.values, weighting) > least
     if weighting == "preference":
@@ -136,7 +140,7 @@ def window_requests(
     return Requests(np.array(user, np.int64), at_ms, rows, relevant, visible, counted)
 
 
-def _by_user(data: TrainingData, rows: np.ndarray, n_users: int) -> list[np.ndarray]:
+def rows_by_user(data: TrainingData, rows: np.ndarray, n_users: int) -> list[np.ndarray]:
     """For each user the rows among `rows`, in the same order."""
     order = np.argsort(data.user[rows], kind="stable")
     edges = np.searchsorted(data.user[rows][order], np.arange(n_users + 1))

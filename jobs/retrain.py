@@ -23,12 +23,15 @@ from jobs.compact import compact
 from jobs.courtesy import step_back
 from jobs.erasures import current_erasures
 from jobs.gate import Footprint, Verdict, judge
+from jobs.logged_lists import read_logged_lists
+from jobs.logged_training import Logged
 from jobs.one_at_a_time import only_retraining
 from jobs.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
-from jobs.ranker_training import RANKER, Recipe
+from jobs.ranker_training import LATEST, RANKER, Recipe, moment_of
 from jobs.ray_session import ray_session
 from jobs.registry import Registry, RegistryUnavailable
 from jobs.requests import in_store_order
+from jobs.retrain_report import describe_data, describe_metrics, describe_ranker
 from jobs.search_space import SPACE_FILE, load_search_space
 from jobs.second_stage import SecondStage, judge_champion, train_second_stage
 from jobs.slots import current_slots, point_slot, tell_result
@@ -97,12 +100,12 @@ def _retrain(settings: Settings, options: Options, report: Report) -> Result:
     drained = asyncio.run(compact(settings))
     report(1, f"{drained.events} new events moved into the log")
     data = load_training_data(settings, current_erasures(settings))
-    report(2, _describe(data))
+    report(2, describe_data(data))
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
 
     metrics = evaluate_latest(data, settings, parameters, seed)
-    report(72, _verdict(metrics))
+    report(72, describe_metrics(metrics))
     if trials:
         metrics = {**metrics, f"search_{METRIC}": trials[0].score}
         if failed := sum(trial.error is not None for trial in trials):
@@ -114,7 +117,9 @@ def _retrain(settings: Settings, options: Options, report: Report) -> Result:
     second = _second_stage(settings, ordered, catalogue, parameters, seed)
     if second is not None:
         metrics |= second.metrics
-    report(80, _describe_ranker(second, settings))
+    report(80, describe_ranker(second, settings))
+    logged_note = second.logged_note if second else "too little data for a ranker"
+    report(80, f"lists that were shown: {logged_note}")
 
     path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
     loading = time.perf_counter()
@@ -145,6 +150,7 @@ def _retrain(settings: Settings, options: Options, report: Report) -> Result:
             "log_events": str(data.log_events),
             "reason": options.reason,
             "gate": str(verdict),
+            "logged_lists": logged_note,
             **_git_tags(),
         },
         trials=[
@@ -251,8 +257,12 @@ def _second_stage(
         training.trending_candidates,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
+    logged = None
+    if ranker is not None and training.logged_lists:
+        lists = read_logged_lists(settings, data, moment_of(data, LATEST), training.logged_lists)
+        logged = Logged(lists, training.fewest_logged_lists, training.propensity_clip)
     try:
-        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads)
+        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads, logged)
     except ValueError:
         return None
 
@@ -272,44 +282,6 @@ def _gate(
         None if champion is None else judge_champion(data, catalogue, champion, second, seed, settings.training.threads)
     )
     return judge(judged, second.judged, footprint, settings.training, seed)
-
-
-def _describe_ranker(second: SecondStage | None, settings: Settings) -> str:
-    if not settings.training.ranker:
-        return "no ranker, as the settings say"
-    if second is None or (second.ranker is None and not second.rows):
-        return "too little data for a ranker"
-    found = second.metrics
-    text = f"NDCG@10 {found.get('latest_plain_ndcg_at_10', float('nan')):.4f} without ranker"
-    if second.ranker is None:
-        return f"the ranker does not help in the latest window ({text}) and is left out"
-    return f"ranker learned from {second.ranker.lists:,} requests: {found['latest_ndcg_at_10']:.4f}, {text}"
-
-
-def _describe(data: TrainingData) -> str:
-    text = (
-        f"{data.name}: {len(data):,} events of {len(data.users):,} users with {len(data.items):,} items, "
-        f"{data.log_events:,} of them from the event log"
-    )
-    if data.unknown_types:
-        text += f"; left out: {sum(data.unknown_types.values())} events of types unknown to this preset"
-        text += f" ({', '.join(sorted(data.unknown_types))})"
-    return text
-
-
-def _verdict(metrics: dict[str, float]) -> str:
-    if "ndcg_at_10" not in metrics:
-        return "nobody to evaluate on in the latest tenth; the metrics are undefined"
-    parts = [
-        f"{label} {metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
-        for label, name in (
-            ("NDCG@10", "ndcg_at_10"),
-            ("MAP@10 over |relevant|", "map_at_10"),
-            ("recall@10", "recall_at_10"),
-            ("popularity's NDCG@10", "popularity_ndcg_at_10"),
-        )
-    ]
-    return f"latest tenth, {metrics['evaluated_users']:.0f} users: {', '.join(parts)}"
 
 
 def _deliver(settings: Settings, version: str, slot: str | None, report: Report) -> str | None:

@@ -84,6 +84,8 @@ def fit_bundle(
             lists=fitted.lists,
             candidates=settings.serving.candidates,
             trending=settings.training.trending_candidates,
+            logged_lists=fitted.logged_lists,
+            logged_fingerprint=fitted.logged_fingerprint,
         )
     contents = BundleContents(
         item_ids=data.items.ids,

@@ -253,7 +253,7 @@ def request_features(
             np.stack([activity(time, at) for time, at in zip(times, at_ms.tolist(), strict=True)]),
             np.array([time[-1] if len(time) else np.nan for time in times]),
             at_ms,
-            [None] * len(rows),
+            requests.devices[part] if requests.devices is not None else [None] * len(rows),
         )
         lengths = present.sum(axis=1)
         yield part, assemble(block[present].reshape(-1, len(CANDIDATE_FEATURES)), users, lengths), lengths
@@ -276,11 +276,16 @@ def rerank(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: Ca
 
 @dataclass(frozen=True)
 class RankerRows:
-    """Training rows: features (n, len(FEATURES)) float32, relevant (n,) bool, lengths (lists,)."""
+    """Training rows: features (n, len(FEATURES)) float32, relevant (n,) bool, lengths (lists,).
+
+    Of lists that were shown also the place of each item, (n,) int from 0, and how much it counts, (n,) float64.
+    """
 
     features: np.ndarray
     relevant: np.ndarray
     lengths: np.ndarray
+    place: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 def ranker_rows(stage: FirstStage, requests: Requests, candidates: Candidates) -> RankerRows:

@@ -40,6 +40,8 @@ class RankerFacts(_Part):
     lists: int = Field(ge=1, description="past requests that it learned from")
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
     trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
+    logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
+    logged_fingerprint: str | None = Field(default=None, description="sha256 over them and what came of them")
 
 
 class ManifestFields(_Part):

@@ -1,6 +1,12 @@
 """The learned ranker: LightGBM's LambdaMART over the features of `models.ranking_features`.
 
 Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82; Ke et al., "LightGBM", NIPS 2017.
+
+Lists that were shown teach what was taken up, and that depends on the place as well as on the item: a plain fit learns
+the old order again. So the place is fitted beside the features and then left away: score = f(features) + g(place), f is
+the ranker (LightGBM's position bias treatment for lambdarank; the same decomposition as in Guo et al., "PAL", RecSys
+2019). g is known up to a constant only, and f and g can be told apart only because items with like features stood at
+different places in different lists. What moves both place and outcome without being a feature goes to g, wrongly.
 """
 
 import re
@@ -89,14 +95,19 @@ def fit_ranker(
     parameters: RankerParameters,
     seed: int,
     threads: int = 1,
+    place: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> Ranker:
-    """Fit on lists of candidates. The result depends on data, parameters and seed, not on `threads`.
+    """Fit on lists of candidates. The result depends on data, parameters and seed; on `threads` only with `place`.
 
     Args:
         features: (n, len(FEATURES)) float32.
         relevant: (n,) bool or int gains.
         lengths: (lists,) int, candidates of each list; their sum is n.
         threads: at least 1.
+        place: (n,) int >= 0, where each candidate was shown; all of one number in a list that nobody was shown. None
+            where no list was.
+        weights: (n,) how much each candidate counts; None for all alike.
 
     Raises:
         ValueError: no list holds both something relevant and something else; there is nothing to learn.
@@ -128,6 +139,8 @@ def fit_ranker(
         features,
         label=(relevant > 0).astype(np.int8),
         group=lengths[filled],
+        position=place,
+        weight=weights,
         feature_name=list(FEATURES),
         params=settings,
     )

@@ -71,7 +71,8 @@ def when_free(training: Callable[[], Result]) -> Result:
 
 
 def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> None:
-    result = retrain(with_registry, OPTIONS, Lines())
+    lines = Lines()
+    result = retrain(with_registry, OPTIONS, lines)
     bundle = load_bundle(result.path)
     assert bundle.manifest.version == result.version
     slot = current_slots(with_registry)["champion"]
@@ -84,6 +85,10 @@ def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> N
     assert logged.metrics["ndcg_at_10"] == pytest.approx(bundle.manifest.metrics["ndcg_at_10"])
     assert logged.params["regularization"] == "2.0"
     assert logged.tags["data_fingerprint"] == bundle.manifest.data.fingerprint
+    why = "none is used: before the latest window something was taken up of 0 of them (0 in all), and it takes 2,000"
+    assert logged.tags["logged_lists"] == why
+    assert f"lists that were shown: {why}" in lines
+    assert logged.metrics["logged_lists"] == bundle.manifest.metrics["logged_lists"] == 0
 
 
 def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> None:
