@@ -15,7 +15,7 @@ from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
-from jobs.evaluation_report import compare, summarise, table, write_report
+from jobs.evaluation_report import REFERENCES, compare, summarise, table, tracked_metrics, write_report
 from jobs.prequential import prequential
 from jobs.protocols import PARAMETERS, Arm, benchmark, new_users, open_bench, rolling
 from jobs.recommend_csv import read_interactions, recommend, write_recommendations
@@ -52,7 +52,8 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         "fingerprint": dataset.meta.fingerprint,
         "weighting": weighting,
         "map": "map_at_10 divides by |relevant|, map_k_at_10 by min(|relevant|, 10)",
-        "arms": summarise(arms),
+        # Under "preference" less is relevant, so those numbers are of another question.
+        "arms": summarise(arms, REFERENCES if weighting == "consumption" else {}),
         "comparisons": compare(arms),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -118,14 +119,10 @@ def _tell(settings: Settings, report: dict[str, Any], folder: Path) -> None:
     print(table(report["arms"], report["comparisons"]))
     data, page = write_report(folder, report)
     print(f"written: {data} and {page}")
-    metrics = {
-        f"{record['protocol']} {record['name']} {name}".replace("=", " ").replace("+", "and"): record[name]["mean"]
-        for record in report["arms"]
-        for name in ("map_at_10", "ndcg_at_10")
-    }
     tags = {"weighting": str(report["weighting"]), "data_fingerprint": str(report["fingerprint"])}
     try:
-        print(f"MLflow run {Registry(settings).log_report('evaluation', metrics, tags, [data, page])}")
+        run = Registry(settings).log_report("evaluation", tracked_metrics(report["arms"]), tags, [data, page])
+        print(f"MLflow run {run}")
     except RegistryUnavailable as error:
         print(f"not in MLflow: {error}")
 

@@ -1,7 +1,8 @@
 """An evaluation as a table, as JSON and as a page with plots. Every number has its interval, and MAP says which."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ _METRICS = {
     "hit_rate_at_10": "hit_rate",
 }
 # NDCG@10 (P1 also MAP@10 over |relevant|) published or measured before for this protocol, under "consumption".
-REFERENCES: dict[tuple[str, str], dict[str, float]] = {
+References = Mapping[tuple[str, str], dict[str, float]]
+REFERENCES: References = {
     ("P1", "BiVAE (published)"): {"map_at_10": 0.1461, "ndcg_at_10": 0.4751},
     ("P1", "popularity"): {"map_at_10": 0.0560, "ndcg_at_10": 0.2524},
     ("P1", "item-kNN"): {"map_at_10": 0.129, "ndcg_at_10": 0.432},
@@ -62,8 +64,12 @@ _PAIRS = (
 )
 
 
-def summarise(arms: Sequence[Arm], seed: int = 0) -> list[dict[str, Any]]:
-    """One record for each arm: metrics with 95 % intervals over users, breadth, and NDCG@10 by user activity."""
+def summarise(arms: Sequence[Arm], references: References, seed: int = 0) -> list[dict[str, Any]]:
+    """One record for each arm: metrics with 95 % intervals over users, breadth, and NDCG@10 by user activity.
+
+    Args:
+        references: numbers to stand beside those of the same protocol and name.
+    """
     records = []
     for arm in arms:
         record: dict[str, Any] = {"protocol": arm.protocol, "name": arm.name}
@@ -75,9 +81,19 @@ def summarise(arms: Sequence[Arm], seed: int = 0) -> list[dict[str, Any]]:
         record["diversity"] = list_difference(arm.recommended)
         record["novelty_bits"] = novelty(arm.recommended, arm.counts, arm.n_train_users)
         record["ndcg_by_activity"] = by_activity(arm.activity, arm.metrics.ndcg)
-        record["reference"] = REFERENCES.get((arm.protocol, arm.name), {})
+        record["reference"] = references.get((arm.protocol, arm.name), {})
         records.append(record)
     return records
+
+
+def tracked_metrics(records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """MAP@10 and NDCG@10 of each arm, under names that MLflow takes."""
+    found = {}
+    for record in records:
+        for name in ("map_at_10", "ndcg_at_10"):
+            text = f"{record['protocol']} {record['name']} {name}".replace("=", " ").replace("+", "and")
+            found[re.sub(r"[^A-Za-z0-9_.:/ -]", "", text)] = float(record[name]["mean"])
+    return found
 
 
 def compare(arms: Sequence[Arm], seed: int = 0) -> list[dict[str, Any]]:

@@ -4,13 +4,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from job_data import two_tastes
+import yaml
+from job_data import two_tastes, write_interactions
+from mlflow import MlflowClient
 
 from configs.settings import Settings
 from data.matrix import pairs_to_mask
 from jobs.evaluate import evaluate_protocols, main
-from jobs.evaluation_report import by_activity, list_difference, novelty, table, write_report
+from jobs.evaluation_report import (
+    REFERENCES,
+    by_activity,
+    list_difference,
+    novelty,
+    table,
+    tracked_metrics,
+    write_report,
+)
 from jobs.recommend_csv import read_interactions
+from jobs.registry import Registry
 from models.baselines import ease_scores, item_knn_scores, recent_popularity_scores
 
 DAY = 86_400_000
@@ -151,8 +162,6 @@ def test_parameters_and_second_stage_are_found_by_the_command(tmp_path: Path, ca
 
 def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> None:
     """The machinery end to end; the numbers themselves are held by benchmarks on MovieLens."""
-    from job_data import write_interactions
-
     write_interactions(settings, two_tastes(n_users=60, n_items=80, per_user=30))
     report = evaluate_protocols(settings, ["P3"], "consumption", ranker=False)
     found = {(arm["protocol"], arm["name"]): arm["ndcg_at_10"] for arm in report["arms"]}
@@ -162,6 +171,47 @@ def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> No
     data, page = write_report(tmp_path / "report", report)
     assert len(json.loads(data.read_text())["arms"]) == 18
     assert "Plotly.newPlot" in page.read_text()
+
+
+@pytest.fixture
+def tracked(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """MLflow in a file of the test's own, and the commands configured for it."""
+    write_interactions(settings, two_tastes(n_users=60, n_items=80, per_user=30))
+    tracking = settings.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    found = settings.model_copy(update={"tracking": tracking})
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(found.model_dump(mode="json")))
+    monkeypatch.setenv("RAYCOMMEND_CONFIG", str(config))
+    monkeypatch.chdir(tmp_path)  # where MLflow then puts the files
+    return found
+
+
+def test_every_report_is_found_in_mlflow(tracked: Settings, capsys: pytest.CaptureFixture) -> None:
+    assert main(["--protocol", "P3", "--ranker", "off", "--weighting", "both"]) == 0
+    assert "not in MLflow" not in capsys.readouterr().out
+    client = MlflowClient(tracked.tracking_uri)
+    experiment = client.get_experiment_by_name(tracked.tracking.experiment)
+    assert experiment is not None
+    runs = {run.data.tags["weighting"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"consumption", "preference"}
+    for weighting, run in runs.items():
+        report = json.loads((tracked.state_dir / "evaluation" / weighting / "evaluation.json").read_text())
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["data_fingerprint"] == report["fingerprint"]
+        assert run.data.metrics == pytest.approx(tracked_metrics(report["arms"]))
+        assert len(run.data.metrics) == 36
+        names = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert names == {"evaluation.json", "evaluation.html"}
+        assert any(arm["reference"] for arm in report["arms"]) == (weighting == "consumption")
+
+
+def test_mlflow_takes_the_names_of_all_arms(tracked: Settings) -> None:
+    """Regression: the comma in one of P4's names kept every full report out of MLflow."""
+    measured = {"map_at_10": {"mean": 0.1}, "ndcg_at_10": {"mean": 0.2}}
+    metrics = tracked_metrics([{"protocol": protocol, "name": name, **measured} for protocol, name in REFERENCES])
+    assert len(metrics) == 2 * len(REFERENCES)
+    run = Registry(tracked).log_report("evaluation", metrics, {}, [])
+    assert MlflowClient(tracked.tracking_uri).get_run(run).data.metrics == metrics
 
 
 def test_baselines_have_known_answers() -> None:
