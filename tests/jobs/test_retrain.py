@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from jobs.registry import BUNDLE_TAG, PARENT_TAG, Registry, RegistryUnavailable
 from jobs.retrain import Options, Result, retrain
 from jobs.search_space import SPACE_FILE
 from jobs.slots import current_slots
+from jobs.tune import METRIC
 from models.als import AlsParameters
 from models.bundle import list_bundles, load_bundle
 
@@ -215,6 +217,40 @@ def test_the_command_searches_with_ray_tune(with_registry: Settings) -> None:
     assert all(child.data.metrics["ndcg_at_10"] > 0 for child in children)
     assert list((with_registry.state_dir / "tune").iterdir()) == []
     assert not Path(with_registry.state_dir.parent, ".ray").exists()  # no token in the user's home
+
+
+def test_a_killed_search_goes_on_after_its_finished_trials(with_store: Settings) -> None:
+    trials = "8"
+    with run(with_store, "--trials", trials) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f" of {trials}: NDCG@10" in line:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    [file] = (with_store.state_dir / "tune").glob("trials-*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines() if line]
+    assert 1 <= len(records) < int(trials)
+    # A score that no fit gives: whatever reports it has it from the file.
+    records[0]["result"] |= {METRIC: 0.98765, "scores": [0.98765]}
+    file.write_text("".join(f"\n{json.dumps(record)}" for record in records))
+
+    deadline = time.monotonic() + 60
+    while True:
+        with run(with_store, "--trials", trials) as process:
+            out, err = process.communicate(timeout=300)
+        if process.returncode == 0 or "is retraining" not in err:
+            break
+        assert time.monotonic() < deadline, err  # the killed one's lock ends by its time
+        time.sleep(0.5)
+    assert process.returncode == 0, err
+    assert f"going on with a search that was cut off after {len(records)} trials" in out
+    assert out.count("NDCG@10 0.9877 over 1 inner splits") == 1
+    assert out.count(f" of {trials}: NDCG@10") == int(trials)
+    version = current_slots(with_store)["champion"].version
+    manifest = load_bundle(with_store.bundles_dir / version).manifest
+    assert manifest.metrics[f"search_{METRIC}"] == 0.98765
+    assert not file.exists()
 
 
 def test_a_trial_that_fails_is_reported_and_the_others_go_on(with_registry: Settings, tmp_path: Path) -> None:
