@@ -20,6 +20,7 @@ from data.dataset import DataError
 from features.connection import connect
 from features.errors import StoreBusy, StoreError
 from features.events import Event
+from features.exposures import Exposure
 from features.layout import keys_of
 from features.store import OnlineStore
 from jobs.one_at_a_time import LOCK, job_id, only_retraining
@@ -106,6 +107,24 @@ def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> No
     bundle = load_bundle(retrain(with_registry, OPTIONS, Lines()).path)
     assert bundle.manifest.data.log_events == 3
     assert "a new user" in bundle.user_ids.tolist()
+
+
+def test_lists_that_the_store_has_logged_are_found(with_store: Settings) -> None:
+    async def show_and_like() -> None:
+        client = connect(with_store.patient_store, with_store.store_url)
+        store = OnlineStore(client, keys_of(with_store.store), with_store.store, load_event_types("movies"))
+        shown = [
+            Exposure(f"r{n}", "0", now_ms(), None, "champion", None, ("1", "2", "3"), (1.0, 1.0, 0.9), (3.0, 2.0, 1.0))
+            for n in range(2)
+        ]
+        await store.log_exposures(shown)
+        await store.record_events([Event("e", "0", "2", "like", now_ms(), recommendation_id="r1")])
+        await client.aclose()
+
+    asyncio.run(show_and_like())
+    lines = Lines()
+    retrain(with_store, OPTIONS, lines)
+    assert any("something was taken up of 0 of them (1 in all)" in line for line in lines), lines
 
 
 def test_a_challenger_leaves_the_champion_alone(with_registry: Settings) -> None:
