@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from job_store import opened
 from mlflow import MlflowClient
 
 from configs.event_types import load_event_types
@@ -111,15 +112,14 @@ def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> No
 
 def test_lists_that_the_store_has_logged_are_found(with_store: Settings) -> None:
     async def show_and_like() -> None:
-        client = connect(with_store.patient_store, with_store.store_url)
-        store = OnlineStore(client, keys_of(with_store.store), with_store.store, load_event_types("movies"))
+        store = opened(with_store)
         shown = [
             Exposure(f"r{n}", "0", now_ms(), None, "champion", None, ("1", "2", "3"), (1.0, 1.0, 0.9), (3.0, 2.0, 1.0))
             for n in range(2)
         ]
         await store.log_exposures(shown)
         await store.record_events([Event("e", "0", "2", "like", now_ms(), recommendation_id="r1")])
-        await client.aclose()
+        await store.client.aclose()
 
     asyncio.run(show_and_like())
     lines = Lines()
