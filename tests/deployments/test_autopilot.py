@@ -11,6 +11,7 @@ from deployments.autopilot_memory import Memory
 from deployments.errors import ApiError
 from deployments.heartbeat import read_heartbeat
 from deployments.metrics import RecommendStages, RequestMetrics
+from deployments.monitor_views import DriftView
 from deployments.ray_jobs import RayJobs
 from features.retraining import (
     Policy,
@@ -178,6 +179,20 @@ async def test_with_policy_manual_a_person_decides(pilots: Callable[..., Pilots]
     assert (await found.ended()).outcome == "waiting"
     slots = await read_slots(found.client, found.keys)
     assert (slots[CHAMPION].version, slots[CHALLENGER].version) == ("v1", "v2")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_drift_while_quality_holds_retrains_only_where_asked_for(
+    pilots: Callable[..., Pilots], asked: bool
+) -> None:
+    found = pilots(on_drift=asked)
+    pilot = Autopilot(found.settings, found._version, found._hold)
+    try:
+        pilot._drift.measures = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
+        calls = pilot._calls(await pilot._monitor.observe(), Memory())
+    finally:
+        await pilot._client.aclose()
+    assert calls == ({"drift": "items: far apart"} if asked else {})
 
 
 async def serve(pilots: Pilots, n: int, error: str = "", seconds: float = 0.01) -> None:
