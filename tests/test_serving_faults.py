@@ -231,6 +231,11 @@ def test_a_thousand_clients_that_hang_up_leave_the_replicas_serving(pair: Any) -
             time.sleep(number % 5 * 0.0005)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     with httpx.Client(base_url=pair.url, timeout=10) as http:
+        # What they began is finished, and until then there may be too much of it.
+        deadline = time.monotonic() + 20
+        while http.post("/api/v1/recommend", json={"user_id": 1}).status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         for user in range(1, 60):
             answer = http.post("/api/v1/recommend", json={"user_id": user})
             assert answer.status_code == 200, answer.text

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.stack
-TOTAL = 'xpath=//dd[@data-tile="{name}"]/following-sibling::p'
+TOTAL = 'xpath=//dd[@data-tile="{name}"]/following-sibling::dd'
 
 
 def total(page: Page, name: str) -> int:
