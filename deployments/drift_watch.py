@@ -28,6 +28,8 @@ CONFIRMED = 2
 """Looks at different windows in a row that must agree."""
 STEP = 0.1
 """Share of a window that must be new before it is looked at again."""
+CALM = 50
+"""Looks in a row without drift after which drift of taste is over: five whole windows."""
 OWN_BINS, SHARED_BINS = 30, 20
 MAX_DELAY_S = 1.0
 MAX_COLD_RISE = 0.1
@@ -74,6 +76,7 @@ class DriftWatch:
         self._first_list = self._first_event = 0
         self._looked_at = 0
         self._streak: Counter[str] = Counter()
+        self._calm: Counter[str] = Counter()
         self.measures: list[DriftView] = []
 
     async def follow(self, version: str, users: frozenset[str], items: frozenset[str]) -> None:
@@ -90,6 +93,7 @@ class DriftWatch:
         self._reference = kept if kept is not None and kept.version == version else None
         self._first_list, self._first_event = self._live.seen_lists, self._live.seen_events
         self._streak.clear()
+        self._calm.clear()
         self.measures = []
 
     async def look(self) -> list[DriftView]:
@@ -121,9 +125,16 @@ class DriftWatch:
         return _of_shift("user_activity", compare_windows(counts[0], counts[1], limit, SEED), limit)
 
     def _confirm(self, measure: DriftView) -> DriftView:
-        self._streak[measure.name] = self._streak[measure.name] + 1 if measure.drifted else 0
-        sure = self._streak[measure.name] >= CONFIRMED
-        return measure.model_copy(update={"drifted": measure.drifted and sure})
+        """Drift begins with two looks in a row. Near the threshold it would come and go: so drift of taste, once there,
+        is over when several whole windows in a row show none. A loss of quality is over at once."""
+        name = measure.name
+        self._calm[name] = 0 if measure.drifted else self._calm[name] + 1
+        held = name in TASTE and self._streak[name] >= CONFIRMED and self._calm[name] < CALM
+        if not held:
+            self._streak[name] = self._streak[name] + 1 if measure.drifted else 0
+        if measure.drifted is None and not held:
+            return measure
+        return measure.model_copy(update={"drifted": self._streak[name] >= CONFIRMED})
 
     def _describe(self, events: Sequence[LiveEvent], lists: Sequence[Judged]) -> Reference:
         numbers: dict[str, int] = {}
