@@ -1,7 +1,7 @@
 """Requests per second against a bare web server, and against Ray Serve the ordinary way, in one run.
 
-Start the stack (`make up`), then `make bench`. The kinds take turns, and each figure is the median of its rounds: the
-ratio is what counts, since machines differ and are noisy.
+Start the stack (`make up`), then `make bench`. Floor and lists take turns, and each figure is the median of its rounds:
+the ratio is what counts, since machines differ and are noisy.
 
     floor      a bare uvicorn endpoint (`benchmarks.floor`)
     naive      three deployments behind Ray's own proxy, default flags (`benchmarks.naive`)
@@ -61,27 +61,31 @@ def main() -> None:
     measured: dict[tuple[str, int], list[Load]] = {}
     cores: dict[str, dict[str, float]] = {}
     batch_rates: dict[str, list[float]] = {"batches": [], "raw": []}
-    with Server("benchmarks.floor") as floor_url, Server("benchmarks.naive") as naive_url:
-        # `exclude_items` differs in every uncached request, so that no list can come from the cache.
-        lists = {
-            "floor": (f"{floor_url}/api/v1/recommend", user_body("")),
-            "naive": (f"{naive_url}/", user_body("")),
-            "uncached": (f"{url}/api/v1/recommend", user_body(', "filters": {"exclude_items": [\' .. n .. \']}')),
-            "cached": (f"{url}/api/v1/recommend", user_body("")),
-        }
-        events = {"events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT))}
-        # Events come last: they make the histories longer.
-        for kinds in (lists, events):
-            for _ in range(args.rounds):
-                for connections in args.connections:
-                    for kind, (address, body) in kinds.items():
-                        if kind == "cached":
-                            run_load(address, body, 32, WARM_S)  # so that the lists of all users are remembered
-                        before = usage(settings)
-                        load = run_load(address, body, connections, args.seconds)
-                        measured.setdefault((kind, connections), []).append(load)
-                        if connections == USAGE_AT and kind in ("uncached", "cached", "events"):
-                            cores[kind] = spent(before, usage(settings), args.seconds)
+    # `exclude_items` differs in every uncached request, so that no list can come from the cache.
+    lists = {
+        "uncached": (f"{url}/api/v1/recommend", user_body(', "filters": {"exclude_items": [\' .. n .. \']}')),
+        "cached": (f"{url}/api/v1/recommend", user_body("")),
+    }
+    events = {"events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT))}
+
+    def measure(kinds: dict[str, tuple[str, str]]) -> None:
+        for _ in range(args.rounds):
+            for connections in args.connections:
+                for kind, (address, body) in kinds.items():
+                    if kind == "cached":
+                        run_load(address, body, 32, WARM_S)  # so that the lists of all users are remembered
+                    before = usage(settings)
+                    load = run_load(address, body, connections, args.seconds)
+                    measured.setdefault((kind, connections), []).append(load)
+                    if connections == USAGE_AT and kind in ("uncached", "cached", "events"):
+                        cores[kind] = spent(before, usage(settings), args.seconds)
+
+    # Another Ray beside this one costs even while it is idle, so the naive composition has a turn of its own.
+    with Server("benchmarks.naive") as naive_url:
+        measure({"naive": (f"{naive_url}/", user_body(""))})
+    with Server("benchmarks.floor") as floor_url:
+        measure({"floor": (f"{floor_url}/api/v1/recommend", user_body("")), **lists})
+        measure(events)  # last: they make the histories longer
         for _ in range(args.rounds):
             batches = run_load(f"{url}/api/v1/events/batch", batch_body(), BATCH_CONNECTIONS, args.seconds)
             batch_rates["batches"].append(batches.requests_per_s * BATCH)
