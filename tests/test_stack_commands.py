@@ -76,6 +76,8 @@ def start_up(settings: Settings) -> "subprocess.Popen[str]":
         [sys.executable, "-m", "deployments.local_stack", "up"],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RAYCOMMEND_CONFIG": str(file)},
         cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
