@@ -89,7 +89,7 @@ def replicas_curve(settings: Settings, url: str, seconds: int) -> dict[str, Any]
                 rates[name].append(load.requests_per_s)
                 print(f"{replicas} replicas, {name}: {load.requests_per_s:,.0f}/s, {load.errors} errors")
     finally:
-        _deploy(settings, url, config, 1)
+        _deploy(settings, url, config, None)
     return {"title": "replicas", "of": "replicas of Ranking and of Retrieval", "x": [1, 2], "lines": rates}
 
 
@@ -102,7 +102,8 @@ def _with_replicas(config: dict[str, Any], replicas: int) -> dict[str, Any]:
     return changed
 
 
-def _deploy(settings: Settings, url: str, config: dict[str, Any], replicas: int) -> None:
+def _deploy(settings: Settings, url: str, config: dict[str, Any], replicas: int | None) -> None:
+    """Deploy and wait for so many replicas of each; None for as many as autoscaling keeps for now."""
     file = settings.state_dir / "growth_config.yaml"
     file.write_text(yaml.safe_dump(config))
     environment = client_environment(settings)
@@ -112,7 +113,7 @@ def _deploy(settings: Settings, url: str, config: dict[str, Any], replicas: int)
         status = subprocess.run(["serve", "status"], env=environment, check=True, capture_output=True, text=True)
         deployments = yaml.safe_load(status.stdout)["applications"]["recommend"]["deployments"]
         running = [deployments[name]["replica_states"] for name in ("RankingDeployment", "Retrieval-champion")]
-        if all(states == {"RUNNING": replicas} for states in running):
+        if all(list(states) == ["RUNNING"] and replicas in (None, states["RUNNING"]) for states in running):
             break
         if time.monotonic() > deadline:
             sys.exit(f"the replicas did not come up: {running}")
