@@ -134,7 +134,7 @@ class AutopilotDeployment(Autopilot):
 
 def keep_for_good() -> None:
     """What a replica holds once it has started stays: the collector need not look through it again and again (by a
-    profile, 7 % of the ranking replica's time). What requests leave behind has next to no cycles."""
+    profile, 6 % of the ranking replica's time). What requests leave behind has next to no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
