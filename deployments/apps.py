@@ -18,11 +18,13 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
+from deployments import ingress
 from deployments.api_keys import Guard, KeylessGuard, Refused, counter
 from deployments.autopilot import Autopilot
+from deployments.autoscaling import IN_FLIGHT
 from deployments.console import Console
 from deployments.console_api import console_api
-from deployments.hot_api import Endpoint, HotApp, events_endpoints, recommend_endpoints
+from deployments.hot_api import Endpoint, HotApp, events_endpoints, header, recommend_endpoints
 from deployments.ingestion import Ingestion
 from deployments.metrics import RequestMetrics
 from deployments.ranking import Ranking
@@ -97,7 +99,11 @@ class RankingDeployment(Ranking):
         keep_for_good()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
+        self._hot = _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
+        return _served(self._hot, self.settings, self.metrics)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return {IN_FLIGHT: self._hot.in_flight}
 
 
 @serve.deployment
@@ -110,7 +116,11 @@ class IngestionDeployment(Ingestion):
         keep_for_good()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return _hot(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
+        self._hot = _hot(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
+        return _served(self._hot, self.settings, self.metrics)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return {IN_FLIGHT: self._hot.in_flight}
 
 
 @serve.deployment
@@ -160,16 +170,25 @@ def at_root(app: ASGIApp) -> ASGIApp:
     return whole_path
 
 
-def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> ASGIApp:
+def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> HotApp:
     log = request_log(settings.serving.log_share, settings.token_path)
-    hot: ASGIApp = HotApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
-    names = {endpoint.path: endpoint.name for endpoint in endpoints}
+    return HotApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
+
+
+def _served(hot: HotApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
+    """`hot` behind the API keys. It answers without Serve's handling, but for what Serve is to trace."""
 
     def count_refused(path: str, status: int, error: str) -> None:
-        if path in names:  # a path that somebody makes up must not become a metric
-            metrics.answered(names[path], status, error)
+        if path in hot.names:  # a path that somebody makes up must not become a metric
+            metrics.answered(hot.names[path], status, error)
 
-    return at_root(guarded(hot, settings, count_refused))
+    app = at_root(guarded(hot, settings, count_refused))
+    tracing = settings.tracing
+    if tracing.endpoint is None:
+        ingress.answer_directly(hot.names, app, lambda _: False)
+    elif tracing.share == 0:  # then only what a caller traces is traced
+        ingress.answer_directly(hot.names, app, lambda scope: header(scope, b"traceparent") != "")
+    return app
 
 
 def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:

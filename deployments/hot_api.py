@@ -6,6 +6,8 @@ arithmetic (measured: 30 % of a ranking replica's time). Each endpoint is descri
 come both the route and its part of the OpenAPI document.
 """
 
+import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -34,6 +36,7 @@ from deployments.schemas import (
 from features.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
+DRAIN_S = 10.0
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
     403: {"model": ErrorAnswer, "description": "The key's scope does not reach so far"},
@@ -133,6 +136,9 @@ class HotApp:
             than of an answer that comes too late.
         on_answer: told the endpoint's name, the status and the code of the error, if any, of every answer.
         log: writes a line for some requests; None for none.
+
+    Attributes:
+        names: path -> name in metrics.
     """
 
     def __init__(
@@ -145,12 +151,14 @@ class HotApp:
         self._on_answer = on_answer
         self._log = log
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
+        self.names = {endpoint.path: endpoint.name for endpoint in endpoints}
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._drained: asyncio.Event | None = None  # while the server ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await self._lifespan(receive, send)
             return
         if scope["type"] != "http":
             return
@@ -162,9 +170,11 @@ class HotApp:
             self._in_flight += 1
             try:
                 body = await read_body(scope, receive, endpoint.max_body_bytes)
-                content = await endpoint.answer(body, _header(scope, b"x-request-id") or uuid.uuid4().hex)
+                content = await endpoint.answer(body, header(scope, b"x-request-id") or uuid.uuid4().hex)
             finally:
                 self._in_flight -= 1
+                if self._drained is not None and self._in_flight == 0:
+                    self._drained.set()
         except ApiError as error:
             failure = error
         except StoreError as error:
@@ -183,8 +193,26 @@ class HotApp:
             code = failure.code if failure else ""
             self._on_answer(asked.name, status, code)
             if logged is not None:
-                request_id = _header(scope, b"x-request-id")
+                request_id = header(scope, b"x-request-id")
                 logged.write(asked.name, request_id, status, code, body, content, time.perf_counter() - started)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being worked on."""
+        return self._in_flight
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """The server's start, and its end: that waits for the requests, since Serve does not know of them."""
+        while True:
+            message = await receive()
+            ends = message["type"] == "lifespan.shutdown"
+            if ends and self._in_flight:
+                self._drained = asyncio.Event()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._drained.wait(), DRAIN_S)
+            await send({"type": f"{message['type']}.complete"})
+            if ends:
+                return
 
     def _endpoint(self, scope: Scope) -> Endpoint:
         endpoint = self._endpoints.get(scope["path"])
@@ -200,7 +228,7 @@ class HotApp:
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body, refused with 413 as soon as it is known to be too long."""
     too_large = ApiError(413, "body_too_large", f"the body may hold at most {limit} bytes")
-    length = _header(scope, b"content-length")
+    length = header(scope, b"content-length")
     if length.isdigit() and int(length) > limit:
         raise too_large
     message = await receive()
@@ -217,7 +245,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     return body
 
 
-def _header(scope: Scope, wanted: bytes) -> str:
+def header(scope: Scope, wanted: bytes) -> str:
     """The first header of that name: for request ids the client's own, if it sent one, and else the one that the
     proxy gives every try of a request."""
     for name, value in scope["headers"]:
@@ -229,11 +257,3 @@ def _header(scope: Scope, wanted: bytes) -> str:
 def _error(error: ApiError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     headers = [] if error.retry_after_s is None else [(b"retry-after", b"%d" % error.retry_after_s)]
     return error.status, headers, orjson.dumps({"error": error.content()})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

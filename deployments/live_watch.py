@@ -1,5 +1,6 @@
 """Follows the streams of lists and events: judges lists, keeps the sums in the store, and the latest in memory."""
 
+import asyncio
 import time
 from bisect import bisect_left
 from collections import deque
@@ -22,6 +23,7 @@ from models.bias import BiasModel
 from models.live_quality import MILLION, Judged, LiveQuality, Shown, add_up, day_of
 
 BEHIND_MS = 60_000
+LOOK_S = 5.0
 KEPT = 20_000
 LONG_AGO_MS = 3_600_000
 
@@ -81,11 +83,17 @@ class LiveWatch:
         self.skipped = 0
 
     async def look(self) -> None:
-        """Read what came, judge what has closed, add it up in the store.
+        """Read what came, judge what has closed, add it up in the store, until nothing is left or time is up.
 
         Raises:
             StoreError, DataError: the next look goes on.
         """
+        deadline = time.monotonic() + LOOK_S
+        while await self._step() and time.monotonic() < deadline:
+            await asyncio.sleep(0)  # others of this process have their turn
+
+    async def _step(self) -> bool:
+        """One reading of the streams; whether there is more."""
         if self._reader is None:
             await self._begin()
         reader = self._reader
@@ -106,7 +114,7 @@ class LiveWatch:
         if until_ms > (self._watermark or 0):
             if not await record_quality(self._client, self._keys, self._watermark, until_ms, sums, shown):
                 self._reader = None  # somebody else judges too: go on from where the store is
-                return
+                return False
             self._watermark = until_ms
         self.judged.extend(fresh)
         self.seen_lists += len(fresh)
@@ -114,6 +122,8 @@ class LiveWatch:
             # More than can be followed. A gap is honest; being ever later is not.
             self.skipped += self._open.forget()
             reader.skip_to(int(time.time() * 1000))
+            return False
+        return reader.more
 
     def left_out_since(self, time_ms: int) -> int:
         """Simulated events from a time on that were left out."""

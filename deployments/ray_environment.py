@@ -163,6 +163,8 @@ def env_file(settings: Settings) -> str:
         if name.startswith("RAYCOMMEND_") and name not in exports and name not in (MARK, API_KEY_VARIABLE):
             exports[name] = str(Path(value).resolve()) if name == "RAYCOMMEND_CONFIG" else value
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    # `serve status` imports what serve_config.yaml names.
+    lines.append(f'export PYTHONPATH={shlex.quote(str(PROJECT_DIR))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
     return "# Source this file, and ray, serve and mlflow reach the running stack.\n" + "\n".join(lines) + "\n"
 

@@ -39,6 +39,9 @@ class StreamReader:
         log: the offline log.
         since_ms: nothing older is read.
         most: entries of one stream in one call.
+
+    Attributes:
+        more: whether the last call left something that was there already.
     """
 
     def __init__(self, client: StoreClient, keys: Keys, log: EventLog, since_ms: int, most: int = 150) -> None:
@@ -50,6 +53,7 @@ class StreamReader:
             (kind, partition): (since_ms, 0) for kind in KINDS for partition in range(keys.partitions)
         }
         self._log_state: tuple[int, ...] | None = None
+        self.more = False
 
     async def read(self) -> tuple[list[Row], int]:
         """What came since the last call, ordered by time, events before exposures of the same millisecond.
@@ -68,6 +72,7 @@ class StreamReader:
         clock = await self._client.run_on(self._keys.meta, "TIME")
         until_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         answers = await self._client.read(commands)
+        now_ms = until_ms
         found: dict[tuple[Kind, int], dict[Id, Row]] = {}
         for (kind, partition), entries in zip(streams, answers, strict=True):
             rows = {}
@@ -88,6 +93,7 @@ class StreamReader:
             stream = (row.kind, row.partition)
             self._at[stream] = max(self._at[stream], row.at)
         ordered.sort(key=lambda row: (row.time_ms, row.kind == "exposures", row.partition, row.at))
+        self.more = until_ms < now_ms
         return ordered, until_ms
 
     def skip_to(self, time_ms: int) -> None:

@@ -147,6 +147,19 @@ async def test_lists_are_judged_once_however_often_it_starts_again(platform: Pla
     assert quality.items_shown == 20
 
 
+async def test_one_look_reads_all_that_is_there(platform: Platform) -> None:
+    live, _ = platform.watches()
+    await live.look()
+    now = int(time.time() * 1000)
+    imported = [
+        Event(uuid.uuid4().hex, "one", ITEMS[number % 60], "like", now, received_ms=now) for number in range(700)
+    ]
+    await platform.store.record_events(imported)  # of one user, so in one stream: more than one reading takes
+    await asyncio.sleep(0.05)
+    await live.look()
+    assert (live.seen_events, live.skipped) == (700, 0)
+
+
 async def test_simulated_lists_are_left_out_unless_training_learns_from_them(platform: Platform) -> None:
     live, _ = platform.watches()
     taking = LiveWatch(

@@ -126,3 +126,49 @@ def test_one_request_too_many_is_turned_away_and_the_next_is_served() -> None:
         assert sorted(statuses) == [200] * 11 + [503]
 
     asyncio.run(scenario())
+
+
+def test_the_server_ends_when_the_last_request_has_its_answer() -> None:
+    order: list[str] = []
+
+    async def run() -> None:
+        begun, asked_to_end, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def slow(body: bytes, request_id: str) -> bytes:
+            begun.set()
+            await release.wait()
+            order.append("answered")
+            return b"{}"
+
+        hot = app(slow)
+        messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+        async def receive() -> dict[str, Any]:
+            message = messages.pop(0)
+            if not messages:
+                await begun.wait()
+                asked_to_end.set()
+            return message
+
+        async def told(message: Any) -> None:
+            order.append(message["type"])
+
+        async def body() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def nothing(_: Any) -> None:
+            pass
+
+        life = asyncio.create_task(hot({"type": "lifespan"}, receive, told))
+        request = asyncio.create_task(
+            hot({"type": "http", "method": "POST", "path": "/a", "headers": []}, body, nothing)
+        )
+        await asked_to_end.wait()
+        await asyncio.sleep(0)
+        assert not life.done()
+        release.set()
+        await asyncio.wait_for(asyncio.gather(life, request), 5)
+        assert hot.in_flight == 0
+
+    asyncio.run(run())
+    assert order == ["lifespan.startup.complete", "answered", "lifespan.shutdown.complete"]
