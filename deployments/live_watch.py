@@ -1,6 +1,5 @@
 """Follows the streams of lists and events: judges lists, keeps the sums in the store, and the latest in memory."""
 
-import asyncio
 import time
 from bisect import bisect_left
 from collections import deque
@@ -88,9 +87,9 @@ class LiveWatch:
         Raises:
             StoreError, DataError: the next look goes on.
         """
-        deadline = time.monotonic() + LOOK_S
-        while await self._step() and time.monotonic() < deadline:
-            await asyncio.sleep(0)  # others of this process have their turn
+        deadline, more = time.monotonic() + LOOK_S, True
+        while more and time.monotonic() < deadline:
+            more = await self._step()
 
     async def _step(self) -> bool:
         """One reading of the streams; whether there is more."""
@@ -159,7 +158,7 @@ class LiveWatch:
             return  # what is told of long ago is neither an answer to a list nor what users do now
         if self._takes_up(content["event_type"], content["value"]):
             self._open.take_up(content["user_id"], content["item_id"], row.time_ms, content["recommendation_id"])
-        if row.time_ms <= (self._watermark or 0):
+        if row.time_ms < (self._watermark or 0):
             return  # read again only for lists that are open
         self.events.append(
             LiveEvent(
