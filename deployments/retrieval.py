@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from itertools import repeat
 
 import numpy as np
 
@@ -153,7 +154,7 @@ class Retrieval:
         seen_only: list[np.ndarray] = []
         for row, question in enumerate(questions):
             history = decode_history(question.history)
-            places = np.array([position.get(item, -1) for item in history.item_ids], np.int64)
+            places = np.fromiter(map(position.get, history.item_ids, repeat(-1)), np.int64, len(history))
             in_model = (places >= 0) & (places < loaded.model.n_items)
             rows.append(np.full(int(in_model.sum()), row))
             items.append(places[in_model])

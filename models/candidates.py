@@ -37,6 +37,7 @@ class Source(IntEnum):
 
 
 _EMPTY = np.empty(0, np.int64)
+_HEAD = 6  # times as many trending items as are wanted are looked at first
 _SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
 
 
@@ -220,14 +221,19 @@ class CandidateModel:
     def _with_trending(self, found: Candidates, vector: np.ndarray, allowed: "_Filter", shelf: Shelf) -> Candidates:
         """Followed by the most popular items of the last days that are not among them, as the ranker has learned."""
         if self._trending and len(shelf.trending):
-            other = allowed.allows(shelf.trending) & ~_among(shelf.trending, found.items)
-            hot = shelf.trending[other][: self._trending]
+            hot = self._hot(shelf.trending[: _HEAD * self._trending], found, allowed)
+            if len(hot) < self._trending:  # nearly always the head holds enough
+                hot = self._hot(shelf.trending, found, allowed)
             found = Candidates(
                 np.concatenate([found.items, hot]),
                 np.concatenate([found.scores, self.factors_of(hot, shelf) @ vector]),
                 np.concatenate([found.sources, np.full(len(hot), Source.TRENDING, np.uint8)]),
             )
         return replace(found, folded=len(found.items))
+
+    def _hot(self, trending: np.ndarray, found: Candidates, allowed: "_Filter") -> np.ndarray:
+        other = allowed.allows(trending) & ~_among(trending, found.items)
+        return trending[other][: self._trending]
 
 
 class _Filter:
