@@ -39,8 +39,9 @@ def test_each_replica_gets_as_many_requests_as_are_wanted() -> None:
     assert by_requests_in_flight(context([16.0, 16.0])) == (0.5, {})
 
 
-def test_what_goes_through_serve_counts_too() -> None:
-    assert by_requests_in_flight(context([64.0], seen_by_serve=64.0))[0] == 2.0
+def test_what_goes_through_serve_counts_once() -> None:
+    assert by_requests_in_flight(context([64.0], seen_by_serve=64.0))[0] == 1.0
+    assert by_requests_in_flight(context([64.0], seen_by_serve=128.0))[0] == 2.0, "half of them wait"
 
 
 def test_a_replica_that_has_not_reported_yet_counts_nothing() -> None:

@@ -19,6 +19,10 @@ BODY = b"x" * 300
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Stands for Serve's own handling, which names the request itself."""
+    if scope["path"] == "/none":
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return
     headers = dict(scope["headers"])
     watched = headers.get(b"x-request-disconnect-disabled", b"?0")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"by", b"serve"), (b"no-watch", watched)]})
@@ -108,22 +112,30 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_told(port: int) -> None:
         assert connection.recv(65536).endswith(BODY)
 
 
-def test_a_head_without_its_body_still_leaves_before_the_end(port: int) -> None:
+def until_closed(port: int, request: bytes) -> bytes:
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(b"GET /fails HTTP/1.1\r\nhost: a\r\n\r\n")
+        connection.sendall(request)
         while chunk := connection.recv(65536):
             received += chunk
-    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    return received
+
+
+def test_a_head_without_its_body_still_leaves_before_the_end(port: int) -> None:
+    assert until_closed(port, b"GET /fails HTTP/1.1\r\nhost: a\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_a_connection_that_is_to_close_closes_after_the_answer(port: int) -> None:
-    received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(b"POST /hot HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        while chunk := connection.recv(65536):
-            received += chunk
-    assert received.endswith(BODY)
+    request = b"POST /hot HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    assert until_closed(port, request).endswith(BODY)
+
+
+@pytest.mark.parametrize("path", ["/other", "/hot", "/none"])
+def test_an_answer_without_a_body_leaves_too(port: int, path: str) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=3) as client:
+        for _ in range(2):  # on one connection, which the first must leave usable
+            answer = client.head(path) if path != "/none" else client.get(path)
+            assert (answer.status_code, answer.content) == (204 if path == "/none" else 200, b"")
 
 
 def test_what_serve_is_given_can_be_built() -> None:

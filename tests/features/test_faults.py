@@ -192,9 +192,10 @@ def test_the_tests_run_on_a_server_that_syncs_every_write() -> None:
 
 async def test_a_cancelled_call_leaves_no_answer_for_the_next_one(server: Server, store: OnlineStore) -> None:
     await store.record_events([event(n, f"u{n}") for n in range(20)])
+    moments = random.Random(0)
     for _ in range(30):
         task = asyncio.create_task(store.read_users([f"u{n}" for n in range(20)]))
-        await asyncio.sleep(random.random() * 0.002)
+        await asyncio.sleep(moments.random() * 0.002)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         for n, user in enumerate(await store.read_users([f"u{n}" for n in range(20)])):
