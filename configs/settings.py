@@ -55,7 +55,7 @@ class Store(Group):
     url: str | None = Field(None, description="an outside Redis or Valkey; None starts the bundled Valkey")
     prefix: str = Field("rc", pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="first part of every key")
     partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
-    timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store")
+    timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store; of an event: deadline_s")
     job_timeout_s: float = Field(30.0, gt=0, description="the same for jobs, which have nobody waiting")
     history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
     seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")

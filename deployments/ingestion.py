@@ -28,6 +28,8 @@ from features.store import OnlineStore
 T = TypeVar("T")
 EARLIEST_MS = 0
 BATCH_LIMIT = 1000
+STORE_SHARE = 0.9
+"""Of the deadline, that an event waits for the store: it has nothing to fall back on, so a slow store must not cost it."""
 
 
 class Ingestion:
@@ -40,11 +42,12 @@ class Ingestion:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._types = load_event_types(settings.data.events)
-        client = connect(settings.store, settings.store_url)
-        keys = Keys(settings.store.prefix, settings.store.partitions)
-        self._store = OnlineStore(client, keys, settings.store, self._types)
+        store = settings.store.model_copy(update={"timeout_s": settings.serving.deadline_s * STORE_SHARE})
+        client = connect(store, settings.store_url)
+        keys = Keys(store.prefix, store.partitions)
+        self._store = OnlineStore(client, keys, store, self._types)
         # A connection of their own: answers come in order, and a single event must not wait for a thousand others.
-        self._batch_store = OnlineStore(connect(settings.store, settings.store_url), keys, settings.store, self._types)
+        self._batch_store = OnlineStore(connect(store, settings.store_url), keys, store, self._types)
         # One at a time: a batch that only waits for others must not run into the store's timeout.
         self._one_batch = asyncio.Semaphore(1)
         self._catalogue = Catalogue(client, keys)
