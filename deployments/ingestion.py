@@ -29,7 +29,7 @@ T = TypeVar("T")
 EARLIEST_MS = 0
 BATCH_LIMIT = 1000
 STORE_SHARE = 0.9
-"""Of the deadline, that an event waits for the store: it has nothing to fall back on, so a slow store must not cost it."""
+"""Of the deadline, that an event waits for the store: it has nothing to fall back on."""
 
 
 class Ingestion:

@@ -4,7 +4,6 @@ EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. Bo
 are made for catalogues of at most `LIMIT` items; beyond that the ranker does without.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,44 +32,6 @@ class ItemRelations:
     @property
     def n_items(self) -> int:
         return len(self.ease)
-
-    def scores(
-        self, candidates: np.ndarray, histories: Sequence[np.ndarray], recent: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Scores of candidates by the history.
-
-        Args:
-            candidates: (B, k) int, >= 0; one that is not in the matrices gets 0.
-            histories: for each request (m,) distinct items.
-            recent: (B, r) the latest items, the latest first, -1 padded.
-
-        Returns:
-            (B, k) float32 each: EASE over the whole history, EASE over `recent`, follows over the latest 5, follows of
-            the very latest.
-        """
-        last = np.zeros(candidates.shape, np.float32)
-        known = candidates < self.n_items
-        columns = np.where(known, candidates, 0)
-        late_rows = [latest[(latest >= 0) & (latest < self.n_items)] for latest in recent]
-        full_rows = [history[history < self.n_items] for history in histories]
-        sums = _add_rows(self.ease, [*full_rows, *late_rows])
-        full, late = (np.take_along_axis(half, columns, axis=1) for half in np.split(sums, 2))
-        after = np.take_along_axis(_add_rows(self.follows, [latest[:5] for latest in late_rows]), columns, axis=1)
-        for row, latest in enumerate(late_rows):
-            if len(latest):
-                last[row] = self.follows[latest[0]][columns[row]]
-        for scores in (full, late, after, last):
-            scores[~known] = 0
-        return full, late, after, last
-
-
-def _add_rows(matrix: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
-    """(len(rows), n) float32 sums of a matrix's rows. Whole rows: reading along one is far quicker than picking cells;
-    and as a sparse product, which adds each to the sum where it lies instead of copying it first."""
-    items = np.concatenate(rows)
-    edges = np.cumsum([0, *(len(row) for row in rows)])
-    chosen = sp.csr_matrix((np.ones(len(items), np.float32), items, edges), shape=(len(rows), len(matrix)))
-    return np.asarray(chosen @ matrix)
 
 
 def fit_relations(

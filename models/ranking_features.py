@@ -15,33 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.candidate_block import CANDIDATE_FEATURES, fill_block
 from models.item_relations import ItemRelations
-from models.item_table import NO_CATEGORY, ItemTable
+from models.item_table import ItemTable
 
-CANDIDATE_FEATURES = (
-    "retrieval_score",
-    "retrieval_standard",
-    "retrieval_rank",
-    "cosine_last",
-    "cosine_max_5",
-    "cosine_mean_5",
-    "cosine_max_10",
-    "cosine_mean_10",
-    "cosine_max_10_standard",
-    "ease_standard",
-    "ease_recent_standard",
-    "follows_standard",
-    "follows_last",
-    "log_count",
-    "count_share",
-    "value_mean",
-    "year",
-    "age_days",
-    "popularity_1d",
-    "popularity_7d",
-    "affinity_mean",
-    "affinity_max",
-)
 USER_FEATURES = ("log_history", "activity_1h", "activity_1d", "activity_7d", "idle_hours", "hour", "weekday", "device")
 FEATURES = CANDIDATE_FEATURES + USER_FEATURES
 _DEFINITION = 1  # count up when a feature keeps its name but changes its meaning
@@ -50,7 +27,7 @@ FEATURES_HASH = hashlib.sha256("\n".join((str(_DEFINITION), *FEATURES)).encode()
 RECENT = 20  # latest distinct items of a history that the features look at
 DEVICES = {"desktop": 0, "mobile": 1, "tablet": 2, "tv": 3}
 _DAY_MS, _HOUR_MS = 86_400_000.0, 3_600_000.0
-_COLUMN = {name: place for place, name in enumerate(CANDIDATE_FEATURES)}
+_NONE = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -88,26 +65,26 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
     Returns:
         (B, k, len(CANDIDATE_FEATURES)) float32; rows of padding are meaningless.
     """
-    candidates = np.maximum(batch.candidates, 0)
-    present = batch.candidates >= 0
-    rows, k = candidates.shape
-    # Column by column in memory: each is written at one go, and the trees are given a transposed copy at the end.
-    block = np.empty((len(CANDIDATE_FEATURES), rows, k), np.float32)
-
-    scored = present & ~np.isnan(batch.scores)
-    block[_COLUMN["retrieval_score"]] = batch.scores
-    block[_COLUMN["retrieval_standard"]] = standardise(batch.scores, scored)
-    block[_COLUMN["retrieval_rank"]] = np.arange(k, dtype=np.float32)
-    _cosines(table, candidates, batch.recent, present, block)
-    _relations(relations, candidates, present, batch, block)
-    block[_COLUMN["log_count"] : _COLUMN["year"] + 1] = np.moveaxis(table.static[candidates], 2, 0)
-    age = (batch.at_ms[:, None] - table.first_ms[candidates]) / _DAY_MS
-    block[_COLUMN["age_days"]] = np.maximum(age, 0.0)
-    popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, candidates]
-    block[_COLUMN["popularity_1d"] : _COLUMN["popularity_7d"] + 1] = popularity
-    mean, largest = _category_affinity(table, candidates, batch.affinity)
-    block[_COLUMN["affinity_mean"]], block[_COLUMN["affinity_max"]] = mean, largest
-    return np.ascontiguousarray(np.moveaxis(block, 0, 2))
+    block = np.empty((*batch.candidates.shape, len(CANDIDATE_FEATURES)), np.float32)
+    popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
+    fill_block(
+        block,
+        batch.candidates,
+        batch.scores,
+        batch.recent,
+        np.concatenate(batch.histories),
+        np.cumsum([0, *(len(history) for history in batch.histories)]),
+        batch.at_ms,
+        batch.affinity,
+        popularity,
+        table.unit_factors,
+        table.static,
+        table.first_ms,
+        table.categories,
+        _NONE if relations is None else relations.ease,
+        _NONE if relations is None else relations.follows,
+    )
+    return block
 
 
 def user_features(
@@ -210,72 +187,3 @@ def latest_distinct(items: np.ndarray, n: int = RECENT, among: np.ndarray | None
                 break
     found[: len(kept)] = list(kept)
     return found
-
-
-def standardise(values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(B, k): each row less its mean, over its standard deviation, both over the `present` entries only.
-
-    NaN where nothing is present; 0 where all values are equal.
-    """
-    count = present.sum(axis=1, keepdims=True)
-    some = np.maximum(count, 1)
-    kept = np.where(present, values, 0.0)
-    mean = kept.sum(axis=1, keepdims=True) / some
-    centred = np.where(present, kept - mean, 0.0)
-    deviation = np.sqrt((centred * centred).sum(axis=1, keepdims=True) / some)
-    flat = deviation <= 1e-6 * np.abs(mean)  # rounding, not spread
-    scaled = np.where(flat, 0.0, centred / np.where(flat | (deviation == 0), 1.0, deviation))
-    return np.where(present, scaled, np.nan).astype(np.float32)
-
-
-def _cosines(
-    table: ItemTable, candidates: np.ndarray, recent: np.ndarray, present: np.ndarray, block: np.ndarray
-) -> None:
-    latest = recent[:, :10]
-    known = latest >= 0
-    left, right = table.unit_factors[candidates], table.unit_factors[np.maximum(latest, 0)]
-    cosines = np.matmul(right, left.transpose(0, 2, 1))  # (B, 10, k)
-    low = np.where(known[:, :, None], cosines, -np.inf)
-    zero = np.where(known[:, :, None], cosines, np.float32(0))
-    has = known[:, :1]
-    block[_COLUMN["cosine_last"]] = np.where(has, low[:, 0], np.nan)
-    for size in (5, 10):
-        block[_COLUMN[f"cosine_max_{size}"]] = np.where(has, low[:, :size].max(axis=1), np.nan)
-        count = np.maximum(known[:, :size].sum(axis=1), 1)[:, None]
-        block[_COLUMN[f"cosine_mean_{size}"]] = np.where(has, zero[:, :size].sum(axis=1) / count, np.nan)
-    block[_COLUMN["cosine_max_10_standard"]] = standardise(block[_COLUMN["cosine_max_10"]], present & has)
-
-
-def _relations(
-    relations: ItemRelations | None,
-    candidates: np.ndarray,
-    present: np.ndarray,
-    batch: RequestBatch,
-    block: np.ndarray,
-) -> None:
-    first, last = _COLUMN["ease_standard"], _COLUMN["follows_last"]
-    if relations is None:
-        block[first : last + 1] = np.nan
-        return
-    full, recent, follows, follows_last = relations.scores(candidates, batch.histories, batch.recent)
-    present = present & (candidates < relations.n_items)
-    has = np.array([len(history) > 0 for history in batch.histories])[:, None]
-    has_recent = batch.recent[:, :1] >= 0
-    block[_COLUMN["ease_standard"]] = standardise(full, present & has)
-    block[_COLUMN["ease_recent_standard"]] = standardise(recent, present & has_recent)
-    block[_COLUMN["follows_standard"]] = standardise(follows, present & has_recent)
-    block[_COLUMN["follows_last"]] = np.where(present & has_recent, follows_last, np.nan)
-
-
-def _category_affinity(table: ItemTable, candidates: np.ndarray, affinity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and largest affinity over each candidate's categories, (B, k) each; NaN without categories."""
-    rows = np.arange(len(candidates))[:, None, None]
-    # One more column, read by the padding of items with few categories.
-    padded = np.concatenate([affinity, np.zeros((len(affinity), 1), np.float32)], axis=1)
-    members = table.categories[candidates]  # (B, k, m)
-    values = padded[rows, members]
-    with np.errstate(invalid="ignore"):
-        mean = values.sum(axis=2) / table.category_counts[candidates]
-    largest = np.where(members == NO_CATEGORY, -np.inf, values).max(axis=2, initial=-np.inf)
-    largest[np.isneginf(largest)] = np.nan
-    return mean, largest

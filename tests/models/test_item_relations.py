@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import scipy.sparse as sp
 
 from models.item_relations import fit_ease, fit_follows, fit_relations
@@ -26,20 +25,6 @@ def test_what_follows_is_found() -> None:
     assert follows[0, 1] > follows[1, 0]
     tied = fit_follows(user, item, np.zeros(1600), 8)
     np.testing.assert_allclose(tied[0, 1], tied[1, 0], atol=0.5)
-
-
-def test_scores_add_up_rows() -> None:
-    seen = sp.csr_matrix(np.eye(4, dtype=np.float32) + np.eye(4, k=1, dtype=np.float32))
-    relations = fit_relations(seen, np.zeros(4, int), np.arange(4), np.arange(4))
-    assert relations is not None
-    candidates = np.array([[2, 9]])
-    recent = np.array([[1, 0, -1]])
-    full, late, after, last = relations.scores(candidates, [np.array([0, 1, 3])], recent)
-    assert full[0, 0] == pytest.approx(relations.ease[[0, 1, 3], 2].sum())
-    assert late[0, 0] == pytest.approx(relations.ease[[0, 1], 2].sum())
-    assert after[0, 0] == pytest.approx(relations.follows[[0, 1], 2].sum())
-    assert last[0, 0] == pytest.approx(relations.follows[1, 2])
-    assert full[0, 1] == last[0, 1] == 0  # not in the matrices
 
 
 def test_large_catalogues_do_without() -> None:

@@ -18,7 +18,6 @@ from models.ranking_features import (
     candidate_features,
     latest_distinct,
     moment,
-    standardise,
     user_features,
 )
 
@@ -193,14 +192,22 @@ def test_latest_distinct_items() -> None:
     assert latest_distinct(np.array([5, 1, 2, 3, 1]), 3, among=np.array([1, 5])).tolist() == [1, 5, -1]
 
 
-def test_standardise_leaves_out_the_padding() -> None:
-    values = np.array([[1.0, 3.0, 99.0], [5.0, 5.0, 5.0], [np.nan] * 3], np.float32)
-    present = np.array([[True, True, False], [True] * 3, [False] * 3])
-    found = standardise(values, present)
+def test_standard_scores_leave_out_the_padding() -> None:
+    scores = np.array([[1.0, 3.0, 99.0], [5.0, 5.0, 5.0], [0.1] * 3, [np.nan] * 3], np.float32)
+    listed = np.array([[0, 1, -1], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
+    several = batch(
+        candidates=listed,
+        scores=scores,
+        recent=np.full((4, RECENT), -1),
+        histories=[np.empty(0, np.int64)] * 4,
+        at_ms=np.zeros(4),
+        affinity=np.zeros((4, 2), np.float32),
+    )
+    found = candidate_features(table(), None, several)[:, :, CANDIDATE_FEATURES.index("retrieval_standard")]
     assert found[0, :2].tolist() == [-1, 1]
     assert np.isnan(found[0, 2])
-    assert found[1].tolist() == [0, 0, 0]
-    assert np.isnan(found[2]).all()
+    assert found[1].tolist() == found[2].tolist() == [0, 0, 0]
+    assert np.isnan(found[3]).all()
 
 
 def test_features_of_a_micro_batch_stay_within_their_budget() -> None:
