@@ -94,9 +94,24 @@ class EventTypes:
             raise SettingsError("events.yaml: two types share one code")
         self.judgement_codes = np.zeros(256, bool)
         self.seen_codes = np.zeros(256, bool)
+        self._refused_below = np.full(256, -np.inf)  # of the value; nothing is below it
+        self._always_refused = np.zeros(256, bool)
+        self._constant: dict[Weighting, np.ndarray] = {}
+        self._by_value: dict[Weighting, list[tuple[int, ByValue]]] = {"preference": [], "consumption": []}
         for event_type in types.values():
             self.judgement_codes[event_type.code] = event_type.judgement
             self.seen_codes[event_type.code] = event_type.seen
+            self._always_refused[event_type.code] = event_type.excludes
+            if event_type.excludes_below is not None:
+                self._refused_below[event_type.code] = event_type.excludes_below
+        for weighting, by_value in self._by_value.items():
+            constant = self._constant[weighting] = np.zeros(256, np.float32)
+            for event_type in types.values():
+                confidence: Confidence = getattr(event_type, weighting)
+                if isinstance(confidence, ByValue):
+                    by_value.append((event_type.code, confidence))
+                else:
+                    constant[event_type.code] = confidence
 
     def __getitem__(self, name: str) -> EventType:
         return self.by_name[name]
@@ -112,28 +127,16 @@ class EventTypes:
         Returns:
             (n,) float32, all >= 0.
         """
-        result = np.zeros(len(codes), np.float32)
-        for code in np.unique(codes):
-            name = self.names.get(int(code))
-            if name is None:
-                continue
-            confidence = getattr(self.by_name[name], weighting)
+        result = self._constant[weighting][codes]
+        for code, confidence in self._by_value[weighting]:
             mask = codes == code
-            result[mask] = confidence.at(values[mask]) if isinstance(confidence, ByValue) else confidence
+            if mask.any():
+                result[mask] = confidence.at(values[mask])
         return result
 
     def is_refusal(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
         """(n,) bool: the event is an explicit "no" (a dislike, a low rating)."""
-        result = np.zeros(len(codes), bool)
-        for name in self.by_name:
-            event_type = self.by_name[name]
-            mask = codes == event_type.code
-            if event_type.excludes:
-                result |= mask
-            elif event_type.excludes_below is not None:
-                with np.errstate(invalid="ignore"):
-                    result |= mask & (values < event_type.excludes_below)
-        return result
+        return self._always_refused[codes] | (values < self._refused_below[codes])
 
 
 def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

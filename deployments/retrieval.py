@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from itertools import repeat
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from deployments.watch import ControlWatch
 from features.catalogue import Catalogue, Item
 from features.connection import connect
 from features.errors import StoreError
-from features.history import decode_history
+from features.history import decode_histories
 from features.keys import Keys
 from features.replicas import ReplicaReport, report_replica
 from features.retention import Erasures, read_erasures
@@ -110,8 +110,8 @@ class Retrieval:
         if loaded is None:
             return Similar(None, "str", False, [])
         item_id_type = loaded.model.manifest.item_id_type
-        position = loaded.builder.position.get(item_id)
-        if position is None:
+        position = loaded.builder.table.find_one(item_id)
+        if position < 0:
             return Similar(loaded.model.version, item_id_type, False, [])
         items, cosines = loaded.model.similar(position, n, loaded.shelf)
         ids = [loaded.builder.ids[place] for place in items.tolist()]
@@ -144,58 +144,56 @@ class Retrieval:
         )
 
     def _queries(self, loaded: LoadedModel, questions: list[Question]) -> tuple[list[Query], list[np.ndarray]]:
-        """Decode the histories of the batch and weigh them together, in one pass.
+        """Decode the histories of the batch and weigh them, all together.
 
         Returns:
             the queries, and for each the positions of its history's events, those that the model knows.
         """
-        position = loaded.builder.position
-        rows, items, times, values, codes = [], [], [], [], []
-        seen_only: list[np.ndarray] = []
-        for row, question in enumerate(questions):
-            history = decode_history(question.history)
-            places = np.fromiter(map(position.get, history.item_ids, repeat(-1)), np.int64, len(history))
-            in_model = (places >= 0) & (places < loaded.model.n_items)
-            rows.append(np.full(int(in_model.sum()), row))
-            items.append(places[in_model])
-            times.append(history.times_ms[in_model])
-            values.append(history.values[in_model])
-            codes.append(history.codes[in_model])
-            seen_only.append(places[(places >= 0) & self._types.seen_codes[history.codes]])
+        find = loaded.builder.table.find
+        histories = decode_histories([question.history for question in questions])
+        places = find(histories.item_ids, len(histories.codes))
+        rows = np.repeat(np.arange(len(questions)), histories.sizes)
+        in_model = (places >= 0) & (places < loaded.model.n_items)
+        known = places[in_model]
         interest = aggregate_interest(
-            np.concatenate(rows),
-            np.concatenate(items),
-            np.concatenate(times),
-            np.concatenate(codes),
-            np.concatenate(values),
+            rows[in_model],
+            known,
+            histories.times_ms[in_model],
+            histories.codes[in_model],
+            histories.values[in_model],
             self._types,
             loaded.model.manifest.weighting,
         )
-        edges = np.searchsorted(interest.users, np.arange(len(questions) + 1))
+        speaks = interest.weights > 0
+        seen = (places >= 0) & self._types.seen_codes[histories.codes]
+        number = len(questions)
+        events = _split(rows[in_model], known, number)
+        items = _split(interest.users[speaks], interest.items[speaks], number)
+        weights = _split(interest.users[speaks], interest.weights[speaks], number)
+        # What the user refused stays away, even where seen items may come back.
+        refused = _split(interest.users[interest.refused], interest.items[interest.refused], number)
+        seen_items = _split(rows[seen], places[seen], number)
         queries = []
         for row, question in enumerate(questions):
-            mine = slice(edges[row], edges[row + 1])
-            weights = interest.weights[mine]
-            exclude = [position[item] for item in question.exclude_items if item in position]
-            # What the user refused stays away, even where seen items may come back.
-            parts = [interest.items[mine][interest.refused[mine]], np.array(exclude, np.int64)]
+            exclude = [refused[row]]
+            if question.exclude_items:
+                exclude.append(_known(find(b"\n".join(question.exclude_items), len(question.exclude_items))))
             if question.exclude_seen:
-                parts.append(seen_only[row])
+                exclude.append(seen_items[row])
                 if question.older_seen:
-                    older = [position.get(item, -1) for item in question.older_seen.split(b"\n")]
-                    parts.append(np.array([place for place in older if place >= 0], np.int64))
+                    exclude.append(_known(find(question.older_seen, question.older_seen.count(b"\n") + 1)))
             queries.append(
                 Query(
-                    items=interest.items[mine][weights > 0],
-                    weights=weights[weights > 0],
-                    exclude=np.concatenate(parts),
+                    items=items[row],
+                    weights=weights[row],
+                    exclude=np.concatenate(exclude),
                     n=question.n,
                     trained_user=-1 if question.history else self._trained_user(loaded, question.user_id),
                     include_categories=question.include_categories,
                     exclude_categories=question.exclude_categories,
                 )
             )
-        return queries, items
+        return queries, events
 
     def _trained_user(self, loaded: LoadedModel, user_id: bytes) -> int:
         """Row of the trained vector, -1 for a user who was not trained, or was erased since."""
@@ -266,3 +264,13 @@ class Retrieval:
             await report_replica(self._client, self._keys, self._watch.replica_id, report)
         except StoreError as error:
             logger.warning("%s: could not report: %s", self.slot, error)
+
+
+def _split(rows: np.ndarray, values: np.ndarray, number: int) -> list[np.ndarray]:
+    """The values of each of `number` rows; `rows` rises."""
+    edges = np.searchsorted(rows, np.arange(number + 1)).tolist()
+    return [values[first:last] for first, last in pairwise(edges)]
+
+
+def _known(places: np.ndarray) -> np.ndarray:
+    return places[places >= 0]

@@ -45,6 +45,30 @@ def decode_history(raw: bytes | None) -> History:
     return History(items, records["time_ms"], records["value"], records["code"])
 
 
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The events of several users, one user after another, each oldest to newest; all arrays of one length n."""
+
+    sizes: np.ndarray
+    """(users,) int64, how many events each has."""
+    item_ids: bytes
+    """UTF-8, joined by newlines."""
+    times_ms: np.ndarray
+    values: np.ndarray
+    codes: np.ndarray
+    """As in `History`."""
+
+
+def decode_histories(raw: Sequence[bytes | None]) -> Histories:
+    """As `decode_history`, for several users at once."""
+    sizes = [int.from_bytes(one[:4], "little") if one else 0 for one in raw]
+    ends = [4 + RECORD.itemsize * n for n in sizes]
+    filled = [(one, end) for one, end in zip(raw, ends, strict=True) if one and end > 4]
+    records = np.frombuffer(b"".join([one[4:end] for one, end in filled]), RECORD)
+    items = b"\n".join([one[end:] for one, end in filled])
+    return Histories(np.array(sizes, np.int64), items, records["time_ms"], records["value"], records["code"])
+
+
 def encode_history(
     item_ids: Sequence[bytes], times_ms: Sequence[float], values: Sequence[float | None], codes: Sequence[int]
 ) -> bytes:

@@ -89,6 +89,25 @@ def fill_block(
 
 
 @compiled
+def fill_latest(items: np.ndarray, among: np.ndarray, all_count: bool, found: np.ndarray) -> None:
+    """See `models.ranking_features.latest_distinct`; `found` is filled from its start."""
+    kept = 0
+    for back in range(1, len(items) + 1):
+        if kept == len(found):
+            return
+        item = items[-back]
+        wanted = item >= 0
+        if wanted and not all_count:
+            place = np.searchsorted(among, item)
+            wanted = place < len(among) and among[place] == item
+        for earlier in range(kept):
+            wanted = wanted and found[earlier] != item
+        if wanted:
+            found[kept] = item
+            kept += 1
+
+
+@compiled
 def _standardise(values: np.ndarray, present: np.ndarray, out: np.ndarray) -> None:
     """Values less their mean, over their standard deviation, both over the `present` ones only. NaN where a value is
     absent; 0 where all are equal."""

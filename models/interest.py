@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.event_types import EventTypes, Weighting
+from models.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -66,42 +67,55 @@ def aggregate_interest(
         raise ValueError("users and items must be indices >= 0; drop unknown ones first")
     pairs = users.astype(np.int64) * span + items
     order = np.argsort(pairs)
-    pairs = pairs[order]
-    first = np.empty(n, bool)
-    first[0] = True
-    np.not_equal(pairs[1:], pairs[:-1], out=first[1:])
-    starts = np.flatnonzero(first)
-
-    weights = np.maximum.reduceat(types.confidence(codes, values, weighting)[order], starts)
-    refused = np.zeros(len(starts), bool)
-    if weighting == "preference":
-        refusals = types.is_refusal(codes, values)
-        if refusals.any():
-            group = np.cumsum(first) - 1
-            refused = _latest_is_refusal(group, order, times_ms, codes, values, refusals, types, len(starts))
-            weights[refused] = 0.0
+    refusals = types.is_refusal(codes, values) & (weighting == "preference")
+    starts, weights, refused = _reduce(
+        pairs,
+        order,
+        types.confidence(codes, values, weighting),
+        refusals,
+        types.judgement_codes[codes],
+        times_ms.astype(np.float64, copy=False),
+        codes,
+        values.astype(np.float64, copy=False),
+    )
     distinct = pairs[starts]
     return Interest(distinct // span, distinct % span, weights, refused)
 
 
-def _latest_is_refusal(
-    group: np.ndarray,
+@compiled
+def _reduce(
+    pairs: np.ndarray,
     order: np.ndarray,
+    confidence: np.ndarray,
+    refusals: np.ndarray,
+    judgements: np.ndarray,
     times_ms: np.ndarray,
     codes: np.ndarray,
     values: np.ndarray,
-    refusals: np.ndarray,
-    types: EventTypes,
-    n_groups: int,
-) -> np.ndarray:
-    """(n_groups,) bool. `group` (n,) rises along `order`; only groups with a refusal need their events sorted."""
-    has_refusal = np.zeros(n_groups, bool)
-    has_refusal[group[refusals[order]]] = True
-    judged = types.judgement_codes[codes[order]] & has_refusal[group]
-    group, rows = group[judged], order[judged]
-    by_time = np.lexsort((values[rows], codes[rows], times_ms[rows], group))
-    group, rows = group[by_time], rows[by_time]
-    last = np.append(group[1:] != group[:-1], True)
-    result = np.zeros(n_groups, bool)
-    result[group[last]] = refusals[rows[last]]
-    return result
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One event, weight and refusal for each pair; `order` brings the events of a pair together."""
+    found = np.empty(len(order), np.int64)
+    weights = np.zeros(len(order), np.float32)
+    refused = np.zeros(len(order), np.bool_)
+    n, latest = 0, -1
+    for place, event in enumerate(order):
+        if place == 0 or pairs[event] != pairs[found[n - 1]]:
+            found[n] = event
+            n, latest = n + 1, -1
+        weights[n - 1] = max(weights[n - 1], confidence[event])
+        if judgements[event] and (latest < 0 or _later(event, latest, times_ms, codes, values)):
+            latest, refused[n - 1] = event, refusals[event]
+    for pair in range(n):
+        if refused[pair]:
+            weights[pair] = 0
+    return found[:n], weights[:n], refused[:n]
+
+
+@compiled
+def _later(event: int, other: int, times_ms: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:
+    """By time, then code, then value; no value comes after all others."""
+    if times_ms[event] != times_ms[other]:
+        return bool(times_ms[event] > times_ms[other])
+    if codes[event] != codes[other]:
+        return bool(codes[event] > codes[other])
+    return bool(np.isnan(values[event]) or values[event] > values[other])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.candidate_block import CANDIDATE_FEATURES, fill_block
+from models.candidate_block import CANDIDATE_FEATURES, fill_block, fill_latest
 from models.item_relations import ItemRelations
 from models.item_table import ItemTable
 
@@ -173,17 +173,9 @@ def latest_distinct(items: np.ndarray, n: int = RECENT, among: np.ndarray | None
     """(n,) int64: the latest distinct items of a history, the latest first, -1 padded.
 
     Args:
-        items: (m,) int, oldest to newest; -1 is skipped.
-        among: (p,) int, the items that count; None for all.
+        items: (m,) int64, oldest to newest; -1 is skipped.
+        among: (p,) int64, rising, the items that count; None for all.
     """
     found = np.full(n, -1, np.int64)
-    wanted = None if among is None else set(among.tolist())
-    kept: dict[int, None] = {}
-    # From the end, and no further than needed: a history is up to 500 events long, and few of the latest repeat.
-    for item in items[::-1].tolist():
-        if item >= 0 and (wanted is None or item in wanted):
-            kept[item] = None
-            if len(kept) == n:
-                break
-    found[: len(kept)] = list(kept)
+    fill_latest(items, items if among is None else among, among is None, found)
     return found

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.id_table import IdTable
+
 
 @dataclass(frozen=True)
 class Shelf:
@@ -58,7 +60,7 @@ class ShelfBuilder:
     ) -> None:
         self.n_items = len(item_ids)
         self.ids = list(item_ids)
-        self.position = {item_id: place for place, item_id in enumerate(self.ids)}
+        self.table = IdTable(self.ids)
         self._factors = item_factors
         self._newest_limit = newest_limit
         self._visible = np.ones(self.n_items, bool)
@@ -76,19 +78,18 @@ class ShelfBuilder:
     def update(self, items: Sequence[ShelfItem]) -> None:
         """Take over additions and changes."""
         self._shelf = None
-        known = [(item, self.position.get(item.item_id)) for item in items]
-        new = {item.item_id: item for item, place in known if place is None}
+        places = self.places([item.item_id for item in items])
+        new = {item.item_id: item for item, place in zip(items, places.tolist(), strict=True) if place < 0}
         if new:
-            for item_id in new:
-                self.position[item_id] = len(self.ids)
-                self.ids.append(item_id)
+            self.table.extend(list(new))
+            self.ids.extend(new)
+            places = self.places([item.item_id for item in items])
             self._extra.extend(new.values())
             grown = len(self.ids)
             self._visible = _grow(self._visible, grown)
             self._added_ms = _grow(self._added_ms, grown)
             self._categories = {name: _grow(members, grown) for name, members in self._categories.items()}
-        for item in items:
-            place = self.position[item.item_id]
+        for item, place in zip(items, places.tolist(), strict=True):
             if place >= self.n_items:
                 self._extra[place - self.n_items] = item
             self._visible[place] = item.visible
@@ -102,7 +103,7 @@ class ShelfBuilder:
 
     def places(self, item_ids: Sequence[bytes]) -> np.ndarray:
         """(n,) int64 positions, -1 for an unknown id."""
-        return np.array([self.position.get(item_id, -1) for item_id in item_ids], np.int64)
+        return self.table.find(b"\n".join(item_ids), len(item_ids))
 
     def set_trending(self, places: np.ndarray, shares: np.ndarray) -> None:
         """Take over the live popularity: positions and shares of the leader's, best first."""

@@ -66,12 +66,12 @@ class Server:
         mine[item] = max(mine.get(item, 0.0), 0.3)
 
     def answer(self, user: str) -> Ranked:
-        place = self._loaded.builder.position
-        liked = {place[item.encode()]: weight for item, weight in self.weights[user].items() if weight > 0}
+        place = self._loaded.builder.table.find_one
+        liked = {place(item.encode()): weight for item, weight in self.weights[user].items() if weight > 0}
         query = Query(
             items=np.array(sorted(liked)),
             weights=np.array([liked[item] for item in sorted(liked)], np.float32),
-            exclude=np.array([place[item.encode()] for item in self.seen[user]]),
+            exclude=np.array([place(item.encode()) for item in self.seen[user]]),
             n=CANDIDATES,
         )
         [found] = self._loaded.model.retrieve([query], self._loaded.shelf)

@@ -1,0 +1,95 @@
+"""From item ids to positions, for many ids at once and as the store holds them: joined by newlines.
+
+A dict would need an object for each id that is looked up, and some 100 bytes for each that it holds; this is a hash
+table with open addressing over the ids' own bytes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.compiled import compiled
+
+_NEWLINE = 10
+
+
+class IdTable:
+    """Positions of distinct ids, in the order in which they came.
+
+    Args:
+        ids: UTF-8, without newlines.
+    """
+
+    def __init__(self, ids: Sequence[bytes] = ()) -> None:
+        self._n = 0
+        self._text = np.empty(0, np.uint8)
+        self._edges = np.zeros(1, np.int64)
+        self._slots = np.full(2, -1, np.int32)
+        self.extend(ids)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def extend(self, ids: Sequence[bytes]) -> None:
+        """Give the next positions to ids that are not in the table."""
+        first, self._n = self._n, self._n + len(ids)
+        more = np.frombuffer(b"".join(ids), np.uint8)
+        self._text = np.concatenate([self._text, more])
+        ends = np.cumsum([len(one) for one in ids], dtype=np.int64) + self._edges[-1]
+        self._edges = np.concatenate([self._edges, ends])
+        if 2 * self._n > len(self._slots):  # more than half full: the chains would grow long
+            self._slots = np.full(1 << (4 * self._n).bit_length(), -1, np.int32)
+            first = 0
+        _insert(self._slots, self._text, self._edges, first)
+
+    def find(self, joined: bytes, n: int) -> np.ndarray:
+        """(n,) int64 positions of n ids joined by newlines, -1 for an unknown one."""
+        places = np.full(n, -1, np.int64)
+        if n:
+            _find(self._slots, self._text, self._edges, np.frombuffer(joined, np.uint8), places)
+        return places
+
+    def find_one(self, item_id: bytes) -> int:
+        """Its position, or -1."""
+        return int(self.find(item_id, 1)[0])
+
+
+@compiled
+def _start(text: np.ndarray, first: int, last: int, slots: int) -> np.int64:
+    """Where the search for an id begins: FNV-1a, mixed, since its low bits alone depend on little."""
+    value = np.uint64(14695981039346656037)
+    for place in range(first, last):
+        value = (value ^ np.uint64(text[place])) * np.uint64(1099511628211)
+    value ^= value >> np.uint64(32)
+    return np.int64(value & np.uint64(slots - 1))
+
+
+@compiled
+def _insert(slots: np.ndarray, text: np.ndarray, edges: np.ndarray, first: int) -> None:
+    for position in range(first, len(edges) - 1):
+        slot = _start(text, edges[position], edges[position + 1], len(slots))
+        while slots[slot] >= 0:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = position
+
+
+@compiled
+def _find(slots: np.ndarray, text: np.ndarray, edges: np.ndarray, joined: np.ndarray, places: np.ndarray) -> None:
+    first = 0
+    for number in range(len(places)):
+        last = first
+        while last < len(joined) and joined[last] != _NEWLINE:
+            last += 1
+        slot = _start(joined, first, last, len(slots))
+        while slots[slot] >= 0:
+            start, size = edges[slots[slot]], edges[slots[slot] + 1] - edges[slots[slot]]
+            same = size == last - first
+            place = 0
+            while same and place < size:
+                same = text[start + place] == joined[first + place]
+                place += 1
+            if same:
+                places[number] = slots[slot]
+                break
+            slot = (slot + 1) & (len(slots) - 1)
+        first = last + 1
