@@ -33,6 +33,7 @@ from features.keys import Keys
 from features.slots import read_slots
 from features.store import Exposure, OnlineStore, UserFeatures
 from models.bundle import BundleError, read_ranker
+from models.compiled import compile_all
 from models.ranker import Ranker
 
 logger = logging.getLogger("ray.serve")
@@ -97,6 +98,7 @@ class Ranking:
         )
 
     async def start(self) -> None:
+        await asyncio.to_thread(compile_all)
         await self._watch.start()
         with contextlib.suppress(StoreError):  # it will be asked again; a replica also starts while the store is down
             await self._store.prepare()

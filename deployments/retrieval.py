@@ -24,6 +24,7 @@ from features.slots import Slot, read_slots
 from features.trending import Popularity, Standing, read_popularity, read_standing
 from models.bundle import BundleError
 from models.candidates import Candidates, Query
+from models.compiled import compile_all
 from models.interest import aggregate_interest
 from models.ranking_features import moment
 
@@ -70,6 +71,7 @@ class Retrieval:
 
     async def start(self) -> None:
         """Load what there is, then watch. Called by the replica before it counts as ready."""
+        await asyncio.to_thread(compile_all)
         await self._watch.start()
         # While the store is silent it is not known what to load: a replica without a model must not get requests.
         await self._slot_known.wait()

@@ -3,8 +3,9 @@
 from math import inf, nan, sqrt
 
 import numpy as np
+from numba import types
 
-from models.compiled import compiled
+from models.compiled import compiled, inner, reads, writes
 
 CANDIDATE_FEATURES = (
     "retrieval_score",
@@ -41,7 +42,23 @@ _FEW, _MORE = 5, 10  # latest items that the cosines look at, and the follows at
 _DAY_MS = 86_400_000.0
 
 
-@compiled
+@compiled(
+    writes("f4", 3),
+    reads("i8", 2),
+    reads("f4", 2),
+    reads("i8", 2),
+    reads("i8"),
+    reads("i8"),
+    reads("f8"),
+    reads("f4", 2),
+    reads("f4", 3),
+    reads("f4", 2),
+    reads("f4", 2),
+    reads("f8"),
+    reads("i2", 2),
+    reads("f4", 2),
+    reads("f4", 2),
+)
 def fill_block(
     block: np.ndarray,
     candidates: np.ndarray,
@@ -88,7 +105,7 @@ def fill_block(
             out[place, _AFFINITY], out[place, _AFFINITY + 1] = _affinity(affinity[row], categories[item])
 
 
-@compiled
+@compiled(reads("i8"), reads("i8"), types.boolean, writes("i8"))
 def fill_latest(items: np.ndarray, among: np.ndarray, all_count: bool, found: np.ndarray) -> None:
     """See `models.ranking_features.latest_distinct`; `found` is filled from its start."""
     kept = 0
@@ -107,7 +124,7 @@ def fill_latest(items: np.ndarray, among: np.ndarray, all_count: bool, found: np
             kept += 1
 
 
-@compiled
+@inner
 def _standardise(values: np.ndarray, present: np.ndarray, out: np.ndarray) -> None:
     """Values less their mean, over their standard deviation, both over the `present` ones only. NaN where a value is
     absent; 0 where all are equal."""
@@ -129,7 +146,7 @@ def _standardise(values: np.ndarray, present: np.ndarray, out: np.ndarray) -> No
             out[place] = 0.0 if flat else (values[place] - mean) / deviation
 
 
-@compiled
+@inner
 def _cosines(
     unit_factors: np.ndarray, candidates: np.ndarray, recent: np.ndarray, present: np.ndarray, out: np.ndarray
 ) -> None:
@@ -152,7 +169,7 @@ def _cosines(
     _standardise(out[:, 3], present, out[:, 5])
 
 
-@compiled
+@inner
 def _relations(
     ease: np.ndarray,
     follows: np.ndarray,
@@ -177,7 +194,7 @@ def _relations(
         out[place, 3] = last[place] if late[place] else nan
 
 
-@compiled
+@inner
 def _sums(matrix: np.ndarray, rows: np.ndarray, most: int, columns: np.ndarray) -> np.ndarray:
     """For each column the sum over the first `most` of those rows that the matrix has. Row by row, as it lies there."""
     sums = np.zeros(len(columns), np.float32)
@@ -191,7 +208,7 @@ def _sums(matrix: np.ndarray, rows: np.ndarray, most: int, columns: np.ndarray) 
     return sums
 
 
-@compiled
+@inner
 def _affinity(affinity: np.ndarray, categories: np.ndarray) -> tuple[float, float]:
     """Mean and largest over an item's categories; NaN where it has none, or the user no affinities."""
     largest, total, count = -inf, 0.0, 0

@@ -1,17 +1,70 @@
 """Functions compiled to machine code by numba: loops over small arrays, where numpy's calls cost more than the sums.
 
-A function is compiled when it is first called with arguments of some types: seconds, spent where a model is loaded and
-warmed, not in a request. The result is kept in `__pycache__` beside the source (or in `NUMBA_CACHE_DIR`).
+Compiling takes seconds, so it must never happen in a request: what is called from outside names its types, is compiled
+for these alone, and refuses others. Serving replicas call `compile_all` before they take requests; everybody else
+compiles at the first call. The results are kept in `__pycache__` beside the source (or in `NUMBA_CACHE_DIR`).
 """
 
+import threading
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from numba import njit
+import numpy as np
+from numba import from_dtype, njit, types
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_entries: list[Callable[[], None]] = []
+_lock = threading.Lock()
 
-def compiled(function: F) -> F:
-    """The function, compiled. It lets go of the interpreter's lock, and 1 / 0.0 is infinite as in numpy."""
+
+def reads(kind: str, dimensions: int = 1) -> Any:
+    """An array that is only read, C-contiguous; `kind` as numpy writes it: f4, i8, ?, ..."""
+    return types.Array(from_dtype(np.dtype(kind)), dimensions, "C", readonly=True)
+
+
+def writes(kind: str, dimensions: int = 1) -> Any:
+    """An array that is written to, C-contiguous."""
+    return types.Array(from_dtype(np.dtype(kind)), dimensions, "C")
+
+
+def inner(function: F) -> F:
+    """A function that is called from compiled ones only, and compiled with them."""
     return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def compiled(*arguments: Any) -> Callable[[F], F]:
+    """A function that is called from outside, with arguments of these types.
+
+    It lets go of the interpreter's lock, and 1 / 0.0 is infinite as in numpy. Arguments of other types raise TypeError.
+    """
+
+    def wrap(function: F) -> F:
+        dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
+        ready = False
+
+        def compile_once() -> None:
+            nonlocal ready
+            with _lock:
+                if not ready:
+                    dispatcher.compile(arguments)
+                    dispatcher.disable_compile()
+                    ready = True
+
+        @wraps(function)
+        def call(*values: object) -> object:
+            if not ready:
+                compile_once()
+            return dispatcher(*values)
+
+        _entries.append(compile_once)
+        return cast(F, call)
+
+    return wrap
+
+
+def compile_all() -> None:
+    """Compile whatever has been imported, or read it from disk."""
+    for compile_once in _entries:
+        compile_once()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.compiled import compiled
+from models.compiled import compiled, inner, reads, writes
 
 MOST_LEAVES = 8
 _ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
@@ -56,7 +56,7 @@ class Forest:
         return result
 
 
-@compiled
+@compiled(reads("f4", 2), reads("i8"), reads("f4"), reads("i8"), reads("u8", 2), reads("f8", 2), writes("f8"))
 def _evaluate(
     rows: np.ndarray,
     features: np.ndarray,
@@ -91,7 +91,7 @@ def _evaluate(
             result[start + row] = even + odd
 
 
-@compiled
+@inner
 def _below(thresholds: np.ndarray, value: float) -> int:
     """How many are below the value. Counting the few that there are is quicker than searching among them, by index at
     least: only then does the compiler count several at once."""

@@ -7,8 +7,9 @@ table with open addressing over the ids' own bytes.
 from collections.abc import Sequence
 
 import numpy as np
+from numba import types
 
-from models.compiled import compiled
+from models.compiled import compiled, inner, reads, writes
 
 _NEWLINE = 10
 
@@ -54,7 +55,7 @@ class IdTable:
         return int(self.find(item_id, 1)[0])
 
 
-@compiled
+@inner
 def _start(text: np.ndarray, first: int, last: int, slots: int) -> np.int64:
     """Where the search for an id begins: FNV-1a, mixed, since its low bits alone depend on little."""
     value = np.uint64(14695981039346656037)
@@ -64,7 +65,7 @@ def _start(text: np.ndarray, first: int, last: int, slots: int) -> np.int64:
     return np.int64(value & np.uint64(slots - 1))
 
 
-@compiled
+@compiled(writes("i4"), reads("u1"), reads("i8"), types.int64)
 def _insert(slots: np.ndarray, text: np.ndarray, edges: np.ndarray, first: int) -> None:
     for position in range(first, len(edges) - 1):
         slot = _start(text, edges[position], edges[position + 1], len(slots))
@@ -73,7 +74,7 @@ def _insert(slots: np.ndarray, text: np.ndarray, edges: np.ndarray, first: int) 
         slots[slot] = position
 
 
-@compiled
+@compiled(reads("i4"), reads("u1"), reads("i8"), reads("u1"), writes("i8"))
 def _find(slots: np.ndarray, text: np.ndarray, edges: np.ndarray, joined: np.ndarray, places: np.ndarray) -> None:
     first = 0
     for number in range(len(places)):

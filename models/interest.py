@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.event_types import EventTypes, Weighting
-from models.compiled import compiled
+from models.compiled import compiled, inner, reads
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def aggregate_interest(
         types.confidence(codes, values, weighting),
         refusals,
         types.judgement_codes[codes],
-        times_ms.astype(np.float64, copy=False),
-        codes,
-        values.astype(np.float64, copy=False),
+        np.ascontiguousarray(times_ms, np.float64),
+        np.ascontiguousarray(codes, np.uint8),
+        np.ascontiguousarray(values, np.float64),
     )
     distinct = pairs[starts]
     return Interest(distinct // span, distinct % span, weights, refused)
 
 
-@compiled
+@compiled(reads("i8"), reads("i8"), reads("f4"), reads("?"), reads("?"), reads("f8"), reads("u1"), reads("f8"))
 def _reduce(
     pairs: np.ndarray,
     order: np.ndarray,
@@ -111,7 +111,7 @@ def _reduce(
     return found[:n], weights[:n], refused[:n]
 
 
-@compiled
+@inner
 def _later(event: int, other: int, times_ms: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:
     """By time, then code, then value; no value comes after all others."""
     if times_ms[event] != times_ms[other]:

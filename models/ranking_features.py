@@ -69,14 +69,14 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
     popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
     fill_block(
         block,
-        batch.candidates,
-        batch.scores,
+        np.ascontiguousarray(batch.candidates),
+        np.ascontiguousarray(batch.scores),
         batch.recent,
         np.concatenate(batch.histories),
         np.cumsum([0, *(len(history) for history in batch.histories)]),
         batch.at_ms,
         batch.affinity,
-        popularity,
+        np.ascontiguousarray(popularity),
         table.unit_factors,
         table.static,
         table.first_ms,

@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 
 from models.id_table import IdTable
 
-ids = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=6).map(str.encode), unique=True, max_size=60)
+ids = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=6).map(str.encode), unique=True, max_size=60
+)
 
 
 @settings(max_examples=150, deadline=None)
