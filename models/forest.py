@@ -52,6 +52,7 @@ class Forest:
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """(n,) float64 sums for (n, features) float32 rows. NaN goes where LightGBM sends it."""
         result = np.empty(len(rows))
+        rows = np.ascontiguousarray(rows, np.float32)
         _evaluate(rows, self._features, self._thresholds, self._edges, self._tables, self._values, result)
         return result
 

@@ -91,8 +91,9 @@ def item_table(
     """
     n_extra = 0 if extra_factors is None else len(extra_factors)
     factors = item_factors if extra_factors is None else np.concatenate([item_factors, extra_factors])
+    factors = np.ascontiguousarray(factors, np.float32)
     norms = np.linalg.norm(factors, axis=1, keepdims=True)
-    unit = np.divide(factors, norms, out=np.zeros_like(factors, np.float32), where=norms > 0)
+    unit = np.divide(factors, norms, out=np.zeros_like(factors), where=norms > 0)
     added = np.full(n_extra, np.nan) if extra_added_ms is None else extra_added_ms.astype(np.float64)
     counts = np.concatenate([statistics.counts, np.zeros(n_extra, np.int64)]).astype(np.float32)
     unknown = np.full(n_extra, np.nan, np.float32)
@@ -107,7 +108,9 @@ def item_table(
     ).astype(np.float32)
     columns = {name: column for column, name in enumerate(sorted(categories))}
     members, number = _memberships(categories, columns, len(factors))
-    return ItemTable(unit, static, np.concatenate([statistics.first_ms, added]), members, number, columns)
+    return ItemTable(
+        unit, static, np.concatenate([statistics.first_ms, added], dtype=np.float64), members, number, columns
+    )
 
 
 def _memberships(

@@ -69,14 +69,14 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
     popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
     fill_block(
         block,
-        np.ascontiguousarray(batch.candidates),
-        np.ascontiguousarray(batch.scores),
-        batch.recent,
-        np.concatenate(batch.histories),
+        np.ascontiguousarray(batch.candidates, np.int64),
+        np.ascontiguousarray(batch.scores, np.float32),
+        np.ascontiguousarray(batch.recent, np.int64),
+        np.concatenate(batch.histories, dtype=np.int64),
         np.cumsum([0, *(len(history) for history in batch.histories)]),
-        batch.at_ms,
-        batch.affinity,
-        np.ascontiguousarray(popularity),
+        np.ascontiguousarray(batch.at_ms, np.float64),
+        np.ascontiguousarray(batch.affinity, np.float32),
+        np.ascontiguousarray(popularity, np.float32),
         table.unit_factors,
         table.static,
         table.first_ms,
@@ -177,5 +177,6 @@ def latest_distinct(items: np.ndarray, n: int = RECENT, among: np.ndarray | None
         among: (p,) int64, rising, the items that count; None for all.
     """
     found = np.full(n, -1, np.int64)
-    fill_latest(items, items if among is None else among, among is None, found)
+    items = np.ascontiguousarray(items, np.int64)
+    fill_latest(items, items if among is None else np.ascontiguousarray(among, np.int64), among is None, found)
     return found

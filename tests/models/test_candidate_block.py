@@ -1,5 +1,7 @@
 """The compiled loops against the formulas, written down once more with numpy in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,32 @@ def test_the_block_is_what_the_formulas_say(seed: int) -> None:
         for place, (name, values) in enumerate(expected(items, ItemRelations(ease, follows), batch, row).items()):
             found = block[row, :length, place]
             np.testing.assert_allclose(found, values, rtol=2e-4, atol=2e-5, err_msg=f"{name} of request {row}")
+
+
+def test_other_types_and_orders_of_memory_give_the_same() -> None:
+    """The clock gives a float, the newest event's time is an int: the compiled loops know one type only."""
+    items = item_table(
+        np.asfortranarray(np.eye(4)), item_statistics(*np.zeros((4, 4), int), np.zeros(4)), {"a": np.ones(4, bool)}
+    )
+    relations = ItemRelations(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32))
+    given: dict[str, Any] = {
+        "candidates": np.array([[1, 2], [0, 3]]),
+        "scores": np.array([[1.0, 0.5], [3.0, 1.0]], np.float32),
+        "recent": np.stack([latest_distinct(np.array([0, 2]), RECENT), latest_distinct(np.array([1]), RECENT)]),
+        "histories": [np.array([0, 2]), np.array([1])],
+        "at_ms": np.array([3 * DAY, 4 * DAY]),
+        "affinity": np.array([[1.0], [0.5]], np.float32),
+        "popularity": np.arange(8, dtype=np.float32).reshape(2, 4),
+    }
+    usual = candidate_features(items, relations, RequestBatch(**given))
+    for integer, real in ((np.int32, np.float64), (np.int64, np.float32)):
+        other = {
+            "candidates": np.asfortranarray(given["candidates"].astype(integer)),
+            "scores": np.asfortranarray(given["scores"].astype(real)),
+            "recent": np.asfortranarray(given["recent"].astype(integer)),
+            "histories": [past.astype(integer) for past in given["histories"]],
+            "at_ms": given["at_ms"].astype(np.int64),
+            "affinity": given["affinity"].astype(real),
+            "popularity": np.asfortranarray(given["popularity"].astype(real)),
+        }
+        np.testing.assert_array_equal(candidate_features(items, relations, RequestBatch(**other)), usual)
