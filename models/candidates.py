@@ -184,6 +184,8 @@ class CandidateModel:
 
     def factors_of(self, items: np.ndarray, shelf: Shelf) -> np.ndarray:
         """(k, f) float32: trained factors, or the estimate for items that the model has not seen."""
+        if not len(shelf.extra_factors):
+            return self.item_factors[items]
         factors = np.empty((len(items), self.item_factors.shape[1]), np.float32)
         trained = items < self.n_items
         factors[trained] = self.item_factors[items[trained]]
