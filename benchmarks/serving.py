@@ -3,7 +3,8 @@
 Start the stack (`make up`), then `make bench`. Floor and lists take turns, and each figure is the median of its rounds:
 the ratio is what counts, since machines differ and are noisy.
 
-    floor      a bare uvicorn endpoint (`benchmarks.floor`)
+    floor      a bare uvicorn endpoint (`benchmarks.floor`): no framework, orjson
+    fastapi    the same endpoint in FastAPI (`benchmarks.fastapi_floor`)
     naive      three deployments behind Ray's own proxy, default flags (`benchmarks.naive`)
     uncached   recommend: features, fold-in, candidates, learned ranker, exposure fsynced; no request like another
     cached     the same, every user asked again and unchanged
@@ -83,17 +84,19 @@ def main() -> None:
     # Another Ray beside this one costs even while it is idle, so the naive composition has a turn of its own.
     with Server("benchmarks.naive") as naive_url:
         measure({"naive": (f"{naive_url}/", user_body(""))})
-    with Server("benchmarks.floor") as floor_url:
-        measure({"floor": (f"{floor_url}/api/v1/recommend", user_body("")), **lists})
+    with Server("benchmarks.floor") as floor_url, Server("benchmarks.fastapi_floor") as fastapi_url:
+        floors = {"floor": floor_url, "fastapi": fastapi_url}
+        measure({kind: (f"{at}/api/v1/recommend", user_body("")) for kind, at in floors.items()} | lists)
         measure(events)  # last: they make the histories longer
         for _ in range(args.rounds):
             batches = run_load(f"{url}/api/v1/events/batch", batch_body(), BATCH_CONNECTIONS, args.seconds)
             batch_rates["batches"].append(batches.requests_per_s * BATCH)
             batch_rates["raw"].append(asyncio.run(raw_rate(settings, args.seconds)))
     rows = [summary(kind, loads) for (kind, _), loads in measured.items()]
-    floors = {row["connections"]: row for row in rows if row["kind"] == "floor"}
-    for row in rows:
-        row["of_floor"] = row["requests_per_s"] / floors[row["connections"]]["requests_per_s"]
+    for base in ("floor", "fastapi"):
+        rates_of = {row["connections"]: row["requests_per_s"] for row in rows if row["kind"] == base}
+        for row in rows:
+            row[f"of_{base}"] = row["requests_per_s"] / rates_of[row["connections"]]
     rates = {name: statistics.median(found) for name, found in batch_rates.items()}
     report = {
         "machine": machine(),
@@ -163,9 +166,11 @@ def summary(kind: str, loads: list[Load]) -> dict[str, Any]:
 
 def table(report: dict[str, Any]) -> str:
     rows = report["rows"]
-    head = f"{'':<10} {'conn':>5} {'req/s':>8} {'of floor':>9} {'p50':>8} {'p95':>8} {'p99':>8} {'errors':>7}"
+    head = f"{'':<10} {'conn':>5} {'req/s':>8} {'of floor':>9} {'of FastAPI':>11} "
+    head += f"{'p50':>8} {'p95':>8} {'p99':>8} {'errors':>7}"
     lines = [
         f"{row['kind']:<10} {row['connections']:>5} {row['requests_per_s']:>8.0f} {row['of_floor']:>9.2f} "
+        f"{row['of_fastapi']:>11.2f} "
         f"{row['p50_ms']:>6.2f}ms {row['p95_ms']:>6.2f}ms {row['p99_ms']:>6.2f}ms {row['errors']:>7}"
         for row in sorted(rows, key=lambda row: row["connections"])
     ]
