@@ -44,6 +44,8 @@ EVENT = '"event_type": "view"'
 BATCH = 200
 BATCH_CONNECTIONS = 4
 WARM_S = 3
+NAIVE_S = 20
+"""Its answers take seconds under load: in a shorter run wrk would count only the quick ones."""
 USAGE_AT = 32
 """Connections at which processor time is told by process."""
 
@@ -69,25 +71,25 @@ def main() -> None:
     }
     events = {"events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT))}
 
-    def measure(kinds: dict[str, tuple[str, str]]) -> None:
+    def measure(kinds: dict[str, tuple[str, str]], seconds: int) -> None:
         for _ in range(args.rounds):
             for connections in args.connections:
                 for kind, (address, body) in kinds.items():
                     if kind == "cached":
                         run_load(address, body, 32, WARM_S)  # so that the lists of all users are remembered
                     before = usage(settings)
-                    load = run_load(address, body, connections, args.seconds)
+                    load = run_load(address, body, connections, seconds)
                     measured.setdefault((kind, connections), []).append(load)
                     if connections == USAGE_AT and kind in ("uncached", "cached", "events"):
-                        cores[kind] = spent(before, usage(settings), args.seconds)
+                        cores[kind] = spent(before, usage(settings), seconds)
 
     # Another Ray beside this one costs even while it is idle, so the naive composition has a turn of its own.
     with Server("benchmarks.naive") as naive_url:
-        measure({"naive": (f"{naive_url}/", user_body(""))})
+        measure({"naive": (f"{naive_url}/", user_body(""))}, max(args.seconds, NAIVE_S))
     with Server("benchmarks.floor") as floor_url, Server("benchmarks.fastapi_floor") as fastapi_url:
         floors = {"floor": floor_url, "fastapi": fastapi_url}
-        measure({kind: (f"{at}/api/v1/recommend", user_body("")) for kind, at in floors.items()} | lists)
-        measure(events)  # last: they make the histories longer
+        measure({kind: (f"{at}/api/v1/recommend", user_body("")) for kind, at in floors.items()} | lists, args.seconds)
+        measure(events, args.seconds)  # last: they make the histories longer
         for _ in range(args.rounds):
             batches = run_load(f"{url}/api/v1/events/batch", batch_body(), BATCH_CONNECTIONS, args.seconds)
             batch_rates["batches"].append(batches.requests_per_s * BATCH)

@@ -35,16 +35,6 @@ _NONE = np.zeros(0, RECORD)
 EMPTY = History([], _NONE["time_ms"], _NONE["value"], _NONE["code"])
 
 
-def decode_history(raw: bytes | None) -> History:
-    """The history in `raw`; None (an unknown user) is an empty one. Arrays are read-only views of `raw`."""
-    if not raw:
-        return EMPTY
-    n = int.from_bytes(raw[:4], "little")
-    records = np.frombuffer(raw, RECORD, n, 4)
-    items = raw[4 + RECORD.itemsize * n :].split(b"\n")
-    return History(items, records["time_ms"], records["value"], records["code"])
-
-
 @dataclass(frozen=True, slots=True)
 class Histories:
     """The events of several users, one user after another, each oldest to newest; all arrays of one length n."""
@@ -60,13 +50,21 @@ class Histories:
 
 
 def decode_histories(raw: Sequence[bytes | None]) -> Histories:
-    """As `decode_history`, for several users at once."""
+    """The packed histories of several users; None (an unknown one) is an empty one. The arrays are read-only."""
     sizes = [int.from_bytes(one[:4], "little") if one else 0 for one in raw]
     ends = [4 + RECORD.itemsize * n for n in sizes]
     filled = [(one, end) for one, end in zip(raw, ends, strict=True) if one and end > 4]
     records = np.frombuffer(b"".join([one[4:end] for one, end in filled]), RECORD)
     items = b"\n".join([one[end:] for one, end in filled])
     return Histories(np.array(sizes, np.int64), items, records["time_ms"], records["value"], records["code"])
+
+
+def decode_history(raw: bytes | None) -> History:
+    """The history in `raw`; None (an unknown user) is an empty one. The arrays are read-only."""
+    if not raw:
+        return EMPTY
+    found = decode_histories([raw])
+    return History(decode_seen(found.item_ids), found.times_ms, found.values, found.codes)
 
 
 def encode_history(

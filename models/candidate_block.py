@@ -152,7 +152,7 @@ def _cosines(
 ) -> None:
     """With the last item; largest and mean with the last 5 and 10; the largest of 10 standardised."""
     known = 0
-    while known < _MORE and recent[known] >= 0:
+    while known < min(_MORE, len(recent)) and recent[known] >= 0:
         known += 1
     if known == 0:
         out[:] = nan

@@ -2,7 +2,8 @@
 
 Compiling takes seconds, so it must never happen in a request: what is called from outside names its types, is compiled
 for these alone, and refuses others. Serving replicas call `compile_all` before they take requests; everybody else
-compiles at the first call. The results are kept in `__pycache__` beside the source (or in `NUMBA_CACHE_DIR`).
+compiles at the first call. The results are kept in `__pycache__` beside the source, or in `NUMBA_CACHE_DIR`; where
+neither can be written to, every process compiles anew.
 """
 
 import threading
@@ -29,9 +30,16 @@ def writes(kind: str, dimensions: int = 1) -> Any:
     return types.Array(from_dtype(np.dtype(kind)), dimensions, "C")
 
 
+def _dispatcher(function: Callable[..., object]) -> Any:
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no place for the results: a read-only installation without a home
+        return njit(nogil=True, error_model="numpy")(function)
+
+
 def inner(function: F) -> F:
     """A function that is called from compiled ones only, and compiled with them."""
-    return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(F, _dispatcher(function))
 
 
 def compiled(*arguments: Any) -> Callable[[F], F]:
@@ -41,7 +49,7 @@ def compiled(*arguments: Any) -> Callable[[F], F]:
     """
 
     def wrap(function: F) -> F:
-        dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
+        dispatcher = _dispatcher(function)
         ready = False
 
         def compile_once() -> None:

@@ -1,10 +1,10 @@
 """Small trees, evaluated for many rows at once without walking them.
 
 A walk through 150 trees of 7 leaves costs LightGBM three microseconds a row, most of it waiting for memory; this takes
-0.4. A tree is a byte with one bit for each leaf. A test that fails takes the leaves on its left away; what
-the failed tests of one feature take away together is looked up by where the value lies among that feature's thresholds;
-and of what remains in the end, the leftmost leaf is the one that a walk would have reached. (Lucchese et al.,
-"QuickScorer", SIGIR 2015, with the loops turned round for arrays.)
+0.4. A tree is a byte with one bit for each leaf. A test that fails takes the leaves on its left away; what the failed
+tests of one feature take away together is looked up by where the value lies among that feature's thresholds; and of
+what remains in the end, the leftmost leaf is the one that a walk would have reached. (Lucchese et al., "QuickScorer",
+SIGIR 2015, with the loops turned round for arrays.)
 """
 
 from collections.abc import Mapping, Sequence

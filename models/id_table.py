@@ -1,7 +1,7 @@
 """From item ids to positions, for many ids at once and as the store holds them: joined by newlines.
 
-A dict would need an object for each id that is looked up, and some 100 bytes for each that it holds; this is a hash
-table with open addressing over the ids' own bytes.
+A dict would need an object for each id that is looked up; this is a hash table with open addressing over the ids' own
+bytes.
 """
 
 from collections.abc import Sequence

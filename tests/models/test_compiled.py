@@ -30,3 +30,12 @@ def test_other_types_are_refused_and_not_compiled_for() -> None:
     for wrong in (np.zeros(2), np.zeros((2, 2), np.float32), np.zeros(4, np.float32)[::2], [1.0]):
         with pytest.raises(TypeError):
             double(wrong, np.empty(2))
+
+
+def test_where_results_cannot_be_kept_it_compiles_all_the_same() -> None:
+    """As on a read-only disk: numba finds no place beside a source that is no file."""
+    namespace: dict[str, object] = {}
+    exec("def add(values, out):\n    out[0] = values[0] + values[1]", namespace)
+    out = np.empty(1)
+    compiled(reads("f4"), writes("f8"))(namespace["add"])(np.array([1, 2], np.float32), out)  # type: ignore[operator,type-var]
+    assert out.tolist() == [3]
