@@ -7,7 +7,7 @@
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
-STACK := $(BIN)/python -m deployments.local_stack
+STACK := $(BIN)/python -m deployments.local
 
 # Variables given on the command line reach every command: DATA=, and all of RAYCOMMEND_...
 TRIALS ?=

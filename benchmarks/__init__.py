@@ -1,0 +1,1 @@
+"""Measurements that the documents quote, each with its command. `peers` are what we compare with."""

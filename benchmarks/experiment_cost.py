@@ -19,17 +19,17 @@ from benchmarks.serving import machine
 from benchmarks.store import own_server, wait_for_store
 from configs.event_types import load_event_types
 from configs.settings import Store, load_settings
-from experiments.assignment import Traffic, assign
+from experiments.assignment import TrafficSplit, assign
 from experiments.attribution import CLICK, UserReplay
 from experiments.report import Design, report
 from experiments.user_metrics import METRICS
 from experiments.user_totals import STATISTICS
-from features.connection import connect
-from features.events import Event
-from features.experiment_counts import read_sums, rule_of, sums_command, user_commands
-from features.exposures import Exposure
-from features.layout import keys_of
-from features.store import OnlineStore
+from features.experiments.counts import read_sums, rule_of, sums_command, user_commands
+from features.recording.event import Event
+from features.recording.exposure import Exposure
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.layout import keys_of
 
 VARIANTS = ("control", "new")
 BATCH = 500
@@ -127,7 +127,7 @@ def request_cost(api: httpx.Client, rounds: int) -> None:
     api.post("/api/v1/experiments", json=body).raise_for_status()
     api.post(f"/api/v1/experiments/{name}/start").raise_for_status()
     try:
-        traffic = Traffic(name, VARIANTS, (0.5, 0.5), 0.5)
+        traffic = TrafficSplit(name, VARIANTS, (0.5, 0.5), 0.5)
         users = [str(number) for number in range(1, 944)]
         groups: dict[bool, list[str]] = {True: [], False: []}
         for user in users:

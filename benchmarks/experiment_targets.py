@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.cuped import cuped_difference, cuped_ratio_difference
-from experiments.difference import Difference, mean_difference
-from experiments.off_policy import off_policy_value
-from experiments.power import PlannedTest, power_at, sample_size
-from experiments.ratio import ratio_difference
-from experiments.sequential import always_valid_test
-from experiments.sums import PairSums, RatioSums
-from experiments.welch import welch_test
+from experiments.policy_value import off_policy_value
+from experiments.statistics.cuped import cuped_difference, cuped_ratio_difference
+from experiments.statistics.difference import Difference, mean_difference
+from experiments.statistics.power import PlannedTest, power_at, sample_size
+from experiments.statistics.ratio import ratio_difference
+from experiments.statistics.sequential import always_valid_test
+from experiments.statistics.sums import PairSums, RatioSums
+from experiments.statistics.welch import welch_test
 
 ALPHA = 0.05
 LOOKS = 20

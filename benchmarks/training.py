@@ -16,13 +16,14 @@ import numpy as np
 from configs.settings import load_settings
 from data.dataset import DataError
 from data.matrix import pairs_to_csr
-from features.errors import StoreError
-from jobs.erasures import current_erasures
-from jobs.submit import SubmitError, follow_job, submit_job
-from jobs.training_data import TrainingData, load_training_data
-from models.als import AlsParameters, fit_als
-from models.fold_in import FoldIn
-from models.index import ItemIndex
+from features.redis.errors import StoreError
+from jobs.launch.submit import SubmitError, follow_job, submit_job
+from jobs.train.erasures import current_erasures
+from jobs.train.load_data import load_training_data
+from models.factors.als import AlsParameters, fit_als
+from models.factors.fold_in import FoldIn
+from models.retrieval.index import ItemIndex
+from models.training.training_data import TrainingData
 
 LIMIT_S = 60.0
 _HISTORY = 20

@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from configs.event_types import load_event_types
 from data.matrix import pairs_to_csr
-from models.als import AlsParameters, fit_als
-from models.interest import aggregate_interest
+from models.factors.als import AlsParameters, fit_als
+from models.factors.interest import aggregate_interest
 
 N_EVENTS, N_USERS, N_ITEMS = 20_000_000, 138_000, 27_000
 LIMIT_RATIO = 1.3

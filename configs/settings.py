@@ -139,7 +139,7 @@ class Serving(Group):
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
 
 
-class Autopilot(Group):
+class AutopilotLimits(Group):
     """Watching live quality and drift, and what follows from it. See the README, "Monitoring and autopilot"."""
 
     mode: Literal["off", "observe", "act"] = Field(
@@ -192,7 +192,7 @@ class Alerts(Group):
 
 
 class ApiKey(Group):
-    """One key, as `python -m deployments.api_keys` makes it; the key itself is kept nowhere."""
+    """One key, as `python -m deployments.http.api_keys` makes it; the key itself is kept nowhere."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="who uses it; shown in errors")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the key")
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     training: Training = Training()
     serving: Serving = Serving()
-    autopilot: Autopilot = Autopilot()
+    autopilot: AutopilotLimits = AutopilotLimits()
     alerts: Alerts = Alerts()
     tracing: Tracing = Tracing()
     security: Security = Security()
@@ -277,7 +277,7 @@ class Settings(BaseSettings):
         if host not in ("127.0.0.1", "localhost", "::1") and not self.security.keys:
             raise ValueError(
                 f"serving.host is {host}, which others can reach: configure API keys first "
-                "(python -m deployments.api_keys NAME), or stay on 127.0.0.1"
+                "(python -m deployments.http.api_keys NAME), or stay on 127.0.0.1"
             )
         return self
 

@@ -1,1 +1,4 @@
-"""Data sets in one canonical form, their splits, and the offline event log."""
+"""Data sets in one canonical form, their splits, and the offline event log.
+
+Source file -> `movielens` (tables) -> `dataset` (Parquet); streams -> `event_log`; both -> `splits` and `matrix`.
+"""

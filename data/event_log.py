@@ -24,7 +24,7 @@ _NAME = re.compile(r"part-(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
 
 
 @dataclass(frozen=True, order=True)
-class Part:
+class LogPart:
     """One file of the log. `first` and `last` are the stream ids it was written for."""
 
     partition: int
@@ -44,7 +44,7 @@ class EventLog:
         self.log_dir = log_dir
         self._counted: dict[Path, tuple[tuple[int, int], int, int]] = {}
 
-    def parts(self, kind: Kind, partition: int | None = None) -> list[Part]:
+    def parts(self, kind: Kind, partition: int | None = None) -> list[LogPart]:
         """The parts by partition and stream id.
 
         Raises:
@@ -57,17 +57,17 @@ class EventLog:
                 raise DataError(f"{path}: it does not belong into the log; move it away")
             number, *ids = map(int, match.groups())
             if partition is None or number == partition:
-                found.append(Part(number, (ids[0], ids[1]), (ids[2], ids[3]), path))
+                found.append(LogPart(number, (ids[0], ids[1]), (ids[2], ids[3]), path))
         return sorted(found)
 
-    def write_part(self, kind: Kind, partition: int, table: pa.Table) -> Part:
+    def write_part(self, kind: Kind, partition: int, table: pa.Table) -> LogPart:
         """Write rows (at least one, by stream id) as a new part that survives a power cut once this returns."""
         first, last = stream_id(table["stream_id"][0].as_py()), stream_id(table["stream_id"][-1].as_py())
         name = f"part-{partition:02d}-{first[0]}_{first[1]}-{last[0]}_{last[1]}.parquet"
         path = self.log_dir / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, table)
-        return Part(partition, first, last, path)
+        return LogPart(partition, first, last, path)
 
     def held(self, kind: Kind, partition: int, since: tuple[int, int]) -> set[tuple[str, str]]:
         """(stream id, event or recommendation id) of rows in parts that reach beyond `since`.
@@ -82,7 +82,7 @@ class EventLog:
 
         Parts overlap only where a compaction went on after it had lost its lock; then the row counts once.
         """
-        previous: list[Part] = []
+        previous: list[LogPart] = []
         for part in self.parts(kind, partition):
             table = _read(part.path)
             previous = [old for old in previous if old.partition == part.partition and old.last >= part.first]
@@ -108,7 +108,7 @@ class EventLog:
             total += known[1] if simulated else known[2]
         return total
 
-    def part_rows(self, part: Part, after: tuple[int, int]) -> list[tuple[tuple[int, int], dict[str, object]]]:
+    def part_rows(self, part: LogPart, after: tuple[int, int]) -> list[tuple[tuple[int, int], dict[str, object]]]:
         """Rows of a part beyond a stream id, with their ids."""
         rows = ((stream_id(row["stream_id"]), row) for row in _read(part.path).to_pylist())
         return [(at, row) for at, row in rows if at > after]

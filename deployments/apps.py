@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
@@ -18,23 +19,26 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
-from deployments import ingress
-from deployments.api_keys import Guard, KeylessGuard, Refused, counter
-from deployments.autopilot import Autopilot
-from deployments.autoscaling import IN_FLIGHT
-from deployments.console import Console
-from deployments.console_api import console_api
-from deployments.hot_api import Endpoint, HotApp, events_endpoints, header, recommend_endpoints
-from deployments.ingestion import Ingestion
-from deployments.metrics import RequestMetrics
-from deployments.ranking import Ranking
-from deployments.ray_metrics import RayMetrics
-from deployments.request_log import request_log
-from deployments.retrieval import Retrieval
-from deployments.retrieval_messages import Question, Reply, Similar
-from features.connection import connect
-from features.keys import Keys
-from features.slots import SLOTS
+from deployments.autopilot.autopilot import Autopilot
+from deployments.console.console import Console
+from deployments.console.routes import console_api
+from deployments.events.endpoints import events_endpoints
+from deployments.events.ingestion import Ingestion
+from deployments.http import serve_bypass as ingress
+from deployments.http.api_keys import ApiKeyGate, KeylessGate, Refused, counter
+from deployments.http.asgi_app import Endpoint, EndpointApp, header
+from deployments.http.request_log import request_log
+from deployments.operations.similar_items import Similar
+from deployments.recommend.endpoints import recommend_endpoints
+from deployments.recommend.messages import Question, Reply
+from deployments.recommend.ranking import Ranking
+from deployments.recommend.retrieval import Retrieval
+from deployments.replica.autoscaling import IN_FLIGHT
+from deployments.replica.ray_metrics import RayMetrics
+from deployments.replica.request_metrics import RequestMetrics
+from features.redis.connection import connect
+from features.redis.keys import Keys
+from features.serving.slots import SLOTS
 
 logger = logging.getLogger("ray.serve")
 RETRY_S = 0.02
@@ -132,7 +136,9 @@ class ConsoleDeployment(Console):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(guarded(console_api(lambda: self, self.settings.serving), self.settings))
+        return at_root(
+            guarded(console_api(lambda: self, self.settings.serving, _documented(self.settings)), self.settings)
+        )
 
 
 @serve.deployment
@@ -140,6 +146,15 @@ class AutopilotDeployment(Autopilot):
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
         super().__init__(settings, _ask_version, _hold)
         await self.start()
+
+
+def _documented(settings: Settings) -> list[Endpoint]:
+    """The endpoints of the other two applications, of which the console only serves the description."""
+
+    def none() -> Any:
+        raise RuntimeError("only the document of this application is made here")
+
+    return [*recommend_endpoints(none, settings.serving), *events_endpoints(none, settings.serving)]
 
 
 def keep_for_good() -> None:
@@ -154,9 +169,9 @@ def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
     """`app` behind the API keys, if there are any."""
     keys = settings.security.keys
     if not keys:
-        return KeylessGuard(app, *on_refused)
+        return KeylessGate(app, *on_refused)
     client = connect(settings.store, settings.store_url)
-    return Guard(app, keys, counter(client, Keys(settings.store.prefix, settings.store.partitions)), *on_refused)
+    return ApiKeyGate(app, keys, counter(client, Keys(settings.store.prefix, settings.store.partitions)), *on_refused)
 
 
 def at_root(app: ASGIApp) -> ASGIApp:
@@ -170,12 +185,12 @@ def at_root(app: ASGIApp) -> ASGIApp:
     return whole_path
 
 
-def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> HotApp:
+def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> EndpointApp:
     log = request_log(settings.serving.log_share, settings.token_path)
-    return HotApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
+    return EndpointApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
 
 
-def _served(hot: HotApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
+def _served(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
     """`hot` behind the API keys. It answers without Serve's handling, but for what Serve is to trace."""
 
     def count_refused(path: str, status: int, error: str) -> None:

@@ -1,4 +1,5 @@
-"""Experiments: assignment, statistics, bandit allocation and off-policy estimates.
+"""Experiments: assignment, attribution, statistics, bandit allocation and off-policy estimates. Pure.
 
-Pure: arrays or sums in, frozen dataclasses out. What is undefined is None with a reason, never 0 or 1.
+User id -> `assignment` (variant); lists and events -> `attribution` -> `user_totals` (sums) -> `statistics` -> `report`
+and `decision`. What is undefined is None with a reason, never 0 or 1.
 """

@@ -44,7 +44,7 @@ class Namespace:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class TrafficSplit:
     """How an experiment divides its users.
 
     Attributes:
@@ -112,7 +112,7 @@ class Assignment:
     reason: str | None = None
 
 
-def assign(traffic: Traffic, user_id: str, held: str | None = None, force: str | None = None) -> Assignment:
+def assign(traffic: TrafficSplit, user_id: str, held: str | None = None, force: str | None = None) -> Assignment:
     """The user's variant.
 
     Args:

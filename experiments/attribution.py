@@ -6,7 +6,7 @@ event in, on its own clock: clients' clocks may be wrong by any amount. An event
 says of itself that it happened before the user's first list (beyond a tolerance for clocks) is a late delivery, and not
 counted at all. Of what the store took in within one millisecond, events come first.
 
-This is the rule in plain Python. `features/scripts/experiment.lua` applies the same one as events arrive; rebuilds,
+This is the rule in plain Python. `features/redis/lua/experiment.lua` applies the same one as events arrive; rebuilds,
 exports and tests use this one.
 """
 

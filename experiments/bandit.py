@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from experiments.sums import Sums, merge
+from experiments.statistics.sums import Sums, merge
 
 ADAPTIVE_WARNING = (
     "weights followed the results: plain means are biased, most of all for variants that lost traffic early, and "

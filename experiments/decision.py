@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.difference import Comparison, check_alpha
-from experiments.multiple_comparisons import holm
-from experiments.sample_ratio import SampleRatio
+from experiments.statistics.difference import Comparison, check_alpha
+from experiments.statistics.multiple_comparisons import holm
+from experiments.statistics.sample_ratio import SampleRatio
 
 Action = Literal["ship", "keep_running", "stop", "unhealthy"]
 GuardrailState = Literal["safe", "broken", "unproven", "undefined"]

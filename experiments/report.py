@@ -13,16 +13,16 @@ from scipy.special import stdtrit
 
 from experiments.bandit import ADAPTIVE_WARNING
 from experiments.decision import Decision, DecisionRule, Guardrail, GuardrailState, Treatment, decide
-from experiments.difference import Comparison, Difference, too_few
-from experiments.multiple_comparisons import benjamini_hochberg
-from experiments.power import PlannedTest, days_left, minimum_detectable_effect, power_at, sample_size
-from experiments.ratio import ratio, ratio_variance
-from experiments.sample_ratio import SampleRatio, sample_ratio_test
-from experiments.sequential import DEFAULT_TUNING_N, always_valid_test
-from experiments.sums import PairSums
+from experiments.statistics.difference import Comparison, Difference, too_few
+from experiments.statistics.multiple_comparisons import benjamini_hochberg
+from experiments.statistics.power import PlannedTest, days_left, minimum_detectable_effect, power_at, sample_size
+from experiments.statistics.ratio import ratio, ratio_variance
+from experiments.statistics.sample_ratio import SampleRatio, sample_ratio_test
+from experiments.statistics.sequential import DEFAULT_TUNING_N, always_valid_test
+from experiments.statistics.sums import PairSums
+from experiments.statistics.welch import welch_test
 from experiments.user_metrics import METRICS, Metric
 from experiments.user_totals import VariantSums
-from experiments.welch import welch_test
 
 SMALLEST_BASIS = 100
 """Users of the control from which its variance is good enough to plan with."""
@@ -68,7 +68,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmReport:
     """One variant. `mixed` users saw another variant too, and count nowhere else."""
 
     name: str
@@ -151,7 +151,7 @@ class Report:
     """Everything."""
 
     days: float
-    arms: list[Arm]
+    arms: list[ArmReport]
     comparisons: list[MetricComparison]
     guardrails: list[GuardrailResult]
     sample_ratio: SampleRatio
@@ -192,7 +192,7 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
         for one in treatment.guardrails
     ]
     arms = [
-        Arm(
+        ArmReport(
             name,
             users=sums[name].get("n", 0),
             simulated=sums[name].get("simulated", 0),

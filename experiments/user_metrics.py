@@ -7,10 +7,10 @@ of it got an event of confidence .5 or more (a like, a good rating, a purchase, 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.cuped import Adjustment, cuped_difference, cuped_ratio_difference
-from experiments.difference import Difference, mean_difference
-from experiments.ratio import ratio_difference
-from experiments.sums import PairSums, RatioSums
+from experiments.statistics.cuped import Adjustment, cuped_difference, cuped_ratio_difference
+from experiments.statistics.difference import Difference, mean_difference
+from experiments.statistics.ratio import ratio_difference
+from experiments.statistics.sums import PairSums, RatioSums
 from experiments.user_totals import PRECISION_SCALE, RATING_SCALE, pair_sums
 
 COVARIATE = "before"

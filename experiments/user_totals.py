@@ -7,7 +7,7 @@ their order: what the store adds up event by event equals what is computed anew 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from experiments.sums import PairSums
+from experiments.statistics.sums import PairSums
 
 PRECISION_SCALE = 10_000
 RATING_SCALE = 1_000

@@ -1,1 +1,1 @@
-"""Ray jobs. Each is a module run as `python -m jobs.NAME`."""
+"""Commands, run by hand or as Ray jobs: `python -m jobs.NAME`. Each module here names the one that does the work."""

@@ -1,56 +1,8 @@
-"""Drains the streams of events and exposures into the offline log. `python -m jobs.compact`"""
+"""The command `python -m jobs.compact`: see `jobs.maintenance.compact`."""
 
-import argparse
-import asyncio
 import sys
 
-from configs.event_types import load_event_types
-from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError
-from data.event_log import EventLog
-from features.connection import connect
-from features.drain import Drained, drain
-from features.errors import StoreError
-from features.layout import keys_of
-from features.lock import maintenance
-from features.store import OnlineStore
-
-LOCK_S = 30.0
-
-
-async def compact(
-    settings: Settings, wait_s: float = 60.0, lock_s: float = LOCK_S, chunk_rows: int = 20_000
-) -> Drained:
-    """Connect, wait for other maintenance, drain.
-
-    Raises:
-        StoreBusy: another job held the lock for longer than `wait_s`.
-        StoreUnavailable: the store does not answer.
-    """
-    client = connect(settings.patient_store, settings.store_url)
-    try:
-        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
-        await store.prepare()
-        async with maintenance(client, store.keys, "compaction", wait_s, lock_s) as lock:
-            return await drain(client, store.keys, EventLog(settings.log_dir), lock, chunk_rows)
-    finally:
-        await client.aclose()
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m jobs.compact", description=__doc__)
-    parser.add_argument("--wait-s", type=float, default=60.0, help="how long to wait for another maintenance job")
-    parser.add_argument("--lock-s", type=float, default=LOCK_S, help="after this a killed compaction's lock ends")
-    parser.add_argument("--chunk-rows", type=int, default=20_000, help="rows per file, at most")
-    options = parser.parse_args(argv)
-    try:
-        done = asyncio.run(compact(load_settings(), options.wait_s, options.lock_s, options.chunk_rows))
-    except (StoreError, DataError, SettingsError) as error:
-        print(f"compact: {error}", file=sys.stderr)
-        return 1
-    print(f"{done.events} events and {done.exposures} exposures moved into the log, {done.parts} new files")
-    return 0
-
+from jobs.maintenance.compact import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
-from deployments.preflight import taken_ports
-from deployments.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
-from deployments.serve_control import ServeControl
+from deployments.local.preflight import taken_ports
+from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
+from deployments.local.serve_control import ServeControl
 
 UP_S = 600
 RUN_S = 300
@@ -57,12 +57,12 @@ class RunningStack:
 
 @pytest.fixture
 def probe_url(stack: RunningStack) -> str:
-    """Address of `tests/serve_probe.py`, added to what the stack serves."""
+    """Address of `tests/stack/serve_probe.py`, added to what the stack serves."""
     serve = ServeControl(stack.settings, print)
     if serve.states().get("probe") == "RUNNING":
         return f"{stack.url}/probe"
     config = yaml.safe_load((stack.settings.state_dir / "serve_config.yaml").read_text())
-    probe = {"name": "probe", "route_prefix": "/probe", "import_path": "tests.serve_probe:application"}
+    probe = {"name": "probe", "route_prefix": "/probe", "import_path": "tests.stack.serve_probe:application"}
     file = stack.settings.state_dir / "serve_config_with_probe.yaml"
     file.write_text(yaml.safe_dump({**config, "applications": [*config["applications"], probe]}))
     stack.run(["serve", "deploy", str(file)])
@@ -75,12 +75,12 @@ def probe_url(stack: RunningStack) -> str:
 
 
 def local_stack(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
-    """`python -m deployments.local_stack WORDS` with `settings`."""
+    """`python -m deployments.local WORDS` with `settings`."""
     file = settings.state_dir.parent / f"{settings.state_dir.name}.settings.yaml"
     file.write_text(resolved_settings(settings))
     environment = {name: value for name, value in os.environ.items() if not _steers(name)}
     return subprocess.run(
-        [sys.executable, "-m", "deployments.local_stack", *words],
+        [sys.executable, "-m", "deployments.local", *words],
         env={**environment, "RAYCOMMEND_CONFIG": str(file)},
         cwd=PROJECT_DIR,
         stdin=subprocess.DEVNULL,

@@ -19,12 +19,19 @@ ALLOWED = {
     "jobs": {"configs", "data", "models", "experiments", "features"},
 }
 PACKAGES = {*ALLOWED, "benchmarks"}
+# Parts of `deployments/` may import themselves and these. What they need of one another goes through `operations`.
+PARTS: dict[str, set[str]] = {
+    "http": set(),
+    "replica": {"http"},
+    "recommend": {"http", "replica", "operations"},
+    "events": {"http", "replica", "operations"},
+    "operations": {"http", "replica"},
+    "autopilot": {"http", "replica", "operations"},
+    "console": {"http", "replica", "operations"},
+    "local": set(),
+}
 # Arrays in, arrays out.
 NOT_IN_PURE_PACKAGES = {"ray", "redis", "mlflow", "fastapi", "starlette", "httpx", "uvicorn"}
-# Those that start and stop processes run where nothing of the platform runs yet, so they know its settings only.
-LOCAL_STACK = {
-    "local_stack", "stack", "stack_parts", "serve_control", "processes", "preflight", "probes", "ray_environment",
-}  # fmt: skip
 
 
 def imported(file: Path) -> set[str]:
@@ -59,24 +66,35 @@ def test_a_module_imports_only_what_lies_below_it(file: Path) -> None:
         assert "mlflow" not in found, "serving never imports MLflow"
 
 
-@pytest.mark.parametrize("name", sorted(LOCAL_STACK))
-def test_the_local_stack_knows_settings_only(name: str) -> None:
-    names = imported(PROJECT_DIR / "deployments" / f"{name}.py")
-    own = {other for other in names if other.startswith("deployments.")}
-    assert tops(names - own) & PACKAGES <= {"configs", "deployments"}
-    assert {other.split(".")[1] for other in own} <= LOCAL_STACK
-    assert not tops(names) & {"ray", "redis", "mlflow", "httpx"}
+def files_of(folder: str) -> list[Path]:
+    return sorted((PROJECT_DIR / folder).rglob("*.py"))
 
 
-def test_serving_does_not_depend_on_the_local_stack() -> None:
-    for file in (PROJECT_DIR / "deployments").rglob("*.py"):
-        if file.stem not in LOCAL_STACK:
-            own = {name for name in imported(file) if name.startswith("deployments.")}
-            assert not {name.split(".")[1] for name in own} & LOCAL_STACK, file
+@pytest.mark.parametrize(("part", "allowed"), PARTS.items(), ids=PARTS)
+def test_a_part_of_deployments_stands_only_on_what_it_may(part: str, allowed: set[str]) -> None:
+    for file in files_of(f"deployments/{part}"):
+        own = {name.split(".")[1] for name in imported(file) if name.startswith("deployments.")}
+        assert own <= allowed | {part}, file
+
+
+def test_the_local_stack_knows_settings_only() -> None:
+    """It runs where nothing of the platform runs yet."""
+    for file in files_of("deployments/local"):
+        found = tops(imported(file))
+        assert found & PACKAGES <= {"configs", "deployments"}, file
+        assert not found & {"ray", "redis", "mlflow", "httpx"}, file
 
 
 def test_every_package_is_known_to_the_build() -> None:
     project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text())
-    assert set(project["tool"]["setuptools"]["packages"]) == PACKAGES
+    found = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {name.removesuffix("*") for name in found} == PACKAGES
     assert set(project["tool"]["mypy"]["packages"]) == PACKAGES
     assert {file.parent.name for file in PROJECT_DIR.glob("*/__init__.py")} <= PACKAGES
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_every_folder_of_code_says_what_lives_in_it_and_holds_at_most_15_files(package: str) -> None:
+    for folder in {file.parent for file in files_of(package)}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+        assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= 15, folder

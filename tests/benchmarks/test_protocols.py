@@ -4,19 +4,19 @@ import pytest
 from configs.event_types import load_event_types
 from data.dataset import Dataset
 from data.splits import fingerprint, rolling_windows
-from jobs.prequential import replay_requests, replay_rows
-from jobs.protocols import Bench, new_users, open_bench
-from jobs.requests import window_requests
-from jobs.training_data import training_data_from_frame
+from models.evaluation.prequential import replay_requests, replay_rows
+from models.evaluation.protocols import ProtocolData, new_users, open_bench
+from models.training.past_requests import window_requests
+from models.training.training_data import training_data_from_frame
 
 
 @pytest.fixture(scope="module")
-def bench(movielens: Dataset) -> Bench:
+def bench(movielens: Dataset) -> ProtocolData:
     data = training_data_from_frame(movielens.interactions, load_event_types(), "ml", ("int", "int"), 0, {}, "")
     return open_bench(movielens, data, "consumption", ranker=False)
 
 
-def test_new_users_reach_the_targets(bench: Bench) -> None:
+def test_new_users_reach_the_targets(bench: ProtocolData) -> None:
     arms = {(arm.protocol, arm.name): float(arm.metrics.ndcg.mean()) for arm in new_users(bench, lambda line: None)}
     for k, target in ((1, 0.43), (5, 0.51), (20, 0.66)):
         assert arms[f"P3 k={k}", "fold-in with prior"] >= target
@@ -24,7 +24,7 @@ def test_new_users_reach_the_targets(bench: Bench) -> None:
     assert arms["P3 k=0", "popularity"] == pytest.approx(0.423, abs=0.005)
 
 
-def test_the_users_of_the_rolling_windows_are_those_of_the_protocol(bench: Bench) -> None:
+def test_the_users_of_the_rolling_windows_are_those_of_the_protocol(bench: ProtocolData) -> None:
     data = bench.data
     found = {"warm": 0, "session": 0}
     for split in rolling_windows(data.times_ms, data.user, data.item):
@@ -35,7 +35,7 @@ def test_the_users_of_the_rolling_windows_are_those_of_the_protocol(bench: Bench
     assert found == {"warm": 346, "session": 458}
 
 
-def test_the_replay_is_that_of_the_protocol(bench: Bench) -> None:
+def test_the_replay_is_that_of_the_protocol(bench: ProtocolData) -> None:
     replay, data = replay_rows(bench), bench.data
     user, item = data.users.ids[data.user[replay.events]], data.items.ids[data.item[replay.events]]
     assert fingerprint(user.astype(int), item.astype(int), ordered=True).startswith("b3a1729a509d0a13")

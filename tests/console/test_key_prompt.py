@@ -12,10 +12,10 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
 from configs.settings import Security
-from deployments.api_keys import make_key
 from deployments.apps import guarded
-from deployments.console import Console
-from deployments.console_api import console_api
+from deployments.console.console import Console
+from deployments.console.routes import console_api
+from deployments.http.api_keys import make_key
 
 pytestmark = pytest.mark.stack
 

@@ -2,11 +2,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_movielens import DATA, write_movielens
 
 from configs.settings import Settings, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import main, prepare, processed_dir
+from tests.data.test_movielens import DATA, write_movielens
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from configs.settings import Settings, Store
-from deployments import alerts
-from features.connection import StoreClient, connect
-from features.keys import Keys
-from features.layout import keys_of
+from deployments.autopilot import alerts
+from features.redis.connection import StoreClient, connect
+from features.redis.keys import Keys
+from features.redis.layout import keys_of
 from tests.deployments.jobs_api import JobsApi
 from tests.deployments.pilots import Pilots
 from tests.deployments.webhook_receiver import Receiver

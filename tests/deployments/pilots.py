@@ -1,13 +1,13 @@
 """Autopilots for one look each, as if each had been killed after it."""
 
 from configs.settings import Settings
-from deployments.autopilot import Autopilot
-from deployments.ray_jobs import RayJobs
-from deployments.retraining import Retraining
-from features.connection import StoreClient
-from features.keys import Keys
-from features.retraining import Run, read_last_run, read_run
-from features.slots import read_slots
+from deployments.autopilot.autopilot import Autopilot
+from deployments.operations.ray_jobs import RayJobs
+from deployments.operations.retraining import Retraining
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.serving.retraining_run import Run, read_last_run, read_run
+from features.serving.slots import read_slots
 
 
 class Pilots:

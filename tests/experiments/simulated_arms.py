@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from experiments.sums import PairSums, RatioSums, Sums
+from experiments.statistics.sums import PairSums, RatioSums, Sums
 
 Draw = Callable[[tuple[int, int]], np.ndarray]
 PairDraw = Callable[[tuple[int, int]], tuple[np.ndarray, np.ndarray]]

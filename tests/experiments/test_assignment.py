@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.assignment import BUCKETS, Namespace, Traffic, assign, bucket, choose, fnv1a32, in_namespace
+from experiments.assignment import BUCKETS, Namespace, TrafficSplit, assign, bucket, choose, fnv1a32, in_namespace
 
 USER_IDS = st.text(min_size=1, max_size=20)
 
@@ -17,9 +17,9 @@ def weights(draw: st.DrawFn) -> tuple[float, ...]:
     return tuple(part / sum(parts) for part in parts)
 
 
-def traffic(shares: tuple[float, ...] = (0.5, 0.5), **other: Any) -> Traffic:
+def traffic(shares: tuple[float, ...] = (0.5, 0.5), **other: Any) -> TrafficSplit:
     names = tuple(f"v{place}" for place in range(len(shares)))
-    return Traffic(**{"seed": "exp-1", "variants": names, "weights": shares} | other)
+    return TrafficSplit(**{"seed": "exp-1", "variants": names, "weights": shares} | other)
 
 
 def test_published_vectors_of_fnv1a() -> None:
@@ -173,7 +173,7 @@ def test_a_forced_variant_is_marked() -> None:
 )
 def test_impossible_traffic_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Traffic(**{"seed": "exp-1", "variants": ("a", "b"), "weights": (0.5, 0.5)} | wrong)
+        TrafficSplit(**{"seed": "exp-1", "variants": ("a", "b"), "weights": (0.5, 0.5)} | wrong)
 
 
 def test_an_impossible_namespace_is_refused() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.bandit import ADAPTIVE_WARNING, probability_best, top_two_weights
-from experiments.sums import Sums
+from experiments.statistics.sums import Sums
 
 
 def rate(n: int, successes: int) -> Sums:

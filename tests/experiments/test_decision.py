@@ -4,8 +4,8 @@ import pytest
 
 from experiments.bandit import ADAPTIVE_WARNING
 from experiments.decision import Decision, DecisionRule, Guardrail, Treatment, decide
-from experiments.difference import Comparison
-from experiments.sample_ratio import sample_ratio_test
+from experiments.statistics.difference import Comparison
+from experiments.statistics.sample_ratio import sample_ratio_test
 
 RULE = DecisionRule()
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from experiments.bandit import ADAPTIVE_WARNING
-from experiments.cuped import cuped_ratio_difference
 from experiments.report import Design, expected_weights, report, value_of
-from experiments.sums import PairSums, RatioSums
+from experiments.statistics.cuped import cuped_ratio_difference
+from experiments.statistics.sums import PairSums, RatioSums
+from experiments.statistics.welch import welch_test
 from experiments.user_metrics import METRICS
 from experiments.user_totals import UserTotals, VariantSums, add_sums, variant_sums
-from experiments.welch import welch_test
 
 DESIGN = Design(
     variants=("control", "new"),

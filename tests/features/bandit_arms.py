@@ -4,11 +4,11 @@ import numpy as np
 
 from experiments.attribution import Rule, UserReplay
 from experiments.user_totals import UserTotals
-from features.experiment_counts import sums_command
-from features.experiment_steps import start
-from features.experiments import Definition, change_experiment, create_experiment
-from features.slots import set_slot
-from features.store import OnlineStore
+from features.experiments.counts import sums_command
+from features.experiments.experiment import Definition, change_experiment, create_experiment
+from features.experiments.steps import start
+from features.recording.online_store import OnlineStore
+from features.serving.slots import set_slot
 
 RULE = Rule(1_000, 500, 0, 3)
 

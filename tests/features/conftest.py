@@ -9,9 +9,9 @@ import pytest
 
 from configs.event_types import load_event_types
 from configs.settings import Store
-from features.connection import connect
-from features.layout import keys_of
-from features.store import OnlineStore
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.layout import keys_of
 from tests.features.servers import Server, cluster, redis_binary, valkey_binary
 
 BACKENDS = ("valkey", "redis", "cluster")

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from configs.decay import ACTIVITY_HALF_LIVES_MS, AFFINITY_HALF_LIFE_MS, REFUSAL_AFFINITY
 from configs.event_types import EventTypes
 from configs.settings import Store
-from features.events import Event
-from features.store import REFUSAL_AFFINITY
-from features.user_features import ACTIVITY_HALF_LIVES_MS, AFFINITY_HALF_LIFE_MS
+from features.recording.event import Event
 
 HALF_LIVES = list(ACTIVITY_HALF_LIVES_MS.values())
 

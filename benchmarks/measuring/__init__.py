@@ -1,0 +1,1 @@
+"""Load, processor time and plots, for the measurements."""

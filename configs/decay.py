@@ -1,0 +1,12 @@
+"""How fast what users did stops counting: the half-lives of all decayed sums, in the store and in training alike."""
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+ACTIVITY_HALF_LIVES_MS = {"1h": HOUR_MS, "1d": DAY_MS, "7d": 7 * DAY_MS}
+"""Of a user's activity and of an item's popularity, by the name of the window."""
+POPULARITY_HALF_LIVES_MS = (DAY_MS, 7 * DAY_MS)
+"""Those of them that the ranker's features hold."""
+AFFINITY_HALF_LIFE_MS = 7 * DAY_MS
+"""Of a user's affinity to a category."""
+REFUSAL_AFFINITY = -0.5
+"""What a dislike or a low rating counts for the item's categories."""

@@ -1,0 +1,73 @@
+"""Which alerts are due, from what was observed. The same conditions stand in `configs/prometheus/alerts.yaml`."""
+
+from collections.abc import Iterator
+
+from configs.settings import Settings
+from deployments.operations.monitor import Observation
+from deployments.operations.monitor_views import Alert, DriftView
+from deployments.replica.latency import counts_of, quantile_s
+from deployments.replica.request_metrics import reached_and_failed
+from features.redis.connection import Durability
+from features.serving.replicas import ReplicaReport
+from features.serving.slots import CHAMPION
+
+FEWEST = 20
+"""Requests in the last minute, without which there is no share to speak of."""
+
+
+def due_alerts(
+    seen: Observation,
+    durability: Durability,
+    replicas: list[ReplicaReport],
+    drift: list[DriftView],
+    problems: dict[str, str],
+    retraining: bool,
+    settings: Settings,
+) -> Iterator[Alert]:
+    """All that is wrong now.
+
+    Args:
+        retraining: whether one is on its way.
+        problems: name -> words, of what autopilot itself ran into.
+    """
+    limits = settings.alerts
+    recent = seen.telemetry.recent
+    asked, failed = reached_and_failed(recent)
+    if asked >= FEWEST and failed / asked > limits.error_share:
+        yield Alert(name="errors", severity="critical", text=f"{failed / asked:.1%} of {asked} requests failed")
+    buckets = counts_of(recent, "total")
+    p99 = quantile_s(buckets, 0.99)
+    if sum(buckets) >= FEWEST and p99 is not None and p99 * 1000 > limits.p99_ms:
+        yield Alert(name="slow", severity="warning", text=f"99 % of recommendations took up to {p99 * 1000:.0f} ms")
+    lag_s = seen.backlog["events"].lag_s
+    if lag_s > limits.lag_s:
+        yield Alert(
+            name="stream_lag",
+            severity="warning",
+            text=f"the oldest event outside the log is {lag_s / 3600:.1f} h old: run a compaction",
+        )
+    manifest = seen.manifests.get(CHAMPION)
+    if manifest is not None and (seen.time_ms - manifest.created_ms) / 1000 > limits.model_age_s:
+        days = (seen.time_ms - manifest.created_ms) / 86_400_000
+        yield Alert(name="stale_model", severity="warning", text=f"{manifest.version} was trained {days:.1f} days ago")
+    refused = [report for report in replicas if report.problem]
+    if refused:
+        yield Alert(
+            name="model_mismatch",
+            severity="critical",
+            text=f"{refused[0].deployment} serves {refused[0].model_version or 'nothing'}: {refused[0].problem}",
+        )
+    if durability.durable is False or durability.evicts:
+        yield Alert(name="store_not_durable", severity="critical", text=durability.reason)
+    drifted = [view.name for view in drift if view.drifted]
+    if drifted and not retraining:
+        yield Alert(
+            name="drift_without_retraining",
+            severity="warning",
+            text=f"drift of {', '.join(drifted)}, and no retraining is on its way",
+        )
+    last = seen.last_run
+    if last is not None and last.outcome in ("failed", "stopped"):
+        yield Alert(name="retraining_failed", severity="warning", text=f"{last.run_id}: {last.detail}")
+    for name, words in problems.items():
+        yield Alert(name=name, severity="warning", text=words)

@@ -1,0 +1,360 @@
+"""Autopilot: one replica that watches live quality and drift, starts retrainings, follows them, takes back harm, and
+moves the weights of bandits.
+
+Everything that it must remember lies in the store, and every step is written there before it is taken (see
+`features.serving.retraining_run`), so it may be killed at any moment: the next one goes on from what is written.
+"""
+
+import asyncio
+import contextvars
+import logging
+import time
+
+from configs.event_types import load_event_types
+from configs.settings import Settings
+from data.dataset import DataError
+from data.event_log import EventLog
+from deployments.autopilot.alert_rules import due_alerts
+from deployments.autopilot.alerts import Webhook, changes
+from deployments.autopilot.cron import Cron
+from deployments.autopilot.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed, precision_sums
+from deployments.autopilot.list_judge import ListJudge
+from deployments.autopilot.live_trial import LiveTrial
+from deployments.autopilot.memory import AliasDue, Memory, remember, save
+from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
+from deployments.autopilot.run_steps import RunSteps
+from deployments.http.errors import ApiError
+from deployments.operations.experiment_control import AskVersion, ExperimentControl, Hold
+from deployments.operations.heartbeat import Heartbeat, write_heartbeat
+from deployments.operations.model_registry import ModelRegistry, RegistryAway
+from deployments.operations.monitor import Monitor, Observation, events_since_training
+from deployments.operations.monitor_views import Alert
+from deployments.operations.ray_jobs import JobsError, RayJobs
+from deployments.operations.retraining import Retraining
+from features.experiments.bandits import reweigh_bandits
+from features.items.catalogue import Catalogue
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect, durability
+from features.redis.errors import StoreError
+from features.redis.keys import Keys
+from features.serving.promotion import rollback_reason
+from features.serving.replicas import read_replicas
+from features.serving.retraining_run import Run, Trigger, now_ms, read_run
+from features.serving.slots import CHAMPION, read_slots, set_slot
+from features.serving.timeline import Kind, entry, note
+from models.bundle.files import BundleError, load_bundle
+from models.monitoring.bias import BiasModel
+
+logger = logging.getLogger("ray.serve")
+STUCK_S = 120.0
+LONGEST_WAIT_S = 86_400.0
+LISTS_BEFORE = 50
+ALIAS_TRIED_MS = 3_600_000
+"""How long it is tried to move the registry's alias after a rollback."""
+REWEIGH_MS = 10_000
+
+
+class Autopilot:
+    """Looks every few seconds; each look does all that is due.
+
+    Args:
+        settings: of the platform.
+        ask_version, hold: see `ExperimentControl`.
+    """
+
+    def __init__(self, settings: Settings, ask_version: AskVersion, hold: Hold) -> None:
+        self.settings = settings
+        self._limits = settings.autopilot
+        self._client = connect(settings.store, settings.store_url)
+        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        types = load_event_types(settings.data.events)
+        self._catalogue = Catalogue(self._client, self._keys)
+        self._monitor = Monitor(settings, self._client, self._keys)
+        jobs = RayJobs(settings)
+        self._retraining = Retraining(settings, self._client, self._keys, jobs)
+        self._live = ListJudge(
+            self._client,
+            self._keys,
+            EventLog(settings.log_dir),
+            types,
+            self._catalogue,
+            self._limits.attribution_s,
+            with_simulated=settings.training.simulated,
+        )
+        self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
+        self._webhook = Webhook(settings.alerts)
+        self._registry = ModelRegistry(settings)
+        store = OnlineStore(self._client, self._keys, settings.store, types)
+        self._trial = LiveTrial(ExperimentControl(settings, store, ask_version, hold), self._limits)
+        self._steps = RunSteps(self._client, self._keys, jobs, self._retraining, self._trial)
+        self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
+        self._followed: str | None = None
+        self._problems: dict[str, str] = {}
+        self._store_away = False
+        self._last_look = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look, in the background."""
+        # In a context of its own: see `MicroBatcher.ask`.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+
+    def check_health(self) -> None:
+        """Raises RuntimeError when it no longer looks; Serve then replaces the replica."""
+        silent_s = time.monotonic() - self._last_look
+        if self._task is None or self._task.done() or silent_s > STUCK_S:
+            raise RuntimeError(f"autopilot has not looked for {silent_s:.0f} s")
+
+    async def _run(self) -> None:
+        while True:
+            self._last_look = time.monotonic()
+            try:
+                await self.look()
+            except StoreError as error:
+                self._store_is_away(str(error))
+            except Exception:
+                logger.exception("autopilot: a look failed, trying on")
+            else:
+                self._store_is_away(None)
+            await asyncio.sleep(self._limits.every_s)
+
+    def _store_is_away(self, problem: str | None) -> None:
+        """Tell of it once, and once when it is back. What was told lies in the store otherwise, hence the flag."""
+        if problem is not None:
+            logger.warning("autopilot: the online store does not answer, trying on: %s", problem)
+        if (problem is not None) is not self._store_away:
+            self._store_away = problem is not None
+            text = problem or "the online store answers again"
+            self._webhook.tell(Alert(name="store", severity="critical", text=text), on=self._store_away)
+
+    async def look(self) -> None:
+        """Do all that is due now. Raises `StoreError`."""
+        memory = await remember(self._client, self._keys)
+        seen = await self._monitor.observe()
+        if self._limits.mode != "off":
+            await self._watch(seen)
+        await self._follow_champion(memory, seen)
+        run = seen.run
+        if run is not None:
+            await self._advance(run, memory)
+        elif self._limits.mode != "off":
+            await self._trigger(seen, memory)
+        if memory.watched is not None:
+            await self._guard(memory.watched, memory, seen)
+        if memory.alias_due is not None:
+            await self._move_alias(memory.alias_due, memory)
+        await self._reweigh(memory)
+        await self._alert(seen, memory)
+        await save(self._client, self._keys, memory)
+
+    # What is true
+
+    async def _watch(self, seen: Observation) -> None:
+        """Judge lists and compare windows; trouble with the log stops neither retraining nor guarding."""
+        await self._catalogue.refresh()
+        champion = seen.slots.get(CHAMPION)
+        if champion is not None and champion.version != self._followed:
+            try:
+                bundle = await asyncio.to_thread(load_bundle, champion.path)
+            except (BundleError, OSError) as error:
+                self._problems["model"] = f"the champion's bundle cannot be read: {error}"
+            else:
+                self._problems.pop("model", None)
+                users, items = frozenset(bundle.user_ids.tolist()), frozenset(bundle.item_ids.tolist())
+                await self._drift.follow(champion.version, users, items)
+                self._live.champion, self._followed = champion.version, champion.version
+                terms = bundle.bias
+                self._live.bias = None if terms is None else BiasModel(terms, bundle.item_ids, bundle.user_ids)
+        try:
+            await self._live.look()
+        except DataError as error:
+            self._problems["log"] = f"the event log cannot be read: {error}"
+        else:
+            self._problems.pop("log", None)
+            await self._drift.look()
+
+    async def _follow_champion(self, memory: Memory, seen: Observation) -> None:
+        """Watch whoever was just promoted, by whomever; not what a rollback brought back."""
+        champion = seen.slots.get(CHAMPION)
+        before = memory.champion
+        if champion == before:
+            return
+        memory.champion = champion
+        if before is None or champion is None or champion.version == before.version:
+            return
+        memory.noted.clear()
+        if champion.reason.startswith(rollback_reason("")) or self._limits.guard_s == 0:
+            memory.watched = None
+            return
+        lists = [one for one in self._live.judged if one.model_version == before.version][-self._limits.min_lists :]
+        known = len(lists) >= LISTS_BEFORE
+        clicks, precision = (packed(sums(lists)) if known else None for sums in (click_sums, precision_sums))
+        counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
+        memory.watched = begin(champion, before, counts, clicks, precision, self._limits)
+        line = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
+        await note(self._client, self._keys, entry("guardrail", line, model_version=champion.version))
+
+    # One retraining
+
+    async def _advance(self, run: Run, memory: Memory) -> None:
+        """Take the next step of the run in progress, if it is time."""
+        try:
+            outcome = await self._steps.advance(run)
+        except JobsError as error:
+            self._problems["jobs"] = str(error)
+            logger.warning("autopilot: %s", error)
+        else:
+            self._problems.pop("jobs", None)
+            if outcome is not None:
+                self._count(memory, success=outcome in ("promoted", "waiting"))
+
+    def _count(self, memory: Memory, success: bool) -> None:
+        """The next retraining of its own waits for the cool-down, and longer after each failure."""
+        memory.failures = 0 if success else memory.failures + 1
+        wait_s = self._limits.cooldown_s
+        if memory.failures:
+            wait_s += min(LONGEST_WAIT_S, self._limits.backoff_s * 2 ** min(memory.failures - 1, 20))
+        memory.quiet_until_ms = now_ms() + int(wait_s * 1000)
+
+    # Triggers
+
+    async def _trigger(self, seen: Observation, memory: Memory) -> None:
+        """Start a retraining where something calls for one; in mode `observe` only say so."""
+        calls = self._calls(seen, memory)
+        await self._note_changes(memory, calls)
+        # The run itself says when it ended, should this have been killed before it could note the wait.
+        ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
+        quiet_until_ms = max(memory.quiet_until_ms, ended_ms + int(self._limits.cooldown_s * 1000))
+        acting, quiet = self._limits.mode == "act", now_ms() < quiet_until_ms
+        if not (acting and quiet and "schedule" in calls):  # else it stays due until the wait is over
+            memory.scheduled_ms = now_ms()
+        if not acting or quiet or not calls:
+            return
+        trigger, reason = next(iter(calls.items()))
+        try:
+            await self._retraining.start(trigger, reason)
+        except ApiError as error:
+            if error.code != "retraining_in_progress":
+                self._problems["jobs"] = error.message
+            logger.warning("autopilot: no retraining was started: %s", error.message)
+
+    def _calls(self, seen: Observation, memory: Memory) -> dict[Trigger, str]:
+        """What calls for a retraining, the weightiest first, with the reason in words."""
+        drifted = [view for view in self._drift.measures if view.drifted]
+        calls: dict[Trigger, str] = {}
+        if lost := [view for view in drifted if view.name in PERFORMANCE]:
+            calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
+        if self._limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
+            calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
+        since = events_since_training(seen)
+        if self._limits.new_events and since is not None and since > self._limits.new_events:
+            calls["events"] = f"{since} new events since the last training, more than {self._limits.new_events}"
+        due = self._schedule is not None and memory.scheduled_ms > 0
+        if due and self._schedule is not None and self._schedule.due_between(memory.scheduled_ms, now_ms()):
+            calls["schedule"] = f"the schedule {self._limits.schedule}"
+        return calls
+
+    async def _note_changes(self, memory: Memory, calls: dict[Trigger, str]) -> None:
+        """Write what is new into the timeline, each once for as long as it lasts."""
+        present: dict[str, str] = {}
+        for view in self._drift.measures:
+            if view.drifted:
+                present[f"drift:{view.name}"] = f"{view.name} has drifted: {view.detail}"
+        if self._limits.mode == "observe":
+            present |= {f"trigger:{name}": f"would retrain ({name}): {reason}" for name, reason in calls.items()}
+        for name, words in present.items():
+            if name not in memory.noted:
+                kind: Kind = "drift" if name.startswith("drift:") else "trigger"
+                await note(self._client, self._keys, entry(kind, words))
+        memory.noted = {name: memory.noted.get(name, now_ms()) for name in present}
+
+    # A promoted model
+
+    async def _guard(self, watched: Watched, memory: Memory, seen: Observation) -> None:
+        champion = seen.slots.get(CHAMPION)
+        if champion is None or champion.version != watched.version:
+            memory.watched = None
+            return
+        replicas = await read_replicas(self._client, self._keys)
+        lists = [one for one in self._live.judged if one.model_version == watched.version]
+        harm = broken(
+            watched,
+            counts_now(seen.telemetry.totals, self._limits.slow_s),
+            click_sums(lists),
+            [one for one in replicas if one.deployment == f"retrieval-{CHAMPION}"],
+            self._limits,
+            now_ms(),
+        )
+        if harm is None:
+            if now_ms() > watched.until_ms:
+                memory.watched = None
+                found = comparison(watched, click_sums(lists), precision_sums(lists))
+                line = "; ".join(filter(None, (f"{watched.version} was watched and broke no guardrail", found)))
+                await note(self._client, self._keys, entry("guardrail", line, model_version=watched.version))
+            return
+        acting = self._limits.mode == "act"
+        words = f"rolled back to {watched.previous}" if acting else f"would roll back to {watched.previous}"
+        await note(self._client, self._keys, entry("guardrail", f"{words}: {harm}", model_version=watched.version))
+        if acting:
+            memory.alias_due = AliasDue(version=watched.previous, until_ms=now_ms() + ALIAS_TRIED_MS)
+            await save(self._client, self._keys, memory)  # whoever is killed now, the next one moves the alias
+            reason = rollback_reason(f"guardrail: {harm}")
+            await set_slot(self._client, self._keys, CHAMPION, watched.previous, watched.previous_uri, reason)
+            self._count(memory, success=False)
+        memory.watched = None
+
+    async def _move_alias(self, due: AliasDue, memory: Memory) -> None:
+        """Let the registry's alias follow a rollback; a registry that is away is asked again at the next look."""
+        slot = (await read_slots(self._client, self._keys)).get(CHAMPION)
+        if slot is None or slot.version != due.version:
+            memory.alias_due = None  # another one serves by now, and whoever put it there moves the alias
+            return
+        try:
+            await self._registry.point_alias(CHAMPION, due.version)
+        except RegistryAway as error:
+            if now_ms() < due.until_ms:
+                return
+            line = f"the registry's alias {CHAMPION} was not moved to {due.version}: {error}"
+        else:
+            line = f"the registry's alias {CHAMPION} names {due.version} again"
+        memory.alias_due = None
+        await note(self._client, self._keys, entry("guardrail", line, model_version=due.version))
+
+    # Bandits
+
+    async def _reweigh(self, memory: Memory) -> None:
+        """Move the weights of bandits, in every mode: who starts such an experiment asks for it."""
+        if now_ms() - memory.reweighed_ms >= REWEIGH_MS:
+            memory.reweighed_ms = now_ms()
+            await reweigh_bandits(self._client, self._keys, memory.reweighed_ms)
+
+    # Alerts
+
+    async def _alert(self, seen: Observation, memory: Memory) -> None:
+        problems = dict(self._problems)
+        if problem := await self._registry.problem():
+            problems["registry"] = problem
+        durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
+        # Read again: this look may have started one.
+        retraining = await read_run(self._client, self._keys) is not None
+        found = list(due_alerts(seen, durable, replicas, self._drift.measures, problems, retraining, self.settings))
+        out, memory.told = changes(found, memory.told, now_ms(), int(self.settings.alerts.repeat_s * 1000))
+        for alert, on in out:
+            self._webhook.tell(alert, on)
+            words = alert.text if on else f"over: {alert.text}"
+            await note(self._client, self._keys, entry("alert", f"{alert.name}: {words}"))
+        beat = Heartbeat(
+            time_ms=now_ms(),
+            drift=self._drift.measures,
+            alerts=found,
+            watching=memory.watched.version if memory.watched else None,
+            failures=memory.failures,
+            quiet_until_ms=memory.quiet_until_ms,
+            skipped_lists=self._live.skipped,
+            simulated_pending=self._live.left_out_since(seen.time_ms - int(seen.backlog["events"].lag_s * 1000)),
+            problems=problems,
+            store_durable=durable.durable,
+            experiments=await self._trial.health(),
+            mismatched_replicas=sum(one.problem is not None for one in replicas),
+        )
+        await write_heartbeat(self._client, self._keys, beat)

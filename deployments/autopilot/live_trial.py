@@ -1,0 +1,106 @@
+"""The experiment in which a retrained model must beat the champion with live traffic. Every step may be repeated."""
+
+import logging
+from dataclasses import dataclass
+
+from configs.settings import AutopilotLimits
+from deployments.http.errors import ApiError
+from deployments.operations.experiment_control import ExperimentControl
+from features.experiments.experiment import Definition, Experiment, ExperimentError, Variant
+from features.serving.retraining_run import Outcome, Run, RunResult
+from features.serving.slots import CHALLENGER, CHAMPION
+
+logger = logging.getLogger("ray.serve")
+SHIP = "autopilot ships it"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended."""
+
+    outcome: Outcome
+    detail: str
+
+
+class LiveTrial:
+    """Trials, one for each run.
+
+    Args:
+        control: of experiments.
+        limits: share of users, and when it may be decided.
+    """
+
+    def __init__(self, control: ExperimentControl, limits: AutopilotLimits) -> None:
+        self._control = control
+        self._limits = limits
+
+    async def begin(self, run: Run, result: RunResult) -> str | None:
+        """Start the run's experiment, unless it runs. Returns what is in the way, None when nothing is."""
+        try:
+            found = await self._known(run)
+            if found is None:
+                found = await self._control.create(self._definition(run, result))
+            if found.status == "draft":
+                await self._control.start(found.id, f"{run.run_id} passed the gate")
+        except (ExperimentError, ApiError) as error:
+            logger.warning("the experiment of %s does not start yet: %s", run.run_id, error)
+            return str(error)
+        return None
+
+    async def look(self, run: Run) -> Ended | None:
+        """Decide, if it is time; None while the experiment goes on."""
+        found = await self._known(run)
+        if found is None:
+            return Ended("waiting", "its experiment is gone; a person decides")
+        if found.status == "running":
+            _, report = await self._control.results(found.id)
+            decision = report.decision
+            if decision.action == "keep_running":
+                return None
+            if decision.action != "ship":
+                await self._control.stop(found.id, f"autopilot ends it: {decision.reason}")
+                return Ended("not_promoted", f"the experiment {found.id}: {decision.reason}")
+            found = await self._control.stop(found.id, f"{SHIP}: {decision.reason}")
+        if found.promoted_version is not None:
+            return Ended("promoted", f"the experiment {found.id}: {found.reason}")
+        if (found.reason or "").startswith(SHIP):
+            try:
+                await self._control.promote(found.id, CHALLENGER, "decided by its experiment")
+            except ExperimentError as error:
+                return Ended("waiting", f"the experiment {found.id} was won, but: {error}")
+            return Ended("promoted", f"the experiment {found.id}: {found.reason}")
+        return Ended("not_promoted", f"the experiment {found.id} was ended: {found.reason}")
+
+    async def health(self) -> dict[str, bool]:
+        """Running experiments, whoever started them -> whether their results may be read at all."""
+        found = {}
+        for experiment in await self._control.all():
+            if experiment.status == "running":
+                _, report = await self._control.results(experiment.id)
+                found[experiment.id] = report.decision.action != "unhealthy"
+        return found
+
+    async def _known(self, run: Run) -> Experiment | None:
+        try:
+            return (await self._control.one(trial_id(run)))[0]
+        except ExperimentError:
+            return None
+
+    def _definition(self, run: Run, result: RunResult) -> Definition:
+        share = self._limits.canary_share
+        return Definition(
+            id=trial_id(run),
+            hypothesis=f"{result.version} (retrained: {run.reason})"[:900] + " is clicked more than the champion",
+            variants=[
+                Variant(name=CHAMPION, weight=1 - share, slot=CHAMPION),
+                Variant(name=CHALLENGER, weight=share, slot=CHALLENGER),
+            ],
+            minimum_days=self._limits.trial_min_days,
+            maximum_days=max(self._limits.trial_max_days, self._limits.trial_min_days),
+            minimum_users=self._limits.trial_users,
+        )
+
+
+def trial_id(run: Run) -> str:
+    """The id of a run's experiment: the same for whoever goes on with it."""
+    return f"auto-{run.run_id}"

@@ -1,0 +1,63 @@
+"""What autopilot keeps in the store between two looks, so that the next replica goes on where a killed one was."""
+
+import logging
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deployments.autopilot.alerts import Told
+from deployments.autopilot.promotion_guard import Watched
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.serving.slots import Slot
+
+logger = logging.getLogger("ray.serve")
+_MEMORY = "memory"
+
+
+class AliasDue(BaseModel):
+    """The registry's alias of the champion must still be moved."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: str
+    until_ms: int
+    """No longer than this."""
+
+
+class Memory(BaseModel):
+    """What autopilot keeps between two looks, beside the run."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    champion: Slot | None = None
+    """As last seen; another one since then is a promotion or a rollback."""
+    watched: Watched | None = None
+    alias_due: AliasDue | None = None
+    failures: int = 0
+    """Retrainings in a row that promoted nothing."""
+    quiet_until_ms: int = 0
+    """No retraining of its own before this."""
+    reweighed_ms: int = 0
+    """The weights of bandits were last looked at."""
+    scheduled_ms: int = 0
+    """The schedule was looked at up to then."""
+    noted: dict[str, int] = Field(default_factory=dict)
+    """What was written into the timeline and still holds -> since when."""
+    told: dict[str, Told] = Field(default_factory=dict)
+
+
+async def remember(client: StoreClient, keys: Keys) -> Memory:
+    """What was saved last; nothing where there is none, or what an earlier version left cannot be read."""
+    found = await client.run("HGET", keys.autopilot, _MEMORY)
+    if found is None:
+        return Memory()
+    try:
+        return Memory.model_validate_json(found)
+    except ValidationError as error:
+        logger.warning("autopilot: what an earlier version remembered cannot be read, starting anew: %s", error)
+        return Memory()
+
+
+async def save(client: StoreClient, keys: Keys, memory: Memory) -> None:
+    """Keep it for the next look. Raises `StoreError`."""
+    await client.run("HSET", keys.autopilot, _MEMORY, memory.model_dump_json())

@@ -1,0 +1,1 @@
+"""The console: stored state -> views -> routes; and the pages, which ask for one snapshot a second."""

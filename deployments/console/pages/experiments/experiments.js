@@ -1,0 +1,175 @@
+// Experiments: is the data sound, how do the variants do, what is decided and why; and the steps of an experiment's life.
+
+import { get, post } from "/console/frame/api.js"
+import { confirm } from "/console/parts/dialogs.js"
+import { askNew } from "/console/experiments/experiment_form.js"
+import { STATUS, resultsView } from "/console/experiments/experiment_results.js"
+import { announce, badge, empty, failure, fill, h, onChange } from "/console/parts/elements.js"
+
+export const title = "Experiments"
+export const about = "Two or more models share the users; the results say which one they are better served by, and how sure that is."
+
+const RESULTS_MS = 2000
+const SERIES_MS = 10_000
+
+export function mount(root, query) {
+  const state = { all: null, chosen: query.get("id"), shown: null, timer: null, gone: false, charts: [] }
+  const list = h("div", {}, h("p", { class: "loading" }, "Loading"))
+  const detail = h("div", { class: "page" })
+  root.append(
+    h(
+      "section",
+      { class: "card" },
+      h(
+        "div",
+        { class: "card-head" },
+        h("h2", {}, "All experiments"),
+        h("button", { type: "button", class: "primary", onclick: () => askNew(created) }, "New experiment"),
+      ),
+      list,
+    ),
+    detail,
+  )
+
+  async function load() {
+    try {
+      state.all = (await get("/api/v1/experiments")).experiments
+    } catch (error) {
+      fill(list, failure(error, load))
+      return
+    }
+    if (state.gone) return
+    const chosen = state.all.find((one) => one.id === state.chosen) ?? state.all.find((one) => one.status === "running") ?? state.all[0]
+    state.chosen = chosen?.id ?? null
+    drawList()
+    await show(chosen ?? null)
+  }
+
+  async function created(experiment) {
+    state.chosen = experiment.id
+    announce(`${experiment.id}: made as a draft`, "good")
+    await load()
+  }
+
+  function drawList() {
+    if (!state.all.length) return fill(list, empty("No experiment has been made yet. A new one needs a second model: train one, or let a version challenge the champion."))
+    const shown = state.all.filter((one) => one.status !== "archived" || one.id === state.chosen)
+    return fill(
+      list,
+      h(
+        "div",
+        { class: "chips", role: "group", "aria-label": "Choose an experiment" },
+        shown.map((one) =>
+          h(
+            "button",
+            { type: "button", "aria-pressed": String(one.id === state.chosen), onclick: () => choose(one) },
+            one.id,
+            " ",
+            badge(one.status, STATUS[one.status]),
+          ),
+        ),
+      ),
+    )
+  }
+
+  function choose(experiment) {
+    state.chosen = experiment.id
+    window.history.replaceState(null, "", `#/experiments?id=${encodeURIComponent(experiment.id)}`)
+    drawList()
+    return show(experiment)
+  }
+
+  async function show(experiment) {
+    clearTimeout(state.timer)
+    for (const chart of state.charts) chart.unmount()
+    state.charts = []
+    if (!experiment) return fill(detail)
+    const view = resultsView(experiment, steps(experiment))
+    state.shown = view
+    state.charts = view.charts
+    fill(detail, view.element)
+    return turn(experiment, view)
+  }
+
+  /** Results every two seconds while the experiment runs, the series now and then. */
+  async function turn(experiment, view) {
+    if (state.gone || state.shown !== view) return
+    try {
+      if (!document.hidden) {
+        if (experiment.started_ms) view.update(await get(path(experiment, "results")))
+        if (experiment.started_ms && Date.now() - view.seriesAt > SERIES_MS) {
+          view.seriesAt = Date.now()
+          const metric = encodeURIComponent(experiment.primary_metric)
+          view.series((await get(path(experiment, `series?metric=${metric}`))).points)
+        }
+        if (!view.changed) {
+          view.changed = true
+          view.changes((await get(path(experiment))).changes)
+        }
+      }
+    } catch (error) {
+      view.problem(error)
+    }
+    if (experiment.status === "running" && state.shown === view) state.timer = setTimeout(() => turn(experiment, view), RESULTS_MS)
+  }
+
+  function steps(experiment) {
+    const step = (label, name, lines, options = {}) =>
+      h("button", { type: "button", class: options.primary ? "primary" : null, onclick: () => ask(experiment, label, name, lines, options) }, label)
+    const names = experiment.variants.map((one) => one.name).join(", ")
+    if (experiment.status === "draft") {
+      return [
+        step("Start", "start", [`From now on users are divided over ${names}. The models are loaded first, which may take a minute.`], { primary: true }),
+        step("Archive", "archive", ["The draft is put away."]),
+      ]
+    }
+    if (experiment.status === "running") {
+      return [step("Stop", "stop", ["All users get the champion's lists again, and nothing more is counted. It cannot be started again."], { danger: true })]
+    }
+    if (experiment.status !== "stopped") return []
+    return [
+      !experiment.promoted_version && step("Promote the winner", "promote", ["The winner's version becomes the champion for all users."], { primary: true, variants: experiment.variants }),
+      step("Archive", "archive", ["It is put away; its results stay."]),
+    ]
+  }
+
+  function ask(experiment, label, name, lines, { danger = false, variants = null }) {
+    const reason = h("input", { id: "step-reason", maxlength: "500", placeholder: "Why" })
+    const variant = variants && h("select", { id: "step-variant" }, h("option", { value: "" }, "as decided"), variants.map((one) => h("option", { value: one.name }, one.name)))
+    return confirm({
+      title: `${label}: ${experiment.id}?`,
+      lines,
+      danger,
+      label,
+      fields: [
+        variant && h("div", { class: "field" }, h("label", { for: "step-variant" }, "Variant"), variant),
+        h("div", { class: "field" }, h("label", { for: "step-reason" }, "Reason, for the log"), reason),
+      ],
+      act: async () => {
+        const content = reason.value.trim() ? { reason: reason.value.trim() } : {}
+        if (variant?.value) content.variant = variant.value
+        const done = await post(path(experiment, name), content, { patience: 120_000 })
+        announce(`${done.id}: ${done.status}`, "good")
+        await load()
+      },
+    })
+  }
+
+  const reload = onChange(load)
+  load()
+  return {
+    update(snapshot) {
+      // Somebody may have started or stopped one elsewhere.
+      if (snapshot.split) reload(snapshot.split.experiments.map((one) => [one.id, one.status]))
+    },
+    unmount() {
+      state.gone = true
+      clearTimeout(state.timer)
+      for (const chart of state.charts) chart.unmount()
+    },
+  }
+}
+
+function path(experiment, rest = "") {
+  return `/api/v1/experiments/${encodeURIComponent(experiment.id)}${rest ? `/${rest}` : ""}`
+}

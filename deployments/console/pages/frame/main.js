@@ -1,0 +1,138 @@
+// The frame: which page is shown, the theme, the state of the connection.
+
+import { failure, fill, h, setText } from "/console/parts/elements.js"
+import { clock } from "/console/parts/format.js"
+import { identify, showKey } from "/console/frame/key.js"
+import { Ticks } from "/console/frame/ticks.js"
+import { remember } from "/console/frame/series.js"
+
+const PAGES = {
+  overview: () => import("/console/overview/overview.js"),
+  recommendations: () => import("/console/recommendations/recommendations.js"),
+  experiments: () => import("/console/experiments/experiments.js"),
+  models: () => import("/console/models/models.js"),
+}
+const main = document.getElementById("main")
+const WITHOUT_ADMIN = "recommendations"
+let admin = true
+let shown = null // { name, page, mounted }
+let turn = 0
+
+const ticks = new Ticks(
+  (snapshot, receivedAt) => {
+    remember(snapshot, receivedAt)
+    showHealth(snapshot)
+    update(snapshot)
+  },
+  showState,
+)
+
+/** `#/models?version=1` -> ["models", URLSearchParams] */
+function place() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?")
+  if (!admin) return [WITHOUT_ADMIN, new URLSearchParams(query)]
+  return [path in PAGES ? path : "overview", new URLSearchParams(query)]
+}
+
+async function show() {
+  if (location.hash && !location.hash.startsWith("#/")) return
+  const [name, query] = place()
+  const mine = ++turn
+  for (const link of document.querySelectorAll("nav [data-page]")) {
+    if (link.dataset.page === name) link.setAttribute("aria-current", "page")
+    else link.removeAttribute("aria-current")
+  }
+  const first = shown === null
+  shown?.mounted?.unmount?.()
+  shown = { name }
+  let page
+  try {
+    page = await PAGES[name]()
+  } catch (error) {
+    fill(main, h("p", { class: "failure", role: "alert" }, `The page could not be loaded: ${error.message}`))
+    return
+  }
+  if (mine !== turn) return // another page was asked for meanwhile
+  document.title = `${page.title} · Raycommend`
+  const heading = h("h1", { tabindex: "-1" }, page.title)
+  const content = h("div", { class: `page ${name}` })
+  fill(main, h("div", { class: "page-head" }, heading, h("p", {}, page.about)), content)
+  shown.mounted = page.mount(content, query)
+  // A screen reader follows to the new page; the first page is where it starts anyway.
+  if (!first) heading.focus({ preventScroll: true })
+  window.scrollTo(0, 0)
+  if (ticks.snapshot) update(ticks.snapshot)
+}
+
+function update(snapshot) {
+  shown?.mounted?.update?.(snapshot)
+}
+
+function showHealth(snapshot) {
+  const { status, components } = snapshot.health
+  const badge = document.getElementById("health")
+  const troubled = Object.entries(components).filter(([, component]) => component.status !== "ok")
+  const kind = { ok: "good", degraded: "warn", down: "bad" }[status]
+  badge.className = `badge ${kind}`
+  badge.title = troubled.map(([name, component]) => `${name}: ${component.detail}`).join("\n") || "every component is well"
+  setText(badge, status === "ok" ? "all well" : `${status}: ${troubled.map(([name]) => name).join(", ")}`)
+}
+
+function showState({ failing, since, error }) {
+  const badge = document.getElementById("stale")
+  document.body.classList.toggle("is-stale", failing)
+  badge.hidden = !failing
+  if (!failing) return
+  badge.title = error.message
+  setText(badge, since ? `stale since ${clock(since)}` : "no answer")
+  if (!since) setText(document.getElementById("health"), error.message)
+}
+
+function themeNow() {
+  const chosen = document.documentElement.dataset.theme
+  return chosen ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")
+}
+
+function labelTheme() {
+  const button = document.getElementById("theme")
+  const other = themeNow() === "dark" ? "light" : "dark"
+  button.setAttribute("aria-label", `Change to the ${other} theme`)
+  button.title = button.getAttribute("aria-label")
+  setText(button, other === "dark" ? "☾" : "☀")
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  const theme = themeNow() === "dark" ? "light" : "dark"
+  document.documentElement.dataset.theme = theme
+  try {
+    localStorage.setItem("theme", theme)
+  } catch {
+    // storage is forbidden: the choice holds until the page is left
+  }
+  labelTheme()
+  window.dispatchEvent(new CustomEvent("theme"))
+})
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  labelTheme()
+  window.dispatchEvent(new CustomEvent("theme"))
+})
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault() // the address names the page
+  main.focus()
+})
+/** With a key that is no administrator's there is one page, and no snapshot to ask for. */
+async function begin() {
+  const key = await identify()
+  admin = key.scopes.includes("admin")
+  showKey(document.getElementById("key"), key)
+  if (!admin) {
+    for (const link of document.querySelectorAll("nav [data-page]")) link.hidden = link.dataset.page !== WITHOUT_ADMIN
+    document.getElementById("health").hidden = true
+  }
+  window.addEventListener("hashchange", show)
+  show()
+  if (admin) ticks.now()
+}
+
+labelTheme()
+begin().catch((error) => fill(main, failure(error, () => location.reload())))

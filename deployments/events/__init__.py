@@ -1,0 +1,1 @@
+"""Events: bytes -> checked event -> one script call in the store -> what it did -> answer."""

@@ -1,0 +1,252 @@
+"""Ingestion: the ingress of `events`. An answer of 200 means that the event is durable and in the user's features."""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
+
+from configs.event_types import load_event_types
+from configs.settings import Settings
+from deployments.http.deadline import Deadlines
+from deployments.http.errors import ApiError, invalid_field, store_error, validation_error
+from deployments.http.schemas import EventRequest, id_text, iso_time
+from deployments.replica.control_watch import ControlWatch
+from deployments.replica.request_metrics import FLUSH_S, RequestMetrics
+from features.items.catalogue import Catalogue
+from features.recording.event import Event, EventResult
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.errors import StoreError
+from features.redis.keys import Keys
+
+T = TypeVar("T")
+EARLIEST_MS = 0
+BATCH_LIMIT = 1000
+STORE_SHARE = 0.9
+"""Of the deadline, that an event waits for the store: it has nothing to fall back on."""
+
+
+class Ingestion:
+    """Validates events and hands them to the store. Those that arrive together share one disk write there.
+
+    Args:
+        settings: of the platform.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._types = load_event_types(settings.data.events)
+        store = settings.store.model_copy(update={"timeout_s": settings.serving.deadline_s * STORE_SHARE})
+        client = connect(store, settings.store_url)
+        keys = Keys(store.prefix, store.partitions)
+        self._store = OnlineStore(client, keys, store, self._types)
+        # A connection of their own: answers come in order, and a single event must not wait for a thousand others.
+        self._batch_store = OnlineStore(connect(store, settings.store_url), keys, store, self._types)
+        # One at a time: a batch that only waits for others must not run into the store's timeout.
+        self._one_batch = asyncio.Semaphore(1)
+        self._catalogue = Catalogue(client, keys)
+        self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
+        self._write_time = self.metrics.stage("event")
+        self._deadlines = Deadlines(settings.serving.deadline_s)
+        self._watch = ControlWatch(
+            client,
+            keys,
+            settings.serving.watch_s,
+            on_catalogue=self._follow_catalogue,
+            on_beat=(FLUSH_S, self.metrics.flush),
+        )
+
+    async def start(self) -> None:
+        await self._watch.start()
+        with contextlib.suppress(StoreError):  # it will be asked again; a replica also starts while the store is down
+            await self._store.prepare()
+
+    def check_health(self) -> None:
+        self._watch.check_health()
+
+    async def record(self, request: EventRequest, fallback_id: str) -> bytes:
+        """Record one event and answer as JSON.
+
+        Args:
+            fallback_id: the event's id when the client gave none.
+
+        Raises:
+            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 503 the store is down, 504.
+        """
+        started = time.perf_counter()
+        event = self._event(request, fallback_id)
+        [result] = await self._within_deadline(self._store.record_events([event]))
+        if isinstance(result, StoreError):
+            raise result
+        self._write_time.observe(time.perf_counter() - started)
+        self._count(event, result)
+        return orjson.dumps(_answer(event, result))
+
+    async def record_batch(self, body: bytes, request_id: str) -> bytes:
+        """Record up to 1,000 events, each accepted or refused on its own, by index."""
+        rows = self._rows(body)
+        answers: list[dict[str, object] | None] = [None] * len(rows)
+        events: dict[int, Event] = {}
+        for index, row in enumerate(rows):
+            try:
+                request = EventRequest.model_validate(row)
+                events[index] = self._event(request, fallback_event_id(request_id, orjson.dumps(row), index))
+            except ValidationError as error:
+                answers[index] = _refusal(validation_error(error.errors(include_url=False, include_context=False)))
+            except ApiError as error:
+                answers[index] = _refusal(error)
+        results = await self._within_deadline(self._record_many(list(events.values())))
+        for (index, event), result in zip(events.items(), results, strict=True):
+            if isinstance(result, StoreError):
+                answers[index] = _refusal(store_error(result))
+            else:
+                self._count(event, result)
+                answers[index] = _answer(event, result)
+        accepted = sum(answer is not None and answer["status"] == "accepted" for answer in answers)
+        if accepted < len(rows):
+            self.metrics.counts["events_refused"] += len(rows) - accepted
+        return orjson.dumps({"accepted": accepted, "refused": len(rows) - accepted, "results": answers})
+
+    def _count(self, event: Event, result: EventResult) -> None:
+        counts = self.metrics.counts
+        if result.duplicate:
+            counts["events_duplicate"] += 1
+            return
+        counts[f"events:{event.event_type}"] += 1
+        if "profile_updated" in result.actions:  # else a rebuild applies it at its end
+            counts["features_refreshed"] += 1
+
+    def _rows(self, body: bytes) -> list[object]:
+        try:
+            content = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise invalid_field(f"the body is not valid JSON: {error}", None) from None
+        rows = content.get("events") if isinstance(content, dict) else None
+        if not isinstance(rows, list):
+            raise invalid_field('events: give a list, as in {"events": [...]}', "events")
+        if unknown := set(content) - {"events"}:
+            raise invalid_field(f"unknown field {sorted(unknown)[0]!r}; leave it out", sorted(unknown)[0])
+        if not 1 <= len(rows) <= BATCH_LIMIT:
+            raise invalid_field(f"events: give 1 to {BATCH_LIMIT} events, not {len(rows)}", "events")
+        return rows
+
+    async def _record_many(self, events: list[Event]) -> list[EventResult | StoreError]:
+        async with self._one_batch:
+            try:
+                return await self._batch_store.record_events(events)
+            except StoreError as error:
+                return [error] * len(events)
+
+    async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
+        """Raises ApiError 504. The event may be recorded all the same: the client repeats it with the same id."""
+        try:
+            return await self._deadlines.run(work)
+        except TimeoutError:
+            limit = self.settings.serving.deadline_s
+            message = f"no answer within {limit} s; repeat it with the same event_id, it will count once"
+            raise ApiError(504, "deadline_exceeded", message, retry_after_s=1) from None
+
+    def _event(self, request: EventRequest, fallback_id: str) -> Event:
+        """Check what the schema cannot, and make the event."""
+        if request.event_type not in self._types.by_name:
+            known = ", ".join(self._types.by_name)
+            raise invalid_field(f"event_type: unknown type {request.event_type!r}; known are {known}", "event_type")
+        now_ms = int(time.time() * 1000)
+        item_id = id_text(request.item_id)
+        item = self._catalogue.items.get(item_id)
+        if item is None and not self.settings.data.open_catalogue:
+            raise ApiError(404, "unknown_item", f"item_id: the catalogue does not list {item_id!r}", "item_id")
+        return Event(
+            event_id=request.event_id or fallback_id,
+            user_id=id_text(request.user_id),
+            item_id=item_id,
+            event_type=request.event_type,
+            timestamp_ms=self._time(request.timestamp, now_ms),
+            value=self._value(request),
+            received_ms=now_ms,
+            recommendation_id=request.recommendation_id,
+            context=request.context,
+            categories=tuple(item.categories) if item else (),
+        )
+
+    def _value(self, request: EventRequest) -> float | None:
+        """The event's value, in its type's range. A rating may come under either name, but not under both."""
+        field, value = ("rating", request.rating) if request.rating is not None else ("value", request.value)
+        if request.rating is not None:
+            if request.event_type != "rating":
+                raise invalid_field(f"rating: an event of type {request.event_type} carries none", "rating")
+            if request.value is not None:
+                raise invalid_field("value: give either rating or value", "value")
+        allowed = self._types[request.event_type].value
+        if allowed is None:
+            if value is not None:
+                raise invalid_field(f"value: an event of type {request.event_type} carries none", "value")
+            return None
+        if value is None:
+            if allowed.required:
+                field = "rating" if request.event_type == "rating" else "value"
+                raise invalid_field(f"{field} is required for an event of type {request.event_type}", field)
+            return None
+        if not allowed.min <= value <= allowed.max:
+            raise invalid_field(f"{field}: must be {allowed.min:g} to {allowed.max:g}, not {value:g}", field)
+        return value
+
+    def _time(self, timestamp: float | str | None, now_ms: int) -> int:
+        if timestamp is None:
+            return now_ms
+        if isinstance(timestamp, str):
+            try:
+                moment = datetime.fromisoformat(timestamp)
+            except ValueError:
+                raise invalid_field(
+                    "timestamp: give seconds since 1970 or ISO 8601, as in 2026-01-31T12:00:00Z", "timestamp"
+                ) from None
+            time_ms = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        else:
+            if not abs(timestamp) < 1e11:
+                raise invalid_field("timestamp: give seconds since 1970, not milliseconds", "timestamp")
+            time_ms = int(timestamp * 1000)
+        ahead_s = (time_ms - now_ms) / 1000
+        if ahead_s > self.settings.store.max_future_s:
+            raise invalid_field(
+                f"timestamp: {ahead_s:.0f} s ahead of the server's clock; at most {self.settings.store.max_future_s} s",
+                "timestamp",
+            )
+        if time_ms < EARLIEST_MS:
+            raise invalid_field("timestamp: must not lie before 1970", "timestamp")
+        return time_ms
+
+    async def _follow_catalogue(self) -> None:
+        await self._catalogue.refresh()
+
+
+def fallback_event_id(request_id: str, body: bytes, index: int | None = None) -> str:
+    """The id of an event whose client gave none.
+
+    It is the same in every try of one request, so that the proxy's retry after a replica died is a duplicate and not a
+    second event. The body is part of it, since a client may reuse its own request ids.
+    """
+    digest = hashlib.blake2b(request_id.encode() + b"\0" + body, digest_size=12)
+    suffix = "" if index is None else f"-{index}"
+    return f"auto-{digest.hexdigest()}{suffix}"
+
+
+def _answer(event: Event, result: EventResult) -> dict[str, object]:
+    return {
+        "status": "accepted",
+        "event_id": event.event_id,
+        "processed_at": iso_time(result.processed_ms),
+        "actions_taken": result.actions,
+        "duplicate": result.duplicate,
+        "next_recommendations_ready": True,
+    }
+
+
+def _refusal(error: ApiError) -> dict[str, object]:
+    return {"status": "refused", "error": error.content()}

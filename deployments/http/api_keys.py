@@ -1,0 +1,216 @@
+"""API keys: who may call what, and how often. `python -m deployments.http.api_keys NAME --scopes recommend,events`
+
+Without configured keys nothing is asked and nothing costs anything; then only the loopback address is served (see
+`configs.settings`). A key is 32 random bytes, so one round of SHA-256 is enough to keep: there is nothing to guess.
+"""
+
+import argparse
+import hashlib
+import hmac
+import math
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import orjson
+import yaml
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from configs.settings import ApiKey
+from deployments.http.errors import ApiError
+from features.redis.connection import StoreClient
+from features.redis.errors import StoreError
+from features.redis.keys import Keys
+
+PREFIX = "rk_"
+WINDOW_S = 60
+Need = Literal["recommend", "events", "admin"] | None
+"""The scope that a request needs; None: anybody may."""
+_READ_BY_ALL = ("/api/v1/items", "/api/v1/trending", "/api/v1/categories")
+WHOAMI = "/api/v1/console/key"
+
+
+def needed_scope(method: str, path: str) -> Need:
+    """Which scope a request needs. `admin` includes the others."""
+    if path.startswith("/api/v1/recommend"):
+        return "recommend"
+    if path.startswith("/api/v1/events"):
+        return "events"
+    if path == WHOAMI:
+        return None
+    if method in ("GET", "HEAD") and path.startswith(_READ_BY_ALL):
+        return "recommend"
+    if path.startswith("/api/") or path == "/metrics":
+        return "admin"
+    # Pages and health: what they show beyond that, they ask the API for.
+    return None
+
+
+Refused = Callable[[str, int, str], None]
+"""Told the path, the status and the code of the error of every request that a guard turns away."""
+
+
+def _ignore(path: str, status: int, error: str) -> None:
+    return None
+
+
+class ApiKeyGate:
+    """Lets a request through to `app` when its key allows it. An ASGI application.
+
+    Args:
+        app: what is guarded.
+        keys: at least one.
+        count: counts a request of a key with a limit; returns how many it has made within this minute. An error of the
+            store lets the request pass: whoever has a key is worth more than an exact limit.
+        on_refused: counts what is turned away; the application never sees it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Sequence[ApiKey],
+        count: Callable[[str], Awaitable[int]],
+        on_refused: Refused = _ignore,
+    ) -> None:
+        self._app = app
+        self._on_refused = on_refused
+        self._keys = {key.sha256: key for key in keys}
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            key = self._key(scope)
+            if scope["path"] == WHOAMI:
+                await _answer(send, 200, {"name": key.name if key else None, "scopes": _scopes(key)})
+                return
+            await self._check(key, scope)
+        except ApiError as error:
+            headers = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
+            if error.retry_after_s is not None:
+                headers.append((b"retry-after", b"%d" % error.retry_after_s))
+            self._on_refused(scope["path"], error.status, error.code)
+            await _answer(send, error.status, {"error": error.content()}, headers)
+            return
+        await self._app(scope, receive, send)
+
+    def _key(self, scope: Scope) -> ApiKey | None:
+        """The key that the request brings; None without one. Raises ApiError 401 for an unknown one."""
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        if given is None:
+            return None
+        kind, _, text = given.partition(b" ")
+        digest = hashlib.sha256(text.strip()).hexdigest()
+        found = self._keys.get(digest) if kind.lower() == b"bearer" else None
+        # The look-up tells how far two hashes agree at most, and a hash of a guess says nothing about the key.
+        if found is None or not hmac.compare_digest(found.sha256, digest):
+            raise ApiError(401, "bad_key", "this API key is not known here; give one as: Authorization: Bearer KEY")
+        return found
+
+    async def _check(self, key: ApiKey | None, scope: Scope) -> None:
+        need = needed_scope(scope["method"], scope["path"])
+        if need is None:
+            return
+        if key is None:
+            raise ApiError(401, "key_needed", "an API key is needed; give it as: Authorization: Bearer KEY")
+        if need not in _scopes(key):
+            raise ApiError(403, "scope_needed", f"this needs the scope {need}; the key {key.name} has {_listed(key)}")
+        if key.per_minute is not None:
+            try:
+                made = await self._count(key.name)
+            except StoreError:
+                return
+            if made > key.per_minute:
+                wait_s = math.ceil(WINDOW_S - time.time() % WINDOW_S)
+                message = f"the key {key.name} may make {key.per_minute} requests a minute"
+                raise ApiError(429, "rate_limited", message, retry_after_s=wait_s)
+
+
+class KeylessGate:
+    """Where no keys are configured: everybody on this machine has every scope.
+
+    But no page of another site, which a browser on this machine may show: such a request changes nothing (browsers say
+    where a request comes from in `Sec-Fetch-Site`, and pages cannot).
+    """
+
+    def __init__(self, app: ASGIApp, on_refused: Refused = _ignore) -> None:
+        self._app = app
+        self._on_refused = on_refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == WHOAMI:
+            await _answer(send, 200, {"name": None, "scopes": ["recommend", "events", "admin"]})
+            return
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD") and _from_elsewhere(scope):
+            error = ApiError(403, "cross_site", "a page of another site may not change anything here")
+            self._on_refused(scope["path"], error.status, error.code)
+            await _answer(send, 403, {"error": error.content()})
+            return
+        await self._app(scope, receive, send)
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    return any(name == b"sec-fetch-site" and value in (b"cross-site", b"same-site") for name, value in scope["headers"])
+
+
+def counter(client: StoreClient, keys: Keys) -> Callable[[str], Awaitable[int]]:
+    """Counts requests of a key by the minute, over all replicas."""
+
+    async def count(name: str) -> int:
+        key = keys.rate(name, int(time.time() // WINDOW_S))
+        made, _ = await client.read([("INCR", key), ("EXPIRE", key, 2 * WINDOW_S)])
+        return int(made)
+
+    return count
+
+
+def _scopes(key: ApiKey | None) -> list[str]:
+    if key is None:
+        return []
+    return ["recommend", "events", "admin"] if "admin" in key.scopes else list(key.scopes)
+
+
+def _listed(key: ApiKey) -> str:
+    return ", ".join(key.scopes)
+
+
+async def _answer(
+    send: Send, status: int, content: dict[str, object], headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    body = orjson.dumps(content)
+    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": own})
+    await send({"type": "http.response.body", "body": body})
+
+
+def make_key(name: str, scopes: Sequence[str], per_minute: int | None) -> tuple[str, ApiKey]:
+    """A new key, and what the settings keep of it. Raises ValueError naming a bad field."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return key, ApiKey(name=name, sha256=digest, scopes=tuple(scopes), per_minute=per_minute)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a new key once, and the lines for the settings file."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.http.api_keys", description="Make an API key.")
+    parser.add_argument("name", help="who will use it")
+    parser.add_argument("--scopes", default="recommend,events", help="of recommend, events, admin")
+    parser.add_argument("--per-minute", type=int, help="requests a minute at most")
+    given = parser.parse_args(arguments)
+    try:
+        key, kept = make_key(given.name, [scope for scope in given.scopes.split(",") if scope], given.per_minute)
+    except ValueError as error:
+        print(f"api_keys: {error}", file=sys.stderr)
+        return 2
+    print(f"The key, shown this once:\n\n  {key}\n\nFor the YAML file that RAYCOMMEND_CONFIG names:\n")
+    lines = {"security": {"keys": [kept.model_dump(mode="json", exclude_none=True)]}}
+    print(yaml.safe_dump(lines, sort_keys=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

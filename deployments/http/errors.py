@@ -1,0 +1,130 @@
+"""Errors of the HTTP interface: one form, the right status, the field named.
+
+{"error": {"code": "invalid_field", "message": "...", "field": "top_k"}}
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from features.redis.errors import StoreBusy, StoreError, StoreFull
+
+logger = logging.getLogger("ray.serve")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ApiError(Exception):
+    """An answer other than 200, in the words that the client gets."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+        self.retry_after_s = retry_after_s
+        self.job_id = job_id
+
+    def content(self) -> dict[str, str]:
+        content = {"code": self.code, "message": self.message}
+        if self.field is not None:
+            content["field"] = self.field
+        if self.job_id is not None:
+            content["job_id"] = self.job_id
+        return content
+
+    def response(self) -> Response:
+        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        return json_response({"error": self.content()}, self.status, headers)
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def invalid_field(message: str, field: str | None) -> ApiError:
+    return ApiError(422, "invalid_field", message, field)
+
+
+def store_error(error: Exception) -> ApiError:
+    """The 503 that an error of the online store becomes."""
+    if isinstance(error, StoreFull):
+        return ApiError(503, "store_full", f"the online store is full, nothing was written: {error}", retry_after_s=5)
+    if isinstance(error, StoreBusy):
+        return ApiError(503, "store_busy", f"maintenance is at work, try again: {error}", retry_after_s=5)
+    return ApiError(503, "store_unavailable", f"the online store does not answer: {error}", retry_after_s=1)
+
+
+def parse_body(model: type[Model], body: bytes) -> Model:
+    """Validate JSON text against a model; the first fault becomes the error, its field named."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise validation_error(error.errors(include_url=False, include_context=False)) from None
+
+
+def validation_error(errors: Sequence[Any]) -> ApiError:
+    first = errors[0]
+    path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    if first["type"] == "json_invalid":
+        return invalid_field(f"the body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}", None)
+    field = ".".join(path) or None
+    if first["type"] == "extra_forbidden":
+        return invalid_field(f"unknown field {field!r}; leave it out", field)
+    if first["type"] == "missing":
+        return invalid_field(f"{field} is required", field)
+    words = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if field is None and (named := re.match(r"([a-z_]+): ", words)):
+        # A check over several fields names the one that it blames.
+        return invalid_field(words, named[1])
+    return invalid_field(f"{field or 'the body'}: {words}", field)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every error of `app` take the common form."""
+
+    async def on_api_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return error.response()
+
+    async def on_store_error(_: Request, error: Exception) -> Response:
+        return store_error(error).response()
+
+    async def on_invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return validation_error(error.errors()).response()
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        message = {404: f"there is no {request.url.path}; see /docs", 405: f"{request.method} is not allowed here"}
+        return ApiError(
+            error.status_code,
+            codes.get(error.status_code, "http_error"),
+            message.get(error.status_code, str(error.detail)),
+        ).response()
+
+    async def on_unexpected(request: Request, error: Exception) -> Response:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return ApiError(500, "internal_error", "an unexpected error; the log of the replica has it").response()
+
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(StoreError, on_store_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_unexpected)

@@ -1,0 +1,264 @@
+"""Requests and answers of the HTTP interface, version 1."""
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
+
+from deployments.http.errors import invalid_field
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _check_id(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("give a whole number or a text")
+    if isinstance(value, int):
+        if abs(value) >= 2**63:
+            raise ValueError("a whole number must fit into 64 bits")
+        return value
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if len(value) > 200:
+        raise ValueError("at most 200 characters")
+    if _CONTROL.search(value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def _check_text_id(value: str) -> str:
+    return str(_check_id(value))
+
+
+def _check_context(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("give an object")
+    if len(value) > 20:
+        raise ValueError("at most 20 entries")
+    for key, entry in value.items():
+        if not isinstance(key, str) or not 0 < len(key) <= 64:
+            raise ValueError("a key has 1 to 64 characters")
+        if entry is not None and not isinstance(entry, str | int | float):
+            raise ValueError(f"{key}: give a text, a number, true, false or null")
+        if isinstance(entry, str) and len(entry) > 200:
+            raise ValueError(f"{key}: at most 200 characters")
+        if isinstance(entry, int | float) and not math.isfinite(entry):
+            raise ValueError(f"{key}: must be a finite number")
+    return value
+
+
+def _check_time(value: Any) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("give seconds since 1970 or an ISO 8601 text")
+    return value
+
+
+_ID_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 200}]}
+_CONTEXT_SCHEMA = {"anyOf": [{"type": "object", "maxProperties": 20}, {"type": "null"}]}
+_TIME_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}, {"type": "null"}]}
+
+# One plain check each instead of unions: a union reports its members' faults and not the field's.
+Id = Annotated[int | str, PlainValidator(_check_id), WithJsonSchema(_ID_SCHEMA)]
+TextId = Annotated[StrictStr, AfterValidator(_check_text_id)]
+Context = Annotated[dict[str, Any] | None, PlainValidator(_check_context), WithJsonSchema(_CONTEXT_SCHEMA)]
+Timestamp = Annotated[float | str | None, PlainValidator(_check_time), WithJsonSchema(_TIME_SCHEMA)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Filters(_Request):
+    include_categories: list[StrictStr] | None = Field(None, max_length=100, description="only items in any of these")
+    exclude_categories: list[StrictStr] = Field(default_factory=list, max_length=100)
+    exclude_items: list[Id] = Field(default_factory=list, max_length=1000)
+
+
+class RecommendRequest(_Request):
+    user_id: Id = Field(examples=[196])
+    top_k: StrictInt = Field(10, ge=1, le=100)
+    exclude_seen: StrictBool = True
+    context: Context = Field(None, description="what is known of the situation, for example hour or device")
+    filters: Filters = Filters()
+    diversity: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.0, description="0 keeps the order of the scores, 1 avoids likeness above all (MMR over the item factors)"
+    )
+    force_variant: StrictStr | None = Field(
+        None,
+        min_length=1,
+        max_length=40,
+        description="for tests: a variant of a running experiment, or a slot; such a list counts for no experiment",
+    )
+    explain: StrictBool = Field(False, description="name the interactions that speak most for each item")
+
+
+class Reason(BaseModel):
+    item_id: int | str
+    title: str | None
+    share: float = Field(description="of what all interactions that speak for the item add to its score")
+
+
+class Recommendation(BaseModel):
+    item_id: int | str
+    score: float = Field(description="comparable among items of one source")
+    rank: int
+    title: str | None
+    genres: list[str]
+    source: Literal["fold_in", "trained", "category", "trending", "popular", "newest", "exploration"]
+    reason: list[Reason] | None = Field(None, description="present when `explain` was asked for")
+
+
+class RecommendAnswer(BaseModel):
+    user_id: int | str
+    recommendations: list[Recommendation]
+    recommendation_id: str = Field(description="give it back with the events that this list leads to")
+    model_version: str | None = Field(description="the one model version that made this answer")
+    experiment: str | None
+    variant: str = Field(description="of the experiment; without one, the model slot that answered")
+    cache_hit: bool
+    cold_start: bool = Field(description="nothing is known of the user's taste yet")
+    degraded: bool = Field(description="the online store did not answer; made from the last model alone")
+    latency_ms: float = Field(description="time inside the ranking replica")
+
+
+class EventRequest(_Request):
+    user_id: Id = Field(examples=[196])
+    item_id: Id = Field(examples=[242])
+    event_type: StrictStr = Field(examples=["rating"])
+    rating: float | None = Field(None, strict=True, allow_inf_nan=False, description="for event_type rating")
+    value: float | None = Field(None, strict=True, allow_inf_nan=False, description="for example seconds watched")
+    timestamp: Timestamp = Field(None, description="seconds since 1970 or ISO 8601; the time of arrival when absent")
+    event_id: TextId | None = Field(None, description="repeat it in a retry, and the event counts once")
+    recommendation_id: (
+        Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_check_text_id)] | None
+    ) = None
+    context: Context = None
+
+
+class BatchRequest(_Request):
+    events: list[EventRequest] = Field(min_length=1, max_length=1000)
+
+
+class EventAnswer(BaseModel):
+    status: Literal["accepted"]
+    event_id: str
+    processed_at: str
+    actions_taken: list[str]
+    duplicate: bool
+    next_recommendations_ready: bool
+
+
+class BatchRefusal(BaseModel):
+    index: int
+    code: str
+    message: str
+    field: str | None = None
+    job_id: str | None = None
+
+
+class BatchAnswer(BaseModel):
+    accepted: int
+    refused: int
+    results: list[EventAnswer | dict[str, Any]] = Field(
+        description="one for each event, in order: an EventAnswer, or status refused with an error"
+    )
+
+
+class ItemRequest(_Request):
+    title: StrictStr = Field(min_length=1, max_length=500)
+    year: StrictInt | None = Field(None, ge=-5000, le=5000)
+    genres: list[StrictStr] = Field(default_factory=list, max_length=20, description="the item's categories")
+    hidden: StrictBool = Field(False, description="keep it, but recommend it to nobody for now")
+
+
+class FoundItem(BaseModel):
+    item_id: int | str
+    title: str
+    year: int | None
+    genres: list[str]
+
+
+class FoundItems(BaseModel):
+    query: str
+    items: list[FoundItem]
+
+
+class TrendingItem(BaseModel):
+    item_id: int | str
+    title: str | None
+    genres: list[str]
+    rank: int
+    weight: float = Field(description="preference of all users, halved with every window, as at the newest event")
+
+
+class TrendingAnswer(BaseModel):
+    window: str
+    category: str | None
+    items: list[TrendingItem]
+
+
+class SimilarItem(BaseModel):
+    item_id: int | str
+    title: str | None
+    genres: list[str]
+    rank: int
+    similarity: float = Field(description="cosine of the item factors")
+
+
+class SimilarAnswer(BaseModel):
+    item_id: int | str
+    model_version: str
+    items: list[SimilarItem]
+
+
+class ErrorContent(BaseModel):
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorContent
+
+
+def id_text(value: int | str) -> str:
+    """The text by which an id is compared and stored."""
+    return str(value)
+
+
+def checked_id(text: str, field: str) -> str:
+    """An id from a path. Raises ApiError 422 naming the field."""
+    try:
+        return _check_text_id(text)
+    except ValueError as error:
+        raise invalid_field(f"{field}: {error}", field) from None
+
+
+def typed_id(text: str, id_type: str) -> int | str:
+    """An id as the data set types it: a whole number where the data set has whole numbers and the text is one."""
+    if id_type == "int" and len(text) <= 18 and text.isascii():
+        digits = text.removeprefix("-")
+        if digits.isdigit() and (digits[0] != "0" or text == "0"):
+            return int(text)
+    return text
+
+
+def iso_time(milliseconds: int) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

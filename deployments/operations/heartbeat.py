@@ -1,0 +1,46 @@
+"""What autopilot last saw, for whoever shows it."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deployments.operations.monitor_views import Alert, DriftView
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+
+_FIELD = "heartbeat"
+
+
+class Heartbeat(BaseModel):
+    """One look."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    time_ms: int
+    drift: list[DriftView]
+    alerts: list[Alert]
+    watching: str | None
+    failures: int
+    quiet_until_ms: int
+    skipped_lists: int
+    simulated_pending: int = 0
+    """Events outside the log that training leaves out, since they are simulated."""
+    problems: dict[str, str]
+    store_durable: bool | None
+    mismatched_replicas: int
+    experiments: dict[str, bool]
+    """Running ones -> whether their sample ratio is as it should be."""
+
+
+async def write_heartbeat(client: StoreClient, keys: Keys, beat: Heartbeat) -> None:
+    """Raises `StoreError`."""
+    await client.run("HSET", keys.autopilot, _FIELD, beat.model_dump_json())
+
+
+async def read_heartbeat(client: StoreClient, keys: Keys) -> Heartbeat | None:
+    """None where autopilot never looked, or another version of it did. Raises `StoreError`."""
+    found = await client.run("HGET", keys.autopilot, _FIELD)
+    if found is None:
+        return None
+    try:
+        return Heartbeat.model_validate_json(found)
+    except ValidationError:
+        return None  # during an upgrade; the next look writes it anew

@@ -1,0 +1,279 @@
+"""Retrieval: the model of one slot, its index, candidates for a micro-batch of users, and their features."""
+
+import asyncio
+import logging
+import time
+from itertools import pairwise
+
+import numpy as np
+
+from configs.event_types import EventTypes, load_event_types
+from configs.settings import Settings
+from deployments.operations.similar_items import Similar
+from deployments.recommend.loaded_model import LoadedModel, load_model
+from deployments.recommend.messages import Answer, Question, Reply
+from deployments.recommend.ranker_features import Asker
+from deployments.replica.control_watch import ControlWatch
+from features.items.catalogue import Catalogue, Item
+from features.items.trending import Popularity, Standing, read_popularity, read_standing
+from features.redis.connection import connect
+from features.redis.errors import StoreError
+from features.redis.keys import Keys
+from features.serving.replicas import ReplicaReport, report_replica
+from features.serving.slots import Slot, read_slots
+from features.users.erasure import Erasures, read_erasures
+from features.users.history import decode_histories
+from models.bundle.files import BundleError
+from models.compiled import compile_all
+from models.factors.interest import aggregate_interest
+from models.ranking.features import moment
+from models.retrieval.candidates import Candidates, Query
+
+logger = logging.getLogger("ray.serve")
+WEEK, DAY = "7d", "1d"
+TRENDING_DEPTH = 400
+"""Strongest items asked of each partition where only cold starts need them; a ranker is told of all."""
+REASONS = 3
+
+
+class Retrieval:
+    """Answers micro-batches from the slot's model. Looks for a new version several times a second, loads it aside,
+    warms it, and swaps one reference; a bundle that fails verification is refused, and the old model keeps serving.
+
+    Args:
+        slot: "champion" or "challenger".
+        settings: of the platform.
+    """
+
+    def __init__(self, slot: str, settings: Settings) -> None:
+        self.slot = slot
+        self.settings = settings
+        self._types: EventTypes = load_event_types(settings.data.events)
+        self._client = connect(settings.store, settings.store_url)
+        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._catalogue = Catalogue(self._client, self._keys)
+        self._loaded: LoadedModel | None = None
+        self._slot_value: Slot | None = None
+        self._slot_known = asyncio.Event()
+        self._refused: str | None = None
+        self._erasures = Erasures({})
+        self._standing = Standing(0, None)
+        self._popularity: list[Popularity] = []
+        self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
+        self._watch = ControlWatch(
+            self._client,
+            self._keys,
+            settings.serving.watch_s,
+            on_slots=self._follow_slot,
+            on_catalogue=self._follow_catalogue,
+            on_erasures=self._follow_erasures,
+            on_interval=(settings.serving.trending_s, self._follow_trends),
+        )
+
+    async def start(self) -> None:
+        """Load what there is, then watch. Called by the replica before it counts as ready."""
+        await asyncio.to_thread(compile_all)
+        await self._watch.start()
+        # While the store is silent it is not known what to load: a replica without a model must not get requests.
+        await self._slot_known.wait()
+
+    async def stop(self) -> None:
+        await self._watch.stop()
+
+    def check_health(self) -> None:
+        self._watch.check_health()
+
+    async def retrieve(self, questions: list[Question]) -> Reply:
+        """Candidates for each question, in order."""
+        loaded = self._loaded
+        if loaded is None:
+            return Reply(None, "str", 0, [])
+        model, catalogue_version = loaded.model, self._catalogue.version
+        queries, histories = self._queries(loaded, questions)
+        found = model.retrieve(queries, loaded.shelf)
+        answers = [
+            self._answer(loaded, question, query, candidates)
+            for question, query, candidates in zip(questions, queries, found, strict=True)
+        ]
+        if loaded.block is None:
+            return Reply(model.version, model.manifest.item_id_type, catalogue_version, answers)
+        at_ms = moment(time.time() * 1000, self._standing.newest_ms)
+        askers = [
+            Asker(history, query.items, question.affinities)
+            for history, query, question in zip(histories, queries, questions, strict=True)
+        ]
+        features = loaded.block.features(askers, found, at_ms)
+        return Reply(
+            model.version, model.manifest.item_id_type, catalogue_version, answers, loaded.path, features, at_ms
+        )
+
+    async def similar(self, item_id: bytes, n: int) -> Similar:
+        """Items whose factors point the same way."""
+        loaded = self._loaded
+        if loaded is None:
+            return Similar(None, "str", False, [])
+        item_id_type = loaded.model.manifest.item_id_type
+        position = loaded.builder.table.find_one(item_id)
+        if position < 0:
+            return Similar(loaded.model.version, item_id_type, False, [])
+        items, cosines = loaded.model.similar(position, n, loaded.shelf)
+        ids = [loaded.builder.ids[place] for place in items.tolist()]
+        return Similar(loaded.model.version, item_id_type, True, list(zip(ids, cosines.tolist(), strict=True)))
+
+    async def version(self) -> str | None:
+        """The version that answers now; None for none."""
+        return self._loaded.model.version if self._loaded else None
+
+    async def hold(self, seconds: float) -> None:
+        """Be busy doing nothing: a deployment with a call under way is not scaled to zero."""
+        await asyncio.sleep(seconds)
+
+    def _answer(self, loaded: LoadedModel, question: Question, query: Query, candidates: Candidates) -> Answer:
+        ids = loaded.builder.ids
+        factors, reasons = b"", []
+        if question.with_factors:
+            factors = loaded.model.factors_of(candidates.items, loaded.shelf).tobytes()
+        if question.with_reasons:
+            explained = loaded.model.explain(query, candidates.items, REASONS)
+            reasons = [tuple((ids[place], share) for place, share in found) for found in explained]
+        return Answer(
+            b"\n".join([ids[place] for place in candidates.items.tolist()]),
+            candidates.scores.astype("<f4").tobytes(),
+            candidates.sources.tobytes(),
+            candidates.cold_start,
+            candidates.folded,
+            factors,
+            tuple(reasons),
+        )
+
+    def _queries(self, loaded: LoadedModel, questions: list[Question]) -> tuple[list[Query], list[np.ndarray]]:
+        """Decode the histories of the batch and weigh them, all together.
+
+        Returns:
+            the queries, and for each the positions of its history's events, those that the model knows.
+        """
+        find = loaded.builder.table.find
+        histories = decode_histories([question.history for question in questions])
+        places = find(histories.item_ids, len(histories.codes))
+        rows = np.repeat(np.arange(len(questions)), histories.sizes)
+        in_model = (places >= 0) & (places < loaded.model.n_items)
+        known = places[in_model]
+        interest = aggregate_interest(
+            rows[in_model],
+            known,
+            histories.times_ms[in_model],
+            histories.codes[in_model],
+            histories.values[in_model],
+            self._types,
+            loaded.model.manifest.weighting,
+        )
+        speaks = interest.weights > 0
+        seen = (places >= 0) & self._types.seen_codes[histories.codes]
+        number = len(questions)
+        events = _split(rows[in_model], known, number)
+        items = _split(interest.users[speaks], interest.items[speaks], number)
+        weights = _split(interest.users[speaks], interest.weights[speaks], number)
+        # What the user refused stays away, even where seen items may come back.
+        refused = _split(interest.users[interest.refused], interest.items[interest.refused], number)
+        seen_items = _split(rows[seen], places[seen], number)
+        queries = []
+        for row, question in enumerate(questions):
+            exclude = [refused[row]]
+            if question.exclude_items:
+                exclude.append(_known(find(b"\n".join(question.exclude_items), len(question.exclude_items))))
+            if question.exclude_seen:
+                exclude.append(seen_items[row])
+                if question.older_seen:
+                    exclude.append(_known(find(question.older_seen, question.older_seen.count(b"\n") + 1)))
+            queries.append(
+                Query(
+                    items=items[row],
+                    weights=weights[row],
+                    exclude=np.concatenate(exclude),
+                    n=question.n,
+                    trained_user=-1 if question.history else self._trained_user(loaded, question.user_id),
+                    include_categories=question.include_categories,
+                    exclude_categories=question.exclude_categories,
+                )
+            )
+        return queries, events
+
+    def _trained_user(self, loaded: LoadedModel, user_id: bytes) -> int:
+        """Row of the trained vector, -1 for a user who was not trained, or was erased since."""
+        row = loaded.trained_user(user_id)
+        if row >= 0 and self._erasures.covers(user_id.decode(), loaded.model.manifest.created_ms):
+            return -1
+        return row
+
+    async def _follow_slot(self) -> None:
+        value = (await read_slots(self._client, self._keys)).get(self.slot)
+        serving = self._loaded.model.version if self._loaded else None
+        self._slot_value = value
+        if value is None:
+            self._loaded, self._refused = None, None
+        elif value.version == serving:
+            self._refused = None
+        else:
+            items = list(self._catalogue.items.values())
+            self._missed = []
+            try:
+                loaded = await asyncio.to_thread(load_model, value, self.settings.serving.prior_weight, items)
+            except (BundleError, OSError, FloatingPointError) as error:
+                self._refused = f"{value.version}: {error}"
+                logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
+            else:
+                if self._missed:
+                    loaded.take_items(self._missed)
+                loaded.take_popularity(self._popularity)
+                self._loaded, self._refused = loaded, None
+                logger.warning("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
+        self._slot_known.set()
+        await self._report()
+
+    async def _follow_catalogue(self) -> None:
+        changed = await self._catalogue.refresh()
+        self._missed.extend(changed)
+        if self._loaded is not None and changed:
+            self._loaded.take_items(changed)
+            self._loaded.take_popularity(self._popularity)
+
+    async def _follow_erasures(self) -> None:
+        self._erasures = await read_erasures(self._client, self._keys)
+
+    async def _follow_trends(self) -> None:
+        await self._report()
+        standing = await read_standing(self._client, self._keys)
+        ranks = self._loaded is not None and self._loaded.block is not None
+        if standing == self._standing and len(self._popularity) == 1 + ranks:
+            return  # nothing has happened since, and all that is asked for is known
+        windows, depth = ([WEEK, DAY], None) if ranks else ([WEEK], TRENDING_DEPTH)
+        self._popularity = await read_popularity(self._client, self._keys, windows, depth)
+        self._standing = standing
+        if self._loaded is not None:
+            self._loaded.take_popularity(self._popularity)
+
+    async def _report(self) -> None:
+        serving = self._loaded.model if self._loaded else None
+        report = ReplicaReport(
+            deployment=f"retrieval-{self.slot}",
+            time_ms=int(time.time() * 1000),
+            model_version=serving.version if serving else None,
+            wanted_version=self._slot_value.version if self._slot_value else None,
+            problem=self._refused,
+            catalogue_version=self._catalogue.version,
+            index=serving.index.kind if serving else None,
+        )
+        try:
+            await report_replica(self._client, self._keys, self._watch.replica_id, report)
+        except StoreError as error:
+            logger.warning("%s: could not report: %s", self.slot, error)
+
+
+def _split(rows: np.ndarray, values: np.ndarray, number: int) -> list[np.ndarray]:
+    """The values of each of `number` rows; `rows` rises."""
+    edges = np.searchsorted(rows, np.arange(number + 1)).tolist()
+    return [values[first:last] for first, last in pairwise(edges)]
+
+
+def _known(places: np.ndarray) -> np.ndarray:
+    return places[places >= 0]

@@ -1,0 +1,145 @@
+"""Which model a user gets: experiments, then the rollout, then the champion. Compiled when something changes, so that a
+request costs one hash and one look-up."""
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from deployments.http.errors import invalid_field
+from experiments.assignment import BUCKETS, Namespace, choose, fnv1a32, in_namespace
+from experiments.assignment import bucket as bucket_of
+from features.experiments.experiment import Experiment, TrafficState, read_traffic
+from features.experiments.steps import changed_slot, running
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.serving.rollout import SEED, Rollout
+from features.serving.slots import CHALLENGER, CHAMPION, SLOTS
+
+logger = logging.getLogger("ray.serve")
+_OUTSIDE = 255
+
+
+class Assigned(NamedTuple):
+    """Where one request goes.
+
+    Attributes:
+        experiment: it counts for this one; None for none.
+        variant: as the answer and the exposure name it.
+        slot: whose `Retrieval` answers.
+        forced: chosen by hand; such a list counts for no experiment.
+    """
+
+    experiment: str | None
+    variant: str
+    slot: str
+    forced: bool = False
+
+
+DEFAULT = Assigned(None, CHAMPION, CHAMPION)
+
+
+class _Plan:
+    """One experiment, compiled: a table with a variant for each bucket."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        traffic = experiment.traffic()
+        self.id = experiment.id
+        self.sticky = experiment.bandit is not None
+        self.marker = f"{experiment.id}|"
+        self.namespace: Namespace | None = traffic.namespace
+        self.seed_state = traffic.seed_state
+        self.variants = {name: Assigned(self.id, name, experiment.slots[name]) for name in experiment.names}
+        places = [choose(place / BUCKETS, traffic.ranges) for place in range(BUCKETS)]
+        self.table = bytes(_OUTSIDE if place is None else place for place in places)
+        self.by_place = list(self.variants.values())
+
+    def assign(self, user_id: str, octets: bytes, seen: bytes | None) -> Assigned | None:
+        """The user's variant, None for a user who is not in the experiment.
+
+        Args:
+            seen: `experiment|variant` of the user's latest list in an experiment, as the store has it.
+        """
+        if self.namespace is not None and not in_namespace(self.namespace, user_id):
+            return None
+        # A bandit's weights move, but a user stays with the variant of the first list.
+        if self.sticky and seen is not None:
+            experiment, _, variant = seen.decode().partition("|")
+            if experiment == self.id and variant in self.variants:
+                return self.variants[variant]
+        place = self.table[fnv1a32(b"%d" % fnv1a32(octets, self.seed_state)) % BUCKETS]
+        return None if place == _OUTSIDE else self.by_place[place]
+
+
+class VariantAssignment:
+    """The present plan of one replica.
+
+    Args:
+        client, keys: of the online store.
+    """
+
+    def __init__(self, client: StoreClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._plans: list[_Plan] = []
+        self._rollout: Rollout | None = None
+        self.suspended: dict[str, str] = {}
+        """Running experiments that get no users -> why."""
+
+    async def follow(self) -> None:
+        """Take over what the store says now. Raises `StoreUnavailable`."""
+        self.use(await read_traffic(self._client, self._keys))
+
+    def use(self, state: TrafficState) -> None:
+        """Compile a state."""
+        serving = {name: slot.version for name, slot in state.slots.items()}
+        plans, suspended = [], {}
+        for experiment in running(state):
+            problem = changed_slot(experiment, serving)
+            if problem is None:
+                plans.append(_Plan(experiment))
+            else:
+                suspended[experiment.id] = problem
+                logger.warning("experiment %s is suspended: %s", experiment.id, problem)
+        rollout = state.rollout
+        if rollout is not None and serving.get(CHALLENGER) != rollout.version:
+            rollout = None
+        self._plans, self._rollout, self.suspended = plans, rollout, suspended
+
+    def assign(self, user_id: str, fields: Mapping[bytes, bytes] | None, force: str | None) -> Assigned:
+        """Where a request goes.
+
+        Args:
+            fields: the user's features as the store holds them; None while it does not answer.
+            force: a variant to see regardless, for tests.
+
+        Raises:
+            ApiError: 422, `force` names no variant of a running experiment and no slot.
+        """
+        if force is not None:
+            return self._forced(force)
+        if self._plans:
+            octets = user_id.encode()
+            seen = None if fields is None else fields.get(b"x")
+            for plan in self._plans:
+                assigned = plan.assign(user_id, octets, seen)
+                if assigned is not None:
+                    return assigned
+        if self._rollout is not None and bucket_of(SEED, user_id) < self._rollout.share * BUCKETS:
+            return Assigned(None, CHALLENGER, CHALLENGER)
+        return DEFAULT
+
+    def _forced(self, force: str) -> Assigned:
+        for plan in self._plans:
+            if force in plan.variants:
+                return plan.variants[force]._replace(forced=True)
+        if force in SLOTS:
+            return Assigned(None, force, force, forced=True)
+        names = [name for plan in self._plans for name in plan.variants] + list(SLOTS)
+        raise invalid_field(f"force_variant: there is no {force!r} now; there are {', '.join(names)}", "force_variant")
+
+
+def events_before(fields: Mapping[bytes, bytes] | None) -> int:
+    """How many events of a user were recorded so far: the covariate of the analysis."""
+    if not fields:
+        return 0
+    return sum(int(value) for name, value in fields.items() if name[:1] == b"n")

@@ -1,0 +1,155 @@
+"""Watching the control keys: how every replica learns of new models and items within a fraction of a second."""
+
+import asyncio
+import contextvars
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from features.redis.connection import StoreClient
+from features.redis.errors import StoreError
+from features.redis.keys import Keys
+from features.serving.slots import read_control
+
+logger = logging.getLogger("ray.serve")
+STUCK_S = 10.0
+RETRY_S = 15.0
+
+
+async def _nothing() -> None:
+    return None
+
+
+class ControlWatch:
+    """Polls the version numbers in one round trip and calls back what changed.
+
+    The callbacks are also called at the start. `on_slots` may take long (it loads a model) and runs beside the
+    polling, so that a hidden item disappears within a second even while a large model loads. An error of the store
+    is logged and tried again at the next poll.
+
+    Args:
+        interval_s: time between polls.
+        on_slots: the model slots changed.
+        on_catalogue: the catalogue changed.
+        on_erasures: a user was erased.
+        on_traffic: an experiment or the rollout changed.
+        on_interval: (seconds, callback), called regularly while the store answers.
+        on_beat: the same, also while it does not.
+    """
+
+    def __init__(
+        self,
+        client: StoreClient,
+        keys: Keys,
+        interval_s: float,
+        on_slots: Callable[[], Awaitable[None]] = _nothing,
+        on_catalogue: Callable[[], Awaitable[None]] = _nothing,
+        on_erasures: Callable[[], Awaitable[None]] = _nothing,
+        on_traffic: Callable[[], Awaitable[None]] = _nothing,
+        on_interval: tuple[float, Callable[[], Awaitable[None]]] | None = None,
+        on_beat: tuple[float, Callable[[], Awaitable[None]]] | None = None,
+    ) -> None:
+        self.replica_id = uuid.uuid4().hex[:12]
+        self._client = client
+        self._keys = keys
+        self._interval_s = interval_s
+        self._on_slots = on_slots
+        self._on_catalogue = on_catalogue
+        self._on_erasures = on_erasures
+        self._on_traffic = on_traffic
+        self._on_interval = on_interval
+        self._on_beat = on_beat
+        self._beat_due = 0.0
+        self._slots_version = -1
+        self._catalogue_version = -1
+        self._erasures_version = -1
+        self._traffic_version = -1
+        self._slots_task: asyncio.Task[None] | None = None
+        self._slots_due = 0.0
+        self._interval_due = 0.0
+        self._last_turn = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.store_answers = True
+
+    async def start(self) -> None:
+        """Call everything once, then go on in the background."""
+        await self._turn()
+        if self._slots_task is not None:
+            await self._slots_task
+        if self._on_interval is not None and self.store_answers:
+            # Once more, now that a model is there to apply the result to.
+            self._interval_due = 0.0
+            await self._turn()
+        # In a context of its own: see `MicroBatcher.ask`.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+
+    async def stop(self) -> None:
+        """End the background work, and the connection."""
+        self._stopping = True  # a cancellation that meets a timeout inside the client may be lost on its way
+        tasks = [task for task in (self._task, self._slots_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.aclose()
+
+    def check_health(self) -> None:
+        """Raises RuntimeError when the loop no longer turns; Serve then replaces the replica."""
+        silent_s = time.monotonic() - self._last_turn
+        if self._task is None or self._task.done() or silent_s > STUCK_S:
+            raise RuntimeError(f"the watch loop has not turned for {silent_s:.0f} s")
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(self._interval_s)
+            await self._turn()
+            if self._on_beat is not None and time.monotonic() >= self._beat_due:
+                self._beat_due = time.monotonic() + self._on_beat[0]
+                try:
+                    await self._on_beat[1]()
+                except Exception:
+                    logger.exception("the regular report failed, trying on")
+
+    async def _turn(self) -> None:
+        self._last_turn = time.monotonic()
+        try:
+            control = await read_control(self._client, self._keys)
+            if control.catalogue_version != self._catalogue_version:
+                await self._on_catalogue()
+                self._catalogue_version = control.catalogue_version
+            if control.erasures_version != self._erasures_version:
+                await self._on_erasures()
+                self._erasures_version = control.erasures_version
+            if control.traffic_version != self._traffic_version:
+                await self._on_traffic()
+                self._traffic_version = control.traffic_version
+            if self._slots_task is None or self._slots_task.done():
+                changed = control.slots_version != self._slots_version
+                if changed or time.monotonic() > self._slots_due:
+                    self._slots_version = control.slots_version
+                    self._slots_due = time.monotonic() + RETRY_S
+                    self._slots_task = asyncio.create_task(self._follow_slots())
+            if self._on_interval is not None and time.monotonic() >= self._interval_due:
+                self._interval_due = time.monotonic() + self._on_interval[0]
+                await self._on_interval[1]()
+        except StoreError as error:
+            if self.store_answers:
+                logger.warning("the online store does not answer, trying on: %s", error)
+            self.store_answers = False
+        except Exception:
+            logger.exception("watching the control keys failed, trying on")
+        else:
+            if not self.store_answers:
+                logger.warning("the online store answers again")
+            self.store_answers = True
+
+    async def _follow_slots(self) -> None:
+        try:
+            await self._on_slots()
+        except StoreError as error:
+            self._slots_version = -1  # so that the next poll tries again
+            logger.warning("the slots could not be read: %s", error)
+        except Exception:
+            self._slots_version = -1
+            logger.exception("following the model slot failed, trying on")

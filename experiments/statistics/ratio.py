@@ -1,0 +1,72 @@
+"""Ratio metrics: sum of numerators over sum of denominators, with the user as the unit.
+
+Clicks per impression is such a metric: users are assigned, impressions are not, and those of one user go together. So
+a proportion test over impressions would be too sure of itself. By the delta method (Deng, Knoblich and Lu, KDD 2018)
+with m, d the users' means,
+
+    Var(m / d) ~ (Var(x) - 2 (m / d) Cov(x, y) + (m / d)^2 Var(y)) / (n d^2)
+"""
+
+from experiments.statistics.difference import (
+    Difference,
+    defined,
+    relative_variance,
+    too_few,
+    undefined_baseline,
+    welch_degrees_of_freedom,
+)
+from experiments.statistics.sums import ROUNDING, PairSums
+
+
+def ratio(sums: PairSums) -> float | None:
+    """Sum of numerators over sum of denominators; None where the denominators sum to 0."""
+    return sums.total / sums.other_total if sums.other_total else None
+
+
+def ratio_difference(control: PairSums, treatment: PairSums, relative: bool) -> Difference:
+    """Difference of two ratios (`main` over `other`), undefined with the reason."""
+    ratios = ratio(control), ratio(treatment)
+    n = control.n + treatment.n
+    arms = (("control", control), ("treatment", treatment))
+    reason = next((found for name, sums in arms if (found := undefined_ratio(name, sums))), None)
+    if reason is not None:
+        return Difference(relative, *ratios, n, reason=reason)
+    a, b = defined(*ratios)
+    square_a, square_b = ratio_variance(control) / control.n, ratio_variance(treatment) / treatment.n
+    if relative and (reason := undefined_baseline(a, square_a)):
+        return Difference(relative, *ratios, n, reason=reason)
+    return Difference(
+        relative,
+        a,
+        b,
+        n,
+        value=(b - a) / a if relative else b - a,
+        variance=relative_variance(a, square_a, b, square_b) if relative else square_a + square_b,
+        degrees_of_freedom=welch_degrees_of_freedom(square_a, control.n, square_b, treatment.n),
+    )
+
+
+def ratio_variance(sums: PairSums) -> float:
+    """n times the squared standard error of the ratio; 0 where it is within rounding. Needs two users and a ratio."""
+    value, spread, other_spread, products = defined(
+        ratio(sums), sums.main.variance, sums.other.variance, sums.covariance
+    )
+    terms = spread, -2.0 * value * products, value**2 * other_spread
+    # Users who all have the same ratio leave a difference of equal terms: rounding, not variance.
+    if abs(sum(terms)) <= ROUNDING * sum(abs(term) for term in terms):
+        return 0.0
+    return sum(terms) / (sums.other_total / sums.n) ** 2
+
+
+def undefined_ratio(arm: str, sums: PairSums) -> str | None:
+    """Why the ratio of `arm` has no variance to test with, or None."""
+    if sums.n < 2:
+        return too_few(arm, sums.n)
+    if sums.other_total == 0:
+        return f"{arm}: the denominators sum to 0"
+    variance = ratio_variance(sums)
+    if variance < 0:
+        return f"{arm}: the sums contradict each other (negative variance)"
+    if variance == 0:
+        return f"{arm}: zero variance, all {sums.n} users have the same ratio"
+    return None

@@ -1,0 +1,74 @@
+"""Bandits: running experiments whose weights follow their results. Called regularly, by autopilot."""
+
+import math
+
+from experiments.bandit import Allocation, top_two_weights
+from experiments.statistics.ratio import ratio, ratio_variance
+from experiments.statistics.sums import Sums
+from experiments.user_metrics import METRICS, Metric
+from experiments.user_totals import VariantSums
+from features.experiments.counts import read_sums
+from features.experiments.experiment import ExperimentError, change_experiment, read_traffic
+from features.experiments.steps import reweigh, running
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+
+SMALLEST_CHANGE = 0.01
+"""Of any weight, for which the weights are written anew."""
+
+
+async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[str, Allocation]:
+    """Give the variants of every running bandit new weights, for users who arrive from now on.
+
+    Safe to call from several places at once: a change that was decided on older weights is decided anew.
+
+    Returns:
+        experiment -> the weights that were written, for those that changed.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    changed = {}
+    for experiment in running(await read_traffic(client, keys)):
+        if experiment.bandit is None:
+            continue
+        sums = await read_sums(client, keys, experiment.id, experiment.names)
+        metric = METRICS[experiment.primary_metric]
+        found = top_two_weights(
+            [arm(metric, sums[name]) for name in experiment.names],
+            floor=experiment.bandit.floor,
+            beta=experiment.bandit.leader_share,
+            minimum_users=experiment.bandit.minimum_users,
+            higher_is_better=metric.higher_is_better,
+        )
+        moves = [abs(new - old) for new, old in zip(found.weights, experiment.weights, strict=True)]
+        if found.best is None or max(moves) < SMALLEST_CHANGE:
+            continue  # too early, or settled
+        users = sum(sums[name]["n"] + sums[name]["mixed"] for name in experiment.names)
+        best = ", ".join(f"{name} {chance:.0%}" for name, chance in zip(experiment.names, found.best, strict=True))
+        try:
+            await change_experiment(
+                client,
+                keys,
+                experiment.id,
+                lambda one, _, weights=found.weights, users=users: reweigh(one, weights, users, now_ms),  # type: ignore[misc]
+                "reweighed",
+                f"chance to be the best: {best}",
+                now_ms,
+            )
+        except ExperimentError:
+            continue  # stopped since it was read
+        changed[experiment.id] = found
+    return changed
+
+
+def arm(metric: Metric, variant: VariantSums) -> Sums:
+    """One variant as a mean over users; a ratio by its linearisation (delta method)."""
+    pairs = metric.sums(variant)
+    if metric.denominator is None or pairs.n == 0:
+        return pairs.main
+    value = ratio(pairs)
+    if value is None or pairs.n < 2:
+        return Sums(pairs.n, 0.0, 0.0)
+    spread = ratio_variance(pairs) * (pairs.n - 1)
+    return Sums(pairs.n, value * pairs.n, math.fsum((spread, value * value * pairs.n)))

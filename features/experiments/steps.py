@@ -1,0 +1,155 @@
+"""The steps of an experiment's life as plain functions of what steers traffic; each refuses what is not possible."""
+
+from collections.abc import Mapping, Sequence
+
+from experiments.assignment import Namespace
+from features.experiments.experiment import GRACE_MS, Experiment, ExperimentError, TrafficState, WeightPeriod
+from features.serving.slots import CHAMPION, SLOTS
+
+
+def resolve_slots(experiment: Experiment, state: TrafficState) -> tuple[dict[str, str], dict[str, str]]:
+    """Slots of the variants, and the versions that have to be put into slots first (slot -> version).
+
+    Raises:
+        ExperimentError: a slot serves nothing, or more versions are asked for than there are free slots.
+    """
+    slots: dict[str, str] = {}
+    wanted: dict[str, str] = {}
+    serving = {slot.version: name for name, slot in state.slots.items()}
+    taken = {CHAMPION, *(variant.slot for variant in experiment.variants if variant.slot)}
+    # A version that a slot serves already stays where it is, whichever variant asks for it.
+    taken |= {serving[variant.version] for variant in experiment.variants if variant.version in serving}
+    for place, variant in enumerate(experiment.variants):
+        field = f"variants.{place}"
+        if variant.slot is not None:
+            if variant.slot not in state.slots:
+                raise ExperimentError("conflict", f"{field}.slot: the slot {variant.slot} serves nothing", field)
+            slots[variant.name] = variant.slot
+            continue
+        assert variant.version is not None
+        if variant.version in serving:
+            slots[variant.name] = serving[variant.version]
+            continue
+        if variant.version not in wanted.values():
+            free = next((name for name in SLOTS if name not in taken), None)
+            if free is None:
+                raise ExperimentError(
+                    "conflict", f"{field}.version: no slot is free for {variant.version}; there are {', '.join(SLOTS)}",
+                    field,
+                )  # fmt: skip
+            taken.add(free)
+            wanted[free] = variant.version
+        slots[variant.name] = next(name for name, version in wanted.items() if version == variant.version)
+    return slots, wanted
+
+
+def check_start(experiment: Experiment, state: TrafficState) -> None:
+    """Raises `ExperimentError` for a start that the state does not allow."""
+    if experiment.status != "draft":
+        raise ExperimentError("conflict", f"only a draft can be started; {experiment.id} is {experiment.status}")
+    if state.rollout is not None:
+        share = f"{state.rollout.share:.0%}"
+        raise ExperimentError("conflict", f"the challenger gets {share} of the traffic by a rollout: end it first")
+    own = Namespace(experiment.group, *experiment.group_range)
+    for other in running(state):
+        if own.overlaps(Namespace(other.group, *other.group_range)):
+            raise ExperimentError(
+                "conflict", f"group: {other.id} runs on the same users of group {own.name!r}; stop it, or give both "
+                "a group_range of their own", "group",
+            )  # fmt: skip
+
+
+def start(experiment: Experiment, state: TrafficState, now_ms: int) -> Experiment:
+    """Running, with the slots and versions that it compares."""
+    check_start(experiment, state)
+    slots, wanted = resolve_slots(experiment, state)
+    if wanted:
+        raise ExperimentError("conflict", f"the slots do not serve {', '.join(wanted.values())} any more; start again")
+    return experiment.model_copy(
+        update={
+            "status": "running",
+            "started_ms": now_ms,
+            "slots": slots,
+            "versions": {name: state.slots[slot].version for name, slot in slots.items()},
+            "periods": [WeightPeriod(since_ms=now_ms, weights=experiment.weights, users=0)],
+        }
+    )
+
+
+def stop(experiment: Experiment, now_ms: int, reason: str) -> Experiment:
+    """Stopped; what happens within the grace time still counts."""
+    if experiment.status != "running":
+        raise ExperimentError(
+            "conflict", f"only a running experiment can be stopped; {experiment.id} is {experiment.status}"
+        )
+    return experiment.model_copy(update={"status": "stopped", "ended_ms": now_ms + GRACE_MS, "reason": reason})
+
+
+def archive(experiment: Experiment) -> Experiment:
+    """Out of the way; its results stay."""
+    if experiment.status not in ("draft", "stopped"):
+        raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}: stop it before it is archived")
+    return experiment.model_copy(update={"status": "archived"})
+
+
+def promoted(experiment: Experiment, winner: str) -> Experiment:
+    """The winner's version has become the champion."""
+    return experiment.model_copy(update={"winner": winner, "promoted_version": experiment.versions[winner]})
+
+
+def winner_of(experiment: Experiment, asked: str | None, decided: str | None) -> str:
+    """The variant to promote.
+
+    Raises:
+        ExperimentError: it is not stopped, has been promoted, or there is no winner and none was named.
+    """
+    if experiment.status != "stopped":
+        raise ExperimentError(
+            "conflict", f"{experiment.id} is {experiment.status}: stop it before a winner is promoted"
+        )
+    if experiment.winner is not None:
+        raise ExperimentError("conflict", f"{experiment.winner} of {experiment.id} has been promoted already")
+    if asked is not None and asked not in experiment.names:
+        raise ExperimentError(
+            "invalid", f"variant: no variant {asked!r}; there are {', '.join(experiment.names)}", "variant"
+        )
+    if asked is None and decided is None:
+        raise ExperimentError("conflict", "there is no winner; name a variant to promote it all the same", "variant")
+    return asked or decided or ""
+
+
+def reweigh(experiment: Experiment, weights: Sequence[float], users: int, now_ms: int) -> Experiment:
+    """Other weights for users who arrive from now on.
+
+    Args:
+        users: that are in the experiment now; the sample ratio is judged by the weights under which users came.
+    """
+    if experiment.status != "running":
+        raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}: its weights stay")
+    if experiment.bandit is None:
+        raise ExperimentError("conflict", f"{experiment.id} is not a bandit: its weights stay")
+    variants = [
+        variant.model_copy(update={"weight": weight})
+        for variant, weight in zip(experiment.variants, weights, strict=True)
+    ]
+    period = WeightPeriod(since_ms=now_ms, weights=list(weights), users=users)
+    return experiment.model_copy(update={"variants": variants, "periods": [*experiment.periods, period]})
+
+
+def running(state: TrafficState) -> list[Experiment]:
+    """Running experiments, the one that was started first first: it has the first claim to a user."""
+    found = [one for one in state.experiments.values() if one.status == "running"]
+    return sorted(found, key=lambda one: (one.started_ms or 0, one.id))
+
+
+def changed_slot(experiment: Experiment, serving: Mapping[str, str]) -> str | None:
+    """Why a running experiment must not get users: a slot of it serves another version than at its start.
+
+    Args:
+        serving: slot -> version.
+    """
+    for variant, slot in experiment.slots.items():
+        if serving.get(slot) != experiment.versions[variant]:
+            now = serving.get(slot) or "nothing"
+            return f"the slot {slot} serves {now}, the experiment began with {experiment.versions[variant]}"
+    return None

@@ -1,0 +1,176 @@
+"""The catalogue: what can be recommended, in the store and as a view in every replica's memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.redis.scripts import Script, run_script
+
+CHANGES_KEPT = 10_000
+MAX_CATEGORY_BYTES = 60
+"""A longer field name would push a user's hash out of its compact encoding."""
+_CHANGE = Script("change_catalogue", CHANGES_KEPT=CHANGES_KEPT)
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item as the catalogue lists it; times are ms since the epoch."""
+
+    item_id: str
+    title: str
+    year: int | None = None
+    categories: tuple[str, ...] = ()
+    hidden: bool = False
+    """Not to be recommended for now."""
+    deleted: bool = False
+    """Never to be recommended again, though models may still know it."""
+    created_ms: int = 0
+    updated_ms: int = 0
+
+    @property
+    def recommendable(self) -> bool:
+        return not (self.hidden or self.deleted)
+
+
+def pack_item(item: Item) -> bytes:
+    """JSON of an item without `created_ms`, which the script writes in front of it."""
+    return orjson.dumps(
+        {
+            "item_id": item.item_id,
+            "title": item.title,
+            "year": item.year,
+            "categories": item.categories,
+            "hidden": item.hidden,
+            "deleted": item.deleted,
+            "updated_ms": item.updated_ms,
+        }
+    )
+
+
+def unpack_item(raw: bytes) -> Item:
+    """The item in the JSON of the store."""
+    fields: dict[str, Any] = orjson.loads(raw)
+    return Item(**{**fields, "categories": tuple(fields["categories"])})
+
+
+async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only_new: bool = False) -> int:
+    """Write items; each becomes visible in every replica with its next poll.
+
+    An item that exists keeps its `created_ms`; a deleted one comes back by being put again.
+
+    Args:
+        only_new: leave alone what the catalogue lists already (a data set being seeded again).
+
+    Returns:
+        The catalogue version that holds them.
+
+    Raises:
+        ValueError: a category is empty or too long.
+        StoreUnavailable, StoreFull: some may be written, those of earlier chunks.
+    """
+    for item in items:
+        for category in item.categories:
+            if not 0 < len(category.encode()) <= MAX_CATEGORY_BYTES:
+                raise ValueError(f"categories: {category!r} must hold 1 to {MAX_CATEGORY_BYTES} bytes")
+    version = 0
+    for start in range(0, len(items), _CHUNK):
+        args: list[Any] = ["new" if only_new else "put"]
+        for item in items[start : start + _CHUNK]:
+            args += [item.item_id, item.created_ms, pack_item(item)]
+        version = int(await run_script(client, _CHANGE, [keys.catalogue, keys.versions, keys.catalogue_changes], args))
+    return version
+
+
+async def delete_item(client: StoreClient, keys: Keys, item_id: str, now_ms: int) -> bool:
+    """Mark an item as deleted; False when the catalogue does not list it."""
+    item = await read_item(client, keys, item_id)
+    if item is None or item.deleted:
+        return False
+    await put_items(client, keys, [replace(item, deleted=True, updated_ms=now_ms)])
+    return True
+
+
+async def read_item(client: StoreClient, keys: Keys, item_id: str) -> Item | None:
+    """The item as it is in the store now; a deleted one has `deleted` set."""
+    raw = await client.run("HGET", keys.catalogue, item_id)
+    return None if raw is None else unpack_item(raw)
+
+
+class Catalogue:
+    """A view of the catalogue in memory.
+
+    Attributes:
+        items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
+        version: of the catalogue that `items` shows; 0 before the first `refresh`.
+    """
+
+    def __init__(self, client: StoreClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self.items: dict[str, Item] = {}
+        self.version = 0
+        self._loaded = False
+
+    async def load(self) -> list[Item]:
+        """Read everything. Returns all items.
+
+        The version is read before the items, and changes that come in between are applied again by the next
+        `refresh`: the view is never older than its version says.
+        """
+        version = await _version(self._client, self._keys)
+        items: dict[str, Item] = {}
+        cursor = b"0"
+        while True:
+            cursor, flat = await self._client.run("HSCAN", self._keys.catalogue, cursor, "COUNT", _CHUNK)
+            pairs = flat.values() if isinstance(flat, dict) else flat[1::2]
+            for raw in pairs:
+                item = unpack_item(raw)
+                items[item.item_id] = item
+            if int(cursor) == 0:
+                break
+        self.items, self.version, self._loaded = items, version, True
+        return list(items.values())
+
+    async def refresh(self) -> list[Item]:
+        """Take over what changed since `version`: everything the first time, or when too much has happened since.
+
+        Returns:
+            The items that are new or changed, as they are now.
+        """
+        if not self._loaded:
+            return await self.load()
+        version = await _version(self._client, self._keys)
+        if version == self.version:
+            return []
+        if version < self.version:  # the store was restored or emptied
+            return await self.load()
+        # An entry's id is the version that it made, so a gap shows that the stream no longer reaches back far enough
+        entries = await self._client.run(
+            "XRANGE", self._keys.catalogue_changes, f"{self.version + 1}-0", f"{version}-0"
+        )
+        if len(entries) != version - self.version:
+            return await self.load()
+        ids = list(dict.fromkeys(item_id for _, fields in entries for item_id in orjson.loads(_value(fields))))
+        changed: list[Item] = []
+        for start in range(0, len(ids), _CHUNK):
+            raws = await self._client.run("HMGET", self._keys.catalogue, *ids[start : start + _CHUNK])
+            changed += [unpack_item(raw) for raw in raws if raw is not None]
+        for item in changed:
+            self.items[item.item_id] = item
+        self.version = version
+        return changed
+
+
+async def _version(client: StoreClient, keys: Keys) -> int:
+    return int(await client.run("HGET", keys.versions, "catalogue") or 0)
+
+
+def _value(fields: Any) -> bytes:
+    """The one field of a stream entry, as redis-py shows it (a dict) or raw (a flat list)."""
+    value: bytes = fields[b"ids"] if isinstance(fields, dict) else fields[1]
+    return value

@@ -1,0 +1,215 @@
+"""Recreating the features from what they were made of: the data set, the offline log and the streams.
+
+While a partition is rebuilt, its events are logged at once but applied only at the end (`rebuilding`); reads see
+features that are still growing. A rebuild that was killed leaves it so, and the next one starts from scratch and ends
+it: nothing is lost meanwhile, for the streams and the log are never touched.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from data.dataset import Dataset
+from data.event_log import EventLog
+from data.log_tables import IDENTITY, KINDS, Kind, entry_row, stream_id
+from features.experiments.counts import rule_of, sums_command, user_commands
+from features.experiments.experiment import read_ends
+from features.experiments.recount import PartitionReplay
+from features.items.catalogue import Item, put_items
+from features.recording.event import Event
+from features.recording.exposure import Exposure
+from features.recording.online_store import WINDOWS, OnlineStore
+from features.recovery.seed import Seed
+from features.redis.connection import Command, translate
+from features.redis.lock import Lock
+from features.redis.scripts import Call, Script, run_calls, run_script
+from features.streams.drain import read_entries
+from features.users.erasure import Erasures, read_erasures
+
+BATCH = 500
+IN_FLIGHT = 3
+CHUNK = 10_000
+LISTS_FIRST: tuple[Kind, ...] = ("exposures", "events")
+_FINISH = Script("finish_rebuild")
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a rebuild read."""
+
+    interactions: int
+    logged_events: int
+    stream_events: int
+    exposures: int
+
+
+async def rebuild(
+    store: OnlineStore, log: EventLog, dataset: Dataset | None, lock: Lock, progress: Progress = lambda n: None
+) -> Rebuilt:
+    """Delete all features and make them again, equal to what the same events gave when they arrived.
+
+    Equal means: history, counters, affinities, popularity, first and last times as before, decayed values up to
+    rounding. New are the users' versions (no cached list outlives a rebuild) and the processing times of what came
+    from the data set. Kept as they are: the ledgers, by which retries are recognised. Gone is what users who were
+    erased since had added to the sums of items.
+
+    Args:
+        dataset: its interactions count as events that were never in a stream; its items join the catalogue.
+        lock: the maintenance lock, held: no compaction may move entries meanwhile.
+        progress: called with the number of events just applied.
+
+    Raises:
+        StoreBusy: the lock was lost.
+        StoreError: the store does not answer or is full; run it again.
+    """
+    await store.prepare()
+    client, keys = store.client, store.keys
+    erasures = await read_erasures(client, keys)
+    await client.read([("SET", keys.rebuilding(partition), "1") for partition in range(keys.partitions)])
+    await _clear(store)
+    interactions = 0
+    if dataset is not None:
+        await put_items(client, keys, list(catalogue_items(dataset)), only_new=True)
+        interactions = await _seed(store, dataset, erasures, progress)
+    ends = await read_ends(client, keys)
+    rows = dict.fromkeys(KINDS, 0)
+    streamed = 0
+    for partition in range(keys.partitions):
+        await lock.check()
+        counts = PartitionReplay(store, rule_of(store.limits), ends, erasures)
+        for kind in LISTS_FIRST:
+            for table in log.tables(kind, partition):
+                found = table.to_pylist()
+                counts.add(kind, found, known_only=True)
+                rows[kind] += await _apply(store, _row_calls(store, kind, found, erasures), progress)
+        last = dict.fromkeys(KINDS, "")
+        done = 0
+        while not done:
+            for kind in LISTS_FIRST:
+                async for found, entry_id in _stream_rows(store, log, kind, partition, last[kind]):
+                    counts.add(kind, found)
+                    n = await _apply(store, _row_calls(store, kind, found, erasures), progress)
+                    streamed += n if kind == "events" else 0
+                    rows[kind] += n if kind == "exposures" else 0
+                    last[kind] = entry_id
+            await _write_counts(store, partition, counts, ends)
+            flag = [keys.rebuilding(partition), keys.events(partition), keys.exposures(partition)]
+            done = await run_script(client, _FINISH, flag, [last[kind] or "0-0" for kind in KINDS])
+    return Rebuilt(interactions, rows["events"], streamed, rows["exposures"])
+
+
+async def _stream_rows(
+    store: OnlineStore, log: EventLog, kind: Kind, partition: int, last: str
+) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+    """A stream's entries after `last`, except what the log holds already, chunk by chunk with the last id of each."""
+    stream = store.keys.events(partition) if kind == "events" else store.keys.exposures(partition)
+    while entries := await read_entries(store.client, stream, f"({last}" if last else "-", "+", CHUNK):
+        held = set() if last else log.held(kind, partition, stream_id(entries[0][0]))
+        rows = [entry_row(kind, entry, partition) for entry in entries]
+        last = entries[-1][0]
+        yield [row for row in rows if (row["stream_id"], row[IDENTITY[kind]]) not in held], last
+
+
+async def _write_counts(store: OnlineStore, partition: int, counts: PartitionReplay, ends: Mapping[str, int]) -> None:
+    """Write what experiments have counted in a partition, over what an earlier round wrote."""
+    users = counts.users()
+    sums = sums_command(store.keys.experiment_sums(partition), users.values(), ends)
+    commands: list[Command] = [("UNLINK", store.keys.experiment_sums(partition)), *sums]
+    commands += (command for user_id, replay in users.items() for command in user_commands(store.keys, user_id, replay))
+    for start in range(0, len(commands), BATCH):
+        await store.client.read(commands[start : start + BATCH])
+
+
+def catalogue_items(dataset: Dataset) -> Iterator[Item]:
+    """The data set's items, as the catalogue lists them."""
+    for item_id, title, year, categories, added_ms in dataset.items[
+        ["item_id", "title", "year", "categories", "added_ms"]
+    ].itertuples(index=False):
+        known_year = None if pd.isna(year) else int(year)
+        added = 0 if pd.isna(added_ms) else int(added_ms)
+        yield Item(item_id, title, known_year, tuple(categories), created_ms=added)
+
+
+async def _clear(store: OnlineStore) -> None:
+    client, keys = store.client, store.keys
+    for kind in ("u", "h", "s", "x", "i"):
+        doomed: list[bytes] = []
+        async for key in client.scan(keys.pattern(kind)):
+            doomed.append(key)
+            if len(doomed) == 1000:
+                await client.read([("UNLINK", key) for key in doomed])
+                doomed = []
+        await client.read([("UNLINK", key) for key in doomed])
+    partitions = range(keys.partitions)
+    await client.read(
+        [("UNLINK", keys.totals(partition)) for partition in partitions]
+        + [("UNLINK", keys.trending(partition, window)) for partition in partitions for window in WINDOWS]
+    )
+
+
+async def _seed(store: OnlineStore, dataset: Dataset, erasures: Erasures, progress: Progress) -> int:
+    frame = dataset.interactions
+    if erased := erasures.covered(frame["user_id"].unique()):
+        frame = frame[~frame["user_id"].isin(erased)]
+    categories = {item.item_id: item.categories for item in catalogue_items(dataset)}
+    seconds, micros = await store.client.run_on(store.keys.meta, "TIME")
+    now_us = int(seconds) * 1_000_000 + int(micros)
+    commands = (await asyncio.to_thread(Seed, store, frame, categories, now_us)).commands()
+    while batch := list(islice(commands, BATCH)):
+        await store.client.read(batch)
+    progress(len(frame))
+    return len(frame)
+
+
+def _row_calls(store: OnlineStore, kind: Kind, rows: Iterable[dict[str, Any]], erasures: Erasures) -> Iterator[Call]:
+    for row in rows:
+        if erasures.covers(row["user_id"], int(row["stream_id"].partition("-")[0])):
+            continue
+        if kind == "events":
+            event = Event(
+                row["event_id"],
+                row["user_id"],
+                row["item_id"],
+                row["event_type"],
+                row["timestamp_ms"],
+                row["value"],
+                categories=tuple(row["categories"] or ()),
+            )
+            yield store.event_call(event, replay=row["stream_id"])
+        else:
+            exposure = Exposure(
+                row["recommendation_id"], row["user_id"], row["time_ms"], None, None, None, tuple(row["item_ids"])
+            )
+            yield store.exposure_call(exposure, replay=True)
+
+
+async def _apply(store: OnlineStore, calls: Iterable[Call], progress: Progress) -> int:
+    """Run calls in pipelines, a few in flight, so that this process packs one while the server works on another."""
+    waiting: list[asyncio.Task[int]] = []
+    total = 0
+    try:
+        remaining = iter(calls)
+        while batch := list(islice(remaining, BATCH)):
+            waiting.append(asyncio.create_task(_run(store, batch)))
+            if len(waiting) == IN_FLIGHT:
+                total += (n := await waiting.pop(0))
+                progress(n)
+        for task in waiting:
+            total += (n := await task)
+            progress(n)
+    finally:
+        for task in waiting:
+            task.cancel()
+    return total
+
+
+async def _run(store: OnlineStore, calls: list[Call]) -> int:
+    for answer in await run_calls(store.client, calls):
+        if isinstance(answer, BaseException):
+            raise translate(answer) from answer
+    return len(calls)

@@ -1,0 +1,96 @@
+"""Jobs that exclude each other: one of compaction, rebuild, erasure and backup at a time, and one retraining."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from features.redis.connection import StoreClient
+from features.redis.errors import StoreBusy, StoreError, StoreUnavailable
+from features.redis.keys import Keys
+from features.redis.scripts import Script, run_script
+
+NAME = "maintenance"
+_RENEW = Script("renew_lock")
+_RELEASE = Script("release_lock")
+_POLL_S = 0.1
+
+
+class Lock:
+    """A held lock. Work that must not happen twice asks `check` right before it."""
+
+    def __init__(self, client: StoreClient, key: str, token: str, ttl_s: float) -> None:
+        self._client = client
+        self._key = key
+        self._token = token
+        self._ttl_ms = int(ttl_s * 1000)
+
+    async def check(self) -> None:
+        """Renew the lock. Raises `StoreBusy` when it was lost: this process stood still longer than it lasts."""
+        if not await run_script(self._client, _RENEW, [self._key], [self._token, self._ttl_ms]):
+            raise StoreBusy("the lock was lost, since this process stood still for too long; run the job again")
+
+    async def release(self) -> None:
+        await run_script(self._client, _RELEASE, [self._key], [self._token])
+
+
+@asynccontextmanager
+async def maintenance(
+    client: StoreClient, keys: Keys, holder: str, wait_s: float = 0.0, ttl_s: float = 30.0
+) -> AsyncIterator[Lock]:
+    """Hold the lock of maintenance; see `exclusive`."""
+    busy = "{} is at work on the store; try again when it has finished"
+    async with exclusive(client, keys.lock(NAME), holder, busy, wait_s, ttl_s) as lock:
+        yield lock
+
+
+@asynccontextmanager
+async def exclusive(
+    client: StoreClient, key: str, holder: str, busy: str, wait_s: float = 0.0, ttl_s: float = 30.0
+) -> AsyncIterator[Lock]:
+    """Hold the lock under `key`.
+
+    Args:
+        holder: who asks, without a colon, for the message to whoever comes second.
+        busy: that message, with {} for the holder.
+        wait_s: how long to wait for another holder.
+        ttl_s: a killed holder's lock ends after this.
+
+    Raises:
+        StoreBusy: another held it all the time; names it.
+    """
+    token = f"{holder}:{secrets.token_hex(8)}"
+    lock = Lock(client, key, token, ttl_s)
+    renewing: asyncio.Task[None] | None = None
+    try:
+        await _acquire(client, key, token, busy, wait_s, ttl_s)
+        renewing = asyncio.create_task(_renew(lock, ttl_s / 3))
+        yield lock
+    finally:
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+        # Also when the wait was cancelled: the answer may have been under way. A store that is down ends it by its time
+        with suppress(StoreUnavailable):
+            await lock.release()
+
+
+async def _acquire(client: StoreClient, key: str, token: str, busy: str, wait_s: float, ttl_s: float) -> None:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_s
+    while not await client.run("SET", key, token, "NX", "PX", int(ttl_s * 1000)):
+        if clock() >= deadline:
+            other = (await client.run("GET", key) or b"nobody any more").decode().partition(":")[0]
+            raise StoreBusy(busy.format(other))
+        await asyncio.sleep(_POLL_S)
+
+
+async def _renew(lock: Lock, interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            await lock.check()
+        except StoreBusy:
+            return  # the holder's next `check` says so
+        except StoreError:
+            continue  # a pause of the store; the lock may still be ours

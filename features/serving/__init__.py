@@ -1,0 +1,1 @@
+"""The serving state: which version each slot serves, the rollout, the retraining in progress, what replicas report."""

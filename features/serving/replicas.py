@@ -1,0 +1,44 @@
+"""What each serving replica says of itself: the model it serves, and what it refused."""
+
+import time
+
+from pydantic import BaseModel, ConfigDict
+
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+
+SILENT_MS = 10_000
+
+
+class ReplicaReport(BaseModel):
+    """One replica's last word."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    deployment: str
+    time_ms: int
+    model_version: str | None
+    wanted_version: str | None
+    problem: str | None
+    catalogue_version: int
+    index: str | None
+
+
+async def report_replica(client: StoreClient, keys: Keys, replica_id: str, report: ReplicaReport) -> None:
+    """Say how this replica is. Raises `StoreError`."""
+    await client.run("HSET", keys.replicas, replica_id, report.model_dump_json())
+
+
+async def read_replicas(client: StoreClient, keys: Keys) -> list[ReplicaReport]:
+    """Reports of the last ten seconds; older ones are of replicas that are gone, and are removed.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    pairs: dict[bytes, bytes] = await client.run("HGETALL", keys.replicas)
+    now_ms = int(time.time() * 1000)
+    reports = {replica: ReplicaReport.model_validate_json(text) for replica, text in pairs.items()}
+    gone = [replica for replica, report in reports.items() if now_ms - report.time_ms > SILENT_MS]
+    if gone:
+        await client.run("HDEL", keys.replicas, *gone)
+    return [report for replica, report in reports.items() if replica not in gone]

@@ -1,0 +1,1 @@
+"""What replicas and autopilot counted: additions -> sums over all of them, by slices of time."""

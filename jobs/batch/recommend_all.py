@@ -1,0 +1,163 @@
+"""`python -m jobs.recommend_all --out DIRECTORY`: lists for all users with a history, by Ray Data, as Parquet.
+
+For what is sent rather than asked for: newsletters, exports, a cache elsewhere. The champion's bundle (or another) and
+the events of data set and log go through the same candidates, features and ranker as training and serving; lists are
+as of now, or of the newest event where that is older than a day. The directory appears when all of it is written.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from configs.settings import Settings, SettingsError, load_settings
+from data.dataset import DataError
+from features.redis.errors import StoreError
+from jobs.batch.bundle_stage import bundle_path, in_vocabulary_of, served_stage
+from jobs.launch.ray_session import ray_session
+from jobs.maintenance.compact import compact
+from jobs.train.erasures import current_erasures
+from jobs.train.load_data import load_training_data
+from models.bundle.files import BundleError, load_bundle
+from models.ranking.features import moment
+from models.ranking.ranker import Ranker
+from models.retrieval.whole_catalogue import top_k
+from models.training.first_stage import FirstStage, find_candidates
+from models.training.past_requests import Requests, user_requests
+from models.training.ranker_lists import rank_scores
+
+BLOCK = 512  # users of one task
+COLUMNS = ("user_id", "item_id", "rank", "score", "source", "model_version")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Whatever a block of users needs. `requests` are those of all users, one each."""
+
+    stage: FirstStage
+    ranker: Ranker | None
+    requests: Requests
+    candidates: int
+    trending: int
+    popular: np.ndarray
+    version: str
+
+
+def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
+    """Lists of the users of these rows of `batch.requests`; the columns are `COLUMNS`, ranks count from 1.
+
+    Without a single event that speaks for anything a user gets what is popular.
+    """
+    data = batch.stage.data
+    requests = batch.requests.some(rows)
+    found = find_candidates(batch.stage, requests, max(k, batch.candidates), batch.trending if batch.ranker else 0)
+    scores = found.scores if batch.ranker is None else rank_scores(batch.stage, batch.ranker, requests, found)
+    order = np.argsort(np.where(found.items >= 0, -scores, np.inf), axis=1, kind="stable")[:, :k]
+    items, scores = np.take_along_axis(found.items, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    known = (found.items[:, :1] >= 0).ravel()
+    for row in np.flatnonzero(~known).tolist():
+        heat = np.where(batch.stage.known_items, batch.popular, -np.inf)
+        heat[data.item[requests.rows[row]]] = -np.inf
+        items[row] = top_k(heat[None, :], k)[0]
+        scores[row] = batch.popular[np.maximum(items[row], 0)]
+    who, places = np.nonzero(items >= 0)
+    return pd.DataFrame(
+        {
+            "user_id": data.users.ids[requests.user[who]],
+            "item_id": data.items.ids[items[who, places]],
+            "rank": (places + 1).astype(np.int32),
+            "score": scores[who, places].astype(np.float32),
+            "source": np.where(known[who], "fold_in", "popular"),
+            "model_version": batch.version,
+        },
+        columns=COLUMNS,
+    )
+
+
+def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
+    """Read bundle, events and catalogue.
+
+    Raises:
+        BundleError, DataError, StoreError: what is missing or damaged.
+    """
+    bundle = load_bundle(bundle_path(settings, version))
+    asyncio.run(compact(settings))
+    data = in_vocabulary_of(bundle, load_training_data(settings, current_erasures(settings)))
+    if not len(data):
+        raise DataError("no event is on an item that the model knows")
+    stage = served_stage(settings, bundle, data)
+    everybody = sp.csr_matrix(np.ones((len(data.users), 1), np.float32))
+    requests = user_requests(data, np.arange(len(data)), everybody)
+    at_ms = np.full(len(requests), moment(now_ms, float(data.times_ms[-1])))
+    limit = settings.store.history_limit
+    requests = Requests(
+        requests.user,
+        at_ms,
+        [rows[-limit:] for rows in requests.rows],
+        requests.relevant,
+        np.full(len(requests), len(data)),
+        requests.popularity_rows,
+    )
+    facts = bundle.manifest.ranker
+    return Batch(
+        stage,
+        bundle.ranking.ranker if bundle.ranking is not None else None,
+        requests,
+        facts.candidates if facts is not None else settings.serving.candidates,
+        facts.trending if facts is not None else 0,
+        bundle.item_counts.astype(np.float64),
+        bundle.manifest.version,
+    )
+
+
+def write_all(settings: Settings, batch: Batch, out: Path, k: int) -> int:
+    """Run all blocks on Ray and write `out`, a directory that must not exist. Returns the number of users."""
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with ray_session(settings):
+        import ray
+
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        shared = ray.put(batch)
+
+        def block(rows: Any) -> Any:
+            return recommend_block(ray.get(shared), np.asarray(rows["id"]), k)
+
+        n = len(batch.requests)
+        blocks = ray.data.range(n, override_num_blocks=max(1, -(-n // BLOCK)))
+        blocks.map_batches(block, batch_size=BLOCK).write_parquet(str(partial))
+    partial.rename(out)
+    return n
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 1 with one plain line when it cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.recommend_all", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="directory to write; must not exist")
+    parser.add_argument("--version", help="of a bundle; the champion's if left out")
+    parser.add_argument("--top-k", type=int, default=10, help="length of the lists, 1 to 100")
+    given = parser.parse_args(arguments)
+    if not 1 <= given.top_k <= 100:
+        parser.error("--top-k must be 1 to 100")
+    out = given.out.resolve()
+    if out.exists():
+        parser.error(f"--out: {out} exists")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        settings = load_settings()
+        batch = prepare(settings, given.version, time.time() * 1000)
+        users = write_all(settings, batch, out, given.top_k)
+    except (BundleError, DataError, SettingsError, StoreError) as error:
+        print(f"recommend_all: {error}", file=sys.stderr)
+        return 1
+    print(f"{out}: lists of {users:,} users, by {batch.version}")
+    return 0

@@ -1,0 +1,1 @@
+"""Judging: protocols on the data set, off-policy estimates from the log, the replay against the running system."""

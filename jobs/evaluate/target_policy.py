@@ -1,0 +1,161 @@
+"""A model version as the target of an off-policy estimate: where it would have put what was shown.
+
+For a list of the log the version's own list is made anew: from the user's events before that moment, with the same
+functions as in training and serving, the catalogue of now, and the exploration of now. Then the last place holds
+
+    1 - share + share / k    the version's own item of that place, among k candidates from that place on
+    share / k                another of them
+    0                        anything else: what it would show further up, and what it would not show at all
+
+Not known from the log, and so not told apart: filters, diversity and device of the request. Lists of users of whom no
+earlier event speaks for an item have no folded-in vector and are left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from configs.settings import Settings
+from data.dataset import DataError
+from data.matrix import pairs_to_mask
+from jobs.batch.bundle_stage import bundle_path, in_vocabulary_of, served_stage
+from jobs.train.erasures import current_erasures
+from jobs.train.load_data import load_training_data
+from models.bundle.files import load_bundle
+from models.factors.interest import aggregate_interest
+from models.ranking.features import moment
+from models.ranking.ranker import Ranker
+from models.training.first_stage import FirstStage, find_candidates
+from models.training.past_requests import Requests
+from models.training.ranker_lists import rank_scores
+
+_BLOCK = 10_000  # lists that are made at once
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version with all that decides on its lists.
+
+    Attributes:
+        candidates: from the factors, at least.
+        trending: added for a ranker.
+        exploration: share of lists whose last place goes to a candidate drawn evenly.
+        history_limit: events of a user that count, the latest.
+    """
+
+    version: str
+    stage: FirstStage
+    ranker: Ranker | None
+    candidates: int
+    trending: int
+    exploration: float
+    history_limit: int
+
+
+def load_target(settings: Settings, version: str | None, simulated: bool) -> Target:
+    """The bundle of a version, the champion's for None, over the events of data set and log.
+
+    Args:
+        simulated: whether events of simulated users count.
+
+    Raises:
+        BundleError, DataError, StoreError: what is missing or damaged.
+    """
+    bundle = load_bundle(bundle_path(settings, version))
+    training = settings.training.model_copy(update={"simulated": simulated or settings.training.simulated})
+    everything = load_training_data(settings.model_copy(update={"training": training}), current_erasures(settings))
+    data = in_vocabulary_of(bundle, everything)
+    if not len(data):
+        raise DataError("no event is on an item that the model knows")
+    facts = bundle.manifest.ranker
+    return Target(
+        version=bundle.manifest.version,
+        stage=served_stage(settings, bundle, data),
+        ranker=bundle.ranking.ranker if bundle.ranking is not None else None,
+        candidates=settings.serving.candidates,
+        trending=facts.trending if facts is not None else 0,
+        exploration=settings.serving.exploration,
+        history_limit=settings.store.history_limit,
+    )
+
+
+def chances(
+    target: Target, users: np.ndarray, times_ms: np.ndarray, items: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """(n,) probability with which the version would have put each item at the last place of its list.
+
+    Args:
+        users, items: (n,) ids, of the lists' users and of the items at their last places.
+        times_ms: (n,) when the lists were shown.
+        lengths: (n,) of the lists.
+
+    Returns:
+        NaN where no event before the list spoke for an item.
+    """
+    data = target.stage.data
+    user, item = data.users.encode(users), data.items.encode(items)
+    found = np.full(len(users), np.nan)
+    wanted = np.maximum(lengths, target.candidates)
+    for k in np.unique(wanted).tolist():
+        group = np.flatnonzero((wanted == k) & (user >= 0))
+        for start in range(0, len(group), _BLOCK):
+            part = group[start : start + _BLOCK]
+            requests = _requests(target, user[part], times_ms[part])
+            lists = _ordered(target, requests, k)
+            found[part] = _at_last_place(lists, item[part], lengths[part], target.exploration)
+    return found
+
+
+def _requests(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
+    """What the version would have known at those moments."""
+    data = target.stage.data
+    order = np.argsort(data.user, kind="stable")  # of one user still by time
+    edges = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
+    rows = []
+    for who, time_ms in zip(user.tolist(), times_ms.tolist(), strict=True):
+        mine = order[edges[who] : edges[who + 1]]
+        before = int(np.searchsorted(data.times_ms[mine], time_ms))
+        rows.append(mine[max(0, before - target.history_limit) : before])
+    visible = np.searchsorted(data.times_ms, times_ms)
+    newest = data.times_ms[np.maximum(visible - 1, 0)]
+    at_ms = [moment(float(time), float(last)) for time, last in zip(times_ms.tolist(), newest.tolist(), strict=True)]
+    nothing = sp.csr_matrix((len(user), len(data.items)), dtype=np.float32)
+    return Requests(user, np.array(at_ms), rows, nothing, visible, np.arange(len(data)))
+
+
+def _ordered(target: Target, requests: Requests, k: int) -> np.ndarray:
+    """(B, m) int64 candidates in the version's order, -1 padded; a row of -1 where nothing is known of the user."""
+    trending = target.trending if target.ranker is not None else 0
+    found = find_candidates(target.stage, requests, k, trending, _excluded(target.stage, requests))
+    if target.ranker is None:
+        return found.items
+    scores = rank_scores(target.stage, target.ranker, requests, found)
+    return np.take_along_axis(found.items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+
+
+def _excluded(stage: FirstStage, requests: Requests) -> sp.csr_matrix:
+    """(B, n_items): what serving leaves out of a list, seen items and refused ones."""
+    data, rows = stage.data, requests.rows
+    flat = np.concatenate([np.empty(0, np.int64), *rows])
+    number = np.repeat(np.arange(len(rows)), [len(mine) for mine in rows])
+    arrays = data.item[flat], data.times_ms[flat], data.codes[flat], data.values[flat]
+    interest = aggregate_interest(number, *arrays, data.types, stage.weighting)
+    seen, refused = data.types.seen_codes[data.codes[flat]], interest.refused
+    return pairs_to_mask(
+        np.concatenate([number[seen], interest.users[refused]]),
+        np.concatenate([data.item[flat][seen], interest.items[refused]]),
+        len(rows),
+        len(stage.known_items),
+    )
+
+
+def _at_last_place(lists: np.ndarray, item: np.ndarray, lengths: np.ndarray, share: float) -> np.ndarray:
+    """(B,) probability of each item at place `lengths` of its list; NaN for an empty list."""
+    pool = (lists >= 0).sum(axis=1) - (lengths - 1)
+    even = np.where(pool > 1, share / np.maximum(pool, 1), 0.0)
+    own = np.where(pool > 1, 1.0 - share + even, 1.0)
+    matches = (lists == item[:, None]) & (item >= 0)[:, None]
+    place = np.where(matches.any(axis=1), matches.argmax(axis=1), -1)
+    found = np.where(place == lengths - 1, own, np.where(place >= lengths, even, 0.0))
+    return np.where((lists >= 0).any(axis=1), found, np.nan)

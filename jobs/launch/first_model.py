@@ -1,0 +1,41 @@
+"""`python -m jobs.first_model [--trials N]`: see to it that there is a model to serve.
+
+Does nothing where the champion's bundle is in place; otherwise submits a training to the cluster and follows it.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.settings import Settings, SettingsError, load_settings
+from features.redis.errors import StoreError
+from features.serving.slots import CHAMPION
+from jobs.launch.submit import main as submit
+from jobs.train.store_calls import current_slots
+
+
+def champion(settings: Settings) -> str | None:
+    """Version of the model that is there to be served, or None. Raises `features.redis.errors.StoreError`."""
+    slot = current_slots(settings).get(CHAMPION)
+    if slot is None or ("://" not in slot.uri and not Path(slot.uri).is_dir()):
+        return None
+    return slot.version
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; the exit code is 0 where there is a model in the end."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.first_model", description=__doc__)
+    parser.add_argument("--trials", type=int, help="number of trials of the search, if there is one")
+    given = parser.parse_args(arguments)
+    try:
+        version = champion(load_settings())
+    except (StoreError, SettingsError) as error:
+        print(f"first_model: {error}", file=sys.stderr)
+        return 1
+    if version is not None:
+        print(f"model: {version}, already there", flush=True)
+        return 0
+    print("model: none yet, training the first one", flush=True)
+    options = [] if given.trials is None else ["--trials", str(given.trials)]
+    return submit(["--wait", "--", "python", "-m", "jobs.retrain", "--reason", "the first model", *options])

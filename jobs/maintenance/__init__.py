@@ -1,0 +1,1 @@
+"""Keeping the store: streams -> log (`compact`), log -> features (`rebuild_features`), imports, backup, restore."""

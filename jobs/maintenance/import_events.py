@@ -1,0 +1,132 @@
+"""Imports events from a CSV, JSON lines or Parquet file. `python -m jobs.import_events FILE`
+
+Each row takes the way of an event that came over HTTP. An import that was interrupted goes on where it stopped when it
+is started again; rows that are sent twice count once. Refused rows are listed, with reasons, in a report.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from configs.event_types import EventTypes, load_event_types
+from configs.settings import Settings, SettingsError, load_settings
+from data.dataset import DataError
+from data.event_file import Row, read_rows
+from features.items.catalogue import Catalogue, Item
+from features.recording.event import Event
+from features.recording.online_store import OnlineStore
+from features.recording.row_event import RowError, row_event
+from features.redis.connection import connect
+from features.redis.errors import StoreError
+from features.redis.layout import keys_of
+
+BATCH = 1000
+
+
+@dataclass
+class Imported:
+    """Counts of an import, over all its attempts; kept beside the report, so that it can go on."""
+
+    rows: int = 0
+    recorded: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    finished: bool = False
+
+
+async def import_events(settings: Settings, path: Path, show_progress: bool = False) -> tuple[Imported, Path]:
+    """Import a file.
+
+    Returns:
+        The counts, and the report of refused rows: one JSON object a line with `row`, `field` and `reason`.
+
+    Raises:
+        DataError: the file cannot be read at all.
+        StoreError: the store failed; start again to go on.
+    """
+    rows = read_rows(path)
+    folder = settings.state_dir / "imports"
+    folder.mkdir(parents=True, exist_ok=True)
+    with path.open("rb") as file:
+        digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+    state, report = (folder / f"{path.stem}-{digest.hexdigest()[:12]}{end}" for end in (".json", "-refused.jsonl"))
+    done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
+    client = connect(settings.patient_store, settings.store_url)
+    try:
+        types = load_event_types(settings.data.events)
+        store = OnlineStore(client, keys_of(settings.store), settings.store, types)
+        await store.prepare()
+        catalogue = Catalogue(client, store.keys)
+        await catalogue.load()
+        remaining = islice(rows, done.rows, None)
+        with tqdm(desc=path.name, unit=" rows", initial=done.rows, disable=not show_progress) as bar:
+            while batch := list(islice(remaining, BATCH)):
+                events, refused = _sort_out(batch, settings, types, catalogue.items)
+                for result in await store.record_events(events):
+                    if isinstance(result, StoreError):
+                        raise result
+                    done.duplicates += result.duplicate
+                    done.recorded += not result.duplicate
+                with report.open("a") as file_out:
+                    file_out.writelines(json.dumps(row) + "\n" for row in refused)
+                done.refused += len(refused)
+                done.rows += len(batch)
+                _save(state, done)
+                bar.update(len(batch))
+        done.finished = True
+        _save(state, done)
+        return done, report
+    finally:
+        await client.aclose()
+
+
+def _sort_out(
+    batch: list[tuple[int, Row]], settings: Settings, types: EventTypes, items: Mapping[str, Item]
+) -> tuple[list[Event], list[dict[str, object]]]:
+    """Events, and lines of the report for the rows that are none."""
+    now_ms = int(time.time() * 1000)
+    limits = (now_ms, settings.store.max_future_s, settings.data.open_catalogue)
+    events: list[Event] = []
+    refused: list[dict[str, object]] = []
+    for number, row in batch:
+        if isinstance(row, DataError):
+            refused.append({"row": number, "field": None, "reason": str(row)})
+            continue
+        try:
+            events.append(row_event(row, number, types, items, *limits))
+        except RowError as error:
+            refused.append({"row": number, "field": error.field, "reason": error.reason})
+    return events, refused
+
+
+def _save(path: Path, done: Imported) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(vars(done)))
+    temporary.replace(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m jobs.import_events", description=__doc__)
+    parser.add_argument("file", type=Path, help="CSV with a header, JSON lines, or Parquet")
+    options = parser.parse_args(argv)
+    try:
+        done, report = asyncio.run(import_events(load_settings(), options.file, sys.stderr.isatty()))
+    except StoreError as error:
+        print(f"import_events: {error}; start it again to go on where it stopped", file=sys.stderr)
+        return 1
+    except (DataError, SettingsError) as error:
+        print(f"import_events: {error}", file=sys.stderr)
+        return 1
+    print(f"{done.recorded} events recorded, {done.duplicates} were there already, {done.refused} rows refused")
+    if done.refused:
+        print(f"reasons: {report}")
+    return 0

@@ -1,0 +1,101 @@
+"""Recreates the online features from the data set, the offline log and the streams. `python -m jobs.rebuild_features`
+
+With `--if-empty`, as the first start calls it: only when the store does not hold the features yet.
+"""
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from configs.event_types import load_event_types
+from configs.settings import Settings, SettingsError, load_settings
+from data.dataset import DataError, Dataset, load_dataset
+from data.event_log import EventLog
+from data.prepare import processed_dir
+from features.recording.online_store import OnlineStore
+from features.recovery.rebuild import Rebuilt, rebuild
+from features.redis.connection import connect
+from features.redis.errors import StoreError
+from features.redis.layout import keys_of, mark_seeded, read_seeded
+from features.redis.lock import maintenance
+
+NO_DATA = "no data set"
+
+
+@dataclass(frozen=True)
+class RebuildOptions:
+    """How to run.
+
+    Attributes:
+        if_empty: do nothing when a rebuild has finished before.
+        with_data: count the data set's interactions; without, the log and the streams alone make the features.
+        wait_s: how long to wait for another maintenance job.
+        lock_s: after this a killed rebuild's lock ends.
+    """
+
+    if_empty: bool = False
+    with_data: bool = True
+    wait_s: float = 60.0
+    lock_s: float = 30.0
+
+
+async def rebuild_features(settings: Settings, options: RebuildOptions, show_progress: bool = False) -> Rebuilt | None:
+    """Connect, wait for other maintenance, rebuild.
+
+    Returns:
+        What was read; None when there was nothing to do.
+
+    Raises:
+        StoreBusy: another job held the lock for longer than `wait_s`.
+        StoreError: the store does not answer or is full; the next run starts again from scratch.
+        DataError: the data set or the log cannot be read.
+    """
+    client = connect(settings.patient_store, settings.store_url)
+    try:
+        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
+        await store.prepare()
+        if options.if_empty and await read_seeded(client, store.keys) is not None:
+            return None
+        dataset = await asyncio.to_thread(_load, settings) if options.with_data else None
+        async with maintenance(client, store.keys, "rebuild", options.wait_s, options.lock_s) as lock:
+            # Again under the lock: another first start may just have done it
+            if options.if_empty and await read_seeded(client, store.keys) is not None:
+                return None
+            await mark_seeded(client, store.keys, None)
+            log = EventLog(settings.log_dir)
+            with tqdm(desc="features", unit=" events", disable=not show_progress) as bar:
+                done = await rebuild(store, log, dataset, lock, bar.update)
+            await mark_seeded(client, store.keys, dataset.meta.fingerprint if dataset else NO_DATA)
+            return done
+    finally:
+        await client.aclose()
+
+
+def _load(settings: Settings) -> Dataset:
+    return load_dataset(processed_dir(settings))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m jobs.rebuild_features", description=__doc__)
+    parser.add_argument("--if-empty", action="store_true", help="do nothing when the features are there already")
+    parser.add_argument("--no-data-set", action="store_true", help="make them from the log and the streams alone")
+    parser.add_argument("--wait-s", type=float, default=60.0, help="how long to wait for another maintenance job")
+    parser.add_argument("--lock-s", type=float, default=30.0, help="after this a killed rebuild's lock ends")
+    given = parser.parse_args(argv)
+    options = RebuildOptions(given.if_empty, not given.no_data_set, given.wait_s, given.lock_s)
+    try:
+        done = asyncio.run(rebuild_features(load_settings(), options, sys.stderr.isatty()))
+    except (StoreError, DataError, SettingsError) as error:
+        print(f"rebuild_features: {error}", file=sys.stderr)
+        return 1
+    if done is None:
+        print("the online store holds the features already")
+    else:
+        print(
+            f"features made from {done.interactions} interactions of the data set, {done.logged_events} events of the "
+            f"log and {done.stream_events} of the streams; {done.exposures} exposures counted"
+        )
+    return 0

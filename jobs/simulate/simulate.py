@@ -1,0 +1,277 @@
+"""`python -m jobs.simulate`: users with a known taste browse the running system over HTTP.
+
+    python -m jobs.simulate --users 500 --lists 4
+    python -m jobs.simulate --users 500 --drift 0.5 --category Horror      half-way, everybody's taste changes
+    python -m jobs.simulate --users 500 --truth control,new                what these variants are truly worth
+
+Every request and event says that it is simulated (`context`), and so do exposures, results and pages; training leaves
+such events out unless it is told otherwise. With `--truth`, a sample of the lists is asked for from each variant at the
+same moment; such lists count for no experiment, and their true value is known, so the true effect is measured almost
+without noise.
+
+Where the system has API keys, RAYCOMMEND_API_KEY is sent; it needs the scopes recommend and events.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+
+from configs.settings import Settings, SettingsError, load_settings
+from data.dataset import DataError, load_dataset
+from data.prepare import processed_dir
+from jobs.simulate.http_client import key_header, post
+from jobs.simulate.simulated_users import Drift, SimulatedUser, chances, draw_users, take_up, true_value
+
+CONTEXT = {"simulated": True}
+
+
+@dataclass(frozen=True)
+class SimulationOptions:
+    """How they browse.
+
+    Attributes:
+        lists: that each user looks at.
+        bias: see `simulated_users.chances`.
+        drift: the change of taste; None for none.
+        drift_at: after which share of all lists.
+        truth: variants whose true value is measured.
+        truth_share: share of lists at which that is done.
+    """
+
+    lists: int = 4
+    top_k: int = 10
+    bias: float = 0.5
+    parallel: int = 8
+    seed: int = 0
+    drift: Drift | None = None
+    drift_at: float = 0.5
+    truth: tuple[str, ...] = ()
+    truth_share: float = 0.25
+
+
+@dataclass
+class Simulated:
+    """What happened: numbers by variant, before and after the change of taste."""
+
+    shown: dict[str, int] = field(default_factory=dict)
+    clicked: dict[str, int] = field(default_factory=dict)
+    users: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    degraded: int = 0
+    changed_at_ms: int | None = None
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    """True value of each list shown, before and after."""
+    truth: list[dict[str, float]] = field(default_factory=list)
+    """variant -> true value, at one moment of one user."""
+
+    def summary(self, truth: Sequence[str]) -> dict[str, Any]:
+        """In plain numbers."""
+        found: dict[str, Any] = {
+            "simulated": True,
+            "events": self.events,
+            "degraded": self.degraded,
+            "variants": {
+                name: {"lists": shown, "click_through": self.clicked.get(name, 0) / shown, "users": self.users[name]}
+                for name, shown in sorted(self.shown.items())
+            },
+        }
+        if self.changed_at_ms is not None:
+            found["taste_changed_at_ms"] = self.changed_at_ms
+            found["true_click_through_before"] = _mean(self.before)
+            found["true_click_through_after"] = _mean(self.after)
+        if truth and self.truth:
+            found["truth"] = true_effects(self.truth, truth)
+        return found
+
+
+def true_effects(found: Sequence[dict[str, float]], variants: Sequence[str]) -> dict[str, Any]:
+    """Mean true click-through of each variant, and each one's difference from the first with its standard error."""
+    values = {name: np.array([one[name] for one in found]) for name in variants}
+    effects = {}
+    for name in variants[1:]:
+        gain = values[name] - values[variants[0]]
+        error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else None
+        effects[name] = {"effect": float(gain.mean()), "standard_error": error}
+    return {"lists": len(found), "click_through": {n: float(v.mean()) for n, v in values.items()}, "effects": effects}
+
+
+async def simulate(
+    client: httpx.AsyncClient, users: Sequence[SimulatedUser], options: SimulationOptions, note: Callable[[int], None]
+) -> Simulated:
+    """Let the users browse.
+
+    Raises:
+        ExceptionGroup: of httpx.HTTPError; the system does not answer, or refuses, after several tries.
+    """
+    found = Simulated()
+    gate = asyncio.Semaphore(options.parallel)
+    total = len(users) * options.lists
+    done = 0
+
+    async def browse(number: int, user: SimulatedUser) -> None:
+        nonlocal done
+        # A generator of its own: what a user does then does not depend on who else is quick.
+        generator = np.random.default_rng([options.seed, number])
+        async with gate:
+            await _tell_history(client, user, found)
+            for turn in range(options.lists):
+                drift = options.drift if done >= options.drift_at * total else None
+                if drift is not None and found.changed_at_ms is None:
+                    found.changed_at_ms = int(time.time() * 1000)
+                await _look(client, user, turn, options, drift, generator, found)
+                done += 1
+                note(done)
+
+    async with asyncio.TaskGroup() as group:
+        for number, user in enumerate(users):
+            group.create_task(browse(number, user))
+    return found
+
+
+async def _tell_history(client: httpx.AsyncClient, user: SimulatedUser, found: Simulated) -> None:
+    events = [
+        {
+            "user_id": user.user_id,
+            "item_id": item_id,
+            "event_type": "rating",
+            "rating": rating,
+            "timestamp": time_ms / 1000,
+            "event_id": f"{user.user_id}-h{number}",
+            "context": CONTEXT,
+        }
+        for number, (item_id, rating, time_ms) in enumerate(user.history)
+    ]
+    if events:
+        await post(client, "/api/v1/events/batch", {"events": events})
+        found.events += len(events)
+
+
+async def _look(
+    client: httpx.AsyncClient,
+    user: SimulatedUser,
+    turn: int,
+    options: SimulationOptions,
+    drift: Drift | None,
+    generator: np.random.Generator,
+    found: Simulated,
+) -> None:
+    asked = {"user_id": user.user_id, "top_k": options.top_k, "context": CONTEXT}
+    if options.truth and generator.random() < options.truth_share:
+        # Before the list that counts, and at the same state of the user for every variant.
+        values = {}
+        for variant in options.truth:
+            answer = await post(client, "/api/v1/recommend", {**asked, "force_variant": variant})
+            if answer["variant"] != variant:
+                raise ValueError(f"truth: {variant} does not answer, {answer['variant']} does instead")
+            values[variant] = true_value(chances(user, _items(answer), options.bias, drift))
+        found.truth.append(values)
+    answer = await post(client, "/api/v1/recommend", asked)
+    items, variant = _items(answer), answer["variant"]
+    likely = chances(user, items, options.bias, drift)
+    (found.before if drift is None else found.after).append(true_value(likely))
+    taken = take_up(user, items, likely, drift, generator)
+    found.shown[variant] = found.shown.get(variant, 0) + 1
+    found.clicked[variant] = found.clicked.get(variant, 0) + bool(taken)
+    found.users[variant] = found.users.get(variant, 0) + (turn == 0)
+    found.degraded += answer["degraded"]
+    for place, one in enumerate(taken):
+        event = {
+            "user_id": user.user_id,
+            "item_id": one.item_id,
+            "event_type": "click" if one.rating is None else "rating",
+            "event_id": f"{user.user_id}-{turn}-{place}",
+            "recommendation_id": answer["recommendation_id"],
+            "context": CONTEXT,
+        }
+        await post(client, "/api/v1/events", event if one.rating is None else {**event, "rating": one.rating})
+        found.events += 1
+
+
+def _items(answer: dict[str, Any]) -> list[str]:
+    return [str(entry["item_id"]) for entry in answer["recommendations"]]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def read_drift(settings: Settings, category: str) -> Drift:
+    """A change of taste towards a category of the data set. Raises `DataError` for one that it does not have."""
+    items = load_dataset(processed_dir(settings)).items
+    inside = items[[category in categories for categories in items["categories"]]]
+    if inside.empty:
+        known = sorted({name for categories in items["categories"] for name in categories})
+        raise DataError(f"no item has the category {category!r}; there are {', '.join(known)}")
+    return Drift(category, frozenset(inside["item_id"].astype(str)))
+
+
+def run_simulation(
+    settings: Settings, url: str, users: int, options: SimulationOptions, run: str, report: bool = True
+) -> Simulated:
+    """Draw users and let them browse at `url`."""
+    drawn = draw_users(load_dataset(processed_dir(settings)).interactions, users, options.seed, run)
+    started = time.perf_counter()
+    step = max(1, users * options.lists // 10)
+
+    def note(done: int) -> None:
+        if report and done % step == 0:
+            print(f"{time.perf_counter() - started:6.1f} s  {done:,} of {users * options.lists:,} lists", flush=True)
+
+    async def drive() -> Simulated:
+        limits = httpx.Limits(max_connections=options.parallel)
+        async with httpx.AsyncClient(base_url=url, timeout=30.0, limits=limits, headers=key_header()) as client:
+            return await simulate(client, drawn, options, note)
+
+    return asyncio.run(drive())
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.simulate", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--url", help="of the system; the local stack's, if left out")
+    parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--lists", type=int, default=4, help="that each user looks at")
+    parser.add_argument("--parallel", type=int, default=8, help="users at once")
+    parser.add_argument("--bias", type=float, default=0.5, help="places are looked at with chance rank^-bias")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run", help="part of every user's id; made from the time, if left out")
+    parser.add_argument("--drift", type=float, metavar="SHARE", help="after this share of lists the taste changes")
+    parser.add_argument("--category", default="Horror", help="the only one that is liked after the change")
+    parser.add_argument("--truth", metavar="CONTROL,VARIANT,...", help="variants whose true value is measured")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 1 with one plain line when it cannot be done."""
+    given = parse(arguments)
+    try:
+        settings = load_settings()
+        options = SimulationOptions(
+            lists=given.lists,
+            bias=given.bias,
+            parallel=given.parallel,
+            seed=given.seed,
+            drift=None if given.drift is None else read_drift(settings, given.category),
+            drift_at=given.drift or 0.0,
+            truth=tuple(given.truth.split(",")) if given.truth else (),
+        )
+        run = given.run or str(int(time.time()))
+        url = given.url or f"http://127.0.0.1:{settings.ports.http}"
+        found = run_simulation(settings, url, given.users, options, run)
+        print(json.dumps(found.summary(options.truth), indent=2))
+    except (DataError, SettingsError, ValueError) as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        return 1
+    except ExceptionGroup as group:
+        print(f"simulate: {group.exceptions[0]}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,139 @@
+"""From data and parameters to a bundle: the evaluation on the latest part, and the fit on everything."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from configs.settings import Settings
+from data.dataset import DataError
+from data.matrix import pairs_to_csr
+from data.splits import Split, temporal_split
+from models.bundle.files import BundleContents, list_bundles, write_bundle
+from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.evaluation.held_out import build_fold, evaluate
+from models.factors.als import AlsParameters, fit_als
+from models.monitoring.bias import BiasTerms, fit_bias
+from models.ranking.features import FEATURES_HASH
+from models.ranking.item_relations import fit_relations
+from models.ranking.item_table import item_statistics
+from models.ranking.ranking_parts import RankingParts
+from models.retrieval.index import ItemIndex
+from models.training.first_stage import ItemFacts
+from models.training.ranker_windows import FittedRanker
+from models.training.training_data import TrainingData
+
+TEST_SHARE = 0.1
+_INDEX_SAMPLE = 200
+
+
+def cutoff(data: TrainingData) -> Split:
+    """The latest tenth of the events is the test, the rest is for choosing parameters."""
+    return temporal_split(data.times_ms, data.user, data.item, TEST_SHARE)
+
+
+def evaluate_latest(data: TrainingData, settings: Settings, parameters: AlsParameters, seed: int) -> dict[str, float]:
+    """Metrics of these parameters on the latest tenth; see `models.evaluation.held_out.evaluate`."""
+    fold = build_fold(data, cutoff(data), settings.training.weighting)
+    return evaluate(fold, parameters, settings.serving.prior_weight, seed, settings.training.threads)
+
+
+def fit_bundle(
+    data: TrainingData,
+    settings: Settings,
+    parameters: AlsParameters,
+    seed: int,
+    metrics: dict[str, float],
+    fitted: FittedRanker | None = None,
+    catalogue: ItemFacts | None = None,
+) -> Path:
+    """Fit on all the data and write the bundle.
+
+    Args:
+        fitted: the ranker that goes with it; needs `catalogue`.
+
+    Returns:
+        the directory of the new version.
+
+    Raises:
+        DataError: no event speaks for any item.
+    """
+    interest = data.interest(settings.training.weighting)
+    n_items = len(data.items)
+    weights = pairs_to_csr(interest.users, interest.items, interest.weights, len(data.users), n_items)
+    if weights.nnz == 0:
+        raise DataError(f"{data.name}: no event speaks for any item, so there is nothing to learn")
+    factors = fit_als(weights, parameters, seed, settings.training.threads)
+    active = np.flatnonzero(np.diff(weights.indptr))
+    last_ms = np.zeros(n_items, np.int64)
+    np.maximum.at(last_ms, data.item, data.times_ms)
+    sample = np.random.default_rng(seed).choice(active, min(_INDEX_SAMPLE, len(active)), replace=False)
+    index = ItemIndex(factors.item_factors, seed=seed, sample_queries=factors.user_factors[sample])
+    counts = np.bincount(weights.indices, minlength=n_items).astype(np.int64)
+    ranking, facts = None, None
+    if fitted is not None and catalogue is not None:
+        speaks = data.types.confidence(data.codes, data.values, settings.training.weighting) > 0
+        ranking = RankingParts(
+            fitted.ranker,
+            item_statistics(counts, data.item, data.times_ms, data.values, catalogue.year),
+            fit_relations(weights, data.user[speaks], data.item[speaks], data.times_ms[speaks]),
+        )
+        facts = RankerFacts(
+            features_hash=FEATURES_HASH,
+            parameters=fitted.parameters,
+            lists=fitted.lists,
+            candidates=settings.serving.candidates,
+            trending=settings.training.trending_candidates,
+            logged_lists=fitted.logged_lists,
+            logged_fingerprint=fitted.logged_fingerprint,
+        )
+    contents = BundleContents(
+        item_ids=data.items.ids,
+        user_ids=data.users.ids,
+        item_factors=factors.item_factors,
+        user_factors=factors.user_factors,
+        mean_user=factors.user_factors[active].mean(axis=0),
+        item_counts=counts,
+        item_last_ms=last_ms,
+        ranking=ranking,
+        bias=_bias(data),
+    )
+    fields = ManifestFields(
+        parameters=parameters,
+        weighting=settings.training.weighting,
+        event_preset=settings.data.events,
+        seed=seed,
+        user_id_type=data.user_id_type,
+        item_id_type=data.item_id_type,
+        data=DataFacts(
+            name=data.name,
+            fingerprint=data.fingerprint,
+            n_interactions=len(data),
+            last_ms=int(data.times_ms.max()),
+            log_events=data.log_events,
+        ),
+        metrics=metrics,
+        index=IndexFacts(kind=index.kind, recall=index.recall),
+        ranker=facts,
+    )
+    return write_bundle(settings.bundles_dir, contents, fields)
+
+
+def _bias(data: TrainingData) -> BiasTerms | None:
+    """Of the ratings; None where there are none, or the events know no such type."""
+    if "rating" not in data.types.by_name:
+        return None
+    rated = (data.codes == data.types["rating"].code) & ~np.isnan(data.values)
+    if not rated.any():
+        return None
+    return fit_bias(data.user[rated], data.item[rated], data.values[rated], len(data.users), len(data.items))
+
+
+def remove_old_bundles(bundles_dir: Path, keep: int, protected: set[str]) -> list[str]:
+    """Delete all but the newest `keep` bundles; `protected` versions stay whatever their age. Returns the deleted."""
+    old = [path for path in list_bundles(bundles_dir)[:-keep] if path.name not in protected]
+    for path in old:
+        # Renamed first: a half-deleted bundle must not be found under its name.
+        doomed = path.rename(path.with_name(f".partial-{path.name}"))
+        shutil.rmtree(doomed)
+    return [path.name for path in old]

@@ -1,0 +1,68 @@
+"""One retraining at a time, however it was started: a second one is refused and told the first one's id."""
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from configs.settings import Settings
+from features.redis.connection import connect
+from features.redis.layout import keys_of
+from features.redis.lock import exclusive
+
+LOCK = "retraining"
+_BUSY = "{} is retraining already; try again when it has finished"
+
+
+def job_id() -> str:
+    """The Ray job that this process is, or the process where it was started by hand."""
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
+    submitted = (config.get("metadata") or {}).get("job_submission_id")
+    return f"job {submitted}" if submitted else f"process {os.getpid()} on {socket.gethostname()}"
+
+
+@contextmanager
+def only_retraining(settings: Settings, ttl_s: float = 15.0) -> Iterator[None]:
+    """Hold the lock while training; a thread keeps it alive, since training itself blocks.
+
+    Args:
+        ttl_s: a killed retraining's lock ends after this.
+
+    Raises:
+        StoreBusy: another retraining runs; names it.
+        StoreError: the store does not answer.
+    """
+    entered, leave = threading.Event(), threading.Event()
+    failed: list[BaseException] = []
+
+    async def hold() -> None:
+        client = connect(settings.patient_store, settings.store_url)
+        key = keys_of(settings.store).lock(LOCK)
+        try:
+            async with exclusive(client, key, job_id(), _BUSY, wait_s=0.0, ttl_s=ttl_s):
+                entered.set()
+                await asyncio.to_thread(leave.wait)
+        finally:
+            await client.aclose()
+
+    def run() -> None:
+        try:
+            asyncio.run(hold())
+        except BaseException as error:  # noqa: BLE001 - the training must not go on without the lock, whatever went wrong
+            failed.append(error)
+        finally:
+            entered.set()
+
+    thread = threading.Thread(target=run, name="retraining lock", daemon=True)
+    thread.start()
+    entered.wait()
+    if failed:
+        raise failed[0]
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()

@@ -1,0 +1,118 @@
+"""`python -m jobs.promote VERSION | rollback | challenger`: let the champion's slot serve another version.
+
+With `--share`, the version goes into the challenger's slot instead and gets that share of the traffic: a gradual
+rollout. `challenger --share 0.3` gives what is there another share, `challenger --share 0` ends it.
+
+The slot is one value, changed by one script; the bundle is verified before. What the registry says follows: its alias
+is set afterwards, and a registry that is away does not stop a rollback.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from configs.settings import Settings, SettingsError, load_settings
+from features.redis.connection import connect
+from features.redis.errors import StoreError
+from features.redis.layout import keys_of
+from features.serving import promotion
+from features.serving.promotion import ROLLBACK, PromotionError, rollback_reason
+from features.serving.rollout import Rollout, RolloutError, check_share, read_rollout, set_rollout
+from features.serving.slots import CHALLENGER, CHAMPION, read_slots
+from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
+from jobs.train.publication import now_ms
+
+
+def promote(settings: Settings, version: str, reason: str) -> str | None:
+    """Let the champion's slot serve `version`, now.
+
+    Returns:
+        what the registry had to say where its alias could not be set, None where it was.
+
+    Raises:
+        PromotionError: there is no such bundle, or it is damaged, or it serves already.
+        StoreError: the slot cannot be set.
+    """
+
+    async def change() -> None:
+        client = connect(settings.patient_store, settings.store_url)
+        try:
+            await promotion.promote(client, keys_of(settings.store), settings.bundles_dir, version, reason)
+        finally:
+            await client.aclose()
+
+    asyncio.run(change())
+    try:
+        MlflowRegistry(settings).point_alias(CHAMPION, version)
+    except RegistryUnavailable as error:
+        return str(error)
+    return None
+
+
+def roll_out(settings: Settings, version: str, share: float, reason: str) -> Rollout | None:
+    """Give `version` a share of the traffic, in the challenger's slot. None when that is no share at all.
+
+    Args:
+        version: "challenger" for what is in the slot.
+
+    Raises:
+        PromotionError: there is no such bundle, or it is damaged.
+        RolloutError: an experiment decides on the traffic, the slot is empty, or the share is none.
+        StoreError: nothing has changed, or the slot alone.
+    """
+
+    async def change() -> Rollout | None:
+        client, keys = connect(settings.patient_store, settings.store_url), keys_of(settings.store)
+        try:
+            slot = (await read_slots(client, keys)).get(CHALLENGER)
+            if version != CHALLENGER and (slot is None or slot.version != version):
+                check_share(share)
+                if await read_rollout(client, keys) is not None:
+                    # Nobody may get the new version by the share of the old one.
+                    await set_rollout(client, keys, 0.0, f"{version} takes the slot", now_ms())
+                await promotion.promote(client, keys, settings.bundles_dir, version, reason, CHALLENGER)
+            return await set_rollout(client, keys, share, reason, now_ms())
+        finally:
+            await client.aclose()
+
+    return asyncio.run(change())
+
+
+def previous_champion(settings: Settings) -> str:
+    """The version to roll back to. Raises `PromotionError` where there is none, and `StoreError`."""
+
+    async def read() -> str:
+        client = connect(settings.patient_store, settings.store_url)
+        try:
+            return await promotion.previous_champion(client, keys_of(settings.store))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(read())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 1 with one plain line when it cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.promote", description=__doc__.split("\n")[0])
+    parser.add_argument("version", help=f"a version, `{ROLLBACK}` for the one that served before, or `{CHALLENGER}`")
+    parser.add_argument("--share", type=float, help="of the traffic, for a gradual rollout; 0 ends it")
+    parser.add_argument("--reason", default="a person asked for it", help="written beside the decision")
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        version, reason = given.version, given.reason
+        if given.share is not None:
+            found = roll_out(settings, version, given.share, reason)
+            print(f"{found.version} gets {found.share:.3g} of the traffic" if found else "no rollout any more")
+            return 0
+        if version == ROLLBACK:
+            version, reason = previous_champion(settings), rollback_reason(reason)
+        problem = promote(settings, version, reason)
+    except (PromotionError, RolloutError, SettingsError, StoreError) as error:
+        print(f"promote: {error}", file=sys.stderr)
+        return 1
+    print(f"slot {CHAMPION} serves {version}")
+    if problem is not None:
+        print(f"the registry's alias was not set: {problem}", file=sys.stderr)
+    return 0

@@ -1,0 +1,47 @@
+"""What a retraining says of its data and its models: one line each."""
+
+from configs.settings import Settings
+from models.training.ranker_judgement import SecondStage
+from models.training.training_data import TrainingData
+
+
+def describe_ranker(second: SecondStage | None, settings: Settings) -> str:
+    """From what the ranker learned and what it wins, or why there is none."""
+    if not settings.training.ranker:
+        return "no ranker, as the settings say"
+    if second is None or (second.ranker is None and not second.rows.requests):
+        return "too little data for a ranker"
+    found = second.metrics
+    text = f"NDCG@10 {found.get('latest_plain_ndcg_at_10', float('nan')):.4f} without ranker"
+    if second.ranker is None:
+        return f"the ranker does not help in the latest window ({text}) and is left out"
+    shown = f" and {second.ranker.logged_lists:,} lists that were shown" if second.ranker.logged_lists else ""
+    return f"ranker learned from {second.ranker.lists:,} requests{shown}: {found['latest_ndcg_at_10']:.4f}, {text}"
+
+
+def describe_data(data: TrainingData) -> str:
+    """How much there is, and what had to be left out."""
+    text = (
+        f"{data.name}: {len(data):,} events of {len(data.users):,} users with {len(data.items):,} items, "
+        f"{data.log_events:,} of them from the event log"
+    )
+    if data.unknown_types:
+        text += f"; left out: {sum(data.unknown_types.values())} events of types unknown to this preset"
+        text += f" ({', '.join(sorted(data.unknown_types))})"
+    return text
+
+
+def describe_metrics(metrics: dict[str, float]) -> str:
+    """The evaluation of the first stage, with its intervals."""
+    if "ndcg_at_10" not in metrics:
+        return "nobody to evaluate on in the latest tenth; the metrics are undefined"
+    parts = [
+        f"{label} {metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
+        for label, name in (
+            ("NDCG@10", "ndcg_at_10"),
+            ("MAP@10 over |relevant|", "map_at_10"),
+            ("recall@10", "recall_at_10"),
+            ("popularity's NDCG@10", "popularity_ndcg_at_10"),
+        )
+    ]
+    return f"latest tenth, {metrics['evaluated_users']:.0f} users: {', '.join(parts)}"

@@ -1,0 +1,72 @@
+"""What a bundle says about itself."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.event_types import Weighting
+from models.factors.als import AlsParameters
+from models.ranking.ranker import RankerParameters
+
+IdType = Literal["int", "str"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataFacts(_Part):
+    """The data that a model was trained on."""
+
+    name: str
+    fingerprint: str = Field(description="sha256 over the imported data set and the part of the event log used")
+    n_interactions: int = Field(ge=0, description="events, imported and logged")
+    last_ms: int = Field(description="time of the latest event, milliseconds since the epoch")
+    log_events: int = Field(default=0, ge=0, description="how many of the events came from the offline log")
+
+
+class IndexFacts(_Part):
+    """The item index as it was measured when the bundle was built."""
+
+    kind: Literal["flat", "ivf"]
+    recall: float = Field(ge=0, le=1)
+
+
+class RankerFacts(_Part):
+    """The learned ranker beside the factors."""
+
+    features_hash: str = Field(description="of the names and meaning of its features, see models.ranking.features")
+    parameters: RankerParameters
+    lists: int = Field(ge=1, description="past requests that it learned from")
+    candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
+    trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
+    logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
+    logged_fingerprint: str | None = Field(default=None, description="sha256 over them and what came of them")
+
+
+class ManifestFields(_Part):
+    """What the training knows; the rest of a `Manifest` follows from the arrays."""
+
+    parameters: AlsParameters
+    weighting: Weighting
+    event_preset: str
+    seed: int
+    user_id_type: IdType
+    item_id_type: IdType
+    data: DataFacts
+    metrics: dict[str, float] = Field(default_factory=dict, description="offline evaluation; undefined ones are absent")
+    index: IndexFacts
+    ranker: RankerFacts | None = Field(None, description="None: served in the order of retrieval")
+
+
+class Manifest(ManifestFields):
+    """`manifest.json` of a bundle."""
+
+    format: Literal[1] = 1
+    version: str = Field(pattern=r"^\d{8}-\d{6}-[0-9a-f]{8}$")
+    created_ms: int
+    content_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="over arrays and parameters, not over time")
+    n_users: int = Field(ge=1)
+    n_items: int = Field(ge=1)
+    n_factors: int = Field(ge=1)
+    files: dict[str, str] = Field(description="sha256 of each file beside the manifest")

@@ -1,0 +1,1 @@
+"""Lists and what was right -> `metrics` -> `protocols`, `held_out` and `gate`; `baselines` have to be beaten."""

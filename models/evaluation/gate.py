@@ -1,0 +1,94 @@
+"""Whether a new model may replace the champion: both answer the same requests, and users are the unit.
+
+A request's answer is judged by NDCG@10; a user's requests are averaged first, so that busy users do not decide alone.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from configs.settings import Training
+from models.evaluation.metrics import Interval, bootstrap_interval
+
+
+@dataclass(frozen=True)
+class JudgedRequests:
+    """How a model did on the judging requests.
+
+    Attributes:
+        user: (B,) int.
+        ndcg: (B,) float, NDCG@10 of each request, NaN where undefined.
+        coverage: share of the catalogue that was recommended to anyone.
+    """
+
+    user: np.ndarray
+    ndcg: np.ndarray
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What serving pays for a bundle."""
+
+    load_s: float
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision, with its reasons in words."""
+
+    promote: bool
+    reasons: tuple[str, ...]
+    difference: Interval | None = field(default=None)
+
+    def __str__(self) -> str:
+        return ("promoted: " if self.promote else "not promoted: ") + "; ".join(self.reasons)
+
+
+def judge(
+    champion: JudgedRequests | None, new: JudgedRequests, footprint: Footprint, limits: Training, seed: int
+) -> Verdict:
+    """Decide.
+
+    Args:
+        champion: on the same requests in the same order; None where there is no champion.
+        new: the model that wants its place.
+        footprint: of the new bundle.
+        limits: margin and guardrails, see `configs.settings.Training`.
+        seed: of the bootstrap.
+    """
+    broken = []
+    if footprint.load_s > limits.max_load_s:
+        broken.append(f"it takes {footprint.load_s:.1f} s to load, more than {limits.max_load_s:.1f}")
+    if footprint.size_mb > limits.max_bundle_mb:
+        broken.append(f"it is {footprint.size_mb:.0f} MB large, more than {limits.max_bundle_mb:.0f}")
+    if champion is None:
+        # Without any model nothing would be served at all, so the first one is taken whatever it is like.
+        return Verdict(True, ("the first model", *broken))
+    paired = per_user(new.user, new.ndcg - champion.ndcg)
+    if not np.isfinite(paired).any():
+        return Verdict(not broken, tuple(broken) or ("nobody to compare the models on",))
+    difference = bootstrap_interval(paired, seed)
+    text = (
+        f"NDCG@10 {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] "
+        f"against the champion over {difference.n} users"
+    )
+    if difference.mean < limits.margin:
+        broken.append(f"{text}, wanted at least {limits.margin:+.4f}")
+    elif difference.low < -limits.worst_loss:
+        broken.append(f"{text}, which may be a loss of more than {limits.worst_loss:.4f}")
+    if new.coverage < limits.coverage_share * champion.coverage:
+        broken.append(
+            f"it recommends {new.coverage:.1%} of the catalogue, the champion {champion.coverage:.1%}; "
+            f"at least {limits.coverage_share:.0%} of that must remain"
+        )
+    return Verdict(not broken, tuple(broken) or (text,), difference)
+
+
+def per_user(user: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Mean of each user's defined values, by rising user; users without any are left out."""
+    defined = ~np.isnan(values)
+    number = np.bincount(user[defined])
+    total = np.bincount(user[defined], values[defined])
+    return total[number > 0] / number[number > 0]

@@ -1,0 +1,1 @@
+"""Interactions -> `interest` (a weight for each user and item) -> `als` (factors) -> `fold_in` (one user's vector)."""

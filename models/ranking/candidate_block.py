@@ -1,0 +1,222 @@
+"""The candidate block's arithmetic, compiled: see `models.ranking.features`, which gives it meaning."""
+
+from math import inf, nan, sqrt
+
+import numpy as np
+from numba import types
+
+from models.compiled import compiled, inner, reads, writes
+
+CANDIDATE_FEATURES = (
+    "retrieval_score",
+    "retrieval_standard",
+    "retrieval_rank",
+    "cosine_last",
+    "cosine_max_5",
+    "cosine_mean_5",
+    "cosine_max_10",
+    "cosine_mean_10",
+    "cosine_max_10_standard",
+    "ease_standard",
+    "ease_recent_standard",
+    "follows_standard",
+    "follows_last",
+    "log_count",
+    "count_share",
+    "value_mean",
+    "year",
+    "age_days",
+    "popularity_1d",
+    "popularity_7d",
+    "affinity_mean",
+    "affinity_max",
+)
+_SCORE, _STANDARD, _RANK = 0, 1, 2
+_COSINES = CANDIDATE_FEATURES.index("cosine_last")
+_RELATIONS = CANDIDATE_FEATURES.index("ease_standard")
+_STATIC = CANDIDATE_FEATURES.index("log_count")
+_AGE = CANDIDATE_FEATURES.index("age_days")
+_POPULARITY = CANDIDATE_FEATURES.index("popularity_1d")
+_AFFINITY = CANDIDATE_FEATURES.index("affinity_mean")
+_FEW, _MORE = 5, 10  # latest items that the cosines look at, and the follows at the few
+_DAY_MS = 86_400_000.0
+
+
+@compiled(
+    writes("f4", 3),
+    reads("i8", 2),
+    reads("f4", 2),
+    reads("i8", 2),
+    reads("i8"),
+    reads("i8"),
+    reads("f8"),
+    reads("f4", 2),
+    reads("f4", 3),
+    reads("f4", 2),
+    reads("f4", 2),
+    reads("f8"),
+    reads("i2", 2),
+    reads("f4", 2),
+    reads("f4", 2),
+)
+def fill_block(
+    block: np.ndarray,
+    candidates: np.ndarray,
+    scores: np.ndarray,
+    recent: np.ndarray,
+    histories: np.ndarray,
+    edges: np.ndarray,
+    at_ms: np.ndarray,
+    affinity: np.ndarray,
+    popularity: np.ndarray,
+    unit_factors: np.ndarray,
+    static: np.ndarray,
+    first_ms: np.ndarray,
+    categories: np.ndarray,
+    ease: np.ndarray,
+    follows: np.ndarray,
+) -> None:
+    """Write the block of B requests.
+
+    Args:
+        block: (B, k, len(CANDIDATE_FEATURES)) float32, written to.
+        candidates, scores, recent, at_ms, affinity: of a `RequestBatch`.
+        histories: the batch's one after another; that of request i is `histories[edges[i]:edges[i + 1]]`.
+        popularity: (2, B, k) float32.
+        unit_factors, static, first_ms, categories: of an `ItemTable`.
+        ease, follows: of `ItemRelations`; (0, 0) where there are none.
+    """
+    for row in range(len(candidates)):
+        out, listed = block[row], candidates[row]
+        present = listed >= 0
+        items = np.maximum(listed, 0)
+        scored = present & ~np.isnan(scores[row])
+        out[:, _SCORE] = scores[row]
+        _standardise(scores[row], scored, out[:, _STANDARD])
+        _cosines(unit_factors, items, recent[row], present, out[:, _COSINES:_RELATIONS])
+        history = histories[edges[row] : edges[row + 1]]
+        _relations(ease, follows, items, history, recent[row], present, out[:, _RELATIONS:_STATIC])
+        for place, item in enumerate(items):
+            out[place, _RANK] = place
+            out[place, _STATIC:_AGE] = static[item]
+            age = (at_ms[row] - first_ms[item]) / _DAY_MS
+            out[place, _AGE] = 0.0 if age < 0 else age
+            out[place, _POPULARITY:_AFFINITY] = popularity[:, row, place]
+            out[place, _AFFINITY], out[place, _AFFINITY + 1] = _affinity(affinity[row], categories[item])
+
+
+@compiled(reads("i8"), reads("i8"), types.boolean, writes("i8"))
+def fill_latest(items: np.ndarray, among: np.ndarray, all_count: bool, found: np.ndarray) -> None:
+    """See `models.ranking.features.latest_distinct`; `found` is filled from its start."""
+    kept = 0
+    for back in range(1, len(items) + 1):
+        if kept == len(found):
+            return
+        item = items[-back]
+        wanted = item >= 0
+        if wanted and not all_count:
+            place = np.searchsorted(among, item)
+            wanted = place < len(among) and among[place] == item
+        for earlier in range(kept):
+            wanted = wanted and found[earlier] != item
+        if wanted:
+            found[kept] = item
+            kept += 1
+
+
+@inner
+def _standardise(values: np.ndarray, present: np.ndarray, out: np.ndarray) -> None:
+    """Values less their mean, over their standard deviation, both over the `present` ones only. NaN where a value is
+    absent; 0 where all are equal."""
+    count, total, squares = 0, 0.0, 0.0
+    for place in range(len(values)):
+        if present[place]:
+            count += 1
+            total += values[place]
+    mean = total / max(count, 1)
+    for place in range(len(values)):
+        if present[place]:
+            squares += (values[place] - mean) ** 2
+    deviation = sqrt(squares / max(count, 1))
+    flat = deviation <= 1e-6 * abs(mean)  # rounding, not spread
+    for place in range(len(values)):
+        if not present[place]:
+            out[place] = nan
+        else:
+            out[place] = 0.0 if flat else (values[place] - mean) / deviation
+
+
+@inner
+def _cosines(
+    unit_factors: np.ndarray, candidates: np.ndarray, recent: np.ndarray, present: np.ndarray, out: np.ndarray
+) -> None:
+    """With the last item; largest and mean with the last 5 and 10; the largest of 10 standardised."""
+    known = 0
+    while known < min(_MORE, len(recent)) and recent[known] >= 0:
+        known += 1
+    if known == 0:
+        out[:] = nan
+        return
+    cosines = np.dot(unit_factors[candidates], unit_factors[recent[:known]].T)
+    for place in range(len(candidates)):
+        largest, total = -inf, 0.0
+        out[place, 0] = cosines[place, 0]
+        for step in range(known):
+            largest, total = max(largest, cosines[place, step]), total + cosines[place, step]
+            if step < _FEW:
+                out[place, 1], out[place, 2] = largest, total / (step + 1)
+        out[place, 3], out[place, 4] = largest, total / known
+    _standardise(out[:, 3], present, out[:, 5])
+
+
+@inner
+def _relations(
+    ease: np.ndarray,
+    follows: np.ndarray,
+    candidates: np.ndarray,
+    history: np.ndarray,
+    recent: np.ndarray,
+    present: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """EASE over the history and over `recent`, what follows the latest 5, all standardised, and what follows the last.
+
+    NaN where there is no history, and for a candidate that the matrices do not have.
+    """
+    related = present & (candidates < len(ease))
+    nobody = np.zeros(len(candidates), np.bool_)
+    late = related if recent[0] >= 0 else nobody
+    _standardise(_sums(ease, history, len(history), candidates), related if len(history) else nobody, out[:, 0])
+    _standardise(_sums(ease, recent, len(recent), candidates), late, out[:, 1])
+    _standardise(_sums(follows, recent, _FEW, candidates), late, out[:, 2])
+    last = _sums(follows, recent, 1, candidates)
+    for place in range(len(candidates)):
+        out[place, 3] = last[place] if late[place] else nan
+
+
+@inner
+def _sums(matrix: np.ndarray, rows: np.ndarray, most: int, columns: np.ndarray) -> np.ndarray:
+    """For each column the sum over the first `most` of those rows that the matrix has. Row by row, as it lies there."""
+    sums = np.zeros(len(columns), np.float32)
+    added = 0
+    for row in rows:
+        if 0 <= row < len(matrix) and added < most:
+            added += 1
+            for place in range(len(columns)):
+                if columns[place] < len(matrix):
+                    sums[place] += matrix[row, columns[place]]
+    return sums
+
+
+@inner
+def _affinity(affinity: np.ndarray, categories: np.ndarray) -> tuple[float, float]:
+    """Mean and largest over an item's categories; NaN where it has none, or the user no affinities."""
+    largest, total, count = -inf, 0.0, 0
+    for column in categories:
+        if column >= 0:
+            count += 1
+            total += affinity[column]
+            largest = max(largest, affinity[column])
+    if count == 0 or np.isnan(total):
+        return nan, nan
+    return total / count, largest

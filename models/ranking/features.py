@@ -1,0 +1,182 @@
+"""The ranker's features: one definition for training and for serving, computed for a whole micro-batch at once.
+
+A candidate's features come in two blocks, because they are known in two places:
+
+    candidate block   what needs the model's arrays: computed beside the factors (Retrieval), one row per candidate
+    user block        what the online store and the request say about the user and the moment: one row per request
+
+`assemble` puts them together in the order of `FEATURES`. Nothing here looks at a clock or at an event later than the
+request's `at_ms`. Unknown is NaN, which the trees handle; it is never 0.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.ranking.candidate_block import CANDIDATE_FEATURES, fill_block, fill_latest
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemTable
+
+USER_FEATURES = ("log_history", "activity_1h", "activity_1d", "activity_7d", "idle_hours", "hour", "weekday", "device")
+FEATURES = CANDIDATE_FEATURES + USER_FEATURES
+_DEFINITION = 1  # count up when a feature keeps its name but changes its meaning
+FEATURES_HASH = hashlib.sha256("\n".join((str(_DEFINITION), *FEATURES)).encode()).hexdigest()[:16]
+
+RECENT = 20  # latest distinct items of a history that the features look at
+DEVICES = {"desktop": 0, "mobile": 1, "tablet": 2, "tv": 3}
+_DAY_MS, _HOUR_MS = 86_400_000.0, 3_600_000.0
+_NONE = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class RequestBatch:
+    """B requests, in the positions of an `ItemTable`.
+
+    Attributes:
+        candidates: (B, k) int64, best first by retrieval, -1 where a list is shorter.
+        scores: (B, k) float32, retrieval's; NaN for a candidate that was not scored by a user vector.
+        recent: (B, RECENT) int64, latest distinct items that speak for interest, the latest first, -1 padded.
+        histories: for each request, all distinct items that speak for interest, (m,) int64.
+        at_ms: (B,) float64, the moment of each request.
+        affinity: (B, C) float32, see `affinity_rows`; NaN where there is none.
+        popularity: (2, n) float32 or (2, B, k) float32: decayed popularity with half-lives of 1 and 7 days as a share
+            of the leader's; of all items, or of the candidates already.
+    """
+
+    candidates: np.ndarray
+    scores: np.ndarray
+    recent: np.ndarray
+    histories: Sequence[np.ndarray]
+    at_ms: np.ndarray
+    affinity: np.ndarray
+    popularity: np.ndarray
+
+
+def candidate_features(table: ItemTable, relations: ItemRelations | None, batch: RequestBatch) -> np.ndarray:
+    """The candidate block.
+
+    Args:
+        table: the items' own side, made when the model was loaded.
+        relations: between items; None where the model has none (their features are then NaN).
+        batch: see `RequestBatch`.
+
+    Returns:
+        (B, k, len(CANDIDATE_FEATURES)) float32; rows of padding are meaningless.
+    """
+    block = np.empty((*batch.candidates.shape, len(CANDIDATE_FEATURES)), np.float32)
+    popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
+    fill_block(
+        block,
+        np.ascontiguousarray(batch.candidates, np.int64),
+        np.ascontiguousarray(batch.scores, np.float32),
+        np.ascontiguousarray(batch.recent, np.int64),
+        np.concatenate(batch.histories, dtype=np.int64),
+        np.cumsum([0, *(len(history) for history in batch.histories)]),
+        np.ascontiguousarray(batch.at_ms, np.float64),
+        np.ascontiguousarray(batch.affinity, np.float32),
+        np.ascontiguousarray(popularity, np.float32),
+        table.unit_factors,
+        table.static,
+        table.first_ms,
+        table.categories,
+        _NONE if relations is None else relations.ease,
+        _NONE if relations is None else relations.follows,
+    )
+    return block
+
+
+def user_features(
+    history_sizes: np.ndarray,
+    activity: np.ndarray,
+    last_ms: np.ndarray,
+    at_ms: np.ndarray,
+    devices: Sequence[str | None],
+) -> np.ndarray:
+    """The user block.
+
+    Args:
+        history_sizes: (B,) events in each user's history.
+        activity: (B, 3) events decayed by half-lives of 1 h, 1 day and 7 days, as at `at_ms`.
+        last_ms: (B,) time of the user's latest event, NaN where there is none.
+        at_ms: (B,) the moment of each request; hour and weekday are taken in UTC.
+        devices: as the request's context names them; an unlisted or absent one is NaN.
+
+    Returns:
+        (B, len(USER_FEATURES)) float32.
+    """
+    block = np.empty((len(at_ms), len(USER_FEATURES)), np.float32)
+    block[:, 0] = np.log1p(history_sizes)
+    block[:, 1:4] = activity
+    block[:, 4] = np.maximum((at_ms - last_ms) / _HOUR_MS, 0.0)
+    block[:, 5] = np.floor(at_ms / _HOUR_MS) % 24
+    block[:, 6] = (np.floor(at_ms / _DAY_MS) + 3) % 7  # 1 January 1970 was a Thursday; Monday is 0
+    block[:, 7] = [DEVICES.get(device, np.nan) if device is not None else np.nan for device in devices]
+    return block
+
+
+def assemble(candidate_block: np.ndarray, user_block: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """One row per candidate, in the order of `FEATURES`.
+
+    Args:
+        candidate_block: (N, len(CANDIDATE_FEATURES)) float32, the lists one after another.
+        user_block: (B, len(USER_FEATURES)) float32.
+        lengths: (B,) int, candidates of each list; their sum is N.
+
+    Returns:
+        (N, len(FEATURES)) float32.
+    """
+    features = np.empty((len(candidate_block), len(FEATURES)), np.float32)
+    features[:, : len(CANDIDATE_FEATURES)] = candidate_block
+    features[:, len(CANDIDATE_FEATURES) :] = np.repeat(user_block, lengths, axis=0)
+    return features
+
+
+def moment(now_ms: float, newest_ms: float | None) -> float:
+    """The moment as of which a live request is answered, in ms since the epoch.
+
+    The clock's, while events keep coming. Where the newest event of all is more than a day old (an imported data set,
+    a replay, a standstill), that event's: otherwise every user would look idle for years, and no trained ranker has met
+    such features.
+
+    Args:
+        now_ms: the clock.
+        newest_ms: time of the newest event that the store has of anybody; None where it has none.
+    """
+    return now_ms if newest_ms is None or now_ms - newest_ms < _DAY_MS else newest_ms
+
+
+def affinity_rows(sizes: Sequence[int], columns: np.ndarray, amounts: np.ndarray, n_columns: int) -> np.ndarray:
+    """Category affinities as shares of a user's total, which do not shrink while a user is away.
+
+    Args:
+        sizes: (B,) how many affinities each request has.
+        columns: (N,) the category of each affinity, the requests one after another; -1 for one without a column.
+        amounts: (N,) decayed affinity, below 0 for what was refused.
+        n_columns: categories that have a column.
+
+    Returns:
+        (B, n_columns) float32: affinity / sum of all |affinities|; 0 for a category never met, NaN where the user has
+        no affinities at all.
+    """
+    rows = np.zeros((len(sizes), n_columns), np.float32)
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    total = np.bincount(row, np.abs(amounts), len(sizes))
+    known = (columns >= 0) & (total[row] > 0)
+    rows[row[known], columns[known]] = amounts[known] / total[row[known]]
+    rows[total == 0] = np.nan
+    return rows
+
+
+def latest_distinct(items: np.ndarray, n: int = RECENT, among: np.ndarray | None = None) -> np.ndarray:
+    """(n,) int64: the latest distinct items of a history, the latest first, -1 padded.
+
+    Args:
+        items: (m,) int64, oldest to newest; -1 is skipped.
+        among: (p,) int64, rising, the items that count; None for all.
+    """
+    found = np.full(n, -1, np.int64)
+    items = np.ascontiguousarray(items, np.int64)
+    fill_latest(items, items if among is None else np.ascontiguousarray(among, np.int64), among is None, found)
+    return found

@@ -1,0 +1,155 @@
+"""The learned ranker: LightGBM's LambdaMART over the features of `models.ranking.features`.
+
+Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82; Ke et al., "LightGBM", NIPS 2017.
+
+Lists that were shown teach what was taken up, and that depends on the place as well as on the item: a plain fit learns
+the old order again. So the place is fitted beside the features and then left away: score = f(features) + g(place), f is
+the ranker (LightGBM's position bias treatment for lambdarank; the same decomposition as in Guo et al., "PAL", RecSys
+2019). g is known up to a constant only, and f and g can be told apart only because items with like features stood at
+different places in different lists. What moves both place and outcome without being a feature goes to g, wrongly.
+"""
+
+import re
+
+import lightgbm
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.forest import Forest
+
+
+class RankerError(ValueError):
+    """A ranker cannot be used; the message says why."""
+
+
+class RankerParameters(BaseModel):
+    """What defines a ranker beside its training set and its seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trees: int = Field(default=300, ge=1, le=5000)
+    leaves: int = Field(default=15, ge=2, le=1024, description="leaves of each tree at most")
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    smallest_leaf: int = Field(default=100, ge=1, description="candidates in a leaf at least")
+    l2: float = Field(default=10.0, ge=0)
+    feature_share: float = Field(default=0.5, gt=0, le=1, description="share of the features that each tree sees")
+    row_share: float = Field(default=0.8, gt=0, le=1, description="share of the candidates that each tree sees")
+    truncation: int = Field(default=20, ge=1, description="ranks that the objective looks at")
+
+
+class Ranker:
+    """A fitted ranker.
+
+    Args:
+        text: LightGBM's text form of the model.
+
+    Raises:
+        RankerError: the text is damaged, or its features are not those of this code.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as error:
+            raise RankerError(f"it is no LightGBM model: {error}") from error
+        names = tuple(self._booster.feature_name())
+        if names != FEATURES:
+            wrong = next((f"{a!r} instead of {b!r}" for a, b in zip(names, FEATURES, strict=False) if a != b), None)
+            raise RankerError(
+                f"it has {len(names)} features, expected {len(FEATURES)}" + (f"; {wrong}" if wrong else "")
+            )
+        self.text = text
+        try:
+            self._forest: Forest | None = Forest(self._booster.dump_model()["tree_info"])
+        except ValueError:  # larger trees than that form holds: LightGBM walks them itself
+            self._forest = None
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """(n,) float32, larger is better within one list.
+
+        Args:
+            features: (n, len(FEATURES)) float32, the lists of a whole micro-batch one after another.
+        """
+        if features.shape[1] != len(FEATURES):
+            raise RankerError(f"{features.shape[1]} features given, {len(FEATURES)} expected")
+        if len(features) == 0:
+            return np.empty(0, np.float32)
+        if self._forest is not None:
+            return self._forest.predict(features).astype(np.float32)
+        # One thread: replicas share the cores, and starting a team of threads costs more than 100 candidates do.
+        scores = self._booster.predict(features, num_threads=1, raw_score=True)
+        return np.asarray(scores, np.float32)
+
+    def importance(self) -> dict[str, float]:
+        """feature -> share of the total gain."""
+        gain = self._booster.feature_importance("gain")
+        total = float(gain.sum()) or 1.0
+        return {name: float(value) / total for name, value in zip(FEATURES, gain, strict=True)}
+
+
+def fit_ranker(
+    features: np.ndarray,
+    relevant: np.ndarray,
+    lengths: np.ndarray,
+    parameters: RankerParameters,
+    seed: int,
+    threads: int = 1,
+    place: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> Ranker:
+    """Fit on lists of candidates. The result depends on data, parameters and seed; on `threads` only with `place`.
+
+    Args:
+        features: (n, len(FEATURES)) float32.
+        relevant: (n,) bool or int gains.
+        lengths: (lists,) int, candidates of each list; their sum is n.
+        threads: at least 1.
+        place: (n,) int >= 0, where each candidate was shown; all of one number in a list that nobody was shown. None
+            where no list was.
+        weights: (n,) how much each candidate counts; None for all alike.
+
+    Raises:
+        ValueError: no list holds both something relevant and something else; there is nothing to learn.
+    """
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+    filled = lengths > 0
+    found = np.add.reduceat(relevant.astype(np.int64), starts[filled]) if filled.any() else np.empty(0, np.int64)
+    if not ((found > 0) & (found < lengths[filled])).any():
+        raise ValueError("no list holds both a relevant candidate and another one")
+    settings = {
+        "objective": "lambdarank",
+        "num_leaves": parameters.leaves,
+        "learning_rate": parameters.learning_rate,
+        "min_data_in_leaf": parameters.smallest_leaf,
+        "lambda_l2": parameters.l2,
+        "feature_fraction": parameters.feature_share,
+        "bagging_fraction": parameters.row_share,
+        "bagging_freq": 1 if parameters.row_share < 1 else 0,
+        "lambdarank_truncation_level": parameters.truncation,
+        "label_gain": [0, 1],
+        "max_bin": 127,
+        "seed": seed % (2**31),
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
+    training = lightgbm.Dataset(
+        features,
+        label=(relevant > 0).astype(np.int8),
+        group=lengths[filled],
+        position=place,
+        weight=weights,
+        feature_name=list(FEATURES),
+        params=settings,
+    )
+    booster = lightgbm.train(settings, training, num_boost_round=parameters.trees)
+    # The text repeats the settings; how many threads there were is no part of the model.
+    return Ranker(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string()))
+
+
+def check_features(features_hash: str) -> None:
+    """Raises `RankerError` when a ranker was trained on another definition of the features."""
+    if features_hash != FEATURES_HASH:
+        raise RankerError(f"it was trained on features {features_hash}, this version computes {FEATURES_HASH}")

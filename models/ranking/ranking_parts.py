@@ -1,0 +1,52 @@
+"""The learned ranker as a bundle carries it: the trees, and what their features need beside the factors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemStatistics
+from models.ranking.ranker import Ranker
+
+
+@dataclass(frozen=True)
+class RankingParts:
+    """The learned ranker with what its features need beside the factors.
+
+    Attributes:
+        ranker: see `models.ranking.ranker`.
+        statistics: of the n_items items.
+        relations: between items; None where there are too many of them.
+    """
+
+    ranker: Ranker
+    statistics: ItemStatistics
+    relations: ItemRelations | None
+
+
+def ranking_arrays(ranking: RankingParts) -> dict[str, np.ndarray]:
+    """What `ranking.npz` holds."""
+    arrays = {f"item_{name}": array for name, array in vars(ranking.statistics).items()}
+    if ranking.relations is not None:
+        arrays |= vars(ranking.relations)
+    return arrays
+
+
+def ranking_parts(ranker: Ranker, arrays: dict[str, np.ndarray]) -> RankingParts:
+    """The reverse of `ranking_arrays`. Raises KeyError for a missing array."""
+    statistics = ItemStatistics(**{name: arrays[f"item_{name}"] for name in ItemStatistics.__dataclass_fields__})
+    relations = None
+    if {"ease", "follows"} <= set(arrays):
+        # Rows are read one after another; a matrix that lies column by column makes that far slower.
+        relations = ItemRelations(np.ascontiguousarray(arrays["ease"]), np.ascontiguousarray(arrays["follows"]))
+    return RankingParts(ranker, statistics, relations)
+
+
+def check_ranking(ranking: RankingParts, n_items: int) -> None:
+    """Raises ValueError naming the array that does not fit."""
+    for name, array in vars(ranking.statistics).items():
+        if array.shape != (n_items,):
+            raise ValueError(f"{name} of the item statistics is {array.shape}, expected {(n_items,)}")
+    for name, array in vars(ranking.relations).items() if ranking.relations is not None else ():
+        if array.shape != (n_items, n_items) or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite float32 {(n_items, n_items)}")

@@ -1,0 +1,102 @@
+"""What a training learns from: interactions as arrays, with ids as positions in vocabularies."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from configs.event_types import EventTypes, Weighting
+from data.dataset import DataError
+from data.vocabulary import Vocabulary, build_vocabulary
+from models.factors.interest import Interest, aggregate_interest
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Events with ids as positions in the vocabularies.
+
+    Attributes:
+        users, items: every id with an event.
+        user, item: (n,) int64 positions.
+        times_ms: (n,) int64.
+        codes: (n,) uint8, event type codes.
+        values: (n,) float32, NaN where there is none.
+        log_events: how many of the n came from the offline log.
+        unknown_types: logged events left out because `events.yaml` does not know their type, by type.
+        fingerprint: sha256 over data set and log.
+    """
+
+    name: str
+    user_id_type: Literal["int", "str"]
+    item_id_type: Literal["int", "str"]
+    types: EventTypes
+    users: Vocabulary
+    items: Vocabulary
+    user: np.ndarray
+    item: np.ndarray
+    times_ms: np.ndarray
+    codes: np.ndarray
+    values: np.ndarray
+    log_events: int
+    unknown_types: dict[str, int]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def rows(self, index: np.ndarray) -> "TrainingData":
+        """The events of these row numbers; vocabularies and facts stay those of the whole."""
+        return replace(
+            self,
+            user=self.user[index],
+            item=self.item[index],
+            times_ms=self.times_ms[index],
+            codes=self.codes[index],
+            values=self.values[index],
+        )
+
+    def interest(self, weighting: Weighting) -> Interest:
+        """One weight for each (user, item); see `models.factors.interest`."""
+        return aggregate_interest(self.user, self.item, self.times_ms, self.codes, self.values, self.types, weighting)
+
+
+def training_data_from_frame(
+    frame: pd.DataFrame,
+    types: EventTypes,
+    name: str,
+    id_types: tuple[Literal["int", "str"], Literal["int", "str"]],
+    log_events: int,
+    unknown_types: dict[str, int],
+    fingerprint: str,
+) -> TrainingData:
+    """Arrays from canonical interactions (see `data.dataset`).
+
+    Raises:
+        DataError: too little to learn from (fewer than two users or two items), or an unknown event type.
+    """
+    users = build_vocabulary(frame["user_id"], id_types[0])
+    items = build_vocabulary(frame["item_id"], id_types[1])
+    for vocabulary, what in ((users, "user"), (items, "item")):
+        if len(vocabulary) < 2:
+            raise DataError(f"{name}: {len(vocabulary)} {what} with events; a model needs at least 2 users and 2 items")
+    codes = frame["event_type"].map({name: types[name].code for name in types.by_name})
+    if codes.isna().any():
+        bad = frame.loc[codes.isna(), "event_type"].iloc[0]
+        raise DataError(f"{name}: event type {bad!r} is not in events.yaml")
+    return TrainingData(
+        name=name,
+        user_id_type=id_types[0],
+        item_id_type=id_types[1],
+        types=types,
+        users=users,
+        items=items,
+        user=users.encode(frame["user_id"]),
+        item=items.encode(frame["item_id"]),
+        times_ms=frame["timestamp_ms"].to_numpy(np.int64),
+        codes=codes.to_numpy(np.uint8),
+        values=frame["value"].to_numpy(np.float32, na_value=np.nan),
+        log_events=log_events,
+        unknown_types=unknown_types,
+        fingerprint=fingerprint,
+    )

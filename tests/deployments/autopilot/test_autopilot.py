@@ -1,0 +1,344 @@
+"""Autopilot with a real store; every look is taken by another instance, as if each had been killed after the last."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from configs.settings import Settings
+from deployments.autopilot.autopilot import Autopilot
+from deployments.autopilot.memory import Memory
+from deployments.http.errors import ApiError
+from deployments.operations.heartbeat import read_heartbeat
+from deployments.operations.monitor_views import DriftView
+from deployments.operations.ray_jobs import RayJobs
+from deployments.replica.request_metrics import RecommendStages, RequestMetrics
+from features.serving.retraining_run import (
+    Policy,
+    Run,
+    RunResult,
+    advance_run,
+    begin_run,
+    keep_result,
+    new_run,
+    read_run,
+)
+from features.serving.slots import CHALLENGER, CHAMPION, read_slots, set_slot
+from features.serving.timeline import entry, read_timeline
+from tests.deployments.jobs_api import JobsApi
+from tests.deployments.pilots import Pilots
+from tests.deployments.webhook_receiver import Receiver, wait_for
+
+pytestmark = pytest.mark.anyio
+
+
+def result(version: str = "v2", passed: bool = True) -> RunResult:
+    return RunResult(version=version, uri=f"/bundles/{version}", passed=passed, reasons="the numbers", metrics={})
+
+
+async def claimed(pilots: Pilots, policy: Policy = "gate", deadline_s: float = 60) -> Run:
+    """A run that was claimed by somebody who was killed before the job was submitted."""
+    run = new_run("person", "test", policy, deadline_s, None)
+    assert await begin_run(pilots.client, pilots.keys, run, entry("retraining", "asked for")) is None
+    return run
+
+
+async def test_killed_before_the_job_was_submitted(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots()
+    run = await claimed(found)
+    await found.look(3)
+    assert jobs.submissions == 1
+    assert run.run_id in jobs.jobs[run.run_id]["entrypoint"]
+    now = await read_run(found.client, found.keys)
+    assert now is not None
+    assert now.state == "training"
+
+
+async def test_killed_after_the_job_was_submitted_and_before_that_was_written(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    found = pilots()
+    run = await claimed(found)
+    await RayJobs(found.settings).submit(run.run_id, "python -m jobs.retrain", {})
+    await found.look(2)
+    assert jobs.submissions == 1
+    now = await read_run(found.client, found.keys)
+    assert now is not None
+    assert now.state == "training"
+
+
+async def test_killed_while_it_trains_judges_and_ends(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots()
+    run = await found.retraining().start("person", "test")
+    await found.look(2)
+    await keep_result(found.client, found.keys, run.run_id, result())
+    jobs.end(run.run_id, "SUCCEEDED")
+    await found.look()
+    judging = await read_run(found.client, found.keys)
+    assert judging is not None
+    assert (judging.state, judging.challenger) == ("judging", "v2")
+    await found.look()
+    ended = await found.ended()
+    assert (ended.outcome, ended.run_id) == ("promoted", run.run_id)
+    assert jobs.submissions == 1
+    told = [line.text for line in await read_timeline(found.client, found.keys, 50) if line.run_id == run.run_id]
+    assert len(told) == len(set(told)) == 4
+
+
+async def test_a_second_retraining_is_refused_with_the_id_of_the_first(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    found = pilots()
+    run = await found.retraining().start("person", "test")
+    with pytest.raises(ApiError) as refused:
+        await found.retraining().start("person", "again")
+    assert (refused.value.status, refused.value.job_id) == (409, run.run_id)
+    assert jobs.submissions == 1
+
+
+async def test_one_that_was_submitted_by_hand_counts_too(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots()
+    await RayJobs(found.settings).submit("by-hand", "python -m jobs.retrain --trials 4", {})
+    with pytest.raises(ApiError) as refused:
+        await found.retraining().start("person", "test")
+    assert refused.value.job_id == "by-hand"
+    jobs.end("by-hand", "FAILED")
+    await found.retraining().start("person", "test")
+
+
+async def test_a_job_that_hangs_is_stopped_at_its_deadline(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots(job_deadline_s=0.001)
+    run = await found.retraining().start("person", "test")
+    await found.look()
+    assert jobs.stopped == [run.run_id]
+    assert (await found.ended()).outcome == "stopped"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_job_that_fails_or_is_forgotten_ends_the_run(
+    pilots: Callable[..., Pilots], jobs: JobsApi, gone: bool
+) -> None:
+    found = pilots()
+    run = await found.retraining().start("person", "test")
+    if gone:
+        jobs.jobs.clear()
+    else:
+        jobs.end(run.run_id, "FAILED", "no data")
+    await found.look()
+    ended = await found.ended()
+    assert ended.outcome == "failed"
+    assert ("no such job" if gone else "no data") in (ended.detail or "")
+
+
+async def test_failures_wait_longer_each_time(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots(cooldown_s=10, backoff_s=100)
+    waits = []
+    for _ in range(3):
+        run = await found.retraining().start("person", "test")
+        jobs.end(run.run_id, "FAILED", "no data")
+        await found.look()
+        raw = await found.client.run("HGET", found.keys.autopilot, "memory")
+        waits.append(Memory.model_validate_json(raw).quiet_until_ms / 1000 - time.time())
+    assert waits == pytest.approx([110, 210, 410], abs=5)
+
+
+async def test_the_jobs_api_away_is_waited_for_and_said(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots()
+    await claimed(found)
+    jobs.away = True
+    await found.look()
+    beat = await read_heartbeat(found.client, found.keys)
+    assert beat is not None
+    assert "answers 500" in beat.problems["jobs"]
+    jobs.away = False
+    await found.look()
+    assert jobs.submissions == 1
+
+
+async def test_a_worse_model_is_never_promoted(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    for policy in ("manual", "gate", "experiment"):
+        found = pilots(policy=policy)
+        await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+        run = await found.retraining().start("person", "test")
+        await keep_result(found.client, found.keys, run.run_id, result("worse", passed=False))
+        jobs.end(run.run_id, "SUCCEEDED")
+        await found.look(3)
+        assert (await found.ended()).outcome == "not_promoted"
+        slots = await read_slots(found.client, found.keys)
+        assert {name: slot.version for name, slot in slots.items()} == {CHAMPION: "v1"}
+
+
+async def test_with_policy_manual_a_person_decides(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots(policy="manual")
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    run = await found.retraining().start("person", "test")
+    assert "--slot none" in jobs.jobs[run.run_id]["entrypoint"]
+    await keep_result(found.client, found.keys, run.run_id, result())
+    jobs.end(run.run_id, "SUCCEEDED")
+    await found.look(3)
+    assert (await found.ended()).outcome == "waiting"
+    slots = await read_slots(found.client, found.keys)
+    assert (slots[CHAMPION].version, slots[CHALLENGER].version) == ("v1", "v2")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_drift_while_quality_holds_retrains_only_where_asked_for(
+    pilots: Callable[..., Pilots], asked: bool
+) -> None:
+    found = pilots(on_drift=asked)
+    pilot = Autopilot(found.settings, found._version, found._hold)
+    try:
+        pilot._drift.measures = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
+        calls = pilot._calls(await pilot._monitor.observe(), Memory())
+    finally:
+        await pilot._client.aclose()
+    assert calls == ({"drift": "items: far apart"} if asked else {})
+
+
+async def serve(pilots: Pilots, n: int, error: str = "", seconds: float = 0.01) -> None:
+    """A replica that answers `n` requests."""
+    metrics = RequestMetrics(pilots.client, pilots.keys, "ranking")
+    for _ in range(n):
+        metrics.answered("recommend", 503 if error else 200, error)
+        if not error:
+            RecommendStages(metrics).total.observe(seconds)
+    await metrics.flush()
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "words"),
+    [("model_unavailable", 0.0, "of the requests failed"), ("", 1.7, "took more than 1 s")],
+)
+async def test_a_promoted_model_that_breaks_a_guardrail_is_rolled_back(
+    pilots: Callable[..., Pilots], error: str, seconds: float, words: str
+) -> None:
+    found = pilots()
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    await serve(found, 500)
+    await found.look(2)
+    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
+    await found.look()
+    await serve(found, 100)
+    await found.look()
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
+    await serve(found, 60, error, seconds)
+    await found.look(3)
+    slot = (await read_slots(found.client, found.keys))[CHAMPION]
+    assert slot.version == "v1"
+    assert slot.reason.startswith("rollback: guardrail")
+    assert words in slot.reason
+    rolled = [line for line in await read_timeline(found.client, found.keys, 50) if "rolled back" in line.text]
+    assert len(rolled) == 1
+
+
+async def test_strangers_who_are_turned_away_do_not_hide_failures(pilots: Callable[..., Pilots]) -> None:
+    found = pilots()
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    await found.look()
+    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
+    await found.look()
+    metrics = RequestMetrics(found.client, found.keys, "ranking")
+    for status, error in ((401, "key_needed"), (403, "scope_needed"), (429, "rate_limited")):
+        for _ in range(5_000):
+            metrics.answered("recommend", status, error)
+    await metrics.flush()
+    await found.look()
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
+    await serve(found, 60, "internal_error")
+    await found.look()
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v1"
+
+
+async def test_what_the_model_is_not_to_blame_for_does_not_roll_back(pilots: Callable[..., Pilots]) -> None:
+    found = pilots()
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    await found.look()
+    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
+    await found.look()
+    await serve(found, 100, "overloaded")
+    await serve(found, 100, "store_unavailable")
+    await found.look(2)
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
+
+
+async def test_observe_says_what_it_would_do_once_and_does_nothing(pilots: Callable[..., Pilots]) -> None:
+    found = pilots(mode="observe")
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    await found.look()
+    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
+    await found.look()
+    await serve(found, 100, "internal_error")
+    await found.look(3)
+    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
+    lines = [line.text for line in await read_timeline(found.client, found.keys, 50)]
+    assert sum("would roll back to v1" in line for line in lines) == 1
+
+
+async def test_the_schedule_starts_a_retraining_once(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots(schedule="* * * * *", cooldown_s=3600)
+    await found.look()
+    assert jobs.submissions == 0  # nobody knows since when it is due
+    memory = Memory.model_validate_json(await found.client.run("HGET", found.keys.autopilot, "memory"))
+    earlier = memory.model_copy(update={"scheduled_ms": memory.scheduled_ms - 120_000})
+    await found.client.run("HSET", found.keys.autopilot, "memory", earlier.model_dump_json())
+    await found.look(3)
+    assert jobs.submissions == 1
+    run = await read_run(found.client, found.keys)
+    assert run is not None
+    assert run.trigger == "schedule"
+
+
+async def test_what_another_version_left_in_the_store_stops_nothing(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    found = pilots()
+    await found.client.run(
+        "HSET", found.keys.autopilot, "heartbeat", '{"time_ms": 1}', "memory", '{"of": "another version"}'
+    )
+    await claimed(found)
+    await found.look()
+    assert jobs.submissions == 1
+    beat = await read_heartbeat(found.client, found.keys)
+    assert beat is not None
+    assert beat.time_ms > 1
+
+
+async def test_an_end_that_was_not_noted_is_waited_after_all_the_same(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    found = pilots(cooldown_s=3600, schedule="* * * * *")
+    run = await found.retraining().start("person", "test")
+    jobs.end(run.run_id, "FAILED")
+    await found.look()
+    earlier = Memory(scheduled_ms=int(time.time() * 1000) - 120_000)  # as it was before that look
+    await found.client.run("HSET", found.keys.autopilot, "memory", earlier.model_dump_json())
+    await found.look()
+    assert jobs.submissions == 1
+
+
+async def test_a_store_that_is_away_is_told_once_and_once_when_it_is_back(
+    settings_of: Callable[..., Settings], receiver: Receiver
+) -> None:
+    settings = settings_of().model_copy(update={"alerts": receiver.settings()})
+    pilot = Autopilot(settings, no_version, no_hold)
+    for problem in (None, "it is silent", "it is silent", None, None):
+        pilot._store_is_away(problem)
+    await wait_for(lambda: len(receiver.bodies) == 2)
+    assert [(body["name"], body["status"]) for body in receiver.bodies] == [("store", "firing"), ("store", "resolved")]
+
+
+async def no_version(slot: str) -> str | None:
+    return None
+
+
+async def no_hold(slot: str, seconds: float) -> None:
+    return None
+
+
+async def test_two_autopilots_at_once_end_a_run_once(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
+    found = pilots()
+    run = await found.retraining().start("person", "test")
+    ended = run.at("ended", outcome="failed", ended_ms=1)
+    line = entry("retraining", "failed", run.run_id)
+    done = [await advance_run(found.client, found.keys, run, ended, line) for _ in range(2)]
+    assert done == [True, False]

@@ -1,0 +1,192 @@
+"""From lists and events in a real store to drift: what changes is flagged, what does not stays quiet."""
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.event_types import load_event_types
+from configs.settings import AutopilotLimits, Store
+from data.event_log import EventLog
+from deployments.autopilot.drift_watch import CALM, DriftWatch
+from deployments.autopilot.list_judge import ListJudge
+from deployments.operations.monitor_views import DriftView
+from features.items.catalogue import Catalogue, Item, put_items
+from features.recording.event import Event
+from features.recording.exposure import Exposure
+from features.recording.online_store import OnlineStore
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.telemetry.quality_sums import read_quality
+
+pytestmark = pytest.mark.anyio
+ITEMS = [f"i{number}" for number in range(60)]
+WINDOW_S = 1.0
+SIZE = 150
+
+
+class Platform:
+    """Users are shown ten of sixty items and take up those that they like."""
+
+    def __init__(self, client: StoreClient, keys: Keys, settings: Store, log_dir: Path) -> None:
+        self.client, self.keys = client, keys
+        types = load_event_types("movies")
+        self.store = OnlineStore(client, keys, settings, types)
+        self.catalogue = Catalogue(client, keys)
+        self.log = EventLog(log_dir)
+        self.types = types
+        self.generator = np.random.default_rng(3)
+        self.limits = AutopilotLimits(min_lists=SIZE, attribution_s=WINDOW_S)
+
+    async def prepare(self) -> None:
+        items = [Item(item_id, item_id, None, (f"c{place % 6}",), False, 0, 0) for place, item_id in enumerate(ITEMS)]
+        await put_items(self.client, self.keys, items)
+        await self.catalogue.refresh()
+
+    def watches(self) -> tuple[ListJudge, DriftWatch]:
+        live = ListJudge(self.client, self.keys, self.log, self.types, self.catalogue, WINDOW_S)
+        return live, DriftWatch(self.client, self.keys, self.limits, live)
+
+    async def visits(self, n: int, liked: range, shown: range, simulated: bool = False) -> None:
+        """`n` lists of items out of `shown`; each user takes up about two of `liked`."""
+        exposures, events = [], []
+        now = int(time.time() * 1000)
+        context = {"simulated": True} if simulated else None
+        for _ in range(n):
+            user, recommendation = uuid.uuid4().hex[:8], uuid.uuid4().hex
+            items = [ITEMS[place] for place in self.generator.choice(shown, 10, replace=False)]
+            exposures.append(
+                Exposure(recommendation, user, 1, "v1", "champion", None, tuple(items), simulated=simulated)
+            )
+            for place in self.generator.choice(liked, 2, replace=False):
+                item = ITEMS[place]
+                events.append(
+                    Event(
+                        uuid.uuid4().hex,
+                        user,
+                        item,
+                        "like",
+                        now,
+                        received_ms=now,
+                        context=context,
+                        categories=(f"c{place % 6}",),
+                    )
+                )
+        await self.store.log_exposures(exposures)
+        await self.store.record_events(events)
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def platform(client: StoreClient, keys: Keys, store_settings: Store, tmp_path: Path) -> Platform:
+    found = Platform(client, keys, store_settings, tmp_path)
+    await found.prepare()
+    return found
+
+
+KNOWN = frozenset(ITEMS)
+
+
+async def test_a_change_of_taste_is_flagged_and_only_then(platform: Platform) -> None:
+    live, drift = platform.watches()
+    await live.look()
+    await drift.follow("v1", frozenset(), KNOWN)
+    before, after = range(20), range(40, 60)
+
+    async def look() -> set[str]:
+        await live.look()
+        return {view.name for view in await drift.look() if view.drifted}
+
+    for _ in range(60):
+        await platform.visits(30, before, before)
+        assert await look() == set()
+    assert all(view.value is not None for view in drift.measures)
+    flagged: set[str] = set()
+    for _ in range(40):
+        await platform.visits(30, after, before)  # the model has not learned of it
+        flagged |= await look()
+    assert {"items", "click_rate", "map_at_10"} <= flagged
+    assert not flagged & {"event_types", "user_activity", "cold_users", "cold_items", "feature_freshness_s"}
+
+
+async def test_the_reference_survives_a_restart_and_belongs_to_one_model(platform: Platform) -> None:
+    live, drift = platform.watches()
+    await live.look()
+    await drift.follow("v1", frozenset(), KNOWN)
+    for _ in range(40):
+        await platform.visits(30, range(20), range(20))
+        await live.look()
+        await drift.look()
+    live, drift = platform.watches()
+    await drift.follow("v1", frozenset(), KNOWN)
+    await live.look()
+    assert {"the present window" in view.detail for view in await drift.look()} == {True}
+    await drift.follow("v2", frozenset(), KNOWN)
+    assert {"the reference window" in view.detail for view in await drift.look()} == {True}
+
+
+async def test_lists_are_judged_once_however_often_it_starts_again(platform: Platform) -> None:
+    live, _ = platform.watches()
+    await live.look()
+    for _ in range(6):
+        await platform.visits(20, range(20), range(20))
+        live, _ = platform.watches()
+        await live.look()
+        rival, _ = platform.watches()
+        await rival.look()
+        await live.look()
+        await rival.look()
+    await asyncio.sleep(1.5 * WINDOW_S)
+    await live.look()
+    [quality] = await read_quality(platform.client, platform.keys)
+    assert quality.sums["lists"] == quality.sums["judged"] == 120
+    assert 0 < quality.sums["clicked"] < 120
+    assert quality.items_shown == 20
+
+
+async def test_one_look_reads_all_that_is_there(platform: Platform) -> None:
+    live, _ = platform.watches()
+    await live.look()
+    now = int(time.time() * 1000)
+    imported = [
+        Event(uuid.uuid4().hex, "one", ITEMS[number % 60], "like", now, received_ms=now) for number in range(700)
+    ]
+    await platform.store.record_events(imported)  # of one user, so in one stream: more than one reading takes
+    await asyncio.sleep(0.05)
+    await live.look()
+    assert (live.seen_events, live.skipped) == (700, 0)
+
+
+async def test_simulated_lists_are_left_out_unless_training_learns_from_them(platform: Platform) -> None:
+    live, _ = platform.watches()
+    taking = ListJudge(
+        platform.client, platform.keys, platform.log, platform.types, platform.catalogue, WINDOW_S, with_simulated=True
+    )
+    await live.look()
+    await platform.visits(20, range(20), range(20), simulated=True)
+    await platform.visits(5, range(20), range(20))
+    await asyncio.sleep(1.5 * WINDOW_S)
+    await live.look()
+    assert (live.seen_lists, live.seen_events, live.left_out_since(0)) == (5, 10, 40)
+    await taking.look()  # from where the other one stopped, so it reads only what may still be open
+    await platform.visits(20, range(20), range(20), simulated=True)
+    await asyncio.sleep(1.5 * WINDOW_S)
+    await taking.look()
+    assert taking.seen_events == 40
+    assert taking.left_out_since(0) == 0
+
+
+async def test_drift_of_taste_near_the_threshold_does_not_come_and_go(client: StoreClient, keys: Keys) -> None:
+    live = ListJudge(client, keys, EventLog(Path("/nowhere")), load_event_types("movies"), Catalogue(client, keys), 1)
+    watch = DriftWatch(client, keys, AutopilotLimits(), live)
+
+    def seen(name: str, *drifted: bool | None) -> list[bool | None]:
+        views = [DriftView(name=name, value=0.2, threshold=0.2, drifted=one, detail="") for one in drifted]
+        return [watch._confirm(view).drifted for view in views]
+
+    assert seen("items", None, True, False, True, True, False, True) == [None, False, False, False, True, True, True]
+    assert seen("items", *[False] * CALM) == [True] * (CALM - 1) + [False]
+    assert seen("click_rate", True, True, False, True) == [False, True, False, False]

@@ -1,0 +1,202 @@
+"""Who may call what, against a real store for the limits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
+
+from configs.settings import ApiKey, Settings, SettingsError, Store, load_settings
+from deployments.http.api_keys import WHOAMI, ApiKeyGate, KeylessGate, counter, main, make_key, needed_scope
+from features.redis.connection import connect
+from features.redis.keys import Keys
+from tests.features.servers import Server, valkey_binary
+
+Ask = Callable[[str, str, str | None], httpx.Response]
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+
+
+@pytest.fixture(scope="module")
+def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = Server(valkey_binary(), tmp_path_factory.mktemp("keys"))
+    yield server.url
+    server.stop()
+
+
+def asking(keys: list[ApiKey], count: Callable[[str], Awaitable[int]]) -> Ask:
+    guard = ApiKeyGate(app, keys, count)
+
+    def ask(method: str, path: str, key: str | None) -> httpx.Response:
+        async def send() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://here") as client:
+                headers = {} if key is None else {"authorization": f"Bearer {key}"}
+                return await client.request(method, path, headers=headers)
+
+        return asyncio.run(send())
+
+    return ask
+
+
+async def never(name: str) -> int:
+    raise AssertionError("a key without a limit is not counted")
+
+
+def test_a_key_opens_what_its_scopes_name_and_nothing_else() -> None:
+    (reader, reading), (writer, writing), (owner, owning) = (
+        make_key("reader", ["recommend"], None),
+        make_key("writer", ["events"], None),
+        make_key("owner", ["admin"], None),
+    )
+    ask = asking([reading, writing, owning], never)
+    rows = [
+        ("POST", "/api/v1/recommend", {reader, owner}),
+        ("POST", "/api/v1/events", {writer, owner}),
+        ("POST", "/api/v1/events/batch", {writer, owner}),
+        ("GET", "/api/v1/items/1/similar", {reader, owner}),
+        ("PUT", "/api/v1/items/1", {owner}),
+        ("DELETE", "/api/v1/users/1", {owner}),
+        ("GET", "/api/v1/users/1", {owner}),
+        ("POST", "/api/v1/models/rollback", {owner}),
+        ("GET", "/metrics", {owner}),
+    ]
+    for method, path, allowed in rows:
+        for key in (reader, writer, owner):
+            answer = ask(method, path, key)
+            assert (answer.status_code == 200) == (key in allowed), (method, path)
+            if key not in allowed:
+                assert answer.status_code == 403
+                assert answer.json()["error"]["code"] == "scope_needed"
+        assert ask(method, path, None).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/ready", "/docs", "/openapi.json"])
+def test_pages_and_health_ask_for_no_key(path: str) -> None:
+    assert asking([make_key("one", ["admin"], None)[1]], never)("GET", path, None).text == "served"
+
+
+def test_an_unknown_key_is_refused_everywhere_and_named_as_such() -> None:
+    ask = asking([make_key("one", ["admin"], None)[1]], never)
+    for path in ("/api/v1/recommend", "/health"):
+        answer = ask("GET", path, "rk_guess")
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.json()["error"]["code"] == "bad_key"
+
+
+def test_everybody_may_ask_what_the_own_key_is_good_for() -> None:
+    key, kept = make_key("reader", ["recommend"], None)
+    ask = asking([kept], never)
+    assert ask("GET", WHOAMI, key).json() == {"name": "reader", "scopes": ["recommend"]}
+    assert ask("GET", WHOAMI, None).json() == {"name": None, "scopes": []}
+
+    async def without_keys() -> dict[str, object]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://here") as client:
+            assert (await client.get("/api/v1/models")).text == "served"
+            return dict((await client.get(WHOAMI)).json())
+
+    assert asyncio.run(without_keys()) == {"name": None, "scopes": ["recommend", "events", "admin"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "site", "status"),
+    [
+        ("POST", "cross-site", 403),
+        ("DELETE", "same-site", 403),
+        ("POST", "same-origin", 200),
+        ("POST", None, 200),
+        ("GET", "cross-site", 200),
+    ],
+)
+def test_without_keys_a_page_of_another_site_changes_nothing(method: str, site: str | None, status: int) -> None:
+    async def send() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://here") as client:
+            headers = {} if site is None else {"sec-fetch-site": site}
+            return (await client.request(method, "/api/v1/models/rollback", headers=headers)).status_code
+
+    assert asyncio.run(send()) == status
+
+
+def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str) -> None:
+    key, kept = make_key("busy", ["recommend"], 3)
+    refused: list[tuple[str, int, str]] = []
+
+    def tell(path: str, status: int, error: str) -> None:
+        refused.append((path, status, error))
+
+    async def requests() -> list[httpx.Response]:
+        clients = [connect(Store(), store_url) for _ in range(2)]
+        guards = [ApiKeyGate(app, [kept], counter(client, Keys("limit", 4)), tell) for client in clients]
+        found = []
+        for number in range(6):
+            transport = httpx.ASGITransport(guards[number % 2])
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                headers = {"authorization": f"Bearer {key}"}
+                found.append(await client.post("/api/v1/recommend", headers=headers))
+        for client in clients:
+            await client.aclose()
+        return found
+
+    answers = asyncio.run(requests())
+    # A minute may begin in between, and then three more may pass.
+    statuses = [answer.status_code for answer in answers]
+    assert statuses[:3] == [200] * 3
+    assert 429 in statuses or statuses.count(200) == 6
+    assert refused == [("/api/v1/recommend", 429, "rate_limited")] * statuses.count(429)
+    for answer in answers:
+        if answer.status_code == 429:
+            assert answer.json()["error"]["code"] == "rate_limited"
+            assert 0 < int(answer.headers["retry-after"]) <= 60
+
+
+def test_a_store_that_is_away_lets_requests_with_a_key_pass() -> None:
+    key, kept = make_key("busy", ["recommend"], 1)
+    client = connect(Store(timeout_s=0.5), "redis://127.0.0.1:9/0")
+    ask = asking([kept], counter(client, Keys("limit", 4)))
+    assert ask("POST", "/api/v1/recommend", key).status_code == 200
+
+
+def test_an_open_address_needs_keys() -> None:
+    with pytest.raises(ValidationError, match="configure API keys first"):
+        Settings(serving={"host": "0.0.0.0"})
+    _, kept = make_key("one", ["admin"], None)
+    assert Settings(serving={"host": "0.0.0.0"}, security={"keys": [kept]}).serving.host == "0.0.0.0"
+
+
+def test_what_the_command_prints_is_what_the_settings_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert main(["phone", "--scopes", "recommend", "--per-minute", "600"]) == 0
+    printed = capsys.readouterr().out
+    key = next(line.strip() for line in printed.splitlines() if line.strip().startswith("rk_"))
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(printed[printed.index("security:") :])))
+    monkeypatch.setenv("RAYCOMMEND_CONFIG", str(file))
+    [kept] = load_settings().security.keys
+    assert (kept.name, kept.scopes, kept.per_minute) == ("phone", ("recommend",), 600)
+    assert asking([kept.model_copy(update={"per_minute": None})], never)("POST", "/api/v1/recommend", key).is_success
+    assert key not in file.read_text()
+
+
+def test_bad_keys_are_refused_with_the_field(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["two words"]) == 2
+    assert "name" in capsys.readouterr().err
+    assert main(["one", "--scopes", "everything"]) == 2
+    assert "scopes" in capsys.readouterr().err
+    _, kept = make_key("one", ["admin"], None)
+    with pytest.raises(SettingsError, match="same name"):
+        load_settings(security={"keys": [kept, kept]})
+
+
+def test_whatever_is_new_in_the_api_is_for_admins() -> None:
+    assert needed_scope("GET", "/api/v2/anything") == "admin"
+    assert needed_scope("POST", "/api/v1/items") == "admin"

@@ -1,0 +1,70 @@
+"""Every bad request is refused with the field's name and words that help."""
+
+import pytest
+
+from deployments.http.errors import ApiError, parse_body
+from deployments.http.schemas import EventRequest, RecommendRequest, typed_id
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        (b'{"user_id": 1, "topk": 5}', "topk", "unknown field 'topk'"),
+        (b'{"user_id": 1, "top_k": 0}', "top_k", "greater than or equal to 1"),
+        (b'{"user_id": 1, "top_k": 1000}', "top_k", "less than or equal to 100"),
+        (b'{"user_id": 1, "top_k": "10"}', "top_k", "valid integer"),
+        (b'{"user_id": 1, "top_k": 2.5}', "top_k", "valid integer"),
+        (b'{"user_id": ""}', "user_id", "must not be empty"),
+        (b'{"user_id": "  "}', "user_id", "must not be empty"),
+        (b'{"user_id": "a\\nb"}', "user_id", "control characters"),
+        (b'{"user_id": true}', "user_id", "whole number or a text"),
+        (b'{"user_id": 1.5}', "user_id", "whole number or a text"),
+        (b'{"user_id": null}', "user_id", "whole number or a text"),
+        (b'{"user_id": 99999999999999999999}', "user_id", "64 bits"),
+        (b'{"top_k": 5}', "user_id", "user_id is required"),
+        (b'{"user_id": 1, "exclude_seen": "yes"}', "exclude_seen", "valid boolean"),
+        (b'{"user_id": 1, "filters": {"genre": "Drama"}}', "filters.genre", "unknown field"),
+        (b'{"user_id": 1, "filters": {"exclude_items": [[]]}}', "filters.exclude_items.0", "whole number or a text"),
+        (b'{"user_id": 1, "context": {"a": []}}', "context", "a: give a text"),
+        (b'{"user_id": 1', None, "not valid JSON"),
+        (b"", None, "not valid JSON"),
+        (b"[]", None, "the body"),
+        (b"\xff\xfe", None, "not valid JSON"),
+    ],
+)
+def test_a_bad_recommend_request_is_refused(body: bytes, field: str | None, words: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_body(RecommendRequest, body)
+    assert refused.value.status == 422
+    assert refused.value.field == field
+    assert words in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ('"rating": NaN', "rating"),
+        ('"rating": "5"', "rating"),
+        ('"rating": 1e999', "rating"),
+        ('"timestamp": true', "timestamp"),
+        ('"timestamp": []', "timestamp"),
+        ('"event_id": ""', "event_id"),
+        ('"event_id": 5', "event_id"),
+        ('"recommendation_id": "a\\u0000"', "recommendation_id"),
+        ('"context": "hour"', "context"),
+    ],
+)
+def test_a_bad_event_is_refused(fields: str, field: str) -> None:
+    body = f'{{"user_id": 1, "item_id": 2, "event_type": "rating", {fields}}}'
+    with pytest.raises(ApiError) as refused:
+        parse_body(EventRequest, body.encode())
+    assert refused.value.field == field
+
+
+def test_ids_keep_their_type_and_are_compared_by_text() -> None:
+    assert parse_body(RecommendRequest, b'{"user_id": 196}').user_id == 196
+    assert parse_body(RecommendRequest, b'{"user_id": "196"}').user_id == "196"
+    assert typed_id("196", "int") == 196
+    assert typed_id("196", "str") == "196"
+    assert typed_id("0196", "int") == "0196"
+    assert typed_id("tt01", "int") == "tt01"

@@ -1,0 +1,50 @@
+"""What the results endpoint answers, from a report."""
+
+import orjson
+
+from deployments.operations.experiment_control import design_of
+from deployments.operations.experiment_views import results_view
+from experiments.report import report
+from experiments.user_totals import UserTotals, add_sums, variant_sums
+from features.experiments.experiment import Experiment
+
+
+def users(variant: str, clicked: int, converted: int) -> list[UserTotals]:
+    """A hundred users of two lists each; the first ones clicked or converted."""
+    return [
+        UserTotals(
+            variant, 0, 0, before=n % 7, simulated=False, lists=2, clicked=int(n < clicked),
+            conversions=int(n < converted),
+        )
+        for n in range(100)
+    ]  # fmt: skip
+
+
+def test_guardrail_states_come_with_the_results() -> None:
+    variants = [{"name": name, "weight": 0.5, "slot": "champion"} for name in ("control", "new")]
+    guardrails = [{"metric": "conversion"}, {"metric": "mean_rating", "margin": 0.5}]
+    experiment = Experiment.model_validate(
+        {
+            "id": "e", "hypothesis": "h", "variants": variants, "guardrails": guardrails, "seed": "e", "created_ms": 0,
+            "status": "running", "started_ms": 1, "method": "welch",
+        }
+    )  # fmt: skip
+    people = [*users("control", 30, 60), *users("new", 40, 20)]
+    sums = {name: add_sums([found]) for name, found in variant_sums(people).items()}
+    answer = orjson.loads(orjson.dumps(results_view(experiment, report(design_of(experiment), sums, 1.0))))
+    conversion, rating = answer["guardrails"]
+    assert (conversion["metric"], conversion["variant"], conversion["state"]) == ("conversion", "new", "broken")
+    assert (conversion["margin"], round(conversion["absolute"]["estimate"], 6)) == (0.0, -0.4)
+    assert (rating["metric"], rating["margin"], rating["state"]) == ("mean_rating", 0.5, "undefined")
+    assert "denominators sum to 0" in rating["absolute"]["reason"]
+    found = {one["metric"]: one for one in answer["comparisons"]}
+    assert found["conversion"]["absolute"] == conversion["absolute"]
+    assert found["click_through"]["cuped"]["absolute"]["estimate"] is not None
+
+
+def test_without_guardrails_the_list_is_empty() -> None:
+    variants = [{"name": name, "weight": 0.5, "slot": "champion"} for name in ("control", "new")]
+    given = {"id": "e", "hypothesis": "h", "variants": variants, "seed": "e", "created_ms": 0}
+    experiment = Experiment.model_validate(given)
+    sums = {name: add_sums([]) for name in ("control", "new")}
+    assert results_view(experiment, report(design_of(experiment), sums, 0.0))["guardrails"] == []

@@ -1,0 +1,77 @@
+"""Moving the slots over HTTP, on real bundles and a real store."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from configs.settings import Settings, Store
+from deployments.http.errors import install_error_handlers
+from deployments.operations.model_routes import models_routes
+from deployments.operations.model_versions import ModelVersions
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.serving.slots import SLOTS
+from models.bundle.files import write_bundle
+from tests.models.bundle.test_files import NOW_MS, contents, fields
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, store_settings: Store, client: StoreClient, keys: Keys
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = Settings(
+        state_dir=tmp_path, store=store_settings.model_dump(), tracking={"uri": f"sqlite:///{tmp_path}/none.db"}
+    )
+    for number in range(2):
+        write_bundle(settings.bundles_dir, contents(), fields(), NOW_MS + 1000 * number)
+    versions = ModelVersions(settings, client, keys)
+    app = FastAPI()
+    app.include_router(models_routes(lambda: versions))
+    install_error_handlers(app)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://console") as found:
+        yield found
+
+
+async def test_every_slot_takes_a_version_and_every_challenger_lets_go_of_it(api: httpx.AsyncClient) -> None:
+    answer = (await api.get("/api/v1/models")).json()
+    assert answer["slot_names"] == list(SLOTS)
+    newer, older = (model["version"] for model in answer["models"])
+    for slot, version in zip(SLOTS, (newer, older, older), strict=True):
+        moved = await api.post(f"/api/v1/models/{version}/promote", json={"slot": slot, "reason": "a test"})
+        assert (moved.status_code, moved.json()["slot"], moved.json()["version"]) == (200, slot, version)
+    after = (await api.get("/api/v1/models")).json()
+    assert {name: slot["version"] for name, slot in after["slots"].items()} == {
+        "champion": newer, "challenger": older, "challenger-2": older,
+    }  # fmt: skip
+    assert {model["version"]: model["slots"] for model in after["models"]} == {
+        newer: ["champion"], older: ["challenger", "challenger-2"],
+    }  # fmt: skip
+    for slot in ("challenger", "challenger-2"):
+        cleared = await api.post(f"/api/v1/models/{slot}/clear")
+        assert (cleared.json()["slot"], cleared.json()["previous"]) == (slot, older)
+        assert (await api.post(f"/api/v1/models/{slot}/clear")).status_code == 409
+    assert set((await api.get("/api/v1/models")).json()["slots"]) == {"champion"}
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "field"),
+    [
+        ("nonsense/promote", {"slot": "challenger-3"}, 422, "slot"),
+        ("nonsense/promote", {"slot": "challenger-2"}, 404, "version"),
+        ("challenger-3/clear", {}, 404, "slot"),
+        ("champion/clear", {}, 409, "slot"),
+        ("challenger-2/clear", {"reason": ""}, 422, "reason"),
+    ],
+)
+async def test_impossible_steps_are_refused(
+    api: httpx.AsyncClient, path: str, content: dict[str, str], status: int, field: str
+) -> None:
+    answer = await api.post(f"/api/v1/models/{path}", json=content)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["field"] == field

@@ -1,0 +1,103 @@
+"""What the console says is true now, read from a real store."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.settings import Settings, Store
+from deployments.autopilot.alert_rules import due_alerts
+from deployments.operations.monitor import Monitor
+from deployments.operations.prometheus_text import prometheus_text
+from deployments.replica.request_metrics import RecommendStages, RequestMetrics
+from features.redis.connection import StoreClient, durability
+from features.redis.errors import StoreUnavailable
+from features.redis.keys import Keys
+from tests.features.servers import Server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings(tmp_path: Path, store_settings: Store) -> Settings:
+    return Settings(state_dir=tmp_path, store=store_settings.model_dump())
+
+
+async def test_what_is_not_known_is_null_and_not_zero(settings: Settings, client: StoreClient, keys: Keys) -> None:
+    monitor = Monitor(settings, client, keys)
+    dashboard = await monitor.dashboard()
+    assert dashboard.requests_total == 0
+    for unknown in ("uptime_s", "error_share", "cache_hit_rate", "model_version", "model_accuracy", "last_trained"):
+        assert getattr(dashboard, unknown) is None, unknown
+    assert dashboard.latency.n == 0
+    assert dashboard.latency.mean_ms is dashboard.latency.p99_ms is None
+    assert dashboard.learning.events_since_training is None
+    assert dashboard.training_status == "idle"
+
+
+async def test_what_the_keys_turn_away_is_no_part_of_the_error_share(
+    settings: Settings, client: StoreClient, keys: Keys
+) -> None:
+    metrics = RequestMetrics(client, keys, "ranking")
+    for status, times in ((401, 5_000), (403, 30), (429, 20), (200, 30), (503, 10)):
+        for _ in range(times):
+            metrics.answered("recommend", status, "" if status == 200 else "why")
+    await metrics.flush()
+    monitor = Monitor(settings, client, keys)
+    dashboard = await monitor.dashboard()
+    assert (dashboard.error_share, dashboard.requests_total) == (0.25, 5_090)
+    found = (await monitor.system()).requests["recommend"]
+    assert (found.error_share, found.total, found.by_code["401"]) == (0.25, 5_090, 5_000)
+    due = due_alerts(await monitor.observe(), await durability(client), [], [], {}, False, settings)
+    [alert] = [one for one in due if one.name == "errors"]
+    assert alert.text == "25.0% of 40 requests failed"
+
+
+async def test_rates_and_shares_over_two_replicas(settings: Settings, client: StoreClient, keys: Keys) -> None:
+    one, two = RequestMetrics(client, keys, "ranking"), RequestMetrics(client, keys, "ranking")
+    for metrics, hits, status in ((one, 3, 200), (two, 0, 503)):
+        stages = RecommendStages(metrics)
+        for _ in range(4):
+            stages.total.observe(0.002)
+            metrics.answered("recommend", status, "" if status == 200 else "overloaded")
+        metrics.counts["cache_hits"] += hits
+        metrics.counts["events:click"] += 5
+        await metrics.flush()
+    monitor = Monitor(settings, client, keys)
+    system = await monitor.system()
+    assert system.replicas == {"ranking": 2}
+    assert system.cache_hit_rate == pytest.approx(3 / 8)
+    assert system.requests["recommend"].by_code == {"200": 4, "503": 4}
+    assert system.requests["recommend"].error_share == 0.5
+    assert system.requests["recommend"].shed_total == 4
+    assert system.latency["total"].mean_ms == 2.0
+    dashboard = await monitor.dashboard()
+    assert dashboard.events_per_minute == pytest.approx(10 / dashboard.window_s * 60)
+    assert dashboard.learning.events_by_type == {"click": 10}
+
+
+async def test_prometheus_text_is_a_cumulative_histogram(settings: Settings, client: StoreClient, keys: Keys) -> None:
+    metrics = RequestMetrics(client, keys, "ranking")
+    for seconds in (0.0015, 0.002, 20.0):
+        RecommendStages(metrics).total.observe(seconds)
+    await metrics.flush()
+    text = prometheus_text(await Monitor(settings, client, keys).observe(), 1000)
+    buckets = [line for line in text.splitlines() if line.startswith('raycommend_stage_seconds_bucket{stage="total"')]
+    counts = [int(line.rpartition(" ")[2]) for line in buckets]
+    assert counts == sorted(counts)
+    assert counts[-2:] == [2, 3]
+    assert 'le="+Inf"' in buckets[-1]
+    assert 'raycommend_stage_seconds_count{stage="total"} 3' in text
+    assert 'raycommend_stage_seconds_sum{stage="total"} 20.0035' in text
+
+
+async def test_a_silent_store_is_an_error_for_all_who_ask_together(
+    settings: Settings, client: StoreClient, keys: Keys, server: Server
+) -> None:
+    monitor = Monitor(settings, client, keys)
+    server.pause()
+    try:
+        with pytest.raises(StoreUnavailable):
+            await monitor.dashboard()
+    finally:
+        server.resume()
+    assert (await monitor.dashboard()).requests_total == 0

@@ -1,0 +1,78 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.statistics.ratio import ratio, ratio_difference, ratio_variance
+from experiments.statistics.sums import PairSums
+from experiments.statistics.welch import welch_test
+from tests.experiments.simulated_arms import PairDraw, pair_arms
+
+
+def test_published_numbers(oracles: dict[str, Any]) -> None:
+    (oracle,) = oracles["ratio"]
+    names = ("n", "numerator_sum", "numerator_sum_squares", "denominator_sum", "denominator_sum_squares")
+    a, b = (PairSums(*(oracle[arm][name] for name in (*names, "sum_products"))) for arm in "ab")
+    found = welch_test(ratio_difference(a, b, relative=True))
+    assert found.estimate == pytest.approx(oracle["expect"]["lift"], abs=oracle["tolerance"])
+    assert found.p_value == pytest.approx(oracle["expect"]["p_value"], abs=oracle["tolerance"])
+
+
+def impressions(rng: np.random.Generator, rate: float) -> PairDraw:
+    """Clicks of impressions; users differ in how much they see and in how they click."""
+
+    def draw(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        shown = 1 + rng.poisson(rng.gamma(2.0, 5.0, shape))
+        taste = rng.beta(20 * rate, 20 * (1 - rate), shape)
+        return rng.binomial(shown, taste), shown
+
+    return draw
+
+
+def test_the_variance_is_that_of_the_linearised_rows() -> None:
+    clicks, shown = impressions(np.random.default_rng(2), 0.1)((1, 500))
+    sums = PairSums.of(clicks[0], shown[0])
+    linearised = (clicks[0] - ratio(sums) * shown[0]) / shown[0].mean()
+    assert ratio_variance(sums) == pytest.approx(linearised.var(ddof=1))
+
+
+def test_coverage_and_a_a() -> None:
+    control, treatment, same = (
+        list(pair_arms(impressions(np.random.default_rng(seed), rate), 10_000, 200))
+        for seed, rate in ((31, 0.10), (32, 0.11), (33, 0.10))
+    )
+    for relative, truth in ((False, 0.01), (True, 0.1)):
+        found = [welch_test(ratio_difference(a, b, relative)).interval for a, b in zip(control, treatment, strict=True)]
+        covered = np.mean([interval is not None and interval[0] <= truth <= interval[1] for interval in found])
+        p = [welch_test(ratio_difference(a, b, relative)).p_value or 0.0 for a, b in zip(control, same, strict=True)]
+        positive = np.array(p) < 0.05
+        print(f"ratio relative={relative}: coverage {covered:.4f}, A/A {positive.mean():.4f}")
+        assert 0.94 <= covered <= 0.96
+        assert 0.04 <= positive.mean() <= 0.06
+        assert 0.04 <= positive[:2000].mean() <= 0.06
+
+
+SOME = PairSums.of(np.array([1.0, 2.0, 0.0]), np.array([3.0, 4.0, 5.0]))
+
+
+@pytest.mark.parametrize(
+    ("treatment", "reason"),
+    [
+        (PairSums(0, 0, 0, 0, 0, 0), "treatment: no users"),
+        (PairSums.of(np.array([1.0]), np.array([2.0])), "treatment: one user"),
+        (PairSums.of(np.array([1.0, 2.0]), np.zeros(2)), "treatment: the denominators sum to 0"),
+        # Each user clicks a third of what is shown: no spread of the ratio, though both its parts spread.
+        (PairSums.of(np.arange(1, 9) * 0.1, np.arange(1, 9) * 0.3), "treatment: zero variance, all 8 users"),
+    ],
+)
+def test_undefined_has_a_reason(treatment: PairSums, reason: str) -> None:
+    found = welch_test(ratio_difference(SOME, treatment, relative=False))
+    assert (found.estimate, found.p_value) == (None, None)
+    assert found.reason is not None
+    assert found.reason.startswith(reason)
+
+
+def test_a_control_without_clicks_has_no_relative_lift() -> None:
+    control = PairSums.of(np.array([1.0, -1.0]), np.array([3.0, 4.0]))
+    found = welch_test(ratio_difference(control, SOME, relative=True))
+    assert found.reason == "control is 0.0: a relative difference needs a control above 0"

@@ -1,0 +1,122 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from data.event_log import EventLog
+from features.recording.event import Event
+from features.recording.exposure import Exposure
+from features.recording.online_store import OnlineStore
+from features.redis.errors import StoreBusy
+from features.redis.lock import maintenance
+from features.serving.slots import read_control
+from features.streams.drain import drain
+from features.users.erasure import Erasures, erase_user, export_user, read_erasures
+from tests.features import reading
+
+pytestmark = pytest.mark.anyio
+NOW_MS = 1_790_000_000_000
+
+
+def event(user: str, number: int, **fields: object) -> Event:
+    given = {"context": {"user_id": "victim", "device": "tv"}, "categories": ("Drama",), **fields}
+    return Event(f"e{number}", user, f"i{number}", "like", NOW_MS + number, **given)  # type: ignore[arg-type]
+
+
+def shown(user: str, number: int) -> Exposure:
+    return Exposure(f"r{user}{number}", user, NOW_MS, "v1", None, None, ("i1",), context={"user_id": "victim"})
+
+
+async def fill(store: OnlineStore, log: EventLog) -> list[str]:
+    """A victim and neighbours in the same partition, partly drained into the log. Returns the neighbours."""
+    partition = store.keys.partition_of("victim")
+    same = [f"n{number}" for number in range(100) if store.keys.partition_of(f"n{number}") == partition][:3]
+    users = ["victim", *same, "victim2", 'vic"tim']
+    for user in users:
+        await store.record_events([event(user, number) for number in range(5)])
+        await store.log_exposures([shown(user, 1)])
+    async with maintenance(store.client, store.keys, "compaction") as lock:
+        await drain(store.client, store.keys, log, lock)
+    for user in users:
+        await store.record_events([event(user, number) for number in range(5, 8)])
+        await store.log_exposures([shown(user, 2)])
+    return users[1:]
+
+
+async def test_an_erased_user_is_nowhere_and_nobody_else_is_touched(store: OnlineStore, tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    others = await fill(store, log)
+    kept = {user: await export_user(store, log, user) for user in others}
+    erasure = await erase_user(store, log, "victim")
+    assert (erasure.stream_entries, erasure.log_rows) == (4, 6)
+    assert erasure.keys == 4
+    assert (await store.read_users(["victim"]))[0].version == 0
+    gone = await export_user(store, log, "victim")
+    assert (gone["events"], gone["exposures"], gone["history"]) == ([], [], [])
+    async for key in store.client.scan("*victim"):
+        raise AssertionError(f"a key was left: {key!r}")
+    for user in others:
+        again = await export_user(store, log, user)
+        assert {**again, "exported_at": 0} == {**kept[user], "exported_at": 0}
+    assert log.sweep() == 0
+    assert (await read_control(store.client, store.keys)).erasures_version == 1
+    erasures = await read_erasures(store.client, store.keys)
+    assert erasures.covered(["victim", *others]) == {"victim"}
+    repeated = await erase_user(store, log, "victim")
+    assert (repeated.keys, repeated.stream_entries, repeated.log_rows) == (0, 0, 0)
+
+
+async def test_who_comes_back_starts_anew_and_keeps_the_new_events(store: OnlineStore, tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    await fill(store, log)
+    (before,) = await store.read_users(["victim"])
+    erasure = await erase_user(store, log, "victim")
+    (result,) = await store.record_events([event("victim", 1)])
+    assert not result.duplicate  # the id was erased as well
+    assert result.user_version > before.version
+    found = await export_user(store, log, "victim")
+    assert len(found["events"]) == 1
+    erasures = await read_erasures(store.client, store.keys)
+    assert erasures.covers("victim")  # the data set and old models
+    assert not erasures.covers("victim", erasure.time_ms + 1)  # what was made since
+
+
+async def test_export_holds_everything_once_whether_drained_or_not(store: OnlineStore, tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    await fill(store, log)
+    found = await export_user(store, log, "victim")
+    assert [row["event_id"] for row in found["events"]] == [f"e{number}" for number in range(8)]
+    assert [row["recommendation_id"] for row in found["exposures"]] == ["rvictim1", "rvictim2"]
+    assert found["events"][0]["context"] == {"user_id": "victim", "device": "tv"}
+    assert found["profile"]["events_by_type"] == {"like": 8}
+    assert found["history"][0] == {"item_id": "i0", "time_ms": NOW_MS, "event_type": "like", "value": None}
+    assert set(found["profile"]["affinities"]) == {"Drama"}
+    assert found["user_id"] == "victim"
+
+
+async def test_a_long_stream_is_walked_in_pages(valkey_store: OnlineStore, tmp_path: Path) -> None:
+    store = valkey_store
+    partition = store.keys.partition_of("victim")
+    same = next(f"n{n}" for n in range(100) if store.keys.partition_of(f"n{n}") == partition)
+    await store.record_events([event("victim" if number % 3 else same, number) for number in range(1600)])
+    erasure = await erase_user(store, EventLog(tmp_path), "victim")
+    assert erasure.stream_entries == sum(bool(number % 3) for number in range(1600))
+    assert await store.client.run("XLEN", store.keys.events(partition)) == 1600 - erasure.stream_entries
+
+
+async def test_erasing_waits_for_a_compaction_and_gives_up_with_its_name(store: OnlineStore, tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    await store.record_events([event("victim", 1)])
+    async with maintenance(store.client, store.keys, "compaction"):
+        with pytest.raises(StoreBusy, match="compaction"):
+            await erase_user(store, log, "victim", wait_s=0.2)
+        assert (await reading.user_features(store, "victim"))["counters"] == {"like": 1}
+        waiting = asyncio.create_task(erase_user(store, log, "victim", wait_s=5))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+    assert (await waiting).stream_entries == 1
+
+
+def test_no_tombstones_cover_nobody() -> None:
+    assert not Erasures({}).covers("u")
+    assert Erasures({}).covered(["u"]) == set()

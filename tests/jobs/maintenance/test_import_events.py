@@ -1,0 +1,202 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from configs.settings import Settings
+from data.dataset import DataError
+from features.items.catalogue import Item, put_items
+from features.recording.online_store import OnlineStore
+from features.redis.errors import StoreUnavailable
+from jobs.maintenance import import_events as job
+from jobs.maintenance.import_events import import_events, main
+from tests.features import reading
+
+pytestmark = pytest.mark.anyio
+HEADER = "user_id,item_id,event_type,rating,timestamp\n"
+
+
+async def stream_length(store: OnlineStore) -> int:
+    partitions = range(store.keys.partitions)
+    return sum(await store.client.read([("XLEN", store.keys.events(partition)) for partition in partitions]))
+
+
+@pytest.fixture
+def rows() -> list[dict[str, object]]:
+    return [
+        {"user_id": "196", "item_id": "242", "event_type": "rating", "value": 3.0, "timestamp": 881250949},
+        {"user_id": "196", "item_id": "7", "event_type": "like", "timestamp": "2026-01-31T12:00:00Z"},
+        {"user_id": "Zoë", "item_id": "a b", "event_type": "view", "timestamp_ms": 1_000, "context": {"device": "tv"}},
+    ]
+
+
+def written(path: Path, rows: list[dict[str, object]]) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+        return path
+    frame = pd.DataFrame(rows)
+    frame["context"] = [None if value != value else json.dumps(value) for value in frame["context"]]
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.astype({"timestamp": "str"}).replace({"timestamp": {"nan": None}}).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
+async def test_every_format_gives_the_same_features(
+    with_store: Settings, store: OnlineStore, tmp_path: Path, rows: list[dict[str, object]], kind: str
+) -> None:
+    await put_items(store.client, store.keys, [Item("7", "Seven", categories=("Crime",))])
+    done, _ = await import_events(with_store, written(tmp_path / f"events{kind}", rows))
+    assert (done.rows, done.recorded, done.duplicates, done.refused, done.finished) == (3, 3, 0, 0, True)
+    found = await reading.user_features(store, "196")
+    assert found["history"] == [
+        (881_250_949_000, b"242", 5, 3.0),
+        (1_769_860_800_000, b"7", 3, float("-inf")),
+    ]
+    assert found["affinities"] == {"Crime": 1.0}
+    assert (await reading.user_features(store, "Zoë"))["last_ms"] == 1000
+
+
+async def test_refused_rows_are_reported_with_number_field_and_reason(with_store: Settings, tmp_path: Path) -> None:
+    lines = [
+        "1,2,rating,4,1000",
+        "1,2,rating,,1000",
+        "1,2,rating,nan,1000",
+        "1,2,rating,9,1000",
+        "1,2,stare,,1000",
+        ",2,like,,1000",
+        "1,2,like,,",
+        "1,2,like,3,1000",
+        "1,2,like,,99999999999",
+        "1,2,like,,yesterday",
+        "1,2,like,,1000,more",
+        f"{'x' * 201},2,like,,1000",
+        "1,2,like,,-5",
+    ]
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "\n".join(lines) + "\n")
+    done, report = await import_events(with_store, file)
+    assert (done.recorded, done.refused) == (1, 12)
+    refused = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [(row["row"], row["field"]) for row in refused] == [
+        (2, "rating"),
+        (3, "rating"),
+        (4, "rating"),
+        (5, "event_type"),
+        (6, "user_id"),
+        (7, "timestamp"),
+        (8, "rating"),
+        (9, "timestamp"),
+        (10, "timestamp"),
+        (11, None),
+        (12, "user_id"),
+        (13, "timestamp"),
+    ]
+    assert "0.5 to 5" in refused[2]["reason"]
+    assert "purchase" in refused[3]["reason"]
+
+
+async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
+    with_store: Settings, store: OnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "BATCH", 50)
+    file = tmp_path / "events.csv"
+    lines = [f"u{n % 7},i{n % 11},{'like' if n % 10 else 'stare'},,{1000 + n}" for n in range(400)]
+    file.write_text(HEADER + "\n".join(lines) + "\n")
+    save, batches = job._save, 0
+
+    def save_until_the_third(path: Path, done: job.Imported) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            raise OSError("the machine lost power after the store acknowledged")
+        save(path, done)
+
+    monkeypatch.setattr(job, "_save", save_until_the_third)
+    with pytest.raises(OSError, match="power"):
+        await import_events(with_store, file)
+    done, report = await import_events(with_store, file)
+    assert (done.rows, done.recorded, done.duplicates, done.finished) == (400, 315, 45, True)
+    assert await stream_length(store) == 360
+    done, _ = await import_events(with_store, file)  # a finished import has nothing left to do
+    assert done.rows == 400
+    assert await stream_length(store) == 360
+    assert {json.loads(line)["row"] for line in report.read_text().splitlines()} == set(range(1, 401, 10))
+
+
+async def test_the_same_content_in_two_rows_is_two_events(with_store: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "1,2,like,,1000\n" * 3)
+    done, _ = await import_events(with_store, file)
+    assert (done.recorded, done.duplicates) == (3, 0)
+
+
+async def test_a_closed_catalogue_refuses_unknown_items(
+    with_store: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    await put_items(store.client, store.keys, [Item("2", "Two")])
+    closed = with_store.model_copy(update={"data": with_store.data.model_copy(update={"open_catalogue": False})})
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "1,2,like,,1000\n1,3,like,,1000\n")
+    done, report = await import_events(closed, file)
+    assert (done.recorded, done.refused) == (1, 1)
+    assert json.loads(report.read_text())["field"] == "item_id"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "user_id,item_id,event_type,mood\n", "mood"),
+        ("a.csv", "user_id,event_type\n", "item_id is missing"),
+        ("a.csv", b"user_id,item_id,event_type\n\xff\xfe,1,like\n", "UTF-8"),
+        ("a.parquet", "no parquet", "no Parquet"),
+        ("a.xlsx", "", "csv"),
+        ("none.csv", None, "no such file"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_named(
+    with_store: Settings, tmp_path: Path, name: str, content: str | bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError, match=message):
+        await import_events(with_store, tmp_path / name)
+
+
+async def test_json_lines_refuse_row_by_row(with_store: Settings, tmp_path: Path) -> None:
+    good = {"user_id": 1, "item_id": 2, "event_type": "like", "timestamp": 1000}
+    rows = ["{", "[]", json.dumps({**good, "mood": 1}), json.dumps({**good, "user_id": True}), json.dumps(good)]
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(rows))
+    done, report = await import_events(with_store, file)
+    assert (done.recorded, done.refused) == (1, 4)
+    assert [json.loads(line)["row"] for line in report.read_text().splitlines()] == [1, 2, 3, 4]
+
+
+async def test_a_store_that_is_down_leaves_the_import_where_it_was(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "1,2,like,,1000\n")
+    with pytest.raises(StoreUnavailable):
+        await import_events(settings, file)
+
+
+def test_the_command_tells_what_it_did(
+    with_store: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RAYCOMMEND_STATE_DIR", str(with_store.state_dir))
+    monkeypatch.setenv("REDIS_URL", with_store.store_url)
+    monkeypatch.setenv("RAYCOMMEND_STORE_PREFIX", with_store.store.prefix)
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "1,2,like,,1000\n1,2,stare,,1000\n")
+    assert main([str(file)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "1 events recorded, 0 were there already, 1 rows refused"
+    assert said[1].endswith("-refused.jsonl")
+    assert main([str(tmp_path / "nothing.csv")]) == 1
+    assert "no such file" in capsys.readouterr().err

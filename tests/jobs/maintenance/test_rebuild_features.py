@@ -1,0 +1,108 @@
+"""The job that the first start calls: quick, idempotent, safe to kill."""
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.settings import PROJECT_DIR, Settings
+from data.dataset import load_dataset
+from data.prepare import processed_dir
+from deployments.local.ray_environment import resolved_settings
+from features.recording.event import Event
+from features.recording.online_store import OnlineStore
+from features.redis.layout import read_seeded
+from jobs.maintenance.rebuild_features import NO_DATA, RebuildOptions, main, rebuild_features
+from tests.features import reading
+from tests.jobs.job_data import two_tastes, write_interactions
+
+pytestmark = pytest.mark.anyio
+N_EVENTS = 60 * 17
+
+
+async def counted(store: OnlineStore, n_users: int = 60) -> int:
+    users = await store.read_users([str(user) for user in range(n_users)])
+    return sum(sum(user.counters(store.event_types).values()) for user in users)
+
+
+async def test_an_empty_store_is_seeded_once(with_store: Settings, store: OnlineStore) -> None:
+    first = await rebuild_features(with_store, RebuildOptions(if_empty=True))
+    assert first is not None
+    assert first.interactions == N_EVENTS
+    assert await rebuild_features(with_store, RebuildOptions(if_empty=True)) is None
+    assert await counted(store) == N_EVENTS
+    fingerprint = load_dataset(processed_dir(with_store)).meta.fingerprint
+    assert await read_seeded(store.client, store.keys) == fingerprint
+
+
+async def test_two_first_starts_at_once_seed_once(with_store: Settings, store: OnlineStore) -> None:
+    done = await asyncio.gather(*(rebuild_features(with_store, RebuildOptions(if_empty=True)) for _ in range(2)))
+    assert sum(one is not None for one in done) == 1
+    assert await counted(store) == N_EVENTS
+
+
+async def test_killed_at_any_moment_it_is_done_again_from_scratch(
+    with_store: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    interactions = two_tastes(n_users=200, n_items=200, per_user=48)
+    write_interactions(with_store, interactions)
+    file = tmp_path / "settings.yaml"
+    file.write_text(resolved_settings(with_store))
+    environment = {**os.environ, "RAYCOMMEND_CONFIG": str(file)}
+    command = [sys.executable, "-m", "jobs.rebuild_features", "--if-empty", "--lock-s", "1"]
+    lock_key = store.keys.lock("maintenance")
+    killed = recorded = 0
+    for number in range(4):
+        before = await store.client.run("GET", lock_key)
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        ended = asyncio.create_task(process.wait())
+        while not ended.done() and await store.client.run("GET", lock_key) in (None, before):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(random.Random(number).random() * 0.1)
+        if not ended.done():
+            process.kill()
+            killed += 1
+        await ended
+        if await read_seeded(store.client, store.keys) is None:
+            # Until a rebuild has finished, an event is logged and waits for it
+            (result,) = await store.record_events([Event(f"e{number}", "7", "1", "like", 10**12 + number)])
+            assert "logged" in result.actions
+            recorded += 1
+    assert killed >= 2
+    await rebuild_features(with_store, RebuildOptions(if_empty=True))
+    found = await reading.everything(store)
+    total = await counted(store, 200)
+    assert total == len(interactions) + recorded
+    await rebuild_features(with_store, RebuildOptions())
+    assert await reading.everything(store) == found
+    (result,) = await store.record_events([Event("last", "7", "1", "like", 10**12)])
+    assert "deferred" not in result.actions
+    assert await counted(store, 200) == total + 1
+
+
+async def test_without_the_data_set_the_log_alone_makes_the_features(with_store: Settings, store: OnlineStore) -> None:
+    await rebuild_features(with_store, RebuildOptions())
+    await store.record_events([Event("e", "7", "1", "like", 10**12)])
+    done = await rebuild_features(with_store, RebuildOptions(with_data=False))
+    assert done is not None
+    assert (done.interactions, done.stream_events) == (0, 1)
+    assert await counted(store) == 1
+    assert await read_seeded(store.client, store.keys) == NO_DATA
+
+
+def test_without_a_data_set_it_says_what_to_do(
+    with_store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(with_store.data_dir)
+    file = tmp_path / "settings.yaml"
+    file.write_text(resolved_settings(with_store))
+    monkeypatch.setenv("RAYCOMMEND_CONFIG", str(file))
+    assert main(["--if-empty"]) == 1
+    assert "run `python -m data.prepare`" in capsys.readouterr().err

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.settings import Settings
+from data.dataset import DataError
+from features.users.erasure import Erasures
+from jobs.train.fit_bundle import evaluate_latest, fit_bundle, remove_old_bundles
+from jobs.train.load_data import load_training_data
+from models.bundle.files import load_bundle
+from models.factors.als import AlsParameters
+from models.ranking.ranker import RankerParameters
+from models.training.first_stage import read_catalogue
+from models.training.past_requests import in_store_order
+from models.training.ranker_windows import Recipe, learn, lists_before_latest
+from models.training.training_data import TrainingData
+from tests.jobs.job_data import two_tastes, write_interactions
+
+PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
+
+
+@pytest.fixture
+def data(settings: Settings) -> TrainingData:
+    return load_training_data(settings, Erasures({}))
+
+
+def test_the_bundle_holds_the_fit_on_all_the_data(settings: Settings, data: TrainingData) -> None:
+    bundle = load_bundle(fit_bundle(data, settings, PARAMETERS, 1, {"ndcg_at_10": 0.5}))
+    assert bundle.item_ids.tolist() == data.items.ids.tolist()
+    assert bundle.manifest.data.n_interactions == len(data)
+    assert bundle.manifest.data.last_ms == int(data.times_ms.max())
+    liked = data.item[data.values == 5.0]
+    np.testing.assert_array_equal(bundle.item_counts, np.bincount(liked, minlength=len(data.items)))
+    item = data.item[-1]
+    assert bundle.item_last_ms[item] == data.times_ms[-1]
+    np.testing.assert_allclose(bundle.mean_user, bundle.user_factors.mean(axis=0), atol=1e-6)
+    assert bundle.manifest.metrics == {"ndcg_at_10": 0.5}
+
+
+def test_the_same_data_and_seed_give_the_same_content(settings: Settings, data: TrainingData) -> None:
+    one, two, other = (
+        load_bundle(fit_bundle(data, settings, PARAMETERS, seed, {})).manifest.content_hash for seed in (1, 1, 2)
+    )
+    assert one == two != other
+
+
+def test_the_same_content_on_one_and_on_two_threads_with_a_ranker(settings: Settings) -> None:
+    write_interactions(settings, two_tastes(n_users=120, n_items=60, per_user=25))
+    data = in_store_order(load_training_data(settings, Erasures({})))
+    catalogue = read_catalogue(data, None)
+    recipe = Recipe("preference", PARAMETERS, 0.5, 40, 10)
+    ranker = RankerParameters(trees=20, leaves=7, smallest_leaf=20)
+    made = []
+    for threads in (1, 2):
+        training = settings.training.model_copy(update={"threads": threads})
+        fitted = learn(lists_before_latest(data, catalogue, recipe, 1, threads), ranker, 1, threads)
+        assert fitted is not None
+        changed = settings.model_copy(update={"training": training})
+        made.append(load_bundle(fit_bundle(data, changed, PARAMETERS, 1, {}, fitted, catalogue)))
+    one, two = made
+    assert one.ranking is not None
+    assert one.ranking.ranker.text.count("Tree=") == 20
+    assert one.manifest.content_hash == two.manifest.content_hash
+    assert one.manifest.files["ranker.txt"] == two.manifest.files["ranker.txt"]
+
+
+def test_nothing_liked_is_nothing_to_learn(settings: Settings) -> None:
+    write_interactions(settings, two_tastes().assign(value=1.0))
+    with pytest.raises(DataError, match="no event speaks for any item"):
+        fit_bundle(load_training_data(settings, Erasures({})), settings, PARAMETERS, 1, {})
+
+
+def test_the_latest_tenth_is_judged_by_a_model_that_has_not_seen_it(settings: Settings, data: TrainingData) -> None:
+    metrics = evaluate_latest(data, settings, PARAMETERS, 1)
+    assert metrics["ndcg_at_10"] < 1.0
+    assert metrics["ndcg_at_10"] > metrics["popularity_ndcg_at_10"]
+
+
+def test_old_bundles_go_but_not_those_in_use(tmp_path: Path) -> None:
+    names = [f"2026010{day}-000000-0000000{day}" for day in range(1, 7)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+    assert remove_old_bundles(tmp_path, 2, {names[1]}) == [names[0], names[2], names[3]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [names[1], names[4], names[5]]

@@ -1,0 +1,335 @@
+"""Whole trainings, with the real store and the real registry."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from configs.event_types import load_event_types
+from configs.settings import PROJECT_DIR, Settings
+from data.dataset import DataError
+from features.recording.event import Event
+from features.recording.exposure import Exposure
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.errors import StoreBusy, StoreError
+from features.redis.layout import keys_of
+from jobs.train.mlflow_registry import BUNDLE_TAG, PARENT_TAG, MlflowRegistry, RegistryUnavailable
+from jobs.train.one_at_a_time import LOCK, job_id, only_retraining
+from jobs.train.publication import now_ms, read_pending
+from jobs.train.retrain import Result, RetrainOptions, retrain
+from jobs.train.search_space import SPACE_FILE
+from jobs.train.store_calls import current_slots
+from jobs.train.tune import METRIC
+from models.bundle.files import list_bundles, load_bundle
+from models.factors.als import AlsParameters
+from tests.jobs.job_store import opened
+
+FIXED = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
+OPTIONS = RetrainOptions(fixed=FIXED, reason="a test", force=True)
+
+
+class Lines(list[str]):
+    def __call__(self, percent: int, line: str) -> None:
+        self.append(line)
+
+
+def versions(settings: Settings) -> dict[str, str]:
+    found = MlflowClient(settings.tracking_uri).search_model_versions(f"name = '{settings.tracking.model}'")
+    return {version.tags[BUNDLE_TAG]: str(version.version) for version in found}
+
+
+def run(settings: Settings, *arguments: str) -> subprocess.Popen:
+    config = settings.state_dir.parent / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    environment = {"RAYCOMMEND_CONFIG": str(config), "PATH": "/usr/bin:/bin", "HOME": str(settings.state_dir.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.retrain", *arguments],
+        cwd=PROJECT_DIR,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def when_free(training: Callable[[], Result]) -> Result:
+    """A killed training's lock ends by its time."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return training()
+        except StoreBusy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> None:
+    lines = Lines()
+    result = retrain(with_registry, OPTIONS, lines)
+    bundle = load_bundle(result.path)
+    assert bundle.manifest.version == result.version
+    slot = current_slots(with_registry)["champion"]
+    assert (slot.version, slot.path, slot.reason) == (result.version, result.path, "a test; promoted: the first model")
+    assert MlflowRegistry(with_registry).aliases() == {"champion": (result.version, str(result.path))}
+
+    client = MlflowClient(with_registry.tracking_uri)
+    registered = client.get_model_version_by_alias(with_registry.tracking.model, "champion")
+    logged = client.get_run(registered.run_id).data
+    assert logged.metrics["ndcg_at_10"] == pytest.approx(bundle.manifest.metrics["ndcg_at_10"])
+    assert logged.params["regularization"] == "2.0"
+    assert logged.tags["data_fingerprint"] == bundle.manifest.data.fingerprint
+    why = "none is used: before the latest window something was taken up of 0 of them (0 in all), and it takes 2,000"
+    assert logged.tags["logged_lists"] == why
+    assert f"lists that were shown: {why}" in lines
+    assert logged.metrics["logged_lists"] == bundle.manifest.metrics["logged_lists"] == 0
+
+
+def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> None:
+    """Regression: training read the log alone, and the events since the last compaction were left out."""
+
+    async def acknowledge() -> None:
+        client = connect(with_registry.patient_store, with_registry.store_url)
+        store = OnlineStore(client, keys_of(with_registry.store), with_registry.store, load_event_types("movies"))
+        await store.record_events([Event(f"e{n}", "a new user", str(n), "like", now_ms()) for n in (1, 2, 3)])
+        await client.aclose()
+
+    asyncio.run(acknowledge())
+    bundle = load_bundle(retrain(with_registry, OPTIONS, Lines()).path)
+    assert bundle.manifest.data.log_events == 3
+    assert "a new user" in bundle.user_ids.tolist()
+
+
+def test_lists_that_the_store_has_logged_are_found(with_store: Settings) -> None:
+    async def show_and_like() -> None:
+        store = opened(with_store)
+        shown = [
+            Exposure(f"r{n}", "0", now_ms(), None, "champion", None, ("1", "2", "3"), (1.0, 1.0, 0.9), (3.0, 2.0, 1.0))
+            for n in range(2)
+        ]
+        await store.log_exposures(shown)
+        await store.record_events([Event("e", "0", "2", "like", now_ms(), recommendation_id="r1")])
+        await store.client.aclose()
+
+    asyncio.run(show_and_like())
+    lines = Lines()
+    retrain(with_store, OPTIONS, lines)
+    assert any("something was taken up of 0 of them (1 in all)" in line for line in lines), lines
+
+
+def test_a_challenger_leaves_the_champion_alone(with_registry: Settings) -> None:
+    champion = retrain(with_registry, OPTIONS, Lines())
+    challenger = retrain(with_registry, RetrainOptions(fixed=FIXED, slot="challenger", seed=7), Lines())
+    neither = retrain(with_registry, RetrainOptions(fixed=FIXED, slot=None, seed=8), Lines())
+    slots = current_slots(with_registry)
+    assert (slots["champion"].version, slots["challenger"].version) == (champion.version, challenger.version)
+    assert {alias: found[0] for alias, found in MlflowRegistry(with_registry).aliases().items()} == {
+        "champion": champion.version,
+        "challenger": challenger.version,
+    }
+    assert set(versions(with_registry)) == {champion.version, challenger.version, neither.version}
+
+
+def test_without_the_registry_the_model_serves_and_is_registered_later(
+    with_registry: Settings, settings: Settings
+) -> None:
+    away = with_registry.model_copy(update={"tracking": settings.tracking})
+    lines = Lines()
+    first = retrain(away, OPTIONS, lines)
+    assert first.registered_as is None
+    assert any("the registry did not take it" in line for line in lines)
+    assert current_slots(away)["champion"].version == first.version
+    pending_dir = away.state_dir / "pending_publications"
+    assert [publication.version for _, publication in read_pending(pending_dir)] == [first.version]
+
+    second = retrain(with_registry, RetrainOptions(fixed=FIXED, seed=7, force=True), Lines())
+    assert set(versions(with_registry)) == {first.version, second.version}
+    assert MlflowRegistry(with_registry).aliases()["champion"][0] == second.version
+    assert read_pending(pending_dir) == []
+
+
+def test_publishing_again_after_a_kill_changes_nothing(with_registry: Settings) -> None:
+    away = with_registry.model_copy(
+        update={"tracking": with_registry.tracking.model_copy(update={"uri": "http://127.0.0.1:9"})}
+    )
+    version = retrain(away, OPTIONS, Lines()).version
+    [(_, publication)] = read_pending(away.state_dir / "pending_publications")
+    registry, client = MlflowRegistry(with_registry), MlflowClient(with_registry.tracking_uri)
+    experiment = registry._experiment_id()
+    # What an attempt leaves that was killed between the run and the model version
+    client.create_run(experiment, tags={BUNDLE_TAG: version})
+    numbers = {registry.publish(publication, "champion") for _ in range(2)}
+    assert numbers == {versions(with_registry)[version]}
+    assert len(client.search_runs([experiment], f"tags.{BUNDLE_TAG} = '{version}'")) == 1
+
+
+def test_without_the_store_nothing_is_trained(settings: Settings) -> None:
+    with pytest.raises(StoreError):
+        retrain(settings, OPTIONS, Lines())
+    assert list_bundles(settings.bundles_dir) == []
+
+
+def test_without_data_nothing_is_trained(with_store: Settings) -> None:
+    empty = with_store.model_copy(update={"data_dir": with_store.data_dir / "none"})
+    with pytest.raises(DataError, match="no data set here yet"):
+        retrain(empty, OPTIONS, Lines())
+
+
+def test_a_registry_that_is_away_is_named(settings: Settings) -> None:
+    with pytest.raises(RegistryUnavailable, match=settings.tracking_uri):
+        MlflowRegistry(settings)
+
+
+def test_only_so_many_bundles_are_kept(with_store: Settings) -> None:
+    made = [retrain(with_store, RetrainOptions(fixed=FIXED, seed=seed, slot=None), Lines()) for seed in range(2)]
+    for path in (with_store.state_dir / "pending_publications").glob("*.json"):
+        path.unlink()
+    made += [retrain(with_store, RetrainOptions(fixed=FIXED, seed=seed, force=True), Lines()) for seed in range(2, 4)]
+    assert [path.name for path in list_bundles(with_store.bundles_dir)] == [one.version for one in made[-2:]]
+
+
+@pytest.mark.parametrize("percent", [" 75", " 85", " 92"])
+def test_a_kill_leaves_no_half_published_version(with_registry: Settings, percent: str) -> None:
+    before = retrain(with_registry, OPTIONS, Lines())
+    with run(with_registry, "--no-search", "--seed", "7") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(f"[{percent} %]"):
+                process.kill()
+    slot = current_slots(with_registry)["champion"]
+    assert load_bundle(slot.path).manifest.version == slot.version
+    for path in list_bundles(with_registry.bundles_dir):
+        load_bundle(path)
+
+    after = when_free(lambda: retrain(with_registry, RetrainOptions(fixed=FIXED, seed=9, force=True), Lines()))
+    assert current_slots(with_registry)["champion"].version == after.version
+    registered = versions(with_registry)
+    assert {before.version, after.version} <= set(registered)
+    # Everything registered has a bundle that was complete when it was
+    assert read_pending(with_registry.state_dir / "pending_publications") == []
+
+
+def test_the_command_searches_with_ray_tune(with_registry: Settings) -> None:
+    with run(with_registry, "--trials", "2") as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "trial 1 of 2: NDCG@10" in out
+    assert "trial 2 of 2: NDCG@10" in out
+    assert "[100 %]" in out
+    version = current_slots(with_registry)["champion"].version
+    assert load_bundle(with_registry.bundles_dir / version).manifest.metrics["search_ndcg_at_10"] > 0
+    client = MlflowClient(with_registry.tracking_uri)
+    parent = client.get_model_version_by_alias(with_registry.tracking.model, "champion").run_id
+    experiment = client.get_run(parent).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent}'")
+    assert len(children) == 2
+    assert all(child.data.metrics["ndcg_at_10"] > 0 for child in children)
+    assert list((with_registry.state_dir / "tune").iterdir()) == []
+    assert not Path(with_registry.state_dir.parent, ".ray").exists()  # no token in the user's home
+
+
+def test_a_killed_search_goes_on_after_its_finished_trials(with_store: Settings) -> None:
+    trials = "8"
+    with run(with_store, "--trials", trials) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f" of {trials}: NDCG@10" in line:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    [file] = (with_store.state_dir / "tune").glob("trials-*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines() if line]
+    assert 1 <= len(records) < int(trials)
+    # A score that no fit gives: whatever reports it has it from the file.
+    records[0]["result"] |= {METRIC: 0.98765, "scores": [0.98765]}
+    file.write_text("".join(f"\n{json.dumps(record)}" for record in records))
+
+    deadline = time.monotonic() + 60
+    while True:
+        with run(with_store, "--trials", trials) as process:
+            out, err = process.communicate(timeout=300)
+        if process.returncode == 0 or "is retraining" not in err:
+            break
+        assert time.monotonic() < deadline, err  # the killed one's lock ends by its time
+        time.sleep(0.5)
+    assert process.returncode == 0, err
+    assert f"going on with a search that was cut off after {len(records)} trials" in out
+    assert out.count("NDCG@10 0.9877 over 1 inner splits") == 1
+    assert out.count(f" of {trials}: NDCG@10") == int(trials)
+    version = current_slots(with_store)["champion"].version
+    manifest = load_bundle(with_store.bundles_dir / version).manifest
+    assert manifest.metrics[f"search_{METRIC}"] == 0.98765
+    assert not file.exists()
+
+
+def test_a_trial_that_fails_is_reported_and_the_others_go_on(with_registry: Settings, tmp_path: Path) -> None:
+    space = yaml.safe_load(SPACE_FILE.read_text())
+    space["parameters"]["alpha"] = {"choice": [4.0, 1e30]}  # with the second the vectors grow beyond all numbers
+    space["start"] = [{"regularization": 8.0, "alpha": alpha, "weight_power": 1.0} for alpha in (1e30, 4.0)]
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(space))
+    training = with_registry.training.model_copy(update={"search_space": file})
+    settings = with_registry.model_copy(update={"training": training})
+    with run(settings, "--trials", "2") as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "trial 1 of 2: failed, the others go on" in out
+    assert "FloatingPointError" in out
+    assert "trial 2 of 2: NDCG@10" in out
+    assert "1 of 2 trials failed" in out
+    client = MlflowClient(settings.tracking_uri)
+    parent = client.get_model_version_by_alias(settings.tracking.model, "champion").run_id
+    experiment = client.get_run(parent).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent}'")
+    assert sorted(child.info.status for child in children) == ["FAILED", "FINISHED"]
+    assert list((settings.state_dir / "tune").iterdir()) == []
+
+
+def test_a_broken_search_space_is_refused_before_anything_is_tried(with_store: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(SPACE_FILE.read_text().replace("least_gain", "least_gian"))
+    training = with_store.training.model_copy(update={"search_space": file})
+    with run(with_store.model_copy(update={"training": training})) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err == "retrain: space.yaml: iterations.least_gain: Field required\n"
+
+
+def test_a_second_retraining_is_refused_and_told_of_the_first(with_store: Settings) -> None:
+    with only_retraining(with_store), pytest.raises(StoreBusy, match=f"process {os.getpid()} on .* is retraining"):
+        retrain(with_store, OPTIONS, Lines())
+    assert retrain(with_store, OPTIONS, Lines()).version
+
+
+def test_a_job_is_named_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = {"metadata": {"job_submission_id": "raysubmit_7"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(metadata))
+    assert job_id() == "job raysubmit_7"
+
+
+def test_the_lock_of_a_killed_retraining_ends(with_store: Settings) -> None:
+    async def left_behind() -> None:
+        client = connect(with_store.patient_store, with_store.store_url)
+        await client.run("SET", keys_of(with_store.store).lock(LOCK), "job gone:0", "PX", 1000)
+        await client.aclose()
+
+    asyncio.run(left_behind())
+    when_free(lambda: retrain(with_store, OPTIONS, Lines()))
+
+
+def test_the_command_names_what_is_wrong(settings: Settings) -> None:
+    with run(settings, "--no-search") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("retrain: ")
+    assert "Traceback" not in err

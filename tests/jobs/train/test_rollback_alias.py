@@ -1,0 +1,67 @@
+"""A rollback by autopilot moves the registry's alias, as one by hand does; later, where the registry is away."""
+
+import asyncio
+
+from configs.settings import Settings
+from deployments.replica.request_metrics import RequestMetrics
+from features.redis.connection import connect
+from features.redis.layout import keys_of
+from features.serving.timeline import read_timeline
+from jobs.train.mlflow_registry import MlflowRegistry
+from jobs.train.promote import promote
+from jobs.train.retrain import RetrainOptions, retrain
+from jobs.train.store_calls import current_slots
+from models.factors.als import AlsParameters
+from tests.deployments.pilots import Pilots
+from tests.jobs.conftest import free_port
+
+FIXED = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
+
+
+def made(settings: Settings, seed: int, slot: str | None) -> str:
+    options = RetrainOptions(fixed=FIXED, seed=seed, slot=slot, force=True)
+    return retrain(settings, options, lambda percent, line: None).version
+
+
+def looks(settings: Settings, failed: int = 0) -> list[str]:
+    """Autopilot looks, `failed` requests fail, and it looks twice more. Returns the latest lines of the timeline."""
+
+    async def run() -> list[str]:
+        client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
+        pilots = Pilots(settings, client, keys)
+        await pilots.look()
+        metrics = RequestMetrics(client, keys, "ranking")
+        for _ in range(failed):
+            metrics.answered("recommend", 500, "internal_error")
+        await metrics.flush()
+        await pilots.look(2)
+        lines = [line.text for line in await read_timeline(client, keys, 50)]
+        await client.aclose()
+        return lines
+
+    return asyncio.run(run())
+
+
+def test_the_alias_follows_a_rollback_once_the_registry_answers(with_registry: Settings) -> None:
+    acting = with_registry.autopilot.model_copy(update={"mode": "act", "new_events": 0})
+    settings = with_registry.model_copy(update={"autopilot": acting})
+    tracking = settings.tracking.model_copy(update={"uri": f"http://127.0.0.1:{free_port()}"})
+    away = settings.model_copy(update={"tracking": tracking})
+    first, second = made(settings, 1, "champion"), made(settings, 2, None)
+    looks(settings)
+    assert promote(settings, second, "better") is None
+    assert MlflowRegistry(settings).aliases()["champion"][0] == second
+
+    lines = looks(away, failed=100)
+    assert current_slots(settings)["champion"].version == first
+    assert MlflowRegistry(settings).aliases()["champion"][0] == second
+    assert not any("alias" in line for line in lines)
+
+    lines = looks(settings)
+    assert MlflowRegistry(settings).aliases()["champion"][0] == first
+    assert lines.count(f"the registry's alias champion names {first} again") == 1
+
+    # It is moved once: what a person does to the alias afterwards stays.
+    MlflowRegistry(settings).point_alias("champion", second)
+    looks(settings)
+    assert MlflowRegistry(settings).aliases()["champion"][0] == second

@@ -1,0 +1,240 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from pydantic import ValidationError
+
+from models.bundle.files import (
+    Bundle,
+    BundleContents,
+    BundleError,
+    content_hash,
+    list_bundles,
+    load_bundle,
+    write_bundle,
+)
+from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.factors.als import AlsParameters, fit_als
+from models.monitoring.bias import BiasTerms
+from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemStatistics
+from models.ranking.ranker import RankerParameters, fit_ranker
+from models.ranking.ranking_parts import RankingParts
+
+NOW_MS = 1_767_225_600_000
+PARAMETERS = AlsParameters(factors=4, regularization=2.0, alpha=3.0, iterations=3)
+
+
+def contents(seed: int = 0, threads: int = 1) -> BundleContents:
+    weights = sp.random(30, 20, density=0.3, format="csr", rng=np.random.default_rng(0), dtype=np.float32)
+    factors = fit_als(weights, PARAMETERS, seed, threads)
+    return BundleContents(
+        item_ids=np.array([f"item {i}" for i in range(20)], dtype=object),
+        user_ids=np.array([*(str(u) for u in range(29)), "日本-ü"], dtype=object),
+        item_factors=factors.item_factors,
+        user_factors=factors.user_factors,
+        mean_user=factors.user_factors.mean(axis=0),
+        item_counts=np.diff(weights.tocsc().indptr).astype(np.int64),
+        item_last_ms=np.arange(20, dtype=np.int64),
+    )
+
+
+def fields(**changes: object) -> ManifestFields:
+    given = ManifestFields(
+        parameters=PARAMETERS,
+        weighting="preference",
+        event_preset="movies",
+        seed=0,
+        user_id_type="str",
+        item_id_type="str",
+        data=DataFacts(name="test", fingerprint="0" * 64, n_interactions=180, last_ms=19),
+        metrics={"ndcg_at_10": 0.5},
+        index=IndexFacts(kind="flat", recall=1.0),
+    )
+    return given.model_copy(update=changes)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundles", contents(), fields(), NOW_MS)
+
+
+def assert_same(one: BundleContents, other: BundleContents) -> None:
+    for name in BundleContents.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_what_was_written_is_read(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    assert isinstance(loaded, Bundle)
+    assert_same(loaded, contents())
+    assert loaded.manifest.version == bundle.name
+    assert bundle.name.startswith("20260101-000000-")
+    assert loaded.manifest.metrics == {"ndcg_at_10": 0.5}
+    assert list_bundles(bundle.parent) == [bundle]
+
+
+def test_the_same_data_and_seed_give_the_same_hash_whatever_the_threads_and_the_time(tmp_path: Path) -> None:
+    one = load_bundle(write_bundle(tmp_path, contents(threads=1), fields(), NOW_MS)).manifest
+    two = load_bundle(write_bundle(tmp_path, contents(threads=2), fields(metrics={}), NOW_MS + 5000)).manifest
+    assert one.content_hash == two.content_hash
+    assert one.version != two.version
+    assert one.files == two.files
+
+
+def test_another_seed_or_parameter_gives_another_hash() -> None:
+    base = content_hash(contents(), fields())
+    assert content_hash(contents(seed=1), fields()) != base
+    assert content_hash(contents(), fields(weighting="consumption")) != base
+    assert content_hash(contents(), fields(parameters=PARAMETERS.model_copy(update={"alpha": 3.5}))) != base
+
+
+def test_writing_the_same_again_in_the_same_second_keeps_the_first(bundle: Path) -> None:
+    assert write_bundle(bundle.parent, contents(), fields(), NOW_MS) == bundle
+    assert list_bundles(bundle.parent) == [bundle]
+
+
+@pytest.mark.parametrize("name", ["items.npz", "users.npz", "manifest.json", "manifest.sha256"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
+def test_a_damaged_file_is_refused_by_name(bundle: Path, name: str, damage: str) -> None:
+    file = bundle / name
+    raw = file.read_bytes()
+    if damage == "flip":
+        middle = len(raw) // 2
+        file.write_bytes(raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :])
+    elif damage == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(raw[: len(raw) // 2 if damage == "truncate" else 0])
+    with pytest.raises(BundleError, match=name.replace(".", r"\.")):
+        load_bundle(bundle)
+
+
+def test_an_extra_file_is_refused_by_name(bundle: Path) -> None:
+    (bundle / "model.pickle").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"model\.pickle"):
+        load_bundle(bundle)
+
+
+def test_a_renamed_bundle_is_refused(bundle: Path) -> None:
+    moved = bundle.rename(bundle.parent / "20260101-000000-00000000")
+    with pytest.raises(BundleError, match="directory"):
+        load_bundle(moved)
+
+
+def test_a_missing_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="manifest"):
+        load_bundle(tmp_path / "20260101-000000-00000000")
+
+
+def test_pickled_arrays_are_never_loaded(bundle: Path) -> None:
+    """A bundle whose sums are right, but whose arrays hold objects: reading it would run what it holds."""
+    import hashlib
+    import json
+
+    file = bundle / "items.npz"
+    arrays = dict(np.load(file))
+    np.savez(file, **{**arrays, "ids": np.array([{"any": "object"}], dtype=object)})
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["items.npz"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    text = json.dumps(manifest)
+    (bundle / "manifest.json").write_text(text)
+    (bundle / "manifest.sha256").write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  manifest.json\n")
+    with pytest.raises(BundleError, match=r"items\.npz.*allow_pickle"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("item_factors", np.full((20, 4), np.nan, np.float32), "item_factors.*finite"),
+        ("item_factors", np.zeros((19, 4), np.float32), "item_factors"),
+        ("user_factors", np.zeros((30, 4)), "user_factors is float64"),
+        ("mean_user", np.zeros(3, np.float32), "mean_user"),
+        ("item_counts", np.zeros(20, np.int32), "item_counts"),
+        ("item_ids", np.array(["a"] * 20, dtype=object), "item_ids must be distinct"),
+        ("user_ids", np.array([*map(str, range(29)), "a\nb"], dtype=object), "line break"),
+    ],
+)
+def test_contents_that_do_not_fit_are_refused(tmp_path: Path, name: str, value: np.ndarray, message: str) -> None:
+    broken = BundleContents(**{**vars(contents()), name: value})
+    with pytest.raises(BundleError, match=message):
+        write_bundle(tmp_path, broken, fields())
+    assert list_bundles(tmp_path) == []
+
+
+def test_bias_terms_travel_with_the_bundle_and_belong_to_its_content(tmp_path: Path) -> None:
+    plain = contents()
+    terms = BiasTerms(3.5, np.linspace(-1, 1, 20, dtype=np.float32), np.linspace(0, 1, 30, dtype=np.float32))
+    biased = replace(plain, bias=terms)
+    found = load_bundle(write_bundle(tmp_path, biased, fields())).bias
+    assert found is not None
+    assert found.mean == 3.5
+    assert (found.items == terms.items).all()
+    assert (found.users == terms.users).all()
+    assert content_hash(plain, fields()) != content_hash(biased, fields())
+    assert load_bundle(write_bundle(tmp_path, plain, fields())).bias is None
+    with pytest.raises(BundleError, match=r"bias\.users"):
+        write_bundle(tmp_path, replace(plain, bias=BiasTerms(3.5, terms.items, terms.items)), fields())
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    undefined = fields().model_copy(update={"metrics": {"ndcg_at_10": float("nan")}})
+    with pytest.raises(ValidationError, match="ndcg_at_10"):
+        write_bundle(tmp_path, contents(), undefined)
+    assert list(tmp_path.iterdir()) == []
+
+
+def with_ranker() -> tuple[BundleContents, ManifestFields]:
+    generator = np.random.default_rng(0)
+    parameters = RankerParameters(trees=5, smallest_leaf=5)
+    features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
+    ranker = fit_ranker(features, features[:, 0] > 1, np.full(10, 20), parameters, seed=0)
+    statistics = ItemStatistics(
+        np.arange(20), np.full(20, np.nan, np.float32), np.full(20, 1999, np.float32), np.arange(20.0)
+    )
+    square = np.ones((20, 20), np.float32)
+    given = replace(contents(), ranking=RankingParts(ranker, statistics, ItemRelations(square, 2 * square)))
+    return given, fields(
+        ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10, candidates=100, trending=50)
+    )
+
+
+def test_a_ranker_travels_with_the_bundle(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    loaded = load_bundle(write_bundle(tmp_path, given, facts, NOW_MS))
+    assert loaded.ranking is not None
+    assert given.ranking is not None
+    features = np.random.default_rng(1).normal(size=(9, len(FEATURES))).astype(np.float32)
+    np.testing.assert_array_equal(loaded.ranking.ranker.score(features), given.ranking.ranker.score(features))
+    np.testing.assert_array_equal(loaded.ranking.statistics.value_mean, given.ranking.statistics.value_mean)
+    assert loaded.ranking.relations is not None
+    assert loaded.ranking.relations.follows[3, 4] == 2
+    assert loaded.manifest.content_hash != content_hash(contents(), fields())
+
+
+def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    assert facts.ranker is not None
+    other = facts.model_copy(update={"ranker": facts.ranker.model_copy(update={"features_hash": "0" * 16})})
+    path = write_bundle(tmp_path, given, other, NOW_MS)
+    with pytest.raises(BundleError, match=r"ranker\.txt: it was trained on features 0000"):
+        load_bundle(path)
+
+
+def test_a_ranker_without_its_facts_is_refused(tmp_path: Path) -> None:
+    given, _ = with_ranker()
+    path = write_bundle(tmp_path, given, fields(), NOW_MS)
+    with pytest.raises(BundleError, match="a ranker needs"):
+        load_bundle(path)
+
+
+def test_relations_must_fit_the_items(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    assert given.ranking is not None
+    small = ItemRelations(np.ones((19, 19), np.float32), np.ones((19, 19), np.float32))
+    with pytest.raises(BundleError, match="ease must be finite float32"):
+        write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, relations=small)), facts, NOW_MS)

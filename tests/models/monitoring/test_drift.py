@@ -1,0 +1,101 @@
+"""Drift of distributions: what drifts is found, what does not stays quiet, and how often it does not is measured."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+
+from models.monitoring.drift import (
+    activity_bins,
+    compare_windows,
+    jensen_shannon,
+    population_stability,
+    shared_bins,
+    user_counts,
+)
+
+MAX_PSI = 0.2
+WINDOW = 1000
+
+
+def window(seed: int, taste: np.ndarray, spread: float = 20.0) -> tuple[list[int], np.ndarray]:
+    """About a thousand events of users who each have a taste of their own around the common one."""
+    generator = np.random.default_rng(seed)
+    users: list[int] = []
+    items: list[np.ndarray] = []
+    while sum(map(len, items)) < WINDOW:
+        number = 1 + generator.geometric(0.2)
+        own = generator.dirichlet(taste * spread)
+        items.append(generator.choice(len(taste), number, p=own))
+        users += [len(items)] * number
+    return users, np.concatenate(items)
+
+
+def drifted(seed: int, before: np.ndarray, after: np.ndarray) -> bool:
+    (users, then), (others, now) = window(2 * seed, before), window(2 * seed + 1, after)
+    first, second, n = shared_bins(then.tolist(), now.tolist(), 30, 20)
+    return compare_windows(user_counts(users, first, n), user_counts(others, second, n), MAX_PSI, seed).drifted
+
+
+def test_the_published_example_of_the_index() -> None:
+    # Shares of .5 and .5 against .7 and .3: .2 ln 1.4 - .2 ln .6, with so many events that smoothing vanishes.
+    found = population_stability(np.array([5e8, 5e8]), np.array([7e8, 3e8]))
+    assert found == pytest.approx(0.2 * np.log(1.4) - 0.2 * np.log(0.6), rel=1e-6)
+
+
+def test_the_distance_is_that_of_scipy() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        first, second = generator.integers(0, 50, (2, 12)) + np.eye(2, 12, dtype=int)
+        assert jensen_shannon(first, second) == pytest.approx(jensenshannon(first, second, base=2))
+    assert jensen_shannon(np.array([3, 0]), np.array([0, 4])) == pytest.approx(1.0)
+
+
+def test_another_taste_for_items_is_found() -> None:
+    ramp = np.arange(1.0, 201.0)
+    found = [drifted(seed, ramp / ramp.sum(), ramp[::-1] / ramp.sum()) for seed in range(20)]
+    assert all(found)
+
+
+def test_users_with_tastes_of_their_own_are_no_drift() -> None:
+    """Each user's events hang together, which a test over events would take for a change."""
+    ramp = 1.0 / np.arange(1.0, 201.0)
+    alarms = sum(drifted(seed, ramp / ramp.sum(), ramp / ramp.sum()) for seed in range(300))
+    assert alarms <= 3  # 1 % by the level of the test, less by the threshold on top of it
+
+
+@pytest.mark.parametrize("bins", [3, 18])
+def test_few_bins_as_of_event_types_and_categories(bins: int) -> None:
+    taste = np.full(bins, 1.0 / bins)
+    other = np.linspace(4.0, 0.2, bins) / np.linspace(4.0, 0.2, bins).sum()
+
+    def one(seed: int, after: np.ndarray) -> bool:
+        (users, then), (others, now) = window(2 * seed, taste), window(2 * seed + 1, after)
+        return compare_windows(user_counts(users, then, bins), user_counts(others, now, bins), MAX_PSI, seed).drifted
+
+    assert sum(one(seed, taste) for seed in range(300)) <= 3
+    assert sum(one(seed, other) for seed in range(20)) >= 19
+
+
+def test_activity_of_users() -> None:
+    def activity(generator: np.random.Generator, rate: float) -> np.ndarray:
+        users = np.repeat(np.arange(150), 3)
+        own = generator.gamma(2.0, rate / 2.0, 150)[users]  # each user is as active in all lists
+        bins, n = activity_bins(generator.poisson(own).tolist())
+        return user_counts(users.tolist(), bins, n)
+
+    def one(seed: int, rate: float) -> bool:
+        generator = np.random.default_rng(seed)
+        return compare_windows(activity(generator, 1.0), activity(generator, rate), MAX_PSI, seed).drifted
+
+    assert sum(one(seed, 1.0) for seed in range(300)) <= 3
+    assert sum(one(seed, 3.0) for seed in range(20)) >= 19
+
+
+def test_activity_is_binned_by_what_followed_a_list() -> None:
+    bins, n = activity_bins([0, 1, 2, 5, 6, 400])
+    assert (bins.tolist(), n) == ([0, 1, 2, 3, 4, 4], 5)
+
+
+def test_an_empty_window_is_an_error_and_not_zero() -> None:
+    with pytest.raises(ValueError, match="without events"):
+        compare_windows(np.zeros((3, 2)), np.ones((3, 2)), MAX_PSI, 0)

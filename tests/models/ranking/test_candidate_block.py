@@ -1,0 +1,139 @@
+"""The compiled loops against the formulas, written down once more with numpy in float64."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.ranking.candidate_block import CANDIDATE_FEATURES
+from models.ranking.features import RECENT, RequestBatch, candidate_features, latest_distinct
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemTable, item_statistics, item_table
+
+DAY = 86_400_000.0
+N_TRAINED, N_ALL = 40, 46  # the last six are known to the catalogue only
+
+
+def standard(values: np.ndarray) -> np.ndarray:
+    """Over what is not NaN."""
+    if np.isnan(values).all():
+        return values
+    deviation = np.nanstd(values)
+    return (values - np.nanmean(values)) / deviation if deviation > 1e-6 * abs(np.nanmean(values)) else values * 0
+
+
+def relation(matrix: np.ndarray, rows: list[int], item: int) -> float:
+    if item >= len(matrix):
+        return np.nan
+    return float(sum(matrix[row, item].astype(float) for row in rows if row < len(matrix)))
+
+
+def expected(items: ItemTable, relations: ItemRelations, batch: RequestBatch, row: int) -> dict[str, np.ndarray]:
+    listed = [item for item in batch.candidates[row].tolist() if item >= 0]
+    latest = [item for item in batch.recent[row].tolist() if item >= 0]
+    late = [item for item in latest if item < N_TRAINED]
+    history = batch.histories[row].tolist()
+    unit = items.unit_factors.astype(float)
+    cosines = np.array([[unit[item] @ unit[other] for other in latest[:10]] for item in listed])
+    members = [[column for column in items.categories[item].tolist() if column >= 0] for item in listed]
+    shares = [batch.affinity[row, columns].astype(float) for columns in members]
+    nothing = np.full(len(listed), np.nan)
+    found = {
+        "retrieval_score": batch.scores[row, : len(listed)],
+        "retrieval_standard": standard(batch.scores[row, : len(listed)].astype(float)),
+        "retrieval_rank": np.arange(len(listed)),
+        "age_days": np.maximum((batch.at_ms[row] - items.first_ms[listed]) / DAY, 0),
+        "popularity_1d": batch.popularity[0, listed],
+        "popularity_7d": batch.popularity[1, listed],
+        "affinity_mean": np.array([mine.mean() if len(mine) else np.nan for mine in shares]),
+        "affinity_max": np.array([mine.max() if len(mine) else np.nan for mine in shares]),
+        "ease_standard": standard(np.array([relation(relations.ease, history, i) for i in listed]))
+        if history
+        else nothing,
+    }
+    found |= dict(zip(("log_count", "count_share", "value_mean", "year"), items.static[listed].T, strict=True))
+    if latest:
+        found |= {
+            "cosine_last": cosines[:, 0],
+            "cosine_max_5": cosines[:, :5].max(axis=1),
+            "cosine_mean_5": cosines[:, :5].mean(axis=1),
+            "cosine_max_10": cosines.max(axis=1),
+            "cosine_mean_10": cosines.mean(axis=1),
+            "cosine_max_10_standard": standard(cosines.max(axis=1)),
+            "ease_recent_standard": standard(np.array([relation(relations.ease, late, i) for i in listed])),
+            "follows_standard": standard(np.array([relation(relations.follows, late[:5], i) for i in listed])),
+            "follows_last": np.array([relation(relations.follows, late[:1], i) for i in listed]),
+        }
+    return {name: found.get(name, nothing) for name in CANDIDATE_FEATURES}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_block_is_what_the_formulas_say(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    item = generator.integers(0, N_TRAINED, 200)
+    statistics = item_statistics(
+        np.bincount(item, minlength=N_TRAINED),
+        item,
+        generator.integers(0, 100, 200) * DAY,
+        np.where(generator.random(200) < 0.3, np.nan, generator.integers(1, 6, 200)).astype(np.float32),
+        np.where(generator.random(N_TRAINED) < 0.2, np.nan, 1990).astype(np.float32),
+    )
+    factors = generator.normal(size=(N_TRAINED, 12)).astype(np.float32)
+    factors[3] = 0  # without a direction
+    members = {str(name): generator.random(N_ALL) < 0.2 for name in range(5)}
+    extra = generator.normal(size=(N_ALL - N_TRAINED, 12)).astype(np.float32)
+    items = item_table(factors, statistics, members, extra, np.full(len(extra), 50 * DAY))
+    ease, follows = generator.normal(size=(2, N_TRAINED, N_TRAINED)).astype(np.float32)
+    lengths = (30, 12, 1, 30, 30)
+    pasts = [generator.integers(0, N_ALL, size=m) for m in (60, 7, 3, 1, 0)]
+    candidates = np.full((5, 30), -1)
+    for row, length in enumerate(lengths):
+        candidates[row, :length] = generator.permutation(N_ALL)[:length]
+    scores = np.where(candidates >= 0, generator.normal(size=candidates.shape), np.nan).astype(np.float32)
+    scores[0, 5] = np.nan  # one that no user vector has scored
+    scores[3] = 2.5  # all alike
+    affinity = generator.normal(size=(5, 5)).astype(np.float32)
+    affinity[4] = np.nan
+    batch = RequestBatch(
+        candidates=candidates,
+        scores=scores,
+        recent=np.stack([latest_distinct(past, RECENT) for past in pasts]),
+        histories=[np.unique(past) for past in pasts],
+        at_ms=np.array([120, 60, 40, 10, 0]) * DAY,
+        affinity=affinity,
+        popularity=generator.random((2, N_ALL)).astype(np.float32),
+    )
+    block = candidate_features(items, ItemRelations(ease, follows), batch)
+    for row, length in enumerate(lengths):
+        for place, (name, values) in enumerate(expected(items, ItemRelations(ease, follows), batch, row).items()):
+            found = block[row, :length, place]
+            np.testing.assert_allclose(found, values, rtol=2e-4, atol=2e-5, err_msg=f"{name} of request {row}")
+
+
+def test_other_types_and_orders_of_memory_give_the_same() -> None:
+    """The clock gives a float, the newest event's time is an int: the compiled loops know one type only."""
+    items = item_table(
+        np.asfortranarray(np.eye(4)), item_statistics(*np.zeros((4, 4), int), np.zeros(4)), {"a": np.ones(4, bool)}
+    )
+    relations = ItemRelations(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32))
+    given: dict[str, Any] = {
+        "candidates": np.array([[1, 2], [0, 3]]),
+        "scores": np.array([[1.0, 0.5], [3.0, 1.0]], np.float32),
+        "recent": np.stack([latest_distinct(np.array([0, 2]), RECENT), latest_distinct(np.array([1]), RECENT)]),
+        "histories": [np.array([0, 2]), np.array([1])],
+        "at_ms": np.array([3 * DAY, 4 * DAY]),
+        "affinity": np.array([[1.0], [0.5]], np.float32),
+        "popularity": np.arange(8, dtype=np.float32).reshape(2, 4),
+    }
+    usual = candidate_features(items, relations, RequestBatch(**given))
+    for integer, real in ((np.int32, np.float64), (np.int64, np.float32)):
+        other = {
+            "candidates": np.asfortranarray(given["candidates"].astype(integer)),
+            "scores": np.asfortranarray(given["scores"].astype(real)),
+            "recent": np.asfortranarray(given["recent"].astype(integer)),
+            "histories": [past.astype(integer) for past in given["histories"]],
+            "at_ms": given["at_ms"].astype(np.int64),
+            "affinity": given["affinity"].astype(real),
+            "popularity": np.asfortranarray(given["popularity"].astype(real)),
+        }
+        np.testing.assert_array_equal(candidate_features(items, relations, RequestBatch(**other)), usual)

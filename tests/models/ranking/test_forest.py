@@ -1,0 +1,88 @@
+"""Against LightGBM itself: same trees, same sums."""
+
+import lightgbm
+import numpy as np
+import pytest
+
+from models.ranking.forest import MOST_LEAVES, Forest
+
+
+def fitted(leaves: int, trees: int, missing: float, seed: int, categorical: bool = False) -> lightgbm.Booster:
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(3000, 6)).astype(np.float32)
+    features[:, 2] = np.round(features[:, 2])  # thresholds that values meet exactly
+    target = features[:, 0] * features[:, 1] + np.abs(features[:, 2]) + generator.normal(size=3000)
+    features[generator.random(features.shape) < missing] = np.nan
+    if categorical:
+        features[:, 5] = generator.integers(0, 4, 3000)
+        target += features[:, 5] == 2
+    settings = {"num_leaves": leaves, "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": seed}
+    data = lightgbm.Dataset(features, target, categorical_feature=[5] if categorical else [], params=settings)
+    return lightgbm.train(settings, data, num_boost_round=trees)
+
+
+def rows(seed: int, n: int = 5000) -> np.ndarray:
+    generator = np.random.default_rng(seed + 100)
+    made = generator.normal(size=(n, 6)).astype(np.float32) * 2
+    made[:, 2] = np.round(made[:, 2])
+    made[generator.random(made.shape) < 0.2] = np.nan
+    made[generator.random(made.shape) < 0.1] = 0.0
+    made[generator.random(made.shape) < 0.02] = np.inf
+    made[generator.random(made.shape) < 0.02] = -np.inf
+    return made
+
+
+@pytest.mark.parametrize("leaves", [2, 5, MOST_LEAVES])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize("trees", [1, 8, 61])
+def test_sums_are_lightgbms(leaves: int, missing: float, trees: int) -> None:
+    booster = fitted(leaves, trees, missing, seed=leaves + trees)
+    some = rows(trees)
+    expected = booster.predict(some, num_threads=1, raw_score=True)
+    np.testing.assert_allclose(Forest(booster.dump_model()["tree_info"]).predict(some), expected, rtol=0, atol=1e-12)
+
+
+def test_thresholds_between_two_floats_are_on_the_right_side() -> None:
+    """A threshold is a double; the nearest float32 may lie above it, and would let one value too many pass."""
+    booster = fitted(MOST_LEAVES, 40, 0.0, seed=3)
+    trees = booster.dump_model()["tree_info"]
+    thresholds = [node["threshold"] for tree in trees for node in _tests(tree["tree_structure"])]
+    around = np.array([np.float32(value) for value in thresholds], np.float32)
+    around = np.concatenate(
+        [around, np.nextafter(around, np.float32(np.inf)), np.nextafter(around, np.float32(-np.inf))]
+    )
+    some = np.repeat(around[:, None], 6, axis=1)
+    np.testing.assert_allclose(Forest(trees).predict(some), booster.predict(some, raw_score=True), rtol=0, atol=1e-12)
+
+
+def test_a_threshold_beyond_float32_lets_all_but_infinity_pass() -> None:
+    split = {
+        "split_feature": 0,
+        "threshold": 1e300,
+        "decision_type": "<=",
+        "default_left": False,
+        "missing_type": "NaN",
+    }
+    tree = {"tree_structure": {**split, "left_child": {"leaf_value": 1.0}, "right_child": {"leaf_value": 2.0}}}
+    some = np.array([[3e38], [np.inf], [np.nan], [-np.inf]], np.float32)
+    assert Forest([tree]).predict(some).tolist() == [1.0, 2.0, 2.0, 1.0]
+
+
+def test_an_empty_batch_and_a_forest_of_stumps_without_a_test() -> None:
+    stump = {"tree_structure": {"leaf_value": 1.5}}
+    forest = Forest([stump, stump])
+    assert forest.predict(np.empty((0, 3), np.float32)).tolist() == []
+    assert forest.predict(np.zeros((2, 3), np.float32)).tolist() == [3.0, 3.0]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="leaves"):
+        Forest(fitted(MOST_LEAVES + 4, 3, 0.0, seed=1).dump_model()["tree_info"])
+    with pytest.raises(ValueError, match="category"):
+        Forest(fitted(4, 30, 0.0, seed=1, categorical=True).dump_model()["tree_info"])
+
+
+def _tests(node: dict) -> list[dict]:  # type: ignore[type-arg]
+    if "leaf_value" in node:
+        return []
+    return [node, *_tests(node["left_child"]), *_tests(node["right_child"])]

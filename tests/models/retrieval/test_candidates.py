@@ -1,0 +1,149 @@
+"""Candidate generation against brute force, on a small model with known factors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.bundle.files import BundleContents, load_bundle, write_bundle
+from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields
+from models.factors.als import AlsParameters
+from models.retrieval.candidates import CandidateModel, Query, Source
+from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
+
+N_ITEMS, N_FACTORS = 400, 8
+GENRES = ("Action", "Comedy", "Drama")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
+    generator = np.random.default_rng(7)
+    factors = generator.normal(size=(N_ITEMS, N_FACTORS)).astype(np.float32)
+    users = generator.normal(size=(5, N_FACTORS)).astype(np.float32)
+    contents = BundleContents(
+        item_ids=np.array([str(n) for n in range(N_ITEMS)], object),
+        user_ids=np.array([f"u{n}" for n in range(5)], object),
+        item_factors=factors,
+        user_factors=users,
+        mean_user=users.mean(axis=0),
+        item_counts=np.arange(N_ITEMS, dtype=np.int64)[::-1].copy(),
+        item_last_ms=np.zeros(N_ITEMS, np.int64),
+    )
+    fields = ManifestFields(
+        parameters=AlsParameters(factors=N_FACTORS, regularization=1.0, alpha=4.0, iterations=1),
+        weighting="preference",
+        event_preset="movies",
+        seed=7,
+        user_id_type="str",
+        item_id_type="int",
+        data=DataFacts(name="made", fingerprint="0", n_interactions=1, last_ms=0),
+        index=IndexFacts(kind="flat", recall=1.0),
+    )
+    path: Path = write_bundle(tmp_path_factory.mktemp("bundles"), contents, fields)
+    return CandidateModel(load_bundle(path), prior_weight=0.5)
+
+
+@pytest.fixture(params=[pytest.param(65_536, id="small"), pytest.param(0, id="large")], autouse=True)
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters work in one way for small catalogues and in another for large ones: every test sees both."""
+    monkeypatch.setattr("models.retrieval.candidates._SMALL", request.param)
+
+
+@pytest.fixture
+def builder(model: CandidateModel) -> ShelfBuilder:
+    builder = ShelfBuilder([str(n).encode() for n in range(N_ITEMS)], model.item_counts, model.item_factors)
+    builder.update([ShelfItem(str(n).encode(), (GENRES[n % 3],), True, 1000 + n) for n in range(N_ITEMS)])
+    return builder
+
+
+def query(items: list[int] | None = None, n: int = 10, exclude: list[int] | None = None, **rest: object) -> Query:
+    history = np.array(items or [], np.int64)
+    gone = np.array(exclude or [], np.int64)
+    return Query(history, np.ones(len(history), np.float32), gone, n, **rest)  # type: ignore[arg-type]
+
+
+def brute_force(model: CandidateModel, shelf: Shelf, asked: Query, allowed: np.ndarray) -> list[int]:
+    vector = model.fold_in.solve([asked.items], [asked.weights])[0][0]
+    scores = np.where(allowed & shelf.visible[: model.n_items], model.item_factors @ vector, -np.inf)
+    scores[asked.exclude] = -np.inf
+    return [int(item) for item in np.argsort(-scores, kind="stable")[: asked.n] if scores[item] > -np.inf]
+
+
+def test_top_k_equals_brute_force_for_a_batch(model: CandidateModel, builder: ShelfBuilder) -> None:
+    shelf = builder.shelf()
+    queries = [query([3, 5], exclude=[3, 5]), query([1], n=150), query(list(range(60)), exclude=list(range(300)))]
+    for asked, found in zip(queries, model.retrieve(queries, shelf), strict=True):
+        assert found.items.tolist() == brute_force(model, shelf, asked, np.ones(N_ITEMS, bool))
+        assert set(found.sources.tolist()) == {Source.FOLD_IN}
+        assert not found.cold_start
+        assert (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("n", [1, 10, 100])
+def test_the_list_is_full_under_any_filter(model: CandidateModel, builder: ShelfBuilder, n: int) -> None:
+    """The best items are all seen or of other categories: the list is filled from what is left, in exact order."""
+    shelf = builder.shelf()
+    asked = query([0, 3], n=n, exclude=list(range(100)), include_categories=("Drama",))
+    [found] = model.retrieve([asked], shelf)
+    drama = np.arange(N_ITEMS) % 3 == 2
+    assert found.items.tolist() == brute_force(model, shelf, asked, drama)
+    assert len(found.items) == n
+
+
+def test_excluded_categories_stay_away(model: CandidateModel, builder: ShelfBuilder) -> None:
+    [found] = model.retrieve([query([0], n=100, exclude_categories=("Action", "Comedy"))], builder.shelf())
+    assert (found.items % 3 == 2).all()
+    assert len(found.items) == 100
+
+
+def test_an_unknown_category_gives_an_empty_list_and_not_everything(
+    model: CandidateModel, builder: ShelfBuilder
+) -> None:
+    [found] = model.retrieve([query([0], include_categories=("Opera",))], builder.shelf())
+    assert found.items.tolist() == []
+
+
+def test_cold_start_asks_trending_then_popular(model: CandidateModel, builder: ShelfBuilder) -> None:
+    assert builder.places([b"250", b"0", b"unheard of"]).tolist() == [250, 0, -1]
+    builder.set_trending(np.array([250, 0]), np.array([1.0, 0.5]))
+    [found] = model.retrieve([query(n=5)], builder.shelf())
+    assert found.cold_start
+    assert found.items.tolist() == [250, 0, 1, 2, 3]
+    assert found.sources.tolist() == [Source.TRENDING] * 2 + [Source.POPULAR] * 3
+
+
+def test_a_trained_user_without_history_gets_the_trained_vector(model: CandidateModel, builder: ShelfBuilder) -> None:
+    [found] = model.retrieve([query(trained_user=2)], builder.shelf())
+    expected = np.argsort(-(model.item_factors @ model.user_factors[2]), kind="stable")[:10]
+    assert found.items.tolist() == expected.tolist()
+    assert set(found.sources.tolist()) == {Source.TRAINED}
+    assert not found.cold_start
+
+
+def test_a_new_item_can_be_shown_at_once_and_a_hidden_one_never(model: CandidateModel, builder: ShelfBuilder) -> None:
+    builder.update([ShelfItem(b"new", ("Opera",), True, 999_999)])
+    [found] = model.retrieve([query(n=5, include_categories=("Opera",))], builder.shelf())
+    assert [builder.ids[place] for place in found.items] == [b"new"]
+    assert found.sources.tolist() == [Source.NEWEST]
+    builder.update([ShelfItem(b"new", ("Opera",), False, 999_999)])
+    for asked in (query(n=5, include_categories=("Opera",)), query([0], n=400), query(n=400)):
+        [found] = model.retrieve([asked], builder.shelf())
+        assert b"new" not in [builder.ids[place] for place in found.items]
+
+
+def test_a_new_item_scores_by_the_mean_factors_of_its_category(model: CandidateModel, builder: ShelfBuilder) -> None:
+    builder.update([ShelfItem(b"new", ("Drama",), True, 999_999)])
+    asked = query([2, 5, 8], n=N_ITEMS + 1)
+    [found] = model.retrieve([asked], builder.shelf())
+    place = found.items.tolist().index(N_ITEMS)
+    vector = model.fold_in.solve([asked.items], [asked.weights])[0][0]
+    assert found.sources[place] == Source.CATEGORY
+    assert found.scores[place] == pytest.approx(model.item_factors[2::3].mean(axis=0) @ vector, rel=1e-5)
+
+
+def test_a_shelf_in_use_does_not_change(model: CandidateModel, builder: ShelfBuilder) -> None:
+    before = builder.shelf()
+    builder.update([ShelfItem(b"3", ("Comedy",), False, 1), ShelfItem(b"new", (), True, 2)])
+    assert before.visible[3]
+    assert len(before.visible) == N_ITEMS
+    assert not builder.shelf().visible[3]

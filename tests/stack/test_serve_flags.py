@@ -1,0 +1,92 @@
+"""What the flags in `configs/ray_flags.yaml` promise, on a running stack."""
+
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.local.processes import processes
+from deployments.local.ray_environment import haproxy_binary
+from tests.conftest import RunningStack
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(haproxy_binary() is None, reason="there is no HAProxy for this platform"),
+]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`tests/stack/serve_probe.py` behind the stack's HAProxy; each request on a connection of its own."""
+
+    url: str
+    run_dir: Path
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/{path}", timeout=30, **options)
+
+    def settle(self, without: frozenset[int] = frozenset()) -> None:
+        """Wait until both replicas answer, none of them in `without`, and the HAProxy that knows both is alone.
+
+        A reload leaves the HAProxy before it to its open connections, with the replicas that it knew.
+        """
+        deadline = time.monotonic() + 60
+        pids: set[int] = set()
+        while len(pids - without) < 2 or self._haproxies() > 1:
+            assert time.monotonic() < deadline, f"{pids} answer, {self._haproxies()} HAProxies run"
+            answer = httpx.get(f"{self.url}/pid", timeout=30)
+            if answer.status_code == 200:
+                pids.add(answer.json())
+
+    def _haproxies(self) -> int:
+        return sum(
+            f"{self.run_dir}/" in each.command and "haproxy -db" in each.command for each in processes().values()
+        )
+
+
+@pytest.fixture
+def probe(stack: RunningStack, probe_url: str) -> Probe:
+    probe = Probe(probe_url, stack.settings.run_dir)
+    probe.settle()
+    return probe
+
+
+def test_haproxy_takes_the_configuration_and_it_carries_our_lines(stack: RunningStack, probe: Probe) -> None:
+    (config,) = stack.settings.run_dir.glob("*/haproxy.cfg")
+    binary = haproxy_binary()
+    assert binary is not None
+    checked = subprocess.run([binary, "-c", "-f", config], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    text = config.read_text()
+    assert "retry-on conn-failure empty-response\n" in text
+    assert text.count("unique-id-header x-request-id\n") == 1
+
+
+def test_each_request_gets_one_id_after_the_clients_own(probe: Probe) -> None:
+    first, second = (probe.post("ids").json() for _ in range(2))
+    assert len(first) == len(second) == 1
+    assert str(uuid.UUID(first[0])) == first[0]
+    assert first != second
+    own, given = probe.post("ids", headers={"x-request-id": "mine"}).json()
+    assert own == "mine"
+    assert uuid.UUID(given)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-request-id": "mine"}], ids=["no id", "own id"])
+def test_a_replica_that_dies_costs_no_request_and_the_retry_has_the_same_id(
+    probe: Probe, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    probe.settle()
+    diary = tmp_path / "diary"
+    answer = probe.post("die-once", params={"diary": str(diary)}, content="body", headers=headers)
+    assert answer.status_code == 200, answer.text + diary.read_text()
+    first, second = (line.rsplit(" ", 1) for line in diary.read_text().splitlines())
+    assert first[0] == second[0], "the retry carries another id or body"
+    assert first[0] == " ".join([*answer.json(), "body"])
+    assert first[1] != second[1]
+    probe.settle(without=frozenset({int(first[1])}))

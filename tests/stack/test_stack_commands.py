@@ -1,0 +1,203 @@
+"""`make up`, `make down` and the others, as the Makefile calls them."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from configs.settings import PROJECT_DIR, Settings
+from deployments.local.processes import Record, processes
+from deployments.local.ray_environment import resolved_settings
+from tests.conftest import RunningStack, local_stack
+
+
+def records(settings: Settings) -> dict[str, Record]:
+    found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
+    return {name: record for name, record in found.items() if record}
+
+
+def mentioning(text: str) -> list[str]:
+    return [process.command for process in processes().values() if text in process.command]
+
+
+def test_a_taken_port_is_one_line_and_nothing_is_started(idle_settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ports = idle_settings.ports.model_copy(update={"store": port})
+        done = local_stack(idle_settings.model_copy(update={"ports": ports}), "up")
+    assert done.returncode == 2
+    assert f"port {port} is taken by pid {os.getpid()} (python" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (idle_settings.state_dir / "run").exists()
+
+
+def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.local", "up"],
+        env={"PATH": os.environ["PATH"], "RAYCOMMEND_PORTS_HTTP": "80"},
+        cwd=PROJECT_DIR, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.strip() == "bad setting: : Value error, ports.http is 80: choose one between 1024 and 65000"
+
+
+def test_commands_without_a_stack_say_so(idle_settings: Settings) -> None:
+    assert local_stack(idle_settings, "status").returncode == 3
+    down = local_stack(idle_settings, "down")
+    assert (down.returncode, down.stdout) == (0, "nothing is running\n")
+    run = local_stack(idle_settings, "run", "--", "ray", "status")
+    assert (run.returncode, run.stderr) == (2, "nothing is running; start with: make up\n")
+
+
+def test_clean_asks_first(idle_settings: Settings) -> None:
+    local_stack(idle_settings, "status")
+    idle_settings.state_dir.mkdir(parents=True, exist_ok=True)
+    (idle_settings.state_dir / "precious").touch()
+    assert local_stack(idle_settings, "clean").returncode != 0
+    assert (idle_settings.state_dir / "precious").exists()
+    assert local_stack(idle_settings, "clean", "--yes").returncode == 0
+    assert not idle_settings.state_dir.exists()
+
+
+def start_up(settings: Settings) -> "subprocess.Popen[str]":
+    file = settings.state_dir.parent / "settings.yaml"
+    file.write_text(resolved_settings(settings))
+    return subprocess.Popen(
+        [sys.executable, "-m", "deployments.local", "up"],
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RAYCOMMEND_CONFIG": str(file)},
+        cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+class TestStart:
+    def test_a_part_that_fails_takes_the_others_with_it(self, idle_settings: Settings) -> None:
+        (idle_settings.state_dir / "mlflow").mkdir(parents=True)
+        (idle_settings.state_dir / "mlflow" / "mlflow.db").write_text("this is not a database\n" * 100)
+        done = local_stack(idle_settings, "up")
+        assert done.returncode == 1
+        assert "mlflow ended at once" in done.stderr
+        assert str(idle_settings.state_dir / "logs" / "mlflow.log") in done.stderr
+        assert records(idle_settings) == {}
+        assert mentioning(str(idle_settings.state_dir)) + mentioning(str(idle_settings.run_dir)) == []
+        shutil.rmtree(idle_settings.run_dir)
+
+    def test_ctrl_c_leaves_nothing_behind(self, idle_settings: Settings) -> None:
+        up = start_up(idle_settings)
+        deadline = time.monotonic() + 60
+        while "ray" not in records(idle_settings) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        up.send_signal(signal.SIGINT)
+        _, errors = up.communicate(timeout=90)
+        assert up.returncode == 130, errors
+        assert records(idle_settings) == {}
+        assert mentioning(str(idle_settings.state_dir)) + mentioning(str(idle_settings.run_dir)) == []
+        shutil.rmtree(idle_settings.run_dir)
+
+
+@pytest.mark.stack
+class TestRunningStack:
+    def test_a_second_up_changes_nothing(self, stack: RunningStack) -> None:
+        before = records(stack.settings)
+        began = time.monotonic()
+        again = stack.command("up")
+        assert again.returncode == 0, again.stderr
+        assert time.monotonic() - began < 15
+        assert records(stack.settings) == before
+        assert stack.url in again.stdout
+
+    def test_other_ports_than_those_it_runs_on_are_refused(self, stack: RunningStack) -> None:
+        ports = stack.settings.ports.model_copy(update={"http": stack.settings.ports.http + 50})
+        done = local_stack(stack.settings.model_copy(update={"ports": ports}), "up")
+        assert (done.returncode, done.stderr) == (
+            2, "the stack runs with another ports.http: run `make down` first\n",
+        )  # fmt: skip
+
+    def test_a_running_stack_is_not_cleaned(self, stack: RunningStack) -> None:
+        done = stack.command("clean", "--yes")
+        assert (done.returncode, done.stderr) == (2, "the stack is running: run `make down` first\n")
+
+    def test_status_shows_every_part(self, stack: RunningStack) -> None:
+        done = stack.command("status")
+        assert done.returncode == 0, done.stdout
+        names = [line.split()[0] for line in done.stdout.splitlines()]
+        assert {"store", "mlflow", "ray", "recommend", "events", "console", "ready"} <= set(names)
+
+    def test_tools_typed_by_hand_reach_it(self, stack: RunningStack) -> None:
+        env = stack.settings.state_dir / "env"
+        for command, expected in (
+            ("ray job list", "jobs.retrain"),
+            ("serve status", "recommend"),
+            ("mlflow experiments search", stack.settings.tracking.experiment),
+        ):
+            done = subprocess.run(
+                ["sh", "-c", f'. "$0" && {command}', str(env)],
+                env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
+                cwd=PROJECT_DIR, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert expected in done.stdout + done.stderr, command
+
+    def test_ray_wants_its_token_and_the_store_is_durable(self, stack: RunningStack) -> None:
+        dashboard = f"http://127.0.0.1:{stack.settings.ports.dashboard}"
+        assert httpx.get(f"{dashboard}/api/jobs/").status_code == 401
+        token = stack.settings.token_path
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        with socket.create_connection(("127.0.0.1", stack.settings.ports.store), timeout=5) as store:
+            for name, value in (("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")):
+                store.sendall(f"CONFIG GET {name}\r\n".encode())
+                assert f"\r\n{value}\r\n".encode() in store.recv(4096)
+
+    def test_a_dead_part_is_started_again_and_the_others_stay(self, stack: RunningStack) -> None:
+        before = records(stack.settings)
+        os.kill(before["mlflow"].pid, signal.SIGKILL)
+        while before["mlflow"].alive():
+            time.sleep(0.01)
+        assert stack.command("status").returncode == 1
+        up = stack.command("up")
+        assert up.returncode == 0, up.stderr
+        after = records(stack.settings)
+        assert after["mlflow"].pid != before["mlflow"].pid
+        assert {name: after[name] for name in ("store", "ray")} == {name: before[name] for name in ("store", "ray")}
+
+    def test_down_finishes_requests_and_up_starts_again_from_disk(self, stack: RunningStack, probe_url: str) -> None:
+        def recommend() -> dict[str, object]:
+            answer = httpx.post(f"{stack.url}/api/v1/recommend", json={"user_id": 196}, timeout=30)
+            content: dict[str, object] = json.loads(answer.text)
+            return content
+
+        before = recommend()
+        deadline = time.monotonic() + 60
+        while httpx.get(f"{probe_url}/pid").status_code != 200:
+            assert time.monotonic() < deadline
+        answers: list[int] = []
+        slow = threading.Thread(
+            target=lambda: answers.append(httpx.get(f"{probe_url}/slow", params={"seconds": 4}, timeout=30).status_code)
+        )
+        slow.start()
+        time.sleep(0.5)  # the request is in the replica's hands by then
+        down = stack.command("down")
+        slow.join()
+        assert (down.returncode, down.stdout.split()) == (
+            0,
+            ["ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
+        )
+        assert answers == [200]
+        assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
+
+        up = stack.command("up")
+        assert up.returncode == 0, up.stderr
+        assert "training the first one" not in up.stdout
+        after = recommend()
+        assert after["model_version"] == before["model_version"]
+        assert after["recommendations"] == before["recommendations"]
