@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ async def measure(batch: int, rounds: int) -> dict[str, float]:
             queries, _ = await timed("  of which histories", retrieval._queries, loaded, questions)
             await timed("  of which fold-in and index", loaded.model.retrieve, queries, loaded.shelf)
             learned: list[np.ndarray | None] = [None] * batch
-            ranker = ranking._rankers.get(reply.version)
+            ranker = await ranking._candidates.ranker(reply.version, Path(reply.bundle)) if reply.bundle else None
             if ranker is not None:
                 learned = await timed("learned ranker", score_candidates, ranker, reply, features, [None] * batch)
             await timed("order and answer", _order, ranking, reply, learned)

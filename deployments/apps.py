@@ -211,7 +211,8 @@ def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Re
     retrieve = handle.options(method_name="retrieve", request_serialization="pickle", response_serialization="pickle")
 
     async def ask(questions: list[Question]) -> Reply:
-        """Ask a replica; ask another when it dies meanwhile. The requests' own deadline ends this."""
+        """Ask a replica; ask another when it dies meanwhile. Only an answer or another error ends this: a request past
+        its deadline no longer waits for it, but the call stays under way for the others of its micro-batch."""
         while True:
             try:
                 reply: Reply = await retrieve.remote(questions)

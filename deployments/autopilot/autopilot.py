@@ -22,7 +22,6 @@ from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import AliasDue, Memory, remember, save
 from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
-from deployments.autopilot.run_steps import RunSteps
 from deployments.http.errors import ApiError
 from deployments.operations.experiment_control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
@@ -70,8 +69,6 @@ class Autopilot:
         types = load_event_types(settings.data.events)
         self._catalogue = Catalogue(self._client, self._keys)
         self._monitor = Monitor(settings, self._client, self._keys)
-        jobs = RayJobs(settings)
-        self._retraining = Retraining(settings, self._client, self._keys, jobs)
         self._live = ListJudge(
             self._client,
             self._keys,
@@ -86,7 +83,7 @@ class Autopilot:
         self._registry = ModelRegistry(settings)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self._trial = LiveTrial(ExperimentControl(settings, store, ask_version, hold), self._limits)
-        self._steps = RunSteps(self._client, self._keys, jobs, self._retraining, self._trial)
+        self._retraining = Retraining(settings, self._client, self._keys, RayJobs(settings), self._trial)
         self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
@@ -199,7 +196,7 @@ class Autopilot:
     async def _advance(self, run: Run, memory: Memory) -> None:
         """Take the next step of the run in progress, if it is time."""
         try:
-            outcome = await self._steps.advance(run)
+            outcome = await self._retraining.advance(run)
         except JobsError as error:
             self._problems["jobs"] = str(error)
             logger.warning("autopilot: %s", error)

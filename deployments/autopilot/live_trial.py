@@ -1,25 +1,17 @@
 """The experiment in which a retrained model must beat the champion with live traffic. Every step may be repeated."""
 
 import logging
-from dataclasses import dataclass
 
 from configs.settings import AutopilotLimits
 from deployments.http.errors import ApiError
 from deployments.operations.experiment_control import ExperimentControl
+from deployments.operations.retraining import TrialEnd, trial_id
 from features.experiments.experiment import Definition, Experiment, ExperimentError, Variant
-from features.serving.retraining_run import Outcome, Run, RunResult
+from features.serving.retraining_run import Run, RunResult
 from features.serving.slots import CHALLENGER, CHAMPION
 
 logger = logging.getLogger("ray.serve")
 SHIP = "autopilot ships it"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a trial ended."""
-
-    outcome: Outcome
-    detail: str
 
 
 class LiveTrial:
@@ -47,11 +39,11 @@ class LiveTrial:
             return str(error)
         return None
 
-    async def look(self, run: Run) -> Ended | None:
+    async def look(self, run: Run) -> TrialEnd | None:
         """Decide, if it is time; None while the experiment goes on."""
         found = await self._known(run)
         if found is None:
-            return Ended("waiting", "its experiment is gone; a person decides")
+            return TrialEnd("waiting", "its experiment is gone; a person decides")
         if found.status == "running":
             _, report = await self._control.results(found.id)
             decision = report.decision
@@ -59,17 +51,17 @@ class LiveTrial:
                 return None
             if decision.action != "ship":
                 await self._control.stop(found.id, f"autopilot ends it: {decision.reason}")
-                return Ended("not_promoted", f"the experiment {found.id}: {decision.reason}")
+                return TrialEnd("not_promoted", f"the experiment {found.id}: {decision.reason}")
             found = await self._control.stop(found.id, f"{SHIP}: {decision.reason}")
         if found.promoted_version is not None:
-            return Ended("promoted", f"the experiment {found.id}: {found.reason}")
+            return TrialEnd("promoted", f"the experiment {found.id}: {found.reason}")
         if (found.reason or "").startswith(SHIP):
             try:
                 await self._control.promote(found.id, CHALLENGER, "decided by its experiment")
             except ExperimentError as error:
-                return Ended("waiting", f"the experiment {found.id} was won, but: {error}")
-            return Ended("promoted", f"the experiment {found.id}: {found.reason}")
-        return Ended("not_promoted", f"the experiment {found.id} was ended: {found.reason}")
+                return TrialEnd("waiting", f"the experiment {found.id} was won, but: {error}")
+            return TrialEnd("promoted", f"the experiment {found.id}: {found.reason}")
+        return TrialEnd("not_promoted", f"the experiment {found.id} was ended: {found.reason}")
 
     async def health(self) -> dict[str, bool]:
         """Running experiments, whoever started them -> whether their results may be read at all."""
@@ -99,8 +91,3 @@ class LiveTrial:
             maximum_days=max(self._limits.trial_max_days, self._limits.trial_min_days),
             minimum_users=self._limits.trial_users,
         )
-
-
-def trial_id(run: Run) -> str:
-    """The id of a run's experiment: the same for whoever goes on with it."""
-    return f"auto-{run.run_id}"

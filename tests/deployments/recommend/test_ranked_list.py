@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from deployments.recommend.list_cache import ListCache
 from deployments.recommend.messages import Answer, Reply
-from deployments.recommend.ranked_list import ListCache, RankedList, dress, explore, rank
+from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from features.items.catalogue import Item
 
 REPLY = Reply("v1", "int", 3, [])

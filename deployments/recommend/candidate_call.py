@@ -1,0 +1,136 @@
+"""The call from `Ranking` to `Retrieval`: candidates of one slot's model with its learned scores, for a micro-batch."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from configs.settings import Serving
+from deployments.http.errors import ApiError
+from deployments.http.schemas import RecommendRequest, id_text
+from deployments.recommend.messages import Answer, Question, Reply
+from deployments.recommend.micro_batch import MicroBatcher
+from deployments.recommend.ranker_features import NO_AFFINITIES
+from deployments.recommend.scoring import affinities_of, score_candidates
+from features.redis.errors import StoreError
+from features.serving.slots import Slot
+from features.users.user_features import UserFeatures
+from models.bundle.files import BundleError, read_ranker
+from models.ranking.ranker import Ranker
+
+logger = logging.getLogger("ray.serve")
+RANKERS_KEPT = 4
+"""A replica of retrieval may answer with the version before for as long as it loads the new one."""
+AskRetrieval = Callable[[list[Question]], Awaitable[Reply]]
+
+
+class Found(NamedTuple):
+    """The candidates of one request.
+
+    Attributes:
+        reply: what they share with their micro-batch: version, types of ids, catalogue.
+        learned: the ranker's scores of the first `answer.folded` candidates, float32; None where the version has no
+            ranker.
+    """
+
+    reply: Reply
+    answer: Answer
+    learned: np.ndarray | None
+
+
+class _Asked(NamedTuple):
+    """A question to retrieval, with what the ranker needs beside the candidates."""
+
+    question: Question
+    features: UserFeatures | None
+    context: dict[str, object] | None
+
+
+class CandidateCall:
+    """Asks the slots' `Retrieval` deployments. Requests that wait at the same time share one call, and one scoring.
+
+    Args:
+        retrieval: slot -> function that asks the slot's deployment for a batch.
+        serving: how many candidates are asked for.
+    """
+
+    def __init__(self, retrieval: Mapping[str, AskRetrieval], serving: Serving) -> None:
+        self._serving = serving
+        self._rankers: dict[str, Ranker | None] = {}  # version -> its ranker; None where it has none
+        self._batchers = {
+            slot: MicroBatcher[_Asked, Found | None](self._batched(ask), concurrency=2)
+            for slot, ask in retrieval.items()
+        }
+
+    async def find(self, slot: str, request: RecommendRequest, user_id: str, features: UserFeatures | None) -> Found:
+        """The candidates of a slot's model for one request.
+
+        Args:
+            features: the user's, None while the store does not answer.
+
+        Raises:
+            ApiError: 503, the slot's retrieval does not answer or holds no usable model.
+        """
+        asked = _Asked(self._question(request, user_id, features), features, request.context)
+        try:
+            found = await self._batchers[slot].ask(asked)
+        except StoreError:
+            raise
+        except Exception as error:
+            logger.exception("retrieval of slot %s failed", slot)
+            raise ApiError(503, "model_unavailable", f"no model answers: {error}", retry_after_s=1) from error
+        if found is None:
+            raise ApiError(503, "model_unavailable", f"the slot {slot} holds no usable model", retry_after_s=1)
+        return found
+
+    async def follow(self, slots: Mapping[str, Slot]) -> None:
+        """Load the rankers of what the slots point at, before retrieval answers with it; forget the oldest others."""
+        for slot in slots.values():
+            try:
+                await self.ranker(slot.version, slot.path)
+            except BundleError as error:
+                # Retrieval refuses such a bundle as well and says so in its report; the version before serves on.
+                logger.error("the ranker of %s cannot be used: %s", slot.version, error)
+        serving = {slot.version for slot in slots.values()}
+        for version in list(self._rankers)[:-RANKERS_KEPT]:
+            if version not in serving:
+                del self._rankers[version]
+
+    async def ranker(self, version: str, bundle: Path) -> Ranker | None:
+        """The ranker of a version, None where it has none. Raises `BundleError`."""
+        if version not in self._rankers:
+            self._rankers[version] = await asyncio.to_thread(read_ranker, bundle)
+        return self._rankers[version]
+
+    def _question(self, request: RecommendRequest, user_id: str, features: UserFeatures | None) -> Question:
+        include = request.filters.include_categories
+        return Question(
+            user_id=user_id.encode(),
+            history=features.history if features else None,
+            older_seen=features.older_seen if features else None,
+            n=max(request.top_k, self._serving.candidates),
+            exclude_seen=request.exclude_seen,
+            exclude_items=tuple(id_text(item).encode() for item in request.filters.exclude_items),
+            include_categories=None if include is None else tuple(include),
+            exclude_categories=tuple(request.filters.exclude_categories),
+            affinities=affinities_of(features) if features else NO_AFFINITIES,
+            with_factors=request.diversity > 0,
+            with_reasons=request.explain,
+        )
+
+    def _batched(self, ask: AskRetrieval) -> Callable[[list[_Asked]], Awaitable[Sequence[Found | None]]]:
+        async def call(asked: list[_Asked]) -> Sequence[Found | None]:
+            reply = await ask([one.question for one in asked])
+            if reply.version is None:
+                return [None] * len(asked)
+            # The ranker is that of the version which answered, and there already, unless the slot has just moved.
+            ranker = await self.ranker(reply.version, Path(reply.bundle)) if reply.bundle else None
+            if ranker is None:
+                return [Found(reply, answer, None) for answer in reply.answers]
+            learned = score_candidates(ranker, reply, [one.features for one in asked], [one.context for one in asked])
+            return [Found(reply, *pair) for pair in zip(reply.answers, learned, strict=True)]
+
+        return call
