@@ -5,3 +5,7 @@ then one of `recommend` (request, user features, candidates, ordered list, expos
 event, answer) or `console` (stored state, view). Each replica follows the serving state and counts by `replica`. What
 people and `autopilot` decide about models and experiments goes through `operations`. `local` starts it all.
 """
+
+from configs.moved_modules import tell_moves
+
+tell_moves()
