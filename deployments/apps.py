@@ -158,15 +158,15 @@ def _documented(settings: Settings) -> list[Endpoint]:
 
 
 def keep_for_good() -> None:
-    """What a replica holds once it has started stays: the collector need not look through it again and again (by a
-    profile, 6 % of the ranking replica's time). What requests leave behind has next to no cycles."""
+    """Keep the garbage collector from looking through what a replica holds since its start: that stays for good, and
+    looking cost 6 % of the ranking replica's time by a profile. What requests leave behind has next to no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
 
 def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
-    """`app` behind the API keys, if there are any."""
+    """Put the check of API keys in front of `app`; without keys, the check that a request comes from this machine."""
     keys = settings.security.keys
     if not keys:
         return KeylessGate(app, *on_refused)
@@ -191,7 +191,7 @@ def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics)
 
 
 def _served(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
-    """`hot` behind the API keys. It answers without Serve's handling, but for what Serve is to trace."""
+    """Put `hot` behind the API keys. It answers without Serve's handling, except what Serve is to trace."""
 
     def count_refused(path: str, status: int, error: str) -> None:
         if path in hot.names:  # a path that somebody makes up must not become a metric

@@ -1,4 +1,4 @@
-"""Which alerts are due, from what was observed. The same conditions stand in `configs/prometheus/alerts.yaml`."""
+"""Which alerts are due, from what was observed. The same conditions stand in `configs/prometheus/alerts.yml`."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from features.serving.replicas import ReplicaReport
 from features.serving.slots import CHAMPION
 
 FEWEST = 20
-"""Requests in the last minute, without which there is no share to speak of."""
+"""How many requests of the last minute it takes before a share of them means anything."""
 
 
 def due_alerts(
@@ -24,11 +24,11 @@ def due_alerts(
     retraining: bool,
     settings: Settings,
 ) -> Iterator[Alert]:
-    """All that is wrong now.
+    """The alerts that are due now.
 
     Args:
-        retraining: whether one is on its way.
-        problems: name -> words, of what autopilot itself ran into.
+        retraining: whether a retraining is under way.
+        problems: what autopilot itself ran into: name -> words.
     """
     limits = settings.alerts
     recent = seen.telemetry.recent

@@ -33,13 +33,13 @@ class Told(BaseModel):
     since_ms: int
     told_ms: int
     seen_ms: int
-    """When it was last on."""
+    """When the alert was last due."""
 
 
 def changes(
     active: Iterable[Alert], told: Mapping[str, Told], now_ms: int, repeat_ms: int
 ) -> tuple[list[tuple[Alert, bool]], dict[str, Told]]:
-    """What is to be told now, and what has then been told.
+    """Which alerts are to be told now, and what has been told after that.
 
     Returns:
         (alert, whether it is on) for what is new, has lasted for another `repeat_ms`, or is over: off for `CALM_MS`, so
@@ -64,7 +64,7 @@ def changes(
 
 
 def message(alert: Alert, on: bool, form: Literal["generic", "slack"], now_ms: int) -> dict[str, Any]:
-    """The body that the webhook gets."""
+    """The body of the request to the webhook."""
     if form == "slack":
         state = alert.severity.upper() if on else "RESOLVED"
         return {"text": f"[{state}] raycommend {alert.name}: {alert.text}"}
@@ -79,7 +79,7 @@ def message(alert: Alert, on: bool, form: Literal["generic", "slack"], now_ms: i
 
 
 class Webhook:
-    """Delivers in the background, in order, with retries.
+    """Delivers alerts in the background, in order, with retries.
 
     Args:
         settings: address and form; without an address everything is dropped.

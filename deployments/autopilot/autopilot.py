@@ -49,7 +49,7 @@ STUCK_S = 120.0
 LONGEST_WAIT_S = 86_400.0
 LISTS_BEFORE = 50
 ALIAS_TRIED_MS = 3_600_000
-"""How long it is tried to move the registry's alias after a rollback."""
+"""How long autopilot tries to move the registry's alias after a rollback."""
 REWEIGH_MS = 10_000
 
 
@@ -57,7 +57,7 @@ class Autopilot:
     """Looks every few seconds; each look does all that is due.
 
     Args:
-        settings: of the platform.
+        settings: what autopilot may do, its limits, and where store, log, Ray and registry are.
         ask_version, hold: see `ExperimentControl`.
     """
 
@@ -92,7 +92,7 @@ class Autopilot:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to look, in the background."""
+        """Begin to look every few seconds, in the background."""
         # In a context of its own: see `MicroBatcher.ask`.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
@@ -116,7 +116,8 @@ class Autopilot:
             await asyncio.sleep(self._limits.every_s)
 
     def _store_is_away(self, problem: str | None) -> None:
-        """Tell of it once, and once when it is back. What was told lies in the store otherwise, hence the flag."""
+        """Alert once that the store is away, and once that it is back. Other alerts are remembered in the store itself;
+        for this one a flag has to do."""
         if problem is not None:
             logger.warning("autopilot: the online store does not answer, trying on: %s", problem)
         if (problem is not None) is not self._store_away:
@@ -144,7 +145,7 @@ class Autopilot:
         await self._alert(seen, memory)
         await save(self._client, self._keys, memory)
 
-    # What is true
+    # Live quality and drift
 
     async def _watch(self, seen: Observation) -> None:
         """Judge lists and compare windows; trouble with the log stops neither retraining nor guarding."""
@@ -171,7 +172,7 @@ class Autopilot:
             await self._drift.look()
 
     async def _follow_champion(self, memory: Memory, seen: Observation) -> None:
-        """Watch whoever was just promoted, by whomever; not what a rollback brought back."""
+        """Begin to watch a model that was just promoted, by whomever, unless a rollback brought it back."""
         champion = seen.slots.get(CHAMPION)
         before = memory.champion
         if champion == before:
@@ -206,7 +207,7 @@ class Autopilot:
                 self._count(memory, success=outcome in ("promoted", "waiting"))
 
     def _count(self, memory: Memory, success: bool) -> None:
-        """The next retraining of its own waits for the cool-down, and longer after each failure."""
+        """Note how a retraining ended: autopilot's next one waits for the cool-down, and longer after each failure."""
         memory.failures = 0 if success else memory.failures + 1
         wait_s = self._limits.cooldown_s
         if memory.failures:
@@ -219,11 +220,11 @@ class Autopilot:
         """Start a retraining where something calls for one; in mode `observe` only say so."""
         calls = self._calls(seen, memory)
         await self._note_changes(memory, calls)
-        # The run itself says when it ended, should this have been killed before it could note the wait.
+        # The run itself says when it ended, in case autopilot was killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
         quiet_until_ms = max(memory.quiet_until_ms, ended_ms + int(self._limits.cooldown_s * 1000))
         acting, quiet = self._limits.mode == "act", now_ms() < quiet_until_ms
-        if not (acting and quiet and "schedule" in calls):  # else it stays due until the wait is over
+        if not (acting and quiet and "schedule" in calls):  # Otherwise the schedule stays due until the wait is over.
             memory.scheduled_ms = now_ms()
         if not acting or quiet or not calls:
             return
@@ -236,7 +237,7 @@ class Autopilot:
             logger.warning("autopilot: no retraining was started: %s", error.message)
 
     def _calls(self, seen: Observation, memory: Memory) -> dict[Trigger, str]:
-        """What calls for a retraining, the weightiest first, with the reason in words."""
+        """The triggers that call for a retraining, the weightiest first, each with its reason in words."""
         drifted = [view for view in self._drift.measures if view.drifted]
         calls: dict[Trigger, str] = {}
         if lost := [view for view in drifted if view.name in PERFORMANCE]:
@@ -252,7 +253,7 @@ class Autopilot:
         return calls
 
     async def _note_changes(self, memory: Memory, calls: dict[Trigger, str]) -> None:
-        """Write what is new into the timeline, each once for as long as it lasts."""
+        """Write new drift and new triggers into the timeline, each once for as long as it lasts."""
         present: dict[str, str] = {}
         for view in self._drift.measures:
             if view.drifted:
@@ -294,7 +295,7 @@ class Autopilot:
         await note(self._client, self._keys, entry("guardrail", f"{words}: {harm}", model_version=watched.version))
         if acting:
             memory.alias_due = AliasDue(version=watched.previous, until_ms=now_ms() + ALIAS_TRIED_MS)
-            await save(self._client, self._keys, memory)  # whoever is killed now, the next one moves the alias
+            await save(self._client, self._keys, memory)  # If this replica is killed now, the next one moves the alias.
             reason = rollback_reason(f"guardrail: {harm}")
             await set_slot(self._client, self._keys, CHAMPION, watched.previous, watched.previous_uri, reason)
             self._count(memory, success=False)
@@ -304,7 +305,7 @@ class Autopilot:
         """Let the registry's alias follow a rollback; a registry that is away is asked again at the next look."""
         slot = (await read_slots(self._client, self._keys)).get(CHAMPION)
         if slot is None or slot.version != due.version:
-            memory.alias_due = None  # another one serves by now, and whoever put it there moves the alias
+            memory.alias_due = None  # Another version serves by now, and whoever put it there moves the alias.
             return
         try:
             await self._registry.point_alias(CHAMPION, due.version)
@@ -320,7 +321,7 @@ class Autopilot:
     # Bandits
 
     async def _reweigh(self, memory: Memory) -> None:
-        """Move the weights of bandits, in every mode: who starts such an experiment asks for it."""
+        """Move the weights of bandits. This happens in every mode, since whoever starts a bandit asks for it."""
         if now_ms() - memory.reweighed_ms >= REWEIGH_MS:
             memory.reweighed_ms = now_ms()
             await reweigh_bandits(self._client, self._keys, memory.reweighed_ms)
@@ -332,7 +333,7 @@ class Autopilot:
         if problem := await self._registry.problem():
             problems["registry"] = problem
         durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
-        # Read again: this look may have started one.
+        # The run is read again, since this look may have started one.
         retraining = await read_run(self._client, self._keys) is not None
         found = list(due_alerts(seen, durable, replicas, self._drift.measures, problems, retraining, self.settings))
         out, memory.told = changes(found, memory.told, now_ms(), int(self.settings.alerts.repeat_s * 1000))

@@ -25,11 +25,11 @@ from models.monitoring.drift import Shift, activity_bins, compare_windows, share
 from models.monitoring.live_quality import JudgedList
 
 CONFIRMED = 2
-"""Looks at different windows in a row that must agree."""
+"""How many looks in a row, each at another window, must agree."""
 STEP = 0.1
-"""Share of a window that must be new before it is looked at again."""
+"""Which share of a window must be new before the next look at it."""
 CALM = 50
-"""Looks in a row without drift after which drift of taste is over: five whole windows."""
+"""How many looks in a row without drift end a drift of taste: those at five whole windows."""
 OWN_BINS, SHARED_BINS = 30, 20
 MAX_DELAY_S = 1.0
 MAX_COLD_RISE = 0.1
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Reference(BaseModel):
-    """The first window of a model. Users are numbers: who they were is nobody's business here."""
+    """The first window of a model. Users are numbers in it, since comparisons need no names."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,12 +56,12 @@ class Reference(BaseModel):
 
 
 class DriftWatch:
-    """Windows of one champion after another.
+    """Compares the latest window with the champion's first one, for one champion after another.
 
     Args:
-        client, keys: of the online store.
-        settings: sizes and thresholds.
-        live: what was judged and what came.
+        client, keys: the online store, which keeps the first windows.
+        settings: sizes of windows and thresholds.
+        live: the judged lists and the events.
     """
 
     def __init__(self, client: StoreClient, keys: Keys, settings: AutopilotLimits, live: ListJudge) -> None:
@@ -80,10 +80,10 @@ class DriftWatch:
         self.measures: list[DriftView] = []
 
     async def follow(self, version: str, users: frozenset[str], items: frozenset[str]) -> None:
-        """Another champion serves: take its reference from the store, or begin one.
+        """Follow another champion: take its first window from the store, or begin one. Raises `StoreError`.
 
         Args:
-            users, items: ids that it was trained on. Raises `StoreError`.
+            users, items: the ids that it was trained on.
         """
         if version == self._version:
             return
@@ -97,7 +97,7 @@ class DriftWatch:
         self.measures = []
 
     async def look(self) -> list[DriftView]:
-        """Compare, where there is enough that is new. Raises `StoreError`."""
+        """Compare the windows of which enough is new. Raises `StoreError`."""
         size = self._settings.min_lists
         events = _latest(self._live.events, self._live.seen_events - self._first_event, size)
         since = _latest(self._live.judged, self._live.seen_lists - self._first_list, len(self._live.judged))
@@ -197,7 +197,7 @@ class DriftWatch:
 
 
 def _reference(text: bytes) -> Reference | None:
-    """None for one that an earlier version wrote: a new one begins."""
+    """The first window as it was stored; None for one that an earlier version wrote: a new one begins then."""
     try:
         return Reference.model_validate_json(text)
     except ValidationError:
@@ -206,7 +206,7 @@ def _reference(text: bytes) -> Reference | None:
 
 PERFORMANCE = ("click_rate", "map_at_10")
 TASTE = ("items", "categories", "cold_users", "cold_items")
-"""What a retraining can learn from; other drift is only told."""
+"""The measures that a retraining can do something about; drift of others is only told."""
 
 
 def click_sums(lists: Sequence[JudgedList]) -> PairSums:
@@ -258,7 +258,7 @@ def _latest(found: "deque[T]", available: int, size: int) -> list[T]:
 
 
 def _spread(users: Sequence[object], categories: Sequence[Sequence[str]]) -> tuple[list[object], list[str]]:
-    """One entry for each category of each event."""
+    """One entry for each event and category of its item."""
     pairs = [(user, category) for user, found in zip(users, categories, strict=True) for category in found]
     return [user for user, _ in pairs], [category for _, category in pairs]
 
@@ -305,7 +305,7 @@ def _rise(name: str, then: PairSums, now: PairSums, words: str) -> DriftView:
     change = ratio_difference(then, now, relative=False)
     shares = f"{_percent(change.control)} then, {_percent(change.treatment)} now: {words}"
     if change.value is None or change.variance is None:
-        # Without any variance (nobody cold, or everybody) the shares themselves say it.
+        # Without any variance (nobody is cold, or everybody is) the shares are compared as they are.
         known = change.control is not None and change.treatment is not None
         rise = change.treatment - change.control if known else None  # type: ignore[operator]
         return DriftView(

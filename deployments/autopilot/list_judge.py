@@ -40,13 +40,13 @@ class LiveEvent:
 
 
 class ListJudge:
-    """One look after another; whoever starts again goes on where the store says that judging stopped.
+    """Judges the lists that were shown. A new process goes on where the store says that judging stopped.
 
     Args:
-        client, keys: of the online store.
-        log: the offline log.
+        client, keys: the online store: its streams, and the sums of live quality.
+        log: the offline log, for what was moved there meanwhile.
         types: which events take an item up.
-        catalogue: categories of items.
+        catalogue: the categories of items.
         window_s: how long a list waits for an answer.
         with_simulated: whether simulated lists and events count; they do where training learns from them.
     """
@@ -85,14 +85,14 @@ class ListJudge:
         """Read what came, judge what has closed, add it up in the store, until nothing is left or time is up.
 
         Raises:
-            StoreError, DataError: the next look goes on.
+            StoreError, DataError: store or log cannot be read; the next look goes on.
         """
         deadline, more = time.monotonic() + LOOK_S, True
         while more and time.monotonic() < deadline:
             more = await self._step()
 
     async def _step(self) -> bool:
-        """One reading of the streams; whether there is more."""
+        """Read the streams once. Returns whether there is more."""
         if self._reader is None:
             await self._begin()
         reader = self._reader
@@ -112,20 +112,20 @@ class ListJudge:
             shown.setdefault((one.model_version or "none", day_of(one.shown_ms)), set()).update(one.item_ids)
         if until_ms > (self._watermark or 0):
             if not await record_quality(self._client, self._keys, self._watermark, until_ms, sums, shown):
-                self._reader = None  # somebody else judges too: go on from where the store is
+                self._reader = None  # Another process judges too: go on from where the store is.
                 return False
             self._watermark = until_ms
         self.judged.extend(fresh)
         self.seen_lists += len(fresh)
         if time.time() * 1000 - until_ms > BEHIND_MS:
-            # More than can be followed. A gap is honest; being ever later is not.
+            # More comes than can be followed: these lists are skipped and counted, since later ones matter more.
             self.skipped += self._open.forget()
             reader.skip_to(int(time.time() * 1000))
             return False
         return reader.more
 
     def left_out_since(self, time_ms: int) -> int:
-        """Simulated events from a time on that were left out."""
+        """How many simulated events from `ms` on were left out."""
         return len(self._left_out) - bisect_left(self._left_out, time_ms)
 
     async def _begin(self) -> None:
@@ -155,11 +155,11 @@ class ListJudge:
             return
         late_ms = content["received_ms"] - content["timestamp_ms"]
         if content["event_type"] not in self._types.by_name or late_ms > LONG_AGO_MS:
-            return  # what is told of long ago is neither an answer to a list nor what users do now
+            return  # An event that tells of long ago is neither an answer to a list nor what users do now.
         if self._takes_up(content["event_type"], content["value"]):
             self._open.take_up(content["user_id"], content["item_id"], row.time_ms, content["recommendation_id"])
         if row.time_ms < (self._watermark or 0):
-            return  # read again only for lists that are open
+            return  # These events are read again only for lists that are still open.
         self.events.append(
             LiveEvent(
                 content["user_id"],
@@ -188,6 +188,6 @@ class ListJudge:
 
 
 def _simulated(content: Mapping[str, Any]) -> bool:
-    """Of a stream's entry or of a row of the log."""
+    """Whether an entry of a stream, or a row of the log, is marked as simulated."""
     marked = content.get("simulated")
     return bool(marked) if marked is not None else is_simulated(content["context"])

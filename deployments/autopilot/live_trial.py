@@ -15,11 +15,11 @@ SHIP = "autopilot ships it"
 
 
 class LiveTrial:
-    """Trials, one for each run.
+    """Runs the experiments that test retrained models, one for each run.
 
     Args:
-        control: of experiments.
-        limits: share of users, and when it may be decided.
+        control: creates, starts, stops and reads experiments.
+        limits: the share of users that get the new model, and when the experiment may be decided.
     """
 
     def __init__(self, control: ExperimentControl, limits: AutopilotLimits) -> None:
@@ -40,7 +40,7 @@ class LiveTrial:
         return None
 
     async def look(self, run: Run) -> TrialEnd | None:
-        """Decide, if it is time; None while the experiment goes on."""
+        """How the run's experiment ended, deciding it if it is time; None while it goes on."""
         found = await self._known(run)
         if found is None:
             return TrialEnd("waiting", "its experiment is gone; a person decides")
@@ -64,7 +64,7 @@ class LiveTrial:
         return TrialEnd("not_promoted", f"the experiment {found.id} was ended: {found.reason}")
 
     async def health(self) -> dict[str, bool]:
-        """Running experiments, whoever started them -> whether their results may be read at all."""
+        """Running experiments, whoever started them, each with whether its results may be read at all."""
         found = {}
         for experiment in await self._control.all():
             if experiment.status == "running":

@@ -15,13 +15,13 @@ _MEMORY = "memory"
 
 
 class AliasDue(BaseModel):
-    """The registry's alias of the champion must still be moved."""
+    """A move of the registry's alias for the champion that is still to be made."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     version: str
     until_ms: int
-    """No longer than this."""
+    """Until when the move is tried."""
 
 
 class Memory(BaseModel):
@@ -30,24 +30,24 @@ class Memory(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     champion: Slot | None = None
-    """As last seen; another one since then is a promotion or a rollback."""
+    """The champion when it was last seen; another one since then is a promotion or a rollback."""
     watched: Watched | None = None
     alias_due: AliasDue | None = None
     failures: int = 0
-    """Retrainings in a row that promoted nothing."""
+    """How many retrainings in a row promoted nothing."""
     quiet_until_ms: int = 0
-    """No retraining of its own before this."""
+    """Autopilot starts no retraining before this."""
     reweighed_ms: int = 0
-    """The weights of bandits were last looked at."""
+    """When the weights of bandits were last looked at."""
     scheduled_ms: int = 0
-    """The schedule was looked at up to then."""
+    """Up to when the schedule was looked at."""
     noted: dict[str, int] = Field(default_factory=dict)
-    """What was written into the timeline and still holds -> since when."""
+    """Drift and triggers that are in the timeline and still hold, each with its beginning."""
     told: dict[str, Told] = Field(default_factory=dict)
 
 
 async def remember(client: StoreClient, keys: Keys) -> Memory:
-    """What was saved last; nothing where there is none, or what an earlier version left cannot be read."""
+    """What was saved last; an empty memory where nothing was, or where it cannot be read."""
     found = await client.run("HGET", keys.autopilot, _MEMORY)
     if found is None:
         return Memory()
@@ -59,5 +59,5 @@ async def remember(client: StoreClient, keys: Keys) -> Memory:
 
 
 async def save(client: StoreClient, keys: Keys, memory: Memory) -> None:
-    """Keep it for the next look. Raises `StoreError`."""
+    """Keep the memory for the next look. Raises `StoreError`."""
     await client.run("HSET", keys.autopilot, _MEMORY, memory.model_dump_json())

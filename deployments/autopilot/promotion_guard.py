@@ -14,10 +14,9 @@ from features.serving.replicas import ReplicaReport
 from features.serving.slots import Slot
 
 MODEL_ERRORS = ("model_unavailable", "internal_error", "deadline_exceeded")
-"""What a model can be blamed for; overload and a store that is away are not among them."""
+"""Errors that a model can be blamed for; overload and a store that is away are not among them."""
 CONFIDENCE = 0.99
 CLICK_CONFIDENCE = 0.999
-LOAD_MS = 30_000
 
 
 class Watched(BaseModel):
@@ -31,11 +30,11 @@ class Watched(BaseModel):
     previous: str
     previous_uri: str
     counts: dict[str, int]
-    """Of the counts below, as they stood when it began."""
+    """The counts of `counts_now` as they stood at the promotion."""
     clicks: list[float] | None
-    """Clicked lists of the model before; None where too few were judged."""
+    """Sums of the clicked lists of the model before; None where too few were judged."""
     precision: list[float] | None = None
-    """Average precision of its lists, likewise."""
+    """Sums of the average precision of its lists; None where too few were judged."""
 
 
 def counts_now(totals: Mapping[str, int], slow_s: float) -> dict[str, int]:
@@ -61,9 +60,9 @@ def broken(
     """Which guardrail is broken, in words; None where none is.
 
     Args:
-        counts: of `counts_now`, as they stand.
-        clicks: clicked lists of the new model.
-        replicas: of the champion's retrieval.
+        counts: the present counts, from `counts_now`.
+        clicks: sums of the clicked lists of the new model.
+        replicas: what the replicas of the champion's retrieval report.
     """
     refusing = [one.problem for one in replicas if one.problem and one.wanted_version == watched.version]
     if refusing and now_ms - watched.since_ms > 1000:
@@ -89,7 +88,7 @@ def broken(
                 f"the click rate fell from {change.then:.4f} to {change.now:.4f} ({change.relative:+.1%} "
                 f"[{change.low:+.1%}, {change.high:+.1%}]); at most -{limits.max_drop:.0%} is borne"
             )
-        # Nobody clicks at all: there is no variance to make an interval of, and none is needed.
+        # Where nobody clicks at all there is no variance for an interval, and none is needed.
         expected = ratio(before)
         if clicks.total == 0 and expected is not None:
             high = share_interval(0, clicks.n, CLICK_CONFIDENCE)[1]
@@ -102,7 +101,7 @@ def comparison(watched: Watched, clicks: PairSums, precision: PairSums) -> str:
     """Live quality of the new model beside that of the model before, in words; empty where it is not known.
 
     Args:
-        clicks, precision: of the new model's lists.
+        clicks, precision: sums over the lists of the new model.
     """
     found = []
     for name, before, now in (("click rate", watched.clicks, clicks), ("MAP@10", watched.precision, precision)):
@@ -118,7 +117,7 @@ def comparison(watched: Watched, clicks: PairSums, precision: PairSums) -> str:
 
 
 def sums_of(values: Sequence[float]) -> PairSums:
-    """From the six numbers that are kept."""
+    """The sums of which six numbers were kept."""
     return PairSums(int(values[0]), *values[1:])
 
 

@@ -97,10 +97,10 @@ class ErasedView(BaseModel):
 
 
 class Console:
-    """Reads for people and for other programs.
+    """Answers questions about users, items, experiments and models, for people and for other programs.
 
     Args:
-        settings: of the platform.
+        settings: where the store, the log and the bundles are.
         ask_similar: asks the champion's `Retrieval` for the neighbours of an item.
         ask_version, hold: see `ExperimentControl`.
     """
@@ -143,7 +143,7 @@ class Console:
         self._watch.check_health()
 
     async def user(self, user_id: str) -> UserView:
-        """Raises ApiError 404 for a user without any event."""
+        """What the store holds of a user. Raises ApiError 404 for a user without any event."""
         [features] = await self._store.read_users([user_id])
         if features.version == 0:
             raise ApiError(404, "not_found", f"no event of user {user_id!r} is known", "user_id")
@@ -175,7 +175,7 @@ class Console:
         )
 
     async def item(self, item_id: str) -> ItemView:
-        """Raises ApiError 404 for an item that the catalogue does not list."""
+        """What catalogue and store hold of an item. Raises ApiError 404 for one that the catalogue does not list."""
         item = self._catalogue.items.get(item_id)
         if item is None or item.deleted:
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
@@ -204,7 +204,7 @@ class Console:
         return ErasedView(user_id=user_id, keys=done.keys, stream_entries=done.stream_entries, log_rows=done.log_rows)
 
     async def export_user(self, user_id: str) -> dict[str, Any]:
-        """All that is kept of the user. Raises ApiError 404 when that is nothing."""
+        """Everything that store and log hold of the user. Raises ApiError 404 when that is nothing."""
         found = await export_user(self._store, self._log, user_id)
         if not (found["history"] or found["events"] or found["exposures"]):
             raise ApiError(404, "not_found", f"nothing of user {user_id!r} is kept", "user_id")
@@ -278,7 +278,7 @@ class Console:
         return count_categories(self._catalogue.items)
 
     async def trending(self, window: str, category: str | None, limit: int) -> TrendingAnswer:
-        """What gains most interest now, all users together."""
+        """The items that gain most interest now, over all users."""
         items = self._catalogue.items
         ranked = await read_trending(self._client, self._keys, limit, window, category, items)
         return TrendingAnswer(
@@ -316,7 +316,7 @@ class Console:
             try:
                 self._manifest = await asyncio.to_thread(read_manifest, champion.path)
             except BundleError as error:
-                # Health tells of it; what is known of the model before stays right for the model that serves on.
+                # Health tells of it. What is known stays right, since the model before serves on.
                 logger.warning("the manifest of %s cannot be read: %s", champion.version, error)
 
 

@@ -40,7 +40,7 @@ _HEADERS = {
 
 
 def page_routes() -> APIRouter:
-    """`/`, and the files below `/console/`."""
+    """The routes of `/` and of the files below `/console/`."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
@@ -85,8 +85,8 @@ def _answer(request: Request, content: bytes, tag: str, suffix: str, more: dict[
 def _plotly() -> tuple[bytes, str]:
     """The charts' JavaScript out of the installed package, packed once: 4.8 MB become 1.5."""
     script = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
-    # At its start it would write the styles of maps into the page, unless they are there. The policy forbids that, and
-    # no map is drawn: so it finds something there.
+    # At its start Plotly writes the styles of maps into the page, unless it finds them there. The policy forbids that,
+    # and no map is drawn, so the script is told that it has found them.
     script = re.sub(rb'document\.getElementById\("[0-9a-f]{64}"\)', b"document.head", script)
     packed = gzip.compress(script, 6, mtime=0)
     return packed, f'"{hashlib.blake2b(packed, digest_size=12).hexdigest()}"'

@@ -29,7 +29,7 @@ from features.serving.timeline import Entry, read_timeline
 SHARED_S = 0.5
 TIMELINE = 50
 _AGES = {"last_update", "looked_at", "uptime_s", "window_s", "age_s", "lag_s"}
-"""What changes with the clock alone, and is left out of the tag."""
+"""Fields that change with the clock alone, and are left out of the tag."""
 _AGE = re.compile(r"\d+(?:\.\d+)? \w+ ago")
 Found = TypeVar("Found")
 
@@ -45,7 +45,7 @@ class HealthView(BaseModel):
 
 
 class ReplicaView(BaseModel):
-    """A retrieval replica by its own last word."""
+    """A retrieval replica, by what it last reported."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -102,8 +102,8 @@ class ConsoleSnapshot:
     """Gathers snapshots; those who ask within half a second share one.
 
     Args:
-        settings: of the platform.
-        client, keys: of the online store.
+        settings: where the parts of the platform are.
+        client, keys: the online store.
         health: asks the components.
         monitor: reads the counts.
     """
@@ -121,7 +121,7 @@ class ConsoleSnapshot:
         self._made_at = 0.0
 
     async def latest(self) -> Tagged:
-        """The present snapshot; never raises for a store that is away."""
+        """The present snapshot. A store that is away makes it poorer, but raises nothing."""
         async with self._lock:
             if self._latest is None or time.monotonic() - self._made_at > SHARED_S:
                 self._latest = tagged(await self._gather())

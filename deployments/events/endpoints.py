@@ -10,7 +10,7 @@ from deployments.http.schemas import BatchAnswer, BatchRequest, ErrorAnswer, Eve
 
 
 def events_endpoints(ingestion: Callable[[], Ingestion], serving: Serving) -> list[Endpoint]:
-    """Endpoints of `events`."""
+    """Endpoints of `events`. `ingestion` is called at request time: the document can be made without one."""
 
     async def record(body: bytes, request_id: str) -> bytes:
         return await ingestion().record(parse_body(EventRequest, body), fallback_event_id(request_id, body))

@@ -29,14 +29,14 @@ T = TypeVar("T")
 EARLIEST_MS = 0
 BATCH_LIMIT = 1000
 STORE_SHARE = 0.9
-"""Of the deadline, that an event waits for the store: it has nothing to fall back on."""
+"""How much of the deadline an event waits for the store: unlike a list, it has nothing to fall back on."""
 
 
 class Ingestion:
     """Validates events and hands them to the store. Those that arrive together share one disk write there.
 
     Args:
-        settings: of the platform.
+        settings: where the store is, deadlines, and whether the catalogue is closed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,9 +46,10 @@ class Ingestion:
         client = connect(store, settings.store_url)
         keys = Keys(store.prefix, store.partitions)
         self._store = OnlineStore(client, keys, store, self._types)
-        # A connection of their own: answers come in order, and a single event must not wait for a thousand others.
+        # Batches have a connection of their own: answers come in order, and one event must not wait for a thousand
+        # others.
         self._batch_store = OnlineStore(connect(store, settings.store_url), keys, store, self._types)
-        # One at a time: a batch that only waits for others must not run into the store's timeout.
+        # Batches go one at a time: one that only waits for others must not run into the store's timeout.
         self._one_batch = asyncio.Semaphore(1)
         self._catalogue = Catalogue(client, keys)
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
@@ -64,7 +65,8 @@ class Ingestion:
 
     async def start(self) -> None:
         await self._watch.start()
-        with contextlib.suppress(StoreError):  # it will be asked again; a replica also starts while the store is down
+        # A replica also starts while the store is down, and asks it again at each request.
+        with contextlib.suppress(StoreError):
             await self._store.prepare()
 
     def check_health(self) -> None:
@@ -119,7 +121,7 @@ class Ingestion:
             counts["events_duplicate"] += 1
             return
         counts[f"events:{event.event_type}"] += 1
-        if "profile_updated" in result.actions:  # else a rebuild applies it at its end
+        if "profile_updated" in result.actions:  # Otherwise a rebuild is under way, which applies it at its end.
             counts["features_refreshed"] += 1
 
     def _rows(self, body: bytes) -> list[object]:
@@ -144,7 +146,8 @@ class Ingestion:
                 return [error] * len(events)
 
     async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
-        """Raises ApiError 504. The event may be recorded all the same: the client repeats it with the same id."""
+        """Run `work` within the deadline. Raises ApiError 504; the event may be recorded all the same, and the client
+        may repeat it with the same id."""
         try:
             return await self._deadlines.run(work)
         except TimeoutError:
@@ -153,7 +156,7 @@ class Ingestion:
             raise ApiError(504, "deadline_exceeded", message, retry_after_s=1) from None
 
     def _event(self, request: EventRequest, fallback_id: str) -> Event:
-        """Check what the schema cannot, and make the event."""
+        """The event that a request means. Raises ApiError for what the schema cannot check: type, item, value, time."""
         if request.event_type not in self._types.by_name:
             known = ", ".join(self._types.by_name)
             raise invalid_field(f"event_type: unknown type {request.event_type!r}; known are {known}", "event_type")

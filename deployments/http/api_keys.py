@@ -33,7 +33,7 @@ WHOAMI = "/api/v1/console/key"
 
 
 def needed_scope(method: str, path: str) -> Need:
-    """Which scope a request needs. `admin` includes the others."""
+    """The scope that a request needs, of which `admin` includes all; None where anybody may ask."""
     if path.startswith("/api/v1/recommend"):
         return "recommend"
     if path.startswith("/api/v1/events"):
@@ -44,12 +44,12 @@ def needed_scope(method: str, path: str) -> Need:
         return "recommend"
     if path.startswith("/api/") or path == "/metrics":
         return "admin"
-    # Pages and health: what they show beyond that, they ask the API for.
+    # Pages and health need no key: all else that they show, they ask the API for.
     return None
 
 
 Refused = Callable[[str, int, str], None]
-"""Told the path, the status and the code of the error of every request that a guard turns away."""
+"""A callback that gets path, status and error code of every request that is turned away."""
 
 
 def _ignore(path: str, status: int, error: str) -> None:
@@ -60,8 +60,8 @@ class ApiKeyGate:
     """Lets a request through to `app` when its key allows it. An ASGI application.
 
     Args:
-        app: what is guarded.
-        keys: at least one.
+        app: the application behind the gate.
+        keys: the keys that are valid, at least one.
         count: counts a request of a key with a limit; returns how many it has made within this minute. An error of the
             store lets the request pass: whoever has a key is worth more than an exact limit.
         on_refused: counts what is turned away; the application never sees it.
@@ -106,7 +106,8 @@ class ApiKeyGate:
         kind, _, text = given.partition(b" ")
         digest = hashlib.sha256(text.strip()).hexdigest()
         found = self._keys.get(digest) if kind.lower() == b"bearer" else None
-        # The look-up tells how far two hashes agree at most, and a hash of a guess says nothing about the key.
+        # The time of a look-up tells how far two hashes agree at most, and the hash of a guess says nothing about the
+        # key.
         if found is None or not hmac.compare_digest(found.sha256, digest):
             raise ApiError(401, "bad_key", "this API key is not known here; give one as: Authorization: Bearer KEY")
         return found
@@ -131,10 +132,10 @@ class ApiKeyGate:
 
 
 class KeylessGate:
-    """Where no keys are configured: everybody on this machine has every scope.
+    """Gives everybody on this machine every scope, where no keys are configured.
 
-    But no page of another site, which a browser on this machine may show: such a request changes nothing (browsers say
-    where a request comes from in `Sec-Fetch-Site`, and pages cannot).
+    A page of another site, which a browser on this machine may show, is refused all changes: browsers say in
+    `Sec-Fetch-Site` where a request comes from, and pages cannot forge that.
     """
 
     def __init__(self, app: ASGIApp, on_refused: Refused = _ignore) -> None:
@@ -158,7 +159,7 @@ def _from_elsewhere(scope: Scope) -> bool:
 
 
 def counter(client: StoreClient, keys: Keys) -> Callable[[str], Awaitable[int]]:
-    """Counts requests of a key by the minute, over all replicas."""
+    """A function that counts the requests of a key in the present minute, over all replicas, in the store."""
 
     async def count(name: str) -> int:
         key = keys.rate(name, int(time.time() // WINDOW_S))

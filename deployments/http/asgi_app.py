@@ -42,7 +42,7 @@ class Endpoint:
     """A POST endpoint that takes JSON and answers JSON.
 
     Attributes:
-        name: in metrics.
+        name: how metrics call it.
         answer: called with the body and the request's id; returns the answer's bytes.
         max_body_bytes: a longer body is refused with 413.
     """
@@ -63,13 +63,13 @@ def _ignore(endpoint: str, status: int, error: str) -> None:
 
 
 class EndpointApp:
-    """Serves endpoints. An ASGI application.
+    """An ASGI application that serves endpoints.
 
     Args:
         endpoints: with distinct paths.
         max_in_flight: requests worked on at once; one more is turned away at once, which a client can make more of
             than of an answer that comes too late.
-        on_answer: told the endpoint's name, the status and the code of the error, if any, of every answer.
+        on_answer: called for every answer with the name of the endpoint, the status and the code of the error, if any.
         log: writes a line for some requests; None for none.
 
     Attributes:
@@ -89,7 +89,7 @@ class EndpointApp:
         self.names = {endpoint.path: endpoint.name for endpoint in endpoints}
         self._max_in_flight = max_in_flight
         self._in_flight = 0
-        self._drained: asyncio.Event | None = None  # while the server ends
+        self._drained: asyncio.Event | None = None  # set while the server ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -137,7 +137,7 @@ class EndpointApp:
         return self._in_flight
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        """The server's start, and its end: that waits for the requests, since Serve does not know of them."""
+        """Answer the server's start and its end. The end waits for requests at hand, of which Serve does not know."""
         while True:
             message = await receive()
             ends = message["type"] == "lifespan.shutdown"
@@ -181,8 +181,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 
 def header(scope: Scope, wanted: bytes) -> str:
-    """The first header of that name: for request ids the client's own, if it sent one, and else the one that the
-    proxy gives every try of a request."""
+    """The first header of that name, empty without one.
+
+    Of request ids the first is the client's own, if it sent one, and else that which the proxy gives every try.
+    """
     for name, value in scope["headers"]:
         if name == wanted:
             return str(value, "latin-1")

@@ -14,8 +14,8 @@ class Deadlines:
     It holds inside the application: a client can switch off Serve's own deadline with a header.
 
     Args:
-        limit_s: seconds.
-        grain_s: how late a deadline may be noticed.
+        limit_s: how long a coroutine may run, in seconds.
+        grain_s: how late the end of a deadline may be noticed, in seconds.
     """
 
     def __init__(self, limit_s: float, grain_s: float = 0.02) -> None:
@@ -25,7 +25,7 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The work's result. Raises TimeoutError when the limit ended it; it is cancelled then."""
+        """Run `work` and return its result. Raises TimeoutError when the limit was over; `work` is cancelled then."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None

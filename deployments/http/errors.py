@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class ApiError(Exception):
-    """An answer other than 200, in the words that the client gets."""
+    """An answer other than 200: status, code, and the message that the client gets."""
 
     def __init__(
         self,

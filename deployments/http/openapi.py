@@ -13,6 +13,7 @@ _REFERENCE = "#/components/schemas/{model}"
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to the schema of `model` in the document."""
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
@@ -27,8 +28,9 @@ def merged_document(
     """The paths and schemas of an application and of endpoints outside it.
 
     Args:
-        app: documents itself, except the bodies that its endpoints read by themselves.
-        own_bodies: the models of those.
+        app: an application that documents itself, except the bodies that its endpoints read by themselves.
+        own_bodies: the models of those bodies.
+        endpoints: the endpoints of the other applications.
 
     Raises:
         ValueError: one path is defined twice.

@@ -12,17 +12,17 @@ from pathlib import Path
 import orjson
 
 logger = logging.getLogger("ray.serve.requests")
-logger.setLevel(logging.INFO)  # whatever Serve's own level is: who asks for these lines gets them
+logger.setLevel(logging.INFO)  # The level is set here, so that these lines appear whatever Serve's own level is.
 _TAKEN_OVER = ("recommendation_id", "model_version", "experiment", "variant", "cache_hit", "cold_start", "degraded",
                "event_id", "duplicate")  # fmt: skip
 
 
 class RequestLog:
-    """Writes lines.
+    """Writes one line of JSON for some of the requests.
 
     Args:
-        share: of the requests, above 0.
-        secret: that the hash of user ids is keyed with.
+        share: which share of the requests gets a line, above 0 and up to 1.
+        secret: the key of the hash that stands for a user id.
     """
 
     def __init__(self, share: float, secret: bytes) -> None:
@@ -36,7 +36,7 @@ class RequestLog:
     def write(
         self, endpoint: str, request_id: str, status: int, error: str, body: bytes, content: bytes, took_s: float
     ) -> None:
-        """Write the line of one request, out of its body and what it was answered."""
+        """Write the line of one request, made from its body and its answer."""
         answer = orjson.loads(content)
         user = _user_of(body)
         logger.info(
@@ -58,7 +58,7 @@ class RequestLog:
 
 
 def _user_of(body: bytes) -> object:
-    """None for a batch, and for what is not understood."""
+    """The user that a body names; None for a batch, and for a body that is no JSON object."""
     try:
         asked = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -67,7 +67,7 @@ def _user_of(body: bytes) -> object:
 
 
 def request_log(share: float, token_path: Path) -> RequestLog | None:
-    """None where no request is to be logged: then requests pay nothing for it."""
+    """The log for a share of the requests; None for a share of 0, so that requests pay nothing for it."""
     if share == 0:
         return None
     return RequestLog(share, token_path.read_bytes().strip() if token_path.is_file() else b"")

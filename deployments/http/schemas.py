@@ -164,14 +164,6 @@ class EventAnswer(BaseModel):
     next_recommendations_ready: bool
 
 
-class BatchRefusal(BaseModel):
-    index: int
-    code: str
-    message: str
-    field: str | None = None
-    job_id: str | None = None
-
-
 class BatchAnswer(BaseModel):
     accepted: int
     refused: int

@@ -26,14 +26,14 @@ class _Direct(NamedTuple):
     wants_serve: Callable[[Scope], bool]
 
 
-_direct: dict[str, _Direct] = {}  # path -> who answers it; one replica is one process
+_direct: dict[str, _Direct] = {}  # path -> the application that answers it; a process holds one replica
 
 
 def answer_directly(paths: Iterable[str], app: ASGIApp, wants_serve: Callable[[Scope], bool]) -> None:
     """Let `app` answer requests for `paths` in this process without Serve's handling.
 
     Args:
-        wants_serve: whether a request is to go through Serve all the same.
+        wants_serve: tells of a request whether it goes through Serve all the same.
     """
     for path in paths:
         _direct[path] = _Direct(app, wants_serve)
@@ -59,7 +59,7 @@ class Ingress:
             cycle.transport = HeadWithBody(cycle.transport)  # type: ignore[assignment]
         direct = _direct.get(scope["path"])
         if direct is None or direct.wants_serve(scope):
-            scope["headers"] = [*scope["headers"], _NO_WATCH]  # of equal names, Serve takes the last
+            scope["headers"] = [*scope["headers"], _NO_WATCH]  # Serve takes the last of several headers of one name.
             await self._serve(scope, receive, send)
         else:
             await direct.app(scope, receive, _named(scope, send))
@@ -116,5 +116,5 @@ class HeadWithBody:
 
 
 def middlewares() -> list[Middleware]:
-    """Called by Serve in each replica."""
+    """The middlewares of a replica. Serve calls this function by its path, once in each replica."""
     return [Middleware(Ingress)]

@@ -32,7 +32,7 @@ PROMETHEUS_DIR = PROJECT_DIR / "configs" / "prometheus"
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Two commands that start or stop the same stack must not run at once."""
+    """Hold a lock: two commands that start or stop the same stack must not run at once."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (settings.state_dir / "lock").open("w") as lock:
         try:
@@ -100,7 +100,7 @@ def prometheus(stack: LocalStack) -> NoReturn:
     address = f"127.0.0.1:{stack.settings.ports.prometheus}"
     say(f"Prometheus: http://{address}/alerts (Ctrl-C ends it)")
     options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    # In this process's place, so that whatever ends this ends Prometheus.
+    # Prometheus takes the place of this process, so that whatever ends this process ends Prometheus.
     os.execv(binary, [binary, *options, f"--web.listen-address={address}"])  # noqa: S606
 
 

@@ -109,7 +109,7 @@ def _paths(settings: Settings) -> list[str]:
 
 
 def _outside(settings: Settings) -> list[str]:
-    """Parts that someone else runs must answer now, not when the first request comes."""
+    """One line for each outside part (store, registry) that does not answer now."""
     found = []
     if not owns_store(settings) and not listens(settings.store_url, 6379):
         found.append(f"nothing answers at REDIS_URL={_without_password(settings.store_url)}: start it, or unset it")

@@ -135,7 +135,7 @@ def stack_environment(settings: Settings) -> dict[str, str]:
 
 
 def client_environment(settings: Settings) -> dict[str, str]:
-    """Environment in which `ray`, `serve`, `mlflow` and `python -m jobs...` reach this stack."""
+    """The environment in which `ray`, `serve`, `mlflow` and `python -m jobs...` reach this stack."""
     dashboard = f"http://127.0.0.1:{settings.ports.dashboard}"
     key = client_key()
     return {

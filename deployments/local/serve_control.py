@@ -22,7 +22,7 @@ DRAIN_S = 30.0
 
 
 class ServeControl:
-    """Ray Serve, through the dashboard's API."""
+    """Deploys and ends Ray Serve's applications through the dashboard's API."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self.settings = settings
@@ -128,7 +128,7 @@ class ServeControl:
         return "\n".join(message.strip()[-2000:] for message in messages if message)
 
     def _all_running(self, states: dict[str, str]) -> bool:
-        """Of those in `serve_config.yaml`; someone may have added others."""
+        """Whether all applications of `serve_config.yaml` run; someone may have added others."""
         return all(states.get(name) == "RUNNING" for name in self._declared())
 
     def _leaving(self) -> set[str]:

@@ -28,7 +28,7 @@ from deployments.local.stack_parts import StackPart, StartError, parts
 
 PART_NAMES = ("store", "mlflow", "ray")
 SWEEP_S = 10.0
-# Settings that say where things are.
+# The settings that say where things are.
 _WHERE = ("ports.", "store.", "tracking.uri", "state_dir", "data_dir", "serving.host")
 
 
@@ -168,7 +168,7 @@ class LocalStack:
         self._run("model", "jobs.first_model", *options)
 
     def _run(self, what: str, module: str, *arguments: str) -> None:
-        """Run a module of the project in the foreground; what it prints is the user's progress."""
+        """Run a module of the project in the foreground, so that the user sees what it prints."""
         command = [sys.executable, "-m", module, *arguments]
         code = subprocess.run(command, cwd=PROJECT_DIR, env=client_environment(self.settings), check=False).returncode
         if code != 0:

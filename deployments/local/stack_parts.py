@@ -38,7 +38,7 @@ class StackPart:
 
 
 def parts(settings: Settings) -> list[StackPart]:
-    """Those that the stack starts itself, in the order of starting. Raises `NoServerError`."""
+    """The parts that the stack starts itself, in the order of starting. Raises `NoServerError`."""
     own = []
     if owns_store(settings):
         own.append(_store(settings))
@@ -116,7 +116,7 @@ def _ray(settings: Settings) -> StackPart:
     address = f"http://127.0.0.1:{ports.dashboard}"
 
     def ready() -> bool:
-        # The version answers before the dashboard can reach the cluster; the list of applications does not.
+        # The dashboard answers with its version before it can reach the cluster, but lists applications only after.
         token = settings.token_path.read_text()
         return answers(f"{address}/api/version", token) and answers(f"{address}/api/serve/applications/", token)
 

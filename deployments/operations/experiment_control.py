@@ -57,10 +57,10 @@ Hold = Callable[[str, float], Awaitable[None]]
 
 
 class ExperimentControl:
-    """Experiments, for people and programs.
+    """Creates, starts, stops and reads experiments, for people and for autopilot.
 
     Args:
-        settings: of the platform.
+        settings: limits of experiments, and where the log is.
         store: the online store.
         ask_version: slot -> the version that its `Retrieval` serves; wakes it where it is scaled to zero.
         hold: keeps a slot's `Retrieval` busy for some seconds, so that it is not scaled to zero.
@@ -77,7 +77,7 @@ class ExperimentControl:
         self._holding: dict[str, asyncio.Task[None]] = {}
 
     async def follow(self) -> None:
-        """Take over what changed: slots in use are kept awake, ends are known to every partition."""
+        """Follow a change of the experiments: slots in use are kept awake, and ends are written to every partition."""
         self._state = await read_traffic(self._client, self._keys)
         ended = [one for one in self._state.experiments.values() if one.status == "stopped"]
         await write_ends(self._client, self._keys, {one.id: one.ended_ms for one in ended if one.ended_ms is not None})
@@ -100,11 +100,11 @@ class ExperimentControl:
                 await add_snapshot(self._client, self._keys, experiment.id, now_ms, sums)
 
     async def create(self, definition: Definition) -> Experiment:
-        """A draft. Raises `ExperimentError`."""
+        """Store a new experiment as a draft. Raises `ExperimentError`."""
         return await create_experiment(self._client, self._keys, definition, _now_ms())
 
     async def all(self) -> list[Experiment]:
-        """The newest first."""
+        """All experiments, the newest first."""
         state = await read_traffic(self._client, self._keys)
         return list(state.experiments.values())[::-1]
 
@@ -114,10 +114,11 @@ class ExperimentControl:
         return found, await read_changes(self._client, self._keys, experiment)
 
     async def start(self, experiment: str, reason: str) -> Experiment:
-        """Let it decide on traffic, once every model that it compares is loaded.
+        """Start an experiment, once every model that it compares is loaded.
 
         Raises:
-            ExperimentError: it cannot start; 503 ApiError: a model was not loaded in time.
+            ExperimentError: the experiment cannot start.
+            ApiError: 503, a model was not loaded in time.
         """
         state = await read_traffic(self._client, self._keys)
         found = known(state, experiment)
@@ -136,7 +137,7 @@ class ExperimentControl:
         )
 
     async def stop(self, experiment: str, reason: str) -> Experiment:
-        """End it. Raises `ExperimentError`."""
+        """Stop a running experiment. Raises `ExperimentError`."""
         now_ms = _now_ms()
         done = await change_experiment(
             self._client, self._keys, experiment, lambda one, _: stop(one, now_ms, reason), "stopped", reason, now_ms
@@ -147,13 +148,13 @@ class ExperimentControl:
         return done
 
     async def archive(self, experiment: str, reason: str) -> Experiment:
-        """Put it away. Raises `ExperimentError`."""
+        """Archive a stopped experiment. Raises `ExperimentError`."""
         return await change_experiment(
             self._client, self._keys, experiment, lambda one, _: archive(one), "archived", reason, _now_ms()
         )
 
     async def promote(self, experiment: str, variant: str | None, reason: str) -> Experiment:
-        """Let the winner's version be the champion.
+        """Let a variant's version be the champion.
 
         Raises:
             ExperimentError: it is not stopped, or nobody has won; its version cannot be served.
@@ -175,7 +176,8 @@ class ExperimentControl:
         """Give the challenger a share of the traffic, with another version in its slot first where one is named.
 
         Raises:
-            RolloutError: not possible now. ApiError 503: the model was not loaded in time.
+            RolloutError: a rollout is not possible now.
+            ApiError: 503, the model was not loaded in time.
         """
         state = await read_traffic(self._client, self._keys)
         if version is not None and (CHALLENGER not in state.slots or state.slots[CHALLENGER].version != version):
@@ -191,7 +193,7 @@ class ExperimentControl:
         return await set_rollout(self._client, self._keys, share, reason, _now_ms())
 
     async def results(self, experiment: str) -> tuple[Experiment, Report]:
-        """Everything that the sums say now. Raises `ExperimentError`."""
+        """An experiment with all results that follow from its sums as they stand. Raises `ExperimentError`."""
         state = await read_traffic(self._client, self._keys)
         found = known(state, experiment)
         sums = await read_sums(self._client, self._keys, found.id, found.names)
@@ -273,7 +275,7 @@ class ExperimentControl:
         return [table.to_pylist() for table in self._log.tables(kind, partition)]
 
     async def _wait_for(self, slot: str, version: str) -> None:
-        """Until the slot's `Retrieval` answers with the version. Raises ApiError 503."""
+        """Wait until the slot's `Retrieval` answers with the version. Raises ApiError 503."""
         serving = None
         try:
             async with asyncio.timeout(LOAD_S):
@@ -299,7 +301,7 @@ def slots_in_use(state: TrafficState) -> set[str]:
 
 
 def design_of(experiment: Experiment, primary: str | None = None) -> Design:
-    """What was fixed before the first look."""
+    """The design of an experiment: what was fixed before anybody looked at results."""
     periods = [(period.users, tuple(period.weights)) for period in experiment.periods]
     return Design(
         variants=tuple(experiment.names),
@@ -320,14 +322,14 @@ def design_of(experiment: Experiment, primary: str | None = None) -> Design:
 
 
 def days_of(experiment: Experiment) -> float:
-    """How long it has run."""
+    """How long an experiment has run, in days."""
     if experiment.started_ms is None:
         return 0.0
     return max(0, min(_now_ms(), experiment.ended_ms or 2**53) - experiment.started_ms) / 86_400_000
 
 
 def notes_of(experiment: Experiment, state: TrafficState) -> list[str]:
-    """What the reader of the results should know of its state."""
+    """What a reader of the results should know of the experiment's state, in words."""
     if experiment.status == "draft":
         return ["it has not been started"]
     if experiment.status == "running":

@@ -54,7 +54,7 @@ _OPTIONAL = {"requestBody": {**json_body(StepRequest)["requestBody"], "required"
 
 
 def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) -> APIRouter:
-    """The routes. `control` is called at request time."""
+    """The routes of experiments and of the rollout. `control` is called at request time."""
     api = APIRouter(tags=["experiments"])
 
     async def body_of(request: Request) -> bytes:

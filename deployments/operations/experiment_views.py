@@ -76,7 +76,7 @@ def experiment_view(experiment: Experiment) -> dict[str, Any]:
 
 
 def traffic_of(results: Report) -> Traffic | None:
-    """Whom an experiment was shown to; None while it was shown to nobody."""
+    """Whether simulated or real users saw an experiment; None while nobody did."""
     users, simulated = (sum(getattr(arm, name) for arm in results.arms) for name in ("users", "simulated"))
     if users == 0:
         return None
@@ -84,7 +84,7 @@ def traffic_of(results: Report) -> Traffic | None:
 
 
 def results_view(experiment: Experiment, results: Report) -> dict[str, Any]:
-    """All results."""
+    """All results of an experiment, as the HTTP interface shows them."""
     return {
         "experiment": experiment.id,
         "hypothesis": experiment.hypothesis,
@@ -119,7 +119,7 @@ def results_view(experiment: Experiment, results: Report) -> dict[str, Any]:
 
 
 def summary(experiment: Experiment | None, results: Report | None) -> ResultsSummary:
-    """The form that dashboards read."""
+    """The latest experiment in the short form that dashboards read."""
     if experiment is None or results is None:
         return ResultsSummary(
             experiment=None,

@@ -38,11 +38,11 @@ class Health(BaseModel):
 
 
 class HealthProbe:
-    """Asks each component.
+    """Asks each component how it is.
 
     Args:
-        settings: of the platform.
-        client, keys: of the online store.
+        settings: addresses and folders of the components.
+        client, keys: the online store.
     """
 
     def __init__(self, settings: Settings, client: StoreClient, keys: Keys) -> None:
@@ -94,7 +94,7 @@ class HealthProbe:
         return _judge_replicas(champion, [report for report in replicas if report.deployment == "retrieval-champion"])
 
     async def _registry(self) -> Component:
-        """Serving goes on without the registry; only training and promotion need it."""
+        """The registry's state. Serving goes on without it; only training and promotion need it."""
         uri = self._settings.tracking_uri
         if not uri.startswith("http"):
             return Component(status="ok", detail=f"not a server: {uri}")
@@ -108,7 +108,7 @@ class HealthProbe:
         return Component(status="ok", detail=f"{uri} answers")
 
     async def _autopilot(self) -> Component:
-        """Nothing that is served depends on it."""
+        """Autopilot's state. Nothing that is served depends on it."""
         try:
             beat = await read_heartbeat(self._client, self._keys)
         except StoreError as error:

@@ -10,7 +10,7 @@ _FIELD = "heartbeat"
 
 
 class Heartbeat(BaseModel):
-    """One look."""
+    """What autopilot saw when it last looked."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -27,20 +27,20 @@ class Heartbeat(BaseModel):
     store_durable: bool | None
     mismatched_replicas: int
     experiments: dict[str, bool]
-    """Running ones -> whether their sample ratio is as it should be."""
+    """Running experiments, each with whether its sample ratio is as it should be."""
 
 
 async def write_heartbeat(client: StoreClient, keys: Keys, beat: Heartbeat) -> None:
-    """Raises `StoreError`."""
+    """Keep what autopilot saw for whoever shows it. Raises `StoreError`."""
     await client.run("HSET", keys.autopilot, _FIELD, beat.model_dump_json())
 
 
 async def read_heartbeat(client: StoreClient, keys: Keys) -> Heartbeat | None:
-    """None where autopilot never looked, or another version of it did. Raises `StoreError`."""
+    """What autopilot last saw; None where it never looked, or another version of it did. Raises `StoreError`."""
     found = await client.run("HGET", keys.autopilot, _FIELD)
     if found is None:
         return None
     try:
         return Heartbeat.model_validate_json(found)
     except ValidationError:
-        return None  # during an upgrade; the next look writes it anew
+        return None  # This happens during an upgrade; the next look writes it anew.

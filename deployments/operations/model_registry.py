@@ -18,7 +18,7 @@ _KEPT = 200
 
 
 class RegistryAway(Exception):  # noqa: N818 - it names a state, which serving survives
-    """It does not answer, or refuses; the message says which address and why."""
+    """The registry does not answer, or refuses; the message says which address and why."""
 
 
 class RegisteredVersion(BaseModel):
@@ -32,10 +32,10 @@ class RegisteredVersion(BaseModel):
 
 
 class ModelRegistry:
-    """The registered model that the settings name.
+    """Reads and changes the registered model that the settings name.
 
     Args:
-        settings: `tracking` and the address.
+        settings: the address of the registry and the name of the model (`tracking`).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -76,7 +76,7 @@ class ModelRegistry:
         """Let an alias name a bundle version.
 
         Raises:
-            RegistryAway: it does not know the version, does not answer, or refuses.
+            RegistryAway: the registry does not know the version, does not answer, or refuses.
         """
         entry = (await self.versions()).get(version)
         if entry is None:

@@ -26,7 +26,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such version"}}
 _NO_SLOT: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such slot"}}
 BODIES: tuple[type[BaseModel], ...] = (PromoteRequest, RollbackRequest, ClearRequest)
-"""Read by the endpoints themselves, since they may be left out."""
+"""Bodies that the endpoints read by themselves, since they may be left out."""
 
 
 def models_routes(models: Callable[[], ModelVersions]) -> APIRouter:

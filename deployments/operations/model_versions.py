@@ -30,7 +30,7 @@ class SlotView(BaseModel):
 
 
 class ModelVersion(BaseModel):
-    """One version. What its manifest would tell is null where the bundle is gone or damaged."""
+    """One version of the model. What its manifest would tell is null where the bundle is gone or damaged."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -51,7 +51,7 @@ class RegistryState(BaseModel):
 
 
 class ModelsAnswer(BaseModel):
-    """All versions, the newest first."""
+    """All versions of the model, the newest first, with the slots and what the registry says."""
 
     models: list[ModelVersion]
     slots: dict[str, SlotView] = Field(description="those that serve something")
@@ -96,8 +96,8 @@ class ModelVersions:
     """Reads versions and moves slots.
 
     Args:
-        settings: of the platform.
-        client, keys: of the online store.
+        settings: where the bundles and the registry are.
+        client, keys: the online store, which holds the slots.
     """
 
     def __init__(self, settings: Settings, client: StoreClient, keys: Keys) -> None:
@@ -105,10 +105,10 @@ class ModelVersions:
         self._client = client
         self._keys = keys
         self._registry = ModelRegistry(settings)
-        self._read: dict[str, tuple[Manifest, float]] = {}  # bundles never change
+        self._read: dict[str, tuple[Manifest, float]] = {}  # A manifest is read once, since bundles never change.
 
     async def answer(self) -> ModelsAnswer:
-        """Everything that the bundles, the slots and the registry know. Raises `StoreError`."""
+        """All versions with what bundles, slots and registry know of them. Raises `StoreError`."""
         slots = await read_slots(self._client, self._keys)
         decisions = await read_decisions(self._client, self._keys, limit=_LOOKED_BACK)
         registered, registry = await self._registered()

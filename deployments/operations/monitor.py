@@ -48,7 +48,7 @@ QUALITY_DAYS = 14
 
 @dataclass(frozen=True)
 class Observation:
-    """What was found at one moment."""
+    """Everything that the views are made of, as read at one moment."""
 
     time_ms: int
     telemetry: Telemetry
@@ -60,7 +60,7 @@ class Observation:
     log_rows: int
     quality: list[QualitySums]
     n_items: dict[str, int]
-    """Of the versions in `quality`, where they are still on disk."""
+    """Number of items of each version in `quality` whose bundle is still on disk."""
     heartbeat: Heartbeat | None
     """What autopilot last saw; None where it never looked."""
 
@@ -69,8 +69,8 @@ class Monitor:
     """Reads the store; several questions within half a second share one reading.
 
     Args:
-        settings: of the platform.
-        client, keys: of the online store.
+        settings: where bundles and log are, and what counts for training.
+        client, keys: the online store.
     """
 
     def __init__(self, settings: Settings, client: StoreClient, keys: Keys) -> None:
@@ -83,7 +83,7 @@ class Monitor:
         self._reading: asyncio.Task[Observation] | None = None
 
     async def observe(self) -> Observation:
-        """What is true now. Raises `StoreError`."""
+        """Read everything anew, or share a reading of the last half second. Raises `StoreError`."""
         now_ms = int(time.time() * 1000)
         if self._latest is not None and now_ms - self._latest.time_ms <= FRESH_S * 1000:
             return self._latest
@@ -95,7 +95,7 @@ class Monitor:
         return self._latest
 
     def forget(self) -> None:
-        """Something was just changed here: whoever asks next must see it."""
+        """Drop the shared reading, since something was just changed here: whoever asks next must see it."""
         self._latest = self._reading = None
 
     async def _observe(self, now_ms: int) -> Observation:
@@ -129,7 +129,7 @@ class Monitor:
         )
 
     def _manifest(self, version: str, path: Path) -> Manifest | None:
-        """None where it cannot be read: health tells of it, and what it would say is unknown here."""
+        """A slot's manifest; None where it cannot be read: health tells of that, and what it says is unknown here."""
         if version not in self._manifests:
             try:
                 self._manifests[version] = read_manifest(path)
@@ -138,11 +138,11 @@ class Monitor:
         return self._manifests[version]
 
     async def system(self) -> SystemMetrics:
-        """Raises `StoreError`."""
+        """How the machinery does. Raises `StoreError`."""
         return system_metrics(await self.observe())
 
     async def model(self) -> ModelMetrics:
-        """Raises `StoreError`."""
+        """The models in the slots and the quality of their lists. Raises `StoreError`."""
         seen = await self.observe()
         autopilot = self._settings.autopilot
         return ModelMetrics(
@@ -156,7 +156,7 @@ class Monitor:
         )
 
     async def dashboard(self) -> DashboardMetrics:
-        """Raises `StoreError`."""
+        """Everything at a glance. Raises `StoreError`."""
         seen = await self.observe()
         system = system_metrics(seen)
         model = await self.model()
@@ -254,7 +254,7 @@ def quality_view(found: QualitySums, items: int | None) -> QualityView:
     """Ratios of sums; undefined ones are null.
 
     Args:
-        items: that the model has; None where that is not known any more.
+        items: how many items the model has; None where that is no longer known.
     """
     sums = Counter(found.sums)
     return QualityView(

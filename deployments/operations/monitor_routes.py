@@ -45,7 +45,7 @@ class TimelineAnswer(BaseModel):
 
 
 class Operations:
-    """What the routes need, made once per replica of the console."""
+    """What the routes need. Each replica of the console makes it once."""
 
     def __init__(self, settings: Settings, client: StoreClient, keys: Keys) -> None:
         self.settings = settings
@@ -57,7 +57,7 @@ class Operations:
 
 
 def operations_api(operations: Callable[[], Operations], serving: Serving) -> APIRouter:
-    """The routes. `operations` is called at request time."""
+    """The routes of monitoring and retraining. `operations` is called at request time."""
     api = APIRouter()
     conflict: dict[int | str, dict[str, Any]] = {
         409: {"model": ErrorAnswer, "description": "A retraining is in progress; the error has its id"}

@@ -87,7 +87,7 @@ class ModelView(View):
 
 
 class QualityView(View):
-    """What became of the lists of one model on one day (UTC)."""
+    """How the lists of one model did on one day (UTC)."""
 
     model_version: str
     day: str
@@ -115,7 +115,7 @@ class DriftView(View):
 
 
 class LearningView(View):
-    """What has been learned from, since when."""
+    """Which data the models have learned from, and what has come since."""
 
     events_total: int
     events_by_type: dict[str, int]
@@ -129,7 +129,7 @@ class LearningView(View):
 
 
 class TrainingView(View):
-    """The retraining in progress, and the latest that ended."""
+    """The retraining in progress, and the latest one that ended."""
 
     status: TrainingStatus
     run: Run | None
@@ -150,7 +150,7 @@ class AutopilotView(View):
 
 
 class ModelMetrics(View):
-    """How the models do."""
+    """The models in the slots and the quality of their lists."""
 
     last_update: str
     slots: dict[str, ModelView]
@@ -162,7 +162,7 @@ class ModelMetrics(View):
 
 
 class DashboardMetrics(View):
-    """The whole at a glance."""
+    """System, models, learning and autopilot at a glance."""
 
     last_update: str
     window_s: float

@@ -59,7 +59,7 @@ class RayJobs:
     """A client of the jobs API with the stack's token.
 
     Args:
-        settings: where the dashboard is, and the token.
+        settings: the address of the dashboard, and the file with the token.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -35,7 +35,7 @@ class LoadedModel:
     def take_popularity(self, popularity: list[Popularity]) -> None:
         """Take over what is popular now: by a half-life of 7 days, and for a ranker by one of 1 day too."""
         if not popularity:
-            return  # not read yet
+            return  # Popularity has not been read yet.
         shares = [self._shares(one) for one in popularity]
         self.builder.set_trending(*shares[0])
         self.shelf = self.builder.shelf()
@@ -50,7 +50,7 @@ class LoadedModel:
         return places[known], popularity.weights[known] / leader
 
     def trained_user(self, user_id: bytes) -> int:
-        """Row of the trained user factors, or -1."""
+        """The row of the user in the trained user factors; -1 for a user who was not trained."""
         if not len(self._user_ids):
             return -1
         place = np.searchsorted(self._user_ids, user_id, sorter=self._user_order)
@@ -64,11 +64,11 @@ def load_model(slot: Slot, prior_weight: float, items: list[Item]) -> LoadedMode
     """Load, verify and warm what a slot points at.
 
     Args:
-        prior_weight: see `models.factors.fold_in`.
-        items: of the catalogue.
+        prior_weight: how much the population's mean vector counts, see `models.factors.fold_in`.
+        items: all items of the catalogue.
 
     Raises:
-        BundleError: it is damaged, or another version than the slot names.
+        BundleError: the bundle is damaged, or holds another version than the slot names.
     """
     bundle = load_bundle(slot.path)
     if bundle.manifest.version != slot.version:

@@ -42,8 +42,8 @@ class MicroBatcher(Generic[Question, Answer]):
         self._concurrency = concurrency
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._active = 0
-        self._in_flight = 0  # questions
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+        self._in_flight = 0  # questions, in all calls that are under way
+        self._tasks: set[asyncio.Task[None]] = set()  # A strong reference: the loop itself holds tasks weakly.
 
     async def ask(self, question: Question) -> Answer:
         """Ask one question. A caller that is cancelled leaves the others untouched."""

@@ -32,7 +32,7 @@ class RankedList(NamedTuple):
     model_version: str | None
     catalogue_version: int
     shown: bytes = b""
-    """The recommendations as JSON, once they were dressed; empty when chance has changed the list since."""
+    """The recommendations as JSON; empty before they are written, and when exploration has changed the list since."""
 
 
 def rank(
@@ -44,7 +44,7 @@ def rank(
         learned: the ranker's scores of the first `folded` candidates; None where the model has no ranker: then the
             scores of retrieval count.
         diversity: see `models.ranking.diversity`.
-        pooled: keep what exploration may draw from.
+        pooled: whether what exploration may draw from is kept.
     """
     item_ids = answer.item_ids.decode().split("\n") if answer.item_ids else []
     scores = np.frombuffer(answer.scores, "<f4")
@@ -80,8 +80,8 @@ def explore(ranked: RankedList, share: float, generator: np.random.Generator) ->
     that would stand there anyway), and note with which probability each place got its item.
 
     Args:
-        share: 0 to 1.
-        generator: where chance comes from.
+        share: how many of the lists are explored, 0 to 1.
+        generator: the source of chance.
     """
     if share == 0 or len(ranked.pool) < 2:
         return ranked
@@ -102,7 +102,7 @@ def explore(ranked: RankedList, share: float, generator: np.random.Generator) ->
 
 
 def dress(ranked: RankedList, items: Mapping[str, Item], explained: bool) -> list[dict[str, object]]:
-    """The recommendations as the answer shows them."""
+    """The recommendations as the answer shows them: ids as the data set types them, with titles, genres and reasons."""
     shown: list[dict[str, object]] = []
     for place, (item_id, score, source) in enumerate(zip(ranked.item_ids, ranked.scores, ranked.sources, strict=True)):
         item = items.get(item_id)

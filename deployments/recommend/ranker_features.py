@@ -24,11 +24,12 @@ NO_AFFINITIES = Affinities((), b"")
 
 
 class Asker(NamedTuple):
-    """What the block needs of one request beside its candidates, in positions of a `Shelf`.
+    """What the features need of one request beside its candidates, in positions of a `Shelf`.
 
     Attributes:
         history: (m,) positions of the user's events, oldest to newest, those that the model knows.
-        speaking: (p,) distinct positions that speak for interest.
+        speaking: (p,) distinct positions of items that speak for interest.
+        affinities: the category affinities of the user.
     """
 
     history: np.ndarray
@@ -37,12 +38,11 @@ class Asker(NamedTuple):
 
 
 class RankerFeatures:
-    """Computes the block for one model version.
+    """Computes the candidate block of one model version.
 
     Args:
-        parts: of the bundle.
+        parts: the ranker of the bundle, with what its features need beside the factors.
         item_factors: (n_items, f) float32.
-        added_ms: of an item that only the catalogue has, by its place among these.
     """
 
     def __init__(self, parts: RankingParts, item_factors: np.ndarray) -> None:
@@ -76,8 +76,8 @@ class RankerFeatures:
         """The block of the candidates that a ranker orders.
 
         Args:
-            askers, found: of the same requests.
-            at_ms: as of when.
+            askers, found: one of each for every request, in the same order.
+            at_ms: the moment as of which the features are computed.
 
         Returns:
             float32 rows of `CANDIDATE_FEATURES`, the lists' first `folded` candidates one after another, as bytes.
@@ -95,7 +95,7 @@ class RankerFeatures:
             items[row, :length] = found[place].items[:length]
             scores[row, :length] = found[place].scores[:length]
             recent[row] = latest_distinct(askers[place].history, RECENT, askers[place].speaking)
-        if self._popularity.shape[1] < self._n:  # items were added since popularity was read
+        if self._popularity.shape[1] < self._n:  # Items were added since popularity was read: they have none yet.
             grown = np.zeros((2, self._n), np.float32)
             grown[:, : self._popularity.shape[1]] = self._popularity
             self._popularity = grown

@@ -35,7 +35,7 @@ from models.compiled import compile_all
 
 logger = logging.getLogger("ray.serve")
 STORE_SHARE = 0.4
-"""Of the deadline, that features and exposure may each wait for: a silent store costs freshness, not the answer."""
+"""How much of the deadline features and exposure may each wait: a silent store costs freshness, not the answer."""
 
 
 class _Asker(NamedTuple):
@@ -92,7 +92,8 @@ class Ranking:
         """Compile what requests use, and follow the serving state; then the replica is ready."""
         await asyncio.to_thread(compile_all)
         await self._watch.start()
-        with contextlib.suppress(StoreError):  # it will be asked again; a replica also starts while the store is down
+        # A replica also starts while the store is down, and asks it again at each request.
+        with contextlib.suppress(StoreError):
             await self._store.prepare()
 
     async def stop(self) -> None:
@@ -265,7 +266,7 @@ class Ranking:
         await self._assignment.follow()
 
     async def _refresh_catalogue(self) -> None:
-        """Within a request. Without the store a list is as good as before; at worst a new title is missing."""
+        """Refresh within a request. Without the store the list stays as it is, at worst without a new title."""
         try:
             await self._catalogue.refresh()
         except StoreError as error:

@@ -32,17 +32,17 @@ from models.retrieval.candidates import Candidates, Query
 logger = logging.getLogger("ray.serve")
 WEEK, DAY = "7d", "1d"
 TRENDING_DEPTH = 400
-"""Strongest items asked of each partition where only cold starts need them; a ranker is told of all."""
+"""How many of the strongest items are read of each partition where only cold starts need them; a ranker needs all."""
 REASONS = 3
 
 
 class Retrieval:
-    """Answers micro-batches from the slot's model. Looks for a new version several times a second, loads it aside,
+    """Answers micro-batches from the slot's model. It looks for a new version several times a second, loads it aside,
     warms it, and swaps one reference; a bundle that fails verification is refused, and the old model keeps serving.
 
     Args:
-        slot: "champion" or "challenger".
-        settings: of the platform.
+        slot: the name of the slot, such as "champion".
+        settings: where the store is, how often it is looked at, and how much the prior counts.
     """
 
     def __init__(self, slot: str, settings: Settings) -> None:
@@ -71,7 +71,7 @@ class Retrieval:
         )
 
     async def start(self) -> None:
-        """Load what there is, then watch. Called by the replica before it counts as ready."""
+        """Load what there is, then watch. The replica calls this before it counts as ready."""
         await asyncio.to_thread(compile_all)
         await self._watch.start()
         # While the store is silent it is not known what to load: a replica without a model must not get requests.
@@ -108,7 +108,7 @@ class Retrieval:
         )
 
     async def similar(self, item_id: bytes, n: int) -> Similar:
-        """Items whose factors point the same way."""
+        """The `n` items whose factors point most nearly the same way, by cosine."""
         loaded = self._loaded
         if loaded is None:
             return Similar(None, "str", False, [])
@@ -121,11 +121,11 @@ class Retrieval:
         return Similar(loaded.model.version, item_id_type, True, list(zip(ids, cosines.tolist(), strict=True)))
 
     async def version(self) -> str | None:
-        """The version that answers now; None for none."""
+        """The version that answers now; None where no model is loaded."""
         return self._loaded.model.version if self._loaded else None
 
     async def hold(self, seconds: float) -> None:
-        """Be busy doing nothing: a deployment with a call under way is not scaled to zero."""
+        """Wait, so that a call is under way: a deployment with one is not scaled to zero."""
         await asyncio.sleep(seconds)
 
     def _answer(self, loaded: LoadedModel, question: Question, query: Query, candidates: Candidates) -> Answer:
@@ -150,7 +150,7 @@ class Retrieval:
         """Decode the histories of the batch and weigh them, all together.
 
         Returns:
-            the queries, and for each the positions of its history's events, those that the model knows.
+            The queries, and for each the positions of its history's events, as far as the model knows their items.
         """
         find = loaded.builder.table.find
         histories = decode_histories([question.history for question in questions])
@@ -245,7 +245,7 @@ class Retrieval:
         standing = await read_standing(self._client, self._keys)
         ranks = self._loaded is not None and self._loaded.block is not None
         if standing == self._standing and len(self._popularity) == 1 + ranks:
-            return  # nothing has happened since, and all that is asked for is known
+            return  # Nothing has happened since, and all that is needed is known.
         windows, depth = ([WEEK, DAY], None) if ranks else ([WEEK], TRENDING_DEPTH)
         self._popularity = await read_popularity(self._client, self._keys, windows, depth)
         self._standing = standing
@@ -270,7 +270,7 @@ class Retrieval:
 
 
 def _split(rows: np.ndarray, values: np.ndarray, number: int) -> list[np.ndarray]:
-    """The values of each of `number` rows; `rows` rises."""
+    """The values of each of `number` rows; `rows` must be sorted."""
     edges = np.searchsorted(rows, np.arange(number + 1)).tolist()
     return [values[first:last] for first, last in pairwise(edges)]
 

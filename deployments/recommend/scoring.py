@@ -23,9 +23,9 @@ def score_candidates(
     """For each answer of `reply` the ranker's scores of its first `folded` candidates, float32, larger is better.
 
     Args:
-        ranker: of the version that made the reply.
-        users: features of the answers' users; None only where nothing is `folded`.
-        contexts: of the requests; `device` counts.
+        ranker: the ranker of the version that made the reply.
+        users: the features of the answers' users; None only where nothing is `folded`.
+        contexts: the contexts of the requests, of which `device` is a feature.
     """
     lengths = np.array([answer.folded for answer in reply.answers])
     rows = np.flatnonzero(lengths)
@@ -39,7 +39,7 @@ def score_candidates(
 
 
 def affinities_of(features: UserFeatures) -> Affinities:
-    """The category affinities, left as the store packs them."""
+    """The user's category affinities, packed as the store holds them."""
     pairs = [(field[2:], packed) for field, packed in features.fields.items() if field.startswith(b"c:")]
     return Affinities(tuple([name for name, _ in pairs]), b"".join([packed for _, packed in pairs]))
 

@@ -23,10 +23,10 @@ class Assigned(NamedTuple):
     """Where one request goes.
 
     Attributes:
-        experiment: it counts for this one; None for none.
-        variant: as the answer and the exposure name it.
-        slot: whose `Retrieval` answers.
-        forced: chosen by hand; such a list counts for no experiment.
+        experiment: the experiment that the list counts for; None where it counts for none.
+        variant: the name that the answer and the exposure give.
+        slot: the slot whose `Retrieval` answers.
+        forced: whether the variant was chosen by hand; such a list counts for no experiment.
     """
 
     experiment: str | None
@@ -71,10 +71,10 @@ class _Plan:
 
 
 class VariantAssignment:
-    """The present plan of one replica.
+    """Assigns requests to variants, by the experiments and the rollout that one replica knows of now.
 
     Args:
-        client, keys: of the online store.
+        client, keys: the online store, which holds them.
     """
 
     def __init__(self, client: StoreClient, keys: Keys) -> None:
@@ -83,14 +83,14 @@ class VariantAssignment:
         self._plans: list[_Plan] = []
         self._rollout: Rollout | None = None
         self.suspended: dict[str, str] = {}
-        """Running experiments that get no users -> why."""
+        """Running experiments that get no users, each with the reason."""
 
     async def follow(self) -> None:
-        """Take over what the store says now. Raises `StoreUnavailable`."""
+        """Take over the experiments and the rollout that the store holds now. Raises `StoreUnavailable`."""
         self.use(await read_traffic(self._client, self._keys))
 
     def use(self, state: TrafficState) -> None:
-        """Compile a state."""
+        """Compile the plans of a state, so that a request costs one hash and one look-up."""
         serving = {name: slot.version for name, slot in state.slots.items()}
         plans, suspended = [], {}
         for experiment in running(state):
@@ -106,14 +106,14 @@ class VariantAssignment:
         self._plans, self._rollout, self.suspended = plans, rollout, suspended
 
     def assign(self, user_id: str, fields: Mapping[bytes, bytes] | None, force: str | None) -> Assigned:
-        """Where a request goes.
+        """Assign one request.
 
         Args:
             fields: the user's features as the store holds them; None while it does not answer.
-            force: a variant to see regardless, for tests.
+            force: a variant that is wanted whatever the plans say, for tests.
 
         Raises:
-            ApiError: 422, `force` names no variant of a running experiment and no slot.
+            ApiError: 422, `force` names neither a variant of a running experiment nor a slot.
         """
         if force is not None:
             return self._forced(force)

@@ -74,12 +74,12 @@ class ControlWatch:
         self.store_answers = True
 
     async def start(self) -> None:
-        """Call everything once, then go on in the background."""
+        """Call every callback once, then watch in the background."""
         await self._turn()
         if self._slots_task is not None:
             await self._slots_task
         if self._on_interval is not None and self.store_answers:
-            # Once more, now that a model is there to apply the result to.
+            # The callbacks run once more, since now there is a model to which their results apply.
             self._interval_due = 0.0
             await self._turn()
         # In a context of its own: see `MicroBatcher.ask`.
@@ -87,7 +87,8 @@ class ControlWatch:
 
     async def stop(self) -> None:
         """End the background work, and the connection."""
-        self._stopping = True  # a cancellation that meets a timeout inside the client may be lost on its way
+        # The loop looks at this too: a cancellation that meets a timeout inside the client may be lost on its way.
+        self._stopping = True
         tasks = [task for task in (self._task, self._slots_task) if task is not None]
         for task in tasks:
             task.cancel()
@@ -148,7 +149,7 @@ class ControlWatch:
         try:
             await self._on_slots()
         except StoreError as error:
-            self._slots_version = -1  # so that the next poll tries again
+            self._slots_version = -1  # The next poll then tries again.
             logger.warning("the slots could not be read: %s", error)
         except Exception:
             self._slots_version = -1

@@ -18,7 +18,7 @@ BOUNDS_S = (
 
 
 class Latency:
-    """Durations of one thing, counted. `observe` takes a fraction of a microsecond."""
+    """A histogram of durations. `observe` takes a fraction of a microsecond."""
 
     __slots__ = ("counts", "total_s")
 

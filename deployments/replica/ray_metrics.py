@@ -24,7 +24,7 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class RayMetrics:
-    """Made in a replica's `__init__`; adds differences to Ray's counters.
+    """Adds what a replica counted to Ray's counters. It is made in the replica's `__init__`, as Ray demands.
 
     Ray's own histogram takes one observation a call, which would cost more than the request's arithmetic. Bucket counts
     as counters are the same numbers: `histogram_quantile` reads them after a cumulative sum, and the console's

@@ -22,17 +22,17 @@ from features.telemetry.counters import Writer, record_telemetry
 logger = logging.getLogger("ray.serve")
 FLUSH_S = 1.0
 TURNED_AWAY = ("401", "403", "429")
-"""Statuses of requests without a key that does."""
+"""Statuses of requests that the API keys turned away."""
 Export = Callable[[Mapping[str, int]], None]
 
 
 class RequestMetrics:
-    """Counts of one replica.
+    """The counts of one replica.
 
     Args:
-        client, keys: of the online store.
-        deployment: to which the replica belongs.
-        traced: make a span of each stage's duration too.
+        client, keys: the online store, where the counts of all replicas add up.
+        deployment: the name of the deployment that the replica belongs to.
+        traced: whether each stage's duration becomes a span too.
     """
 
     def __init__(self, client: StoreClient, keys: Keys, deployment: str, traced: bool = False) -> None:
@@ -60,7 +60,7 @@ class RequestMetrics:
             self.counts[f"errors:{endpoint}:{error}"] += 1
 
     def export_to(self, export: Export) -> None:
-        """Hand every difference to `export` too: Ray's metrics, which only exist inside a replica."""
+        """Hand every difference to `export` too. Ray's metrics are given here, as they exist only in a replica."""
         self._export = export
 
     def totals(self) -> dict[str, int]:
@@ -110,7 +110,7 @@ def reached_and_failed(counts: Mapping[str, int], endpoint: str | None = None) -
     What is turned away at the door is left out: a stranger who keeps knocking must not make failures look rare.
 
     Args:
-        endpoint: only its requests; all for None.
+        endpoint: the endpoint whose requests are counted; None for all of them.
     """
     head = "requests:" if endpoint is None else f"requests:{endpoint}:"
     statuses = [(name.rpartition(":")[2], n) for name, n in counts.items() if name.startswith(head)]

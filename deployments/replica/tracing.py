@@ -17,7 +17,7 @@ EXPORT_MS = 1000
 
 
 def span_processors() -> list[SpanProcessor]:
-    """Called by Serve in each of its processes: spans go to the collector in the background."""
+    """The exporters of spans. Serve calls this in each of its processes; spans leave in the background."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -29,7 +29,7 @@ class TracedLatency(Latency):
     """A stage's histogram that makes a span of each duration too, under the request that is being worked on.
 
     Args:
-        name: of the stage.
+        name: the name of the stage, and so of its spans.
     """
 
     __slots__ = ("_name", "_tracer")
