@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmarks.serving import USERS, machine
 from configs.settings import load_settings
+from deployments.recommend.candidate_call import affinities_of, score_candidates
 from deployments.recommend.messages import Question, Reply
 from deployments.recommend.ranked_list import dress, rank
 from deployments.recommend.ranking import Ranking
 from deployments.recommend.retrieval import Retrieval
-from deployments.recommend.scoring import affinities_of, score_candidates
 
 
 async def measure(batch: int, rounds: int) -> dict[str, float]:
