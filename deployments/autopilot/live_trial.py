@@ -45,7 +45,7 @@ class LiveTrial:
         if found is None:
             return TrialEnd("waiting", "its experiment is gone; a person decides")
         if found.status == "running":
-            _, report = await self._control.results(found.id)
+            _, report = await self._control.results.of(found.id)
             decision = report.decision
             if decision.action == "keep_running":
                 return None
@@ -68,7 +68,7 @@ class LiveTrial:
         found = {}
         for experiment in await self._control.all():
             if experiment.status == "running":
-                _, report = await self._control.results(experiment.id)
+                _, report = await self._control.results.of(experiment.id)
                 found[experiment.id] = report.decision.action != "unhealthy"
         return found
 

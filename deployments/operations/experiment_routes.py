@@ -138,7 +138,7 @@ def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) 
     )
     async def results(experiment: str) -> dict[str, Any]:
         with _errors():
-            return results_view(*await control().results(experiment))
+            return results_view(*await control().results.of(experiment))
 
     @api.get(
         "/api/v1/experiments/{experiment}/series",
@@ -149,7 +149,7 @@ def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) 
         experiment: str, metric: str = "click_through", limit: Annotated[int, Query(ge=2, le=1000)] = 200
     ) -> dict[str, Any]:
         with _errors():
-            points = await control().series(experiment, metric, limit)
+            points = await control().results.series(experiment, metric, limit)
         return {"experiment": experiment, "metric": metric, "points": points}
 
     @api.get(
@@ -161,7 +161,7 @@ def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) 
         experiment: str, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
     ) -> dict[str, Any]:
         with _errors():
-            rows, following = await control().users(experiment, cursor, limit)
+            rows, following = await control().results.users(experiment, cursor, limit)
         return {"experiment": experiment, "users": rows, "next_cursor": following}
 
     @api.get(
@@ -172,11 +172,11 @@ def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) 
     )
     @api.get("/api/v1/mlops/ab-results-demo", tags=["mlops"], summary="Older name of ab-results", responses=ERRORS)
     async def ab_results() -> ResultsSummary:
-        latest = await control().latest()
+        latest = await control().results.latest()
         if latest is None:
             return summary(None, None)
         with _errors():
-            return summary(*await control().results(latest.id))
+            return summary(*await control().results.of(latest.id))
 
     @api.post(
         "/api/v1/models/rollout",

@@ -2,7 +2,7 @@
 
 import orjson
 
-from deployments.operations.experiment_control import design_of
+from deployments.operations.experiment_results import design_of
 from deployments.operations.experiment_views import results_view
 from experiments.report import report
 from experiments.user_totals import UserTotals, add_sums, variant_sums
