@@ -1,11 +1,12 @@
 """The steps of a retraining after it was asked for: submit, follow the job, judge, test. Each may be repeated."""
 
+from configs.clock import now_ms
 from deployments.autopilot.live_trial import LiveTrial, trial_id
 from deployments.operations.ray_jobs import RayJobs
 from deployments.operations.retraining import Retraining
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.retraining_run import Outcome, Run, RunResult, advance_run, now_ms, read_result
+from features.serving.retraining_run import Outcome, Run, RunResult, advance_run, read_result
 from features.serving.slots import CHALLENGER, read_slots, set_slot
 from features.serving.timeline import entry
 

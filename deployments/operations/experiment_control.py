@@ -3,10 +3,10 @@
 import asyncio
 import contextvars
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from configs import clock
 from configs.settings import Settings
 from data.event_log import EventLog
 from data.log_tables import KINDS, Kind, entry_row
@@ -360,4 +360,4 @@ def _in(rows: list[dict[str, Any]], partition: int, keys: Any) -> bool:
 
 
 def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return clock.now_ms()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.log_tables import is_simulated
@@ -30,7 +31,7 @@ from features.items.catalogue import Catalogue
 from features.recording.online_store import Exposure, OnlineStore, UserFeatures
 from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.keys import Keys
+from features.redis.layout import keys_of
 from features.serving.slots import read_slots
 from models.bundle.files import BundleError, read_ranker
 from models.compiled import compile_all
@@ -72,7 +73,7 @@ class Ranking:
         serving = settings.serving
         wait_s = min(settings.store.timeout_s, serving.deadline_s * STORE_SHARE)
         client = connect(settings.store.model_copy(update={"timeout_s": wait_s}), settings.store_url)
-        keys = Keys(settings.store.prefix, settings.store.partitions)
+        keys = keys_of(settings.store)
         self._client, self._keys = client, keys
         self._store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         self._catalogue = Catalogue(client, keys)
@@ -290,7 +291,7 @@ class Ranking:
         exposure = Exposure(
             recommendation_id=recommendation_id,
             user_id=user_id,
-            time_ms=int(time.time() * 1000),
+            time_ms=clock.now_ms(),
             model_version=ranked.model_version,
             variant=assigned.variant,
             experiment=assigned.experiment,

@@ -46,9 +46,9 @@ class StoreSnapshot(BaseModel):
     erased: dict[str, int]
     timeline: Stream = []
     hashes: dict[str, dict[str, str]] = {}
-    """Of `_HASHES`."""
+    """Key by its name in `_HASHES` -> field -> value."""
     strings: dict[str, str] = {}
-    """Of `_STRINGS`, those that there are."""
+    """Key by its name in `_STRINGS` -> value, where there is one."""
     shown: dict[str, Sketch] = {}
     """`<version>|<day>` -> the items shown."""
 

@@ -9,10 +9,9 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from data.event_log import EventLog
 from features.recording.online_store import OnlineStore
-from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of
 from features.redis.lock import maintenance
+from features.redis.session import store_session
 from features.streams.drain import Drained, drain
 
 LOCK_S = 30.0
@@ -27,14 +26,11 @@ async def compact(
         StoreBusy: another job held the lock for longer than `wait_s`.
         StoreUnavailable: the store does not answer.
     """
-    client = connect(settings.patient_store, settings.store_url)
-    try:
-        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
+    async with store_session(settings) as (client, keys):
+        store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         await store.prepare()
         async with maintenance(client, store.keys, "compaction", wait_s, lock_s) as lock:
             return await drain(client, store.keys, EventLog(settings.log_dir), lock, chunk_rows)
-    finally:
-        await client.aclose()
 
 
 def main(argv: list[str] | None = None) -> int:
