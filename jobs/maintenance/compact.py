@@ -20,7 +20,7 @@ LOCK_S = 30.0
 async def compact(
     settings: Settings, wait_s: float = 60.0, lock_s: float = LOCK_S, chunk_rows: int = 20_000
 ) -> Drained:
-    """Connect, wait for other maintenance, drain.
+    """Wait for other maintenance, then drain the streams into the log.
 
     Raises:
         StoreBusy: another job held the lock for longer than `wait_s`.

@@ -27,7 +27,7 @@ NO_DATA = "no data set"
 
 @dataclass(frozen=True)
 class RebuildOptions:
-    """How to run.
+    """How a rebuild runs.
 
     Attributes:
         if_empty: do nothing when a rebuild has finished before.
@@ -43,7 +43,7 @@ class RebuildOptions:
 
 
 async def rebuild_features(settings: Settings, options: RebuildOptions, show_progress: bool = False) -> Rebuilt | None:
-    """Connect, wait for other maintenance, rebuild.
+    """Wait for other maintenance, then rebuild the features.
 
     Returns:
         What was read; None when there was nothing to do.

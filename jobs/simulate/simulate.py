@@ -75,7 +75,7 @@ class Simulated:
     """variant -> true value, at one moment of one user."""
 
     def summary(self, truth: Sequence[str]) -> dict[str, Any]:
-        """In plain numbers."""
+        """What happened as JSON-ready numbers."""
         found: dict[str, Any] = {
             "simulated": True,
             "events": self.events,
