@@ -17,6 +17,7 @@ import httpx
 
 from benchmarks.serving import machine
 from benchmarks.store import own_server, wait_for_store
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Store, load_settings
 from experiments.assignment import TrafficSplit, assign
@@ -38,7 +39,7 @@ DESIGN = Design(VARIANTS, ((0, (0.5, 0.5)),), "click_through", tuple(METRICS))
 
 async def fill(store: OnlineStore, events: int, experiment: str | None) -> float:
     """Lists and events, two of these to one of those. Returns the server's CPU time in us for each of them."""
-    now_ms = int(time.time() * 1000)
+    now_ms = clock.now_ms()
     begun = await server_cpu_s(store)
     for start in range(0, events, BATCH):
         numbers = range(start, min(events, start + BATCH))

@@ -25,7 +25,7 @@ LOOKS = 20
 
 @dataclass(frozen=True)
 class Measured:
-    """A promise, and what came out."""
+    """A promise of the statistics, and the value that was measured for it."""
 
     promise: str
     value: float

@@ -31,6 +31,7 @@ import httpx
 from benchmarks.measuring.load import Load, run_load
 from benchmarks.measuring.plots import plot_serving
 from benchmarks.measuring.usage import spent, usage
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, load_settings
 from features.recording.event import Event
@@ -129,7 +130,7 @@ async def raw_rate(settings: Settings, seconds: float) -> float:
     client = connect(limits, settings.store_url)
     store = OnlineStore(client, keys_of(limits), limits, load_event_types(settings.data.events))
     await store.prepare()
-    now_ms = int(time.time() * 1000)
+    now_ms = clock.now_ms()
     calls = [
         store.event_call(Event(f"{n}", f"{n % USERS + 1}", f"{n % 1682 + 1}", "view", now_ms + n, received_ms=now_ms))
         for n in range(40 * BATCH)

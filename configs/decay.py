@@ -3,10 +3,10 @@
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 ACTIVITY_HALF_LIVES_MS = {"1h": HOUR_MS, "1d": DAY_MS, "7d": 7 * DAY_MS}
-"""Of a user's activity and of an item's popularity, by the name of the window."""
+"""Half-lives of a user's activity and of an item's popularity, by the name of the window."""
 POPULARITY_HALF_LIVES_MS = (DAY_MS, 7 * DAY_MS)
-"""Those of them that the ranker's features hold."""
+"""The half-lives of popularity that the ranker's features use."""
 AFFINITY_HALF_LIFE_MS = 7 * DAY_MS
-"""Of a user's affinity to a category."""
+"""Half-life of a user's affinity to a category."""
 REFUSAL_AFFINITY = -0.5
 """What a dislike or a low rating counts for the item's categories."""

@@ -1,4 +1,4 @@
-"""Settings of the whole platform: one typed object, loaded once, passed in.
+"""Everything that can be set: one typed object, which is loaded once and passed in.
 
 Values come, in rising order of precedence, from the defaults below, from the YAML file that
 `RAYCOMMEND_CONFIG` names, and from environment variables: `RAYCOMMEND_<GROUP>_<FIELD>`, for example
@@ -224,7 +224,7 @@ class Security(Group):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. See each group for its fields."""
+    """All settings; each group describes its fields."""
 
     model_config = SettingsConfigDict(
         env_prefix="RAYCOMMEND_",

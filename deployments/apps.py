@@ -37,7 +37,7 @@ from deployments.replica.autoscaling import IN_FLIGHT
 from deployments.replica.ray_metrics import RayMetrics
 from deployments.replica.request_metrics import RequestMetrics
 from features.redis.connection import connect
-from features.redis.keys import Keys
+from features.redis.layout import keys_of
 from features.serving.slots import SLOTS
 
 logger = logging.getLogger("ray.serve")
@@ -171,7 +171,7 @@ def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
     if not keys:
         return KeylessGate(app, *on_refused)
     client = connect(settings.store, settings.store_url)
-    return ApiKeyGate(app, keys, counter(client, Keys(settings.store.prefix, settings.store.partitions)), *on_refused)
+    return ApiKeyGate(app, keys, counter(client, keys_of(settings.store)), *on_refused)
 
 
 def at_root(app: ASGIApp) -> ASGIApp:

@@ -56,7 +56,7 @@ class Rule:
 
 @dataclass
 class ShownList:
-    """One list, with what came of it."""
+    """One list, and whether its items were taken up."""
 
     recommendation_id: str
     time_ms: int
@@ -64,7 +64,7 @@ class ShownList:
     clicked: bool = False
     engaged: bool = False
     hits: list[bool] = field(default_factory=lambda: [False] * DEPTH)
-    """Of the first places: whether the item was engaged with."""
+    """Whether the item at each of the first `DEPTH` places was engaged with."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ class UserReplay:
         before: int,
         simulated: bool,
     ) -> None:
-        """A list was shown."""
+        """Count a list that was shown to the user."""
         if self._over(experiment, time_ms):
             return
         totals = self.totals.get(experiment)
@@ -112,7 +112,7 @@ class UserReplay:
     def event(
         self, time_ms: int, item_id: str, said_ms: int, recommendation_id: str | None, goals: int, rating: float | None
     ) -> None:
-        """An event was recorded.
+        """Count an event of the user that was recorded.
 
         Args:
             time_ms: when the store took it.

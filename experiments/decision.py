@@ -107,7 +107,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do.
+    """The decision on an experiment.
 
     Attributes:
         action: what to do now.

@@ -148,7 +148,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything."""
+    """All results of an experiment after `days`."""
 
     days: float
     arms: list[ArmReport]

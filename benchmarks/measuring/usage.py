@@ -25,7 +25,7 @@ OTHERS = "the rest of Ray"
 
 @dataclass(frozen=True)
 class Usage:
-    """Of all processes of one role: seconds of processor time since their start, MB resident, how many."""
+    """What all processes of one role use: seconds of processor time since their start, MB resident, their number."""
 
     cpu_s: float
     memory_mb: float

@@ -6,13 +6,13 @@ Telling is a task of its own with a bounded queue: a webhook that is slow or awa
 import asyncio
 import contextvars
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
+from configs import clock
 from configs.settings import Alerts as AlertSettings
 from deployments.operations.monitor_views import Alert
 
@@ -102,7 +102,7 @@ class Webhook:
         if self._waiting.full():
             self._waiting.get_nowait()
             self.dropped += 1
-        self._waiting.put_nowait(message(alert, on, self._settings.format, int(time.time() * 1000)))
+        self._waiting.put_nowait(message(alert, on, self._settings.format, clock.now_ms()))
 
     async def _deliver(self) -> None:
         while True:

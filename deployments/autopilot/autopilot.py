@@ -10,6 +10,7 @@ import contextvars
 import logging
 import time
 
+from configs.clock import now_ms
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import DataError
@@ -17,7 +18,7 @@ from data.event_log import EventLog
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
 from deployments.autopilot.cron import Cron
-from deployments.autopilot.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, packed, precision_sums
+from deployments.autopilot.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, precision_sums
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import AliasDue, Memory, remember, save
@@ -30,15 +31,16 @@ from deployments.operations.monitor import Monitor, Observation, events_since_tr
 from deployments.operations.monitor_views import Alert
 from deployments.operations.ray_jobs import JobsError, RayJobs
 from deployments.operations.retraining import Retraining
+from experiments.statistics.sums import pack_sums
 from features.experiments.bandits import reweigh_bandits
 from features.items.catalogue import Catalogue
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect, durability
 from features.redis.errors import StoreError
-from features.redis.keys import Keys
+from features.redis.layout import keys_of
 from features.serving.promotion import rollback_reason
 from features.serving.replicas import read_replicas
-from features.serving.retraining_run import Run, Trigger, now_ms, read_run
+from features.serving.retraining_run import Run, Trigger, read_run
 from features.serving.slots import CHAMPION, read_slots, set_slot
 from features.serving.timeline import Kind, entry, note
 from models.bundle.files import BundleError, load_bundle
@@ -65,7 +67,7 @@ class Autopilot:
         self.settings = settings
         self._limits = settings.autopilot
         self._client = connect(settings.store, settings.store_url)
-        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._keys = keys_of(settings.store)
         types = load_event_types(settings.data.events)
         self._catalogue = Catalogue(self._client, self._keys)
         self._monitor = Monitor(settings, self._client, self._keys)
@@ -186,7 +188,7 @@ class Autopilot:
             return
         lists = [one for one in self._live.judged if one.model_version == before.version][-self._limits.min_lists :]
         known = len(lists) >= LISTS_BEFORE
-        clicks, precision = (packed(sums(lists)) if known else None for sums in (click_sums, precision_sums))
+        clicks, precision = (pack_sums(sums(lists)) if known else None for sums in (click_sums, precision_sums))
         counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
         memory.watched = begin(champion, before, counts, clicks, precision, self._limits)
         line = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"

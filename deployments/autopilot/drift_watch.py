@@ -18,7 +18,7 @@ from deployments.autopilot.list_judge import ListJudge, LiveEvent
 from deployments.operations.monitor_views import DriftView
 from experiments.statistics.performance import Change, change_since
 from experiments.statistics.ratio import ratio_difference
-from experiments.statistics.sums import PairSums
+from experiments.statistics.sums import PairSums, pack_sums, unpack_sums
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from models.monitoring.drift import Shift, activity_bins, compare_windows, shared_bins, user_counts
@@ -146,11 +146,11 @@ class DriftWatch:
             types=[event.event_type for event in events],
             categories=[list(event.categories) for event in events],
             cold_users=self._cold_users(events),
-            cold_items=packed(self._cold_items(events)),
+            cold_items=pack_sums(self._cold_items(events)),
             list_users=[numbers.setdefault(one.user_id, len(numbers)) for one in lists],
             taken_up=_taken(lists),
-            clicks=packed(click_sums(lists)),
-            precision=packed(precision_sums(lists)),
+            clicks=pack_sums(click_sums(lists)),
+            precision=pack_sums(precision_sums(lists)),
         )
 
     def _cold_users(self, events: Sequence[LiveEvent]) -> tuple[int, int]:
@@ -187,12 +187,12 @@ class DriftWatch:
             ),
             _rise(
                 "cold_items",
-                _unpacked(then.cold_items),
+                unpack_sums(then.cold_items),
                 self._cold_items(events),
                 "events on items that the model was not trained on",
             ),
-            _loss("click_rate", change_since(_unpacked(then.clicks), click_sums(lists), loss), loss),
-            _loss("map_at_10", change_since(_unpacked(then.precision), precision_sums(lists), loss), loss),
+            _loss("click_rate", change_since(unpack_sums(then.clicks), click_sums(lists), loss), loss),
+            _loss("map_at_10", change_since(unpack_sums(then.precision), precision_sums(lists), loss), loss),
         ]
 
 
@@ -237,15 +237,6 @@ def _taken(lists: Sequence[JudgedList]) -> list[int]:
 def _sums(rows: Sequence[Sequence[float]]) -> PairSums:
     values = np.array(rows, np.float64).reshape(-1, 2)
     return PairSums.of(values[:, 0], values[:, 1])
-
-
-def packed(sums: PairSums) -> list[float]:
-    """The six numbers of the sums."""
-    return [sums.n, sums.total, sums.squares, sums.other_total, sums.other_squares, sums.products]
-
-
-def _unpacked(values: Sequence[float]) -> PairSums:
-    return PairSums(int(values[0]), *values[1:])
 
 
 def _binary(hits: int, n: int) -> PairSums:

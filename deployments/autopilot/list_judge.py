@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from configs import clock
 from configs.event_types import EventTypes
 from data.event_log import EventLog
 from data.log_tables import is_simulated
@@ -120,7 +121,7 @@ class ListJudge:
         if time.time() * 1000 - until_ms > BEHIND_MS:
             # More comes than can be followed: these lists are skipped and counted, since later ones matter more.
             self.skipped += self._open.forget()
-            reader.skip_to(int(time.time() * 1000))
+            reader.skip_to(clock.now_ms())
             return False
         return reader.more
 
@@ -130,7 +131,7 @@ class ListJudge:
 
     async def _begin(self) -> None:
         self._watermark = await read_watermark(self._client, self._keys)
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         since = now_ms if self._watermark is None else max(self._watermark, now_ms - 10 * BEHIND_MS)
         self._open = LiveQuality(self._window_ms)
         # Lists that were open at the watermark began within the window before it.

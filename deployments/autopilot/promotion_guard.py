@@ -9,7 +9,7 @@ from deployments.replica.latency import BOUNDS_S, counts_of
 from deployments.replica.request_metrics import reached_and_failed
 from experiments.statistics.performance import change_since, share_interval
 from experiments.statistics.ratio import ratio
-from experiments.statistics.sums import PairSums
+from experiments.statistics.sums import PairSums, unpack_sums
 from features.serving.replicas import ReplicaReport
 from features.serving.slots import Slot
 
@@ -81,7 +81,7 @@ def broken(
                     f"at most {limit:.1%} may"
                 )
     if watched.clicks is not None and clicks.other_total >= limits.guard_requests:
-        before = sums_of(watched.clicks)
+        before = unpack_sums(watched.clicks)
         change = change_since(before, clicks, limits.max_drop, CLICK_CONFIDENCE)
         if change.dropped:
             return (
@@ -107,18 +107,13 @@ def comparison(watched: Watched, clicks: PairSums, precision: PairSums) -> str:
     for name, before, now in (("click rate", watched.clicks, clicks), ("MAP@10", watched.precision, precision)):
         if before is None:
             continue
-        change = change_since(sums_of(before), now, 0.0, CONFIDENCE)
+        change = change_since(unpack_sums(before), now, 0.0, CONFIDENCE)
         if change.relative is not None:
             found.append(
                 f"its {name} is {change.now:.4f}, that of the model before was {change.then:.4f} "
                 f"({change.relative:+.1%} [{change.low:+.1%}, {change.high:+.1%}])"
             )
     return "; ".join(found)
-
-
-def sums_of(values: Sequence[float]) -> PairSums:
-    """The sums of which six numbers were kept."""
-    return PairSums(int(values[0]), *values[1:])
 
 
 def begin(

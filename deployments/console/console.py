@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.event_log import EventLog
@@ -37,7 +37,7 @@ from features.items.item_features import read_item_features
 from features.items.trending import read_trending
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
-from features.redis.keys import Keys
+from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, read_slots
 from features.users.erasure import erase_user, export_user
 from features.users.history import decode_history, decode_seen
@@ -116,7 +116,7 @@ class Console:
         self.settings = settings
         self._types = load_event_types(settings.data.events)
         self._client = connect(settings.store, settings.store_url)
-        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._keys = keys_of(settings.store)
         self._store = OnlineStore(self._client, self._keys, settings.store, self._types)
         self._catalogue = Catalogue(self._client, self._keys)
         self._log = EventLog(settings.log_dir)
@@ -149,7 +149,7 @@ class Console:
             raise ApiError(404, "not_found", f"no event of user {user_id!r} is known", "user_id")
         history = decode_history(features.history)
         columns = (history.times_ms.tolist(), history.values.tolist(), history.codes.tolist())
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         affinities = features.affinities(now_ms)
         entries = [
             HistoryEntry(
@@ -179,7 +179,7 @@ class Console:
         item = self._catalogue.items.get(item_id)
         if item is None or item.deleted:
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         live = await read_item_features(self._client, self._keys, self._types, item_id, now_ms)
         return ItemView(
             item_id=self._item_id(item_id),
@@ -212,7 +212,7 @@ class Console:
 
     async def put_item(self, item_id: str, request: ItemRequest) -> ItemView:
         """Add or replace an item. Every replica follows within a second. Raises ApiError 422 for a bad category."""
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         item = Item(
             item_id=item_id,
             title=request.title,
@@ -231,7 +231,7 @@ class Console:
 
     async def delete_item(self, item_id: str) -> None:
         """Never recommend the item again. Raises ApiError 404."""
-        if not await delete_item(self._client, self._keys, item_id, int(time.time() * 1000)):
+        if not await delete_item(self._client, self._keys, item_id, clock.now_ms()):
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
         await self._catalogue.refresh()
 

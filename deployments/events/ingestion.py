@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.http.deadline import Deadlines
@@ -23,7 +24,7 @@ from features.recording.event import Event, EventResult
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.keys import Keys
+from features.redis.layout import keys_of
 
 T = TypeVar("T")
 EARLIEST_MS = 0
@@ -44,7 +45,7 @@ class Ingestion:
         self._types = load_event_types(settings.data.events)
         store = settings.store.model_copy(update={"timeout_s": settings.serving.deadline_s * STORE_SHARE})
         client = connect(store, settings.store_url)
-        keys = Keys(store.prefix, store.partitions)
+        keys = keys_of(store)
         self._store = OnlineStore(client, keys, store, self._types)
         # Batches have a connection of their own: answers come in order, and one event must not wait for a thousand
         # others.
@@ -160,7 +161,7 @@ class Ingestion:
         if request.event_type not in self._types.by_name:
             known = ", ".join(self._types.by_name)
             raise invalid_field(f"event_type: unknown type {request.event_type!r}; known are {known}", "event_type")
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         item_id = id_text(request.item_id)
         item = self._catalogue.items.get(item_id)
         if item is None and not self.settings.data.open_catalogue:

@@ -3,9 +3,9 @@
 import asyncio
 import contextvars
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
+from configs import clock
 from configs.settings import Settings
 from deployments.http.errors import ApiError
 from deployments.operations.experiment_results import ExperimentResults
@@ -219,4 +219,4 @@ async def _promote(store: OnlineStore, settings: Settings, version: str, reason:
 
 
 def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return clock.now_ms()

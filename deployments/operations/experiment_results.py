@@ -1,9 +1,9 @@
 """What experiments found: results from their sums, over time, and user by user."""
 
 import asyncio
-import time
 from typing import Any
 
+from configs.clock import now_ms
 from configs.settings import Settings
 from data.event_log import EventLog
 from data.log_tables import KINDS, Kind, entry_row
@@ -144,7 +144,7 @@ def days_of(experiment: Experiment) -> float:
     """How long an experiment has run, in days."""
     if experiment.started_ms is None:
         return 0.0
-    return max(0, min(int(time.time() * 1000), experiment.ended_ms or 2**53) - experiment.started_ms) / 86_400_000
+    return max(0, min(now_ms(), experiment.ended_ms or 2**53) - experiment.started_ms) / 86_400_000
 
 
 def notes_of(experiment: Experiment, state: TrafficState) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Literal
 import httpx
 from pydantic import BaseModel
 
+from configs import clock
 from configs.settings import Settings
 from deployments.operations.heartbeat import read_heartbeat
 from features.redis.connection import StoreClient, durability
@@ -60,7 +61,7 @@ class HealthProbe:
             "autopilot": self._timed(self._autopilot),
         }
         found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
-        return Health(status=_overall(found), checked_at_ms=int(time.time() * 1000), components=found)
+        return Health(status=_overall(found), checked_at_ms=clock.now_ms(), components=found)
 
     async def _timed(self, check: Callable[[], Awaitable[Component]]) -> Component:
         started = time.perf_counter()

@@ -3,12 +3,12 @@
 import asyncio
 import contextvars
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs import clock
 from configs.settings import AutopilotLimits, Settings
 from data.event_log import EventLog
 from deployments.http.schemas import iso_time
@@ -84,7 +84,7 @@ class Monitor:
 
     async def observe(self) -> Observation:
         """Read everything anew, or share a reading of the last half second. Raises `StoreError`."""
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         if self._latest is not None and now_ms - self._latest.time_ms <= FRESH_S * 1000:
             return self._latest
         if self._reading is None or self._reading.done():

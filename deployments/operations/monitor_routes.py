@@ -1,6 +1,5 @@
 """HTTP routes of monitoring and retraining, part of the console's application."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs import clock
 from configs.settings import Serving, Settings
 from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.errors import ApiError, parse_body
@@ -121,7 +121,7 @@ def operations_api(operations: Callable[[], Operations], serving: Serving) -> AP
     async def timeline(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> TimelineAnswer:
         found = operations()
         entries = await read_timeline(found.client, found.keys, limit)
-        return TimelineAnswer(entries=entries, last_update=iso_time(int(time.time() * 1000)))
+        return TimelineAnswer(entries=entries, last_update=iso_time(clock.now_ms()))
 
     return api
 

@@ -20,6 +20,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
+from configs.clock import now_ms
 from configs.settings import Settings
 from deployments.http.errors import ApiError
 from deployments.operations.ray_jobs import JobExistsError, JobsError, RayJobs
@@ -34,7 +35,6 @@ from features.serving.retraining_run import (
     advance_run,
     begin_run,
     new_run,
-    now_ms,
     read_result,
     read_run,
 )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.log_tables import is_simulated
@@ -226,7 +227,7 @@ class Ranking:
         exposure = Exposure(
             recommendation_id=recommendation_id,
             user_id=asker.user_id,
-            time_ms=int(time.time() * 1000),
+            time_ms=clock.now_ms(),
             model_version=ranked.model_version,
             variant=assigned.variant,
             experiment=assigned.experiment,

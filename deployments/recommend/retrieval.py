@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from configs import clock
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
 from deployments.operations.similar_items import Similar
@@ -18,7 +19,7 @@ from features.items.catalogue import Catalogue, Item
 from features.items.trending import Popularity, Standing, read_popularity, read_standing
 from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.keys import Keys
+from features.redis.layout import keys_of
 from features.serving.replicas import ReplicaReport, report_replica
 from features.serving.slots import Slot, read_slots
 from features.users.erasure import Erasures, read_erasures
@@ -50,7 +51,7 @@ class Retrieval:
         self.settings = settings
         self._types: EventTypes = load_event_types(settings.data.events)
         self._client = connect(settings.store, settings.store_url)
-        self._keys = Keys(settings.store.prefix, settings.store.partitions)
+        self._keys = keys_of(settings.store)
         self._catalogue = Catalogue(self._client, self._keys)
         self._loaded: LoadedModel | None = None
         self._slot_value: Slot | None = None
@@ -256,7 +257,7 @@ class Retrieval:
         serving = self._loaded.model if self._loaded else None
         report = ReplicaReport(
             deployment=f"retrieval-{self.slot}",
-            time_ms=int(time.time() * 1000),
+            time_ms=clock.now_ms(),
             model_version=serving.version if serving else None,
             wanted_version=self._slot_value.version if self._slot_value else None,
             problem=self._refused,

@@ -6,12 +6,12 @@ on, to the online store (where they add up over replicas and outlive them) and t
 """
 
 import logging
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from configs import clock
 from deployments.replica.latency import Latency, names_of, sum_name
 from deployments.replica.tracing import TracedLatency
 from features.redis.connection import StoreClient
@@ -41,7 +41,7 @@ class RequestMetrics:
         self._stages: dict[str, Latency] = {}
         self._client = client
         self._keys = keys
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         self._writer = Writer(deployment, now_ms, now_ms, uuid.uuid4().hex[:12])
         self._number = 0
         self._reported: dict[str, int] = {}
@@ -82,7 +82,7 @@ class RequestMetrics:
             self._unsent = _difference(totals, self._reported)
             self._reported = totals
             self._number += 1
-        writer = replace(self._writer, reported_ms=int(time.time() * 1000))
+        writer = replace(self._writer, reported_ms=clock.now_ms())
         try:
             await record_telemetry(self._client, self._keys, writer, self._number, self._unsent)
         except StoreError as error:

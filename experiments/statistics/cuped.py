@@ -55,7 +55,7 @@ class Adjustment:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Of the users of an arm: the metric's value, variance over users, and how it goes with the covariate."""
+    """What the adjustment needs of an arm: variance of metric and covariate over users, their means and covariance."""
 
     n: int
     value: float | None
@@ -85,7 +85,7 @@ def _mean_moments(sums: PairSums) -> _Moments:
 
 
 def _ratio_moments(sums: RatioSums) -> _Moments:
-    """Of the linearised users."""
+    """The moments of a ratio's linearised values, one for each user."""
     value, before = ratio(sums.ratio), sums.numerator.other
     if value is None or sums.n < 2:
         return _Moments(sums.n, value, None, before.mean, before.variance, None)

@@ -36,7 +36,7 @@ class Change:
 
 
 def change_since(then: PairSums, now: PairSums, max_drop: float, confidence: float = CONFIDENCE) -> Change:
-    """Compare. Numerator and denominator of each user are `main` and `other` of the sums.
+    """Compare a metric now with its value then; each user's numerator is `main` of the sums, the denominator `other`.
 
     Args:
         max_drop: largest loss that is borne, as a share: 0.1 for 10 %.

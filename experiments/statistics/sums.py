@@ -9,7 +9,7 @@ the mean is large against the spread: a spread below `ROUNDING` of sum x^2 canno
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -164,9 +164,14 @@ def merge(parts: Iterable[Sums]) -> Sums:
     return sum(parts, start=Sums(0, 0.0, 0.0))
 
 
-def merge_pairs(parts: Iterable[PairSums]) -> PairSums:
-    """`merge` for pairs."""
-    return sum(parts, start=PairSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
+def pack_sums(sums: PairSums) -> list[float]:
+    """The six numbers of the sums, in the order of the fields, for JSON."""
+    return [sums.n, sums.total, sums.squares, sums.other_total, sums.other_squares, sums.products]
+
+
+def unpack_sums(values: Sequence[float]) -> PairSums:
+    """The sums from what `pack_sums` gave."""
+    return PairSums(int(values[0]), *values[1:])
 
 
 def finite_vector(values: np.ndarray, name: str) -> np.ndarray:

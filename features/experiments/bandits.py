@@ -1,4 +1,4 @@
-"""Bandits: running experiments whose weights follow their results. Called regularly, by autopilot."""
+"""Bandits: running experiments whose weights follow their results. Autopilot calls this regularly."""
 
 import math
 
@@ -14,13 +14,14 @@ from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 
 SMALLEST_CHANGE = 0.01
-"""Of any weight, for which the weights are written anew."""
+"""The weights are written only where one of them moves by at least this much."""
 
 
 async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[str, Allocation]:
     """Give the variants of every running bandit new weights, for users who arrive from now on.
 
-    Safe to call from several places at once: a change that was decided on older weights is decided anew.
+    Several callers at once do no harm: the weights come from sums that all of them read, so each writes nearly the
+    same ones, and the last write stands.
 
     Returns:
         experiment -> the weights that were written, for those that changed.

@@ -74,7 +74,7 @@ def sums_command(key: str, replays: Iterable[UserReplay], ends: Mapping[str, int
 
 
 def pack_totals(totals: UserTotals) -> str:
-    """As `experiment.lua` writes them."""
+    """A user's totals in the form in which `experiment.lua` keeps them."""
     numbers = (
         totals.first_ms, totals.last_ms, totals.before, totals.simulated, totals.mixed, totals.lists, totals.clicked,
         totals.engaged, totals.precision, totals.events, totals.conversions, totals.rated, totals.ratings,
@@ -84,7 +84,7 @@ def pack_totals(totals: UserTotals) -> str:
 
 
 def pack_list(shown: ShownList) -> str:
-    """As `experiment.lua` writes it."""
+    """A list in the form in which `experiment.lua` keeps it."""
     hits = "".join("1" if hit else "0" for hit in shown.hits)
     head = f"{shown.recommendation_id} {shown.time_ms} {int(shown.clicked)} {int(shown.engaged)} {hits}"
     return "\t".join((head, *shown.item_ids, "\n"))

@@ -1,13 +1,14 @@
 """Experiments in the store: what each compares, and its life from draft to archive.
 
 draft -> running -> stopped -> archived (a draft may be archived too). Every change is one script, which fails when
-anything that steers traffic has changed since it was decided on; so two people cannot start two experiments on the same
-users. Replicas watch one version number and follow within a fraction of a second.
+an experiment or the rollout has changed since it was decided on (the version `traffic` counts these two; it does not
+count model slots); so two people cannot start two experiments on the same users. Replicas watch one version number and
+follow within a fraction of a second.
 """
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -25,7 +26,7 @@ from features.serving.timeline import entry, note
 Status = Literal["draft", "running", "stopped", "archived"]
 CHANGES_KEPT = 10_000
 NOTED = ("started", "stopped", "promoted")
-"""Changes that also stand in the timeline."""
+"""Changes that are written into the timeline too."""
 GRACE_MS = 1_500
 """Between the decision to stop and the last moment that counts: every replica has heard of it by then."""
 _TRIES = 20
@@ -173,16 +174,16 @@ class Experiment(Definition):
 
     @property
     def names(self) -> list[str]:
-        """Of the variants, the control first."""
+        """The names of the variants, the control first."""
         return [variant.name for variant in self.variants]
 
     @property
     def weights(self) -> list[float]:
-        """Of the variants, as they are now."""
+        """The weights of the variants as they are now, in the order of `names`."""
         return [variant.weight for variant in self.variants]
 
     def traffic(self) -> TrafficSplit:
-        """How it divides users."""
+        """The split by which the experiment divides its users."""
         whole = self.group_range == (0.0, 1.0)
         namespace = None if whole else Namespace(self.group, *self.group_range)
         return TrafficSplit(self.seed, tuple(self.names), tuple(self.weights), self.coverage, namespace)
@@ -207,7 +208,7 @@ class TrafficState(_Part):
 
 
 async def read_traffic(client: StoreClient, keys: Keys) -> TrafficState:
-    """Raises `StoreUnavailable`."""
+    """Read all that decides who gets which model. Raises `StoreUnavailable`."""
     # The version first: what changes meanwhile is then newer than it says, and a change decided on it fails.
     version = await client.run("HGET", keys.versions, "traffic")
     experiments, slots, rollout = await client.read(
@@ -277,7 +278,7 @@ def known(state: TrafficState, experiment: str) -> Experiment:
 async def read_changes(client: StoreClient, keys: Keys, experiment: str, limit: int = 200) -> list[ExperimentChange]:
     """The latest changes of an experiment, newest first, among the last 2,000 of all."""
     entries = await client.run("XREVRANGE", keys.experiment_changes, "+", "-", "COUNT", 2_000)
-    rows = [{name.decode(): value.decode() for name, value in _fields(raw).items()} for _, raw in entries]
+    rows = [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
     found = [row for row in rows if row["experiment"] == experiment][:limit]
     return [ExperimentChange(**{name: row[name] for name in ExperimentChange.model_fields}) for row in found]
 
@@ -305,7 +306,3 @@ async def _change(
 def _known_metric(name: str) -> None:
     if name not in METRICS:
         raise ValueError(f"no such metric {name!r}; there are {', '.join(METRICS)}")
-
-
-def _fields(raw: Any) -> Mapping[bytes, bytes]:
-    return raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))

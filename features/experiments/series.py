@@ -12,7 +12,7 @@ from features.redis.keys import Keys
 SNAPSHOTS_KEPT = 2_000
 SHORTEST_MS = 2_000
 SHARE = 0.01
-"""Of the time that an experiment has run, between two snapshots: a month makes about a thousand."""
+"""Two snapshots lie this share of the time that the experiment has run apart: a month makes several hundred."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,6 @@ async def read_series(client: StoreClient, keys: Keys, experiment: str, limit: i
         last = len(entries) - 1
         entries = [entries[round(last * place / max(1, limit - 1))] for place in range(limit)]
     return [
-        SeriesPoint(int(entry_id.decode().partition("-")[0]), orjson.loads(_value(fields)))
+        SeriesPoint(int(entry_id.decode().partition("-")[0]), orjson.loads(fields[b"sums"]))
         for entry_id, fields in entries
     ]
-
-
-def _value(fields: dict[bytes, bytes] | list[bytes]) -> bytes:
-    return fields[b"sums"] if isinstance(fields, dict) else fields[1]

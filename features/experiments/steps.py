@@ -60,7 +60,11 @@ def check_start(experiment: Experiment, state: TrafficState) -> None:
 
 
 def start(experiment: Experiment, state: TrafficState, now_ms: int) -> Experiment:
-    """Running, with the slots and versions that it compares."""
+    """The experiment as running, with the slots and versions that it compares.
+
+    Raises:
+        ExperimentError: the state does not allow it.
+    """
     check_start(experiment, state)
     slots, wanted = resolve_slots(experiment, state)
     if wanted:
@@ -77,7 +81,7 @@ def start(experiment: Experiment, state: TrafficState, now_ms: int) -> Experimen
 
 
 def stop(experiment: Experiment, now_ms: int, reason: str) -> Experiment:
-    """Stopped; what happens within the grace time still counts."""
+    """The experiment as stopped; what happens within the grace time still counts. Raises `ExperimentError`."""
     if experiment.status != "running":
         raise ExperimentError(
             "conflict", f"only a running experiment can be stopped; {experiment.id} is {experiment.status}"
@@ -86,14 +90,14 @@ def stop(experiment: Experiment, now_ms: int, reason: str) -> Experiment:
 
 
 def archive(experiment: Experiment) -> Experiment:
-    """Out of the way; its results stay."""
+    """The experiment as archived; its results stay. Raises `ExperimentError` while it runs."""
     if experiment.status not in ("draft", "stopped"):
         raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}: stop it before it is archived")
     return experiment.model_copy(update={"status": "archived"})
 
 
 def promoted(experiment: Experiment, winner: str) -> Experiment:
-    """The winner's version has become the champion."""
+    """The experiment with its winner, whose version has become the champion."""
     return experiment.model_copy(update={"winner": winner, "promoted_version": experiment.versions[winner]})
 
 
@@ -119,7 +123,7 @@ def winner_of(experiment: Experiment, asked: str | None, decided: str | None) ->
 
 
 def reweigh(experiment: Experiment, weights: Sequence[float], users: int, now_ms: int) -> Experiment:
-    """Other weights for users who arrive from now on.
+    """The experiment with other weights for users who arrive from now on.
 
     Args:
         users: that are in the experiment now; the sample ratio is judged by the weights under which users came.

@@ -126,9 +126,8 @@ class Catalogue:
         items: dict[str, Item] = {}
         cursor = b"0"
         while True:
-            cursor, flat = await self._client.run("HSCAN", self._keys.catalogue, cursor, "COUNT", _CHUNK)
-            pairs = flat.values() if isinstance(flat, dict) else flat[1::2]
-            for raw in pairs:
+            cursor, found = await self._client.run("HSCAN", self._keys.catalogue, cursor, "COUNT", _CHUNK)
+            for raw in found.values():
                 item = unpack_item(raw)
                 items[item.item_id] = item
             if int(cursor) == 0:
@@ -155,7 +154,7 @@ class Catalogue:
         )
         if len(entries) != version - self.version:
             return await self.load()
-        ids = list(dict.fromkeys(item_id for _, fields in entries for item_id in orjson.loads(_value(fields))))
+        ids = list(dict.fromkeys(item_id for _, fields in entries for item_id in orjson.loads(fields[b"ids"])))
         changed: list[Item] = []
         for start in range(0, len(ids), _CHUNK):
             raws = await self._client.run("HMGET", self._keys.catalogue, *ids[start : start + _CHUNK])
@@ -168,9 +167,3 @@ class Catalogue:
 
 async def _version(client: StoreClient, keys: Keys) -> int:
     return int(await client.run("HGET", keys.versions, "catalogue") or 0)
-
-
-def _value(fields: Any) -> bytes:
-    """The one field of a stream entry, as redis-py shows it (a dict) or raw (a flat list)."""
-    value: bytes = fields[b"ids"] if isinstance(fields, dict) else fields[1]
-    return value

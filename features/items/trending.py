@@ -106,7 +106,7 @@ class Standing:
 
 
 async def read_standing(client: StoreClient, keys: Keys) -> Standing:
-    """In one round trip. Raises `StoreUnavailable`."""
+    """Read the standing in one round trip. Raises `StoreUnavailable`."""
     answers = await client.read(
         [("HMGET", keys.totals(partition), "events", "last_ms") for partition in range(keys.partitions)]
     )

@@ -38,7 +38,7 @@ class Event:
     recommendation_id: str | None = None
     context: dict[str, Any] | None = None
     categories: tuple[str, ...] = ()
-    """Of the item, as the catalogue lists them now; they feed the user's category affinity."""
+    """The item's categories as the catalogue lists them now; they feed the user's category affinity."""
 
 
 @dataclass(frozen=True, slots=True)

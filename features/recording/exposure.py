@@ -17,7 +17,7 @@ class Exposure:
     variant: str | None
     experiment: str | None
     item_ids: tuple[str, ...]
-    """In the order shown."""
+    """The items in the order shown."""
     propensities: tuple[float, ...] | None = None
     """Probability with which each item was put at its place; None where the list was not drawn."""
     scores: tuple[float, ...] | None = None
@@ -26,7 +26,7 @@ class Exposure:
     forced: bool = False
     """The variant was chosen by hand, for a test: no evidence, and not counted."""
     before: int = 0
-    """For an experiment: the user's events when the list was made."""
+    """How many events the user had when the list was made; experiments use it as their covariate."""
 
 
 def pack_exposure(exposure: Exposure) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from configs.decay import ACTIVITY_HALF_LIVES_MS, AFFINITY_HALF_LIFE_MS, REFUSAL_AFFINITY
+from data.store_order import store_order
 from features.recording.online_store import CATEGORY_LIMIT, TRENDING_LIMIT, WINDOWS, OnlineStore
 from features.redis.connection import Command
 from features.users.history import RECORD
@@ -40,12 +41,10 @@ class Seed:
         items, item_ids = pd.factorize(interactions["item_id"])
         self.item_ids: list[str] = list(item_ids)
         self._item_bytes = [item_id.encode() for item_id in self.item_ids]
-        ranks = np.empty(len(self.item_ids), np.int64)
-        ranks[sorted(range(len(self.item_ids)), key=self._item_bytes.__getitem__)] = np.arange(len(self.item_ids))
         codes = interactions["event_type"].map({name: types[name].code for name in types.by_name}).to_numpy(np.uint8)
         values = interactions["value"].to_numpy(np.float32, na_value=np.nan)
         times = interactions["timestamp_ms"].to_numpy(np.float64)
-        order = np.lexsort((np.nan_to_num(values, nan=-np.inf), codes, ranks[items], times, users))
+        order = store_order(times, items, self._item_bytes, codes, values, users)
         self.users, self.items, self.times = users[order], items[order], times[order]
         self.codes, self.values = codes[order], values[order]
         self.weights = types.confidence(self.codes, self.values, "preference").astype(np.float64)
@@ -165,7 +164,7 @@ class Seed:
 
 
 def _edges(groups: np.ndarray) -> np.ndarray:
-    """Where each run of equal values begins, and the end: (n_groups + 1,)."""
+    """(n_groups + 1,) int: the row at which each run of equal values begins, and the number of rows."""
     if not len(groups):
         return np.zeros(1, np.int64)
     return np.concatenate(([0], np.flatnonzero(np.diff(groups)) + 1, [len(groups)]))

@@ -46,9 +46,9 @@ class StoreSnapshot(BaseModel):
     erased: dict[str, int]
     timeline: Stream = []
     hashes: dict[str, dict[str, str]] = {}
-    """Of `_HASHES`."""
+    """Key by its name in `_HASHES` -> field -> value."""
     strings: dict[str, str] = {}
-    """Of `_STRINGS`, those that there are."""
+    """Key by its name in `_STRINGS` -> value, where there is one."""
     shown: dict[str, Sketch] = {}
     """`<version>|<day>` -> the items shown."""
 
@@ -150,7 +150,7 @@ async def _read_stream(client: StoreClient, key: str) -> Stream:
 
 
 async def _read_shown(client: StoreClient, keys: Keys, quality: dict[str, str]) -> dict[str, Sketch]:
-    """Of the models and days that `quality` has sums of; without those that have expired."""
+    """The sketches of the models and days that `quality` has sums of; expired ones are left out."""
     pairs = sorted({field.rpartition("|")[0] for field in quality if field.count("|") == 2})
     names = [keys.shown_items(*pair.split("|")) for pair in pairs]
     found = await client.read([command for name in names for command in (("GET", name), ("PTTL", name))])

@@ -1,10 +1,10 @@
 """Which version a slot serves: promotion, and the way back. The job and the HTTP interface share it."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.rollout import read_rollout, set_rollout
@@ -54,7 +54,7 @@ async def promote(
     await set_slot(client, keys, slot, version, str(found[version]), reason)
     rollout = await read_rollout(client, keys)
     if slot == CHAMPION and rollout is not None and rollout.version == version:
-        await set_rollout(client, keys, 0.0, f"{version} is the champion now", int(time.time() * 1000))
+        await set_rollout(client, keys, 0.0, f"{version} is the champion now", clock.now_ms())
 
 
 async def previous_champion(client: StoreClient, keys: Keys) -> str:

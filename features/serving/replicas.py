@@ -1,9 +1,8 @@
 """What each serving replica says of itself: the model it serves, and what it refused."""
 
-import time
-
 from pydantic import BaseModel, ConfigDict
 
+from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 
@@ -11,7 +10,7 @@ SILENT_MS = 10_000
 
 
 class ReplicaReport(BaseModel):
-    """One replica's last word."""
+    """What one replica last said of itself."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
@@ -25,7 +24,7 @@ class ReplicaReport(BaseModel):
 
 
 async def report_replica(client: StoreClient, keys: Keys, replica_id: str, report: ReplicaReport) -> None:
-    """Say how this replica is. Raises `StoreError`."""
+    """Write what this replica says of itself. Raises `StoreError`."""
     await client.run("HSET", keys.replicas, replica_id, report.model_dump_json())
 
 
@@ -36,7 +35,7 @@ async def read_replicas(client: StoreClient, keys: Keys) -> list[ReplicaReport]:
         StoreError: the store does not answer.
     """
     pairs: dict[bytes, bytes] = await client.run("HGETALL", keys.replicas)
-    now_ms = int(time.time() * 1000)
+    now_ms = clock.now_ms()
     reports = {replica: ReplicaReport.model_validate_json(text) for replica, text in pairs.items()}
     gone = [replica for replica, report in reports.items() if now_ms - report.time_ms > SILENT_MS]
     if gone:

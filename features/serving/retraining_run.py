@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
@@ -50,7 +51,7 @@ class Run(_Part):
 
     def at(self, state: State, **changes: object) -> "Run":
         """The same run in another state."""
-        return self.model_copy(update={"state": state, "since_ms": now_ms(), **changes})
+        return self.model_copy(update={"state": state, "since_ms": clock.now_ms(), **changes})
 
 
 class RunResult(_Part):
@@ -65,7 +66,7 @@ class RunResult(_Part):
 
 def new_run(trigger: Trigger, reason: str, policy: Policy, deadline_s: float, champion: str | None) -> Run:
     """A run that begins now."""
-    now = now_ms()
+    now = clock.now_ms()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now / 1000))
     return Run(
         run_id=f"retrain-{stamp}-{secrets.token_hex(3)}",
@@ -92,17 +93,31 @@ async def read_last_run(client: StoreClient, keys: Keys) -> Run | None:
 
 
 async def begin_run(client: StoreClient, keys: Keys, run: Run, line: Entry) -> Run | None:
-    """Claim the one place. None when it was given; else the run that has it. Raises `StoreError`."""
+    """Claim the one place for a retraining.
+
+    Returns:
+        None when the place is the caller's now; otherwise the run that holds it.
+
+    Raises:
+        StoreError: the store does not answer; the place may or may not have been claimed.
+    """
     return await _change(client, keys, "", run, line)
 
 
 async def advance_run(client: StoreClient, keys: Keys, seen: Run, after: Run, line: Entry) -> bool:
-    """Move the run on. False when somebody else moved it meanwhile. Raises `StoreError`."""
+    """Write the run's next state over the one that was seen.
+
+    Returns:
+        False when somebody else changed the run meanwhile; then nothing is written.
+
+    Raises:
+        StoreError: the store does not answer; the change may or may not have been written.
+    """
     return await _change(client, keys, f"{seen.run_id}:{seen.state}", after, line) is None
 
 
 async def keep_result(client: StoreClient, keys: Keys, run_id: str, result: RunResult) -> None:
-    """Say what the job found. Raises `StoreError`."""
+    """Keep what the job found for whoever waits for it. Raises `StoreError`."""
     await client.run("SET", keys.run_result(run_id), result.model_dump_json(), "EX", RESULT_KEPT_S)
 
 
@@ -110,11 +125,6 @@ async def read_result(client: StoreClient, keys: Keys, run_id: str) -> RunResult
     """What the job found; None while it has not said so. Raises `StoreError`."""
     found = await client.run("GET", keys.run_result(run_id))
     return None if found is None else RunResult.model_validate_json(found)
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return int(time.time() * 1000)
 
 
 async def _change(client: StoreClient, keys: Keys, seen: str, after: Run, line: Entry) -> Run | None:

@@ -11,13 +11,13 @@ from features.redis.scripts import Script, run_script
 from features.serving.slots import CHALLENGER, DECISIONS_KEPT, read_slots
 
 SEED = "rollout"
-"""Of the hash: a user let in at 10 % stays in at 20 %."""
+"""The seed of the hash that lets users in. It never changes, so a user let in at 10 % stays in at 20 %."""
 _CHANGE = Script("change_rollout", DECISIONS_KEPT=DECISIONS_KEPT)
 _TRIES = 20
 
 
 class RolloutError(ValueError):
-    """Not possible now; the message says why."""
+    """The rollout is not possible now; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ def unpack_rollout(raw: bytes | None) -> Rollout | None:
 
 
 def check_share(share: float) -> None:
-    """Raises `RolloutError` for a share that is none."""
+    """Raises `RolloutError` for a share outside 0 to 1."""
     if not 0 <= share <= 1:
         raise RolloutError(f"share: must be between 0 and 1, not {share:g}")
 
 
 async def read_rollout(client: StoreClient, keys: Keys) -> Rollout | None:
-    """The present one. Raises `StoreUnavailable`."""
+    """The present rollout; None where there is none. Raises `StoreUnavailable`."""
     return unpack_rollout(await client.run("GET", keys.rollout))
 
 

@@ -1,13 +1,14 @@
 """Model slots: which version each serves, and the timeline of decisions that put it there."""
 
-import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
@@ -26,7 +27,7 @@ class Slot:
 
     version: str
     uri: str
-    """Of the bundle: a path or a file: address."""
+    """Where the bundle lies: a path or a file: address."""
     since_ms: int
     reason: str
 
@@ -56,7 +57,7 @@ class Control:
     slots_version: int
     erasures_version: int
     traffic_version: int = 0
-    """Of experiments and rollout."""
+    """Counts changes of experiments and of the rollout."""
 
 
 async def read_control(client: StoreClient, keys: Keys) -> Control:
@@ -80,14 +81,14 @@ async def set_slot(
     client: StoreClient, keys: Keys, name: str, version: str, uri: str, reason: str, now_ms: int | None = None
 ) -> int:
     """Let a slot serve a version. Returns the slots version. Raises ValueError for a name that is no slot."""
-    now_ms = _now_ms() if now_ms is None else now_ms
+    now_ms = clock.now_ms() if now_ms is None else now_ms
     slot = Slot(version, uri, now_ms, reason)
     return await _change(client, keys, name, orjson.dumps(asdict(slot)), version, reason, now_ms)
 
 
 async def clear_slot(client: StoreClient, keys: Keys, name: str, reason: str, now_ms: int | None = None) -> int:
     """Let a slot serve nothing. Returns the slots version."""
-    return await _change(client, keys, name, b"", "", reason, _now_ms() if now_ms is None else now_ms)
+    return await _change(client, keys, name, b"", "", reason, clock.now_ms() if now_ms is None else now_ms)
 
 
 async def read_decisions(client: StoreClient, keys: Keys, limit: int = 100) -> list[SlotDecision]:
@@ -96,9 +97,8 @@ async def read_decisions(client: StoreClient, keys: Keys, limit: int = 100) -> l
     return [_decision(fields) for _, fields in entries]
 
 
-def _decision(fields: Any) -> SlotDecision:
-    raw = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-    text = {name.decode(): value.decode() for name, value in raw.items()}
+def _decision(fields: Mapping[bytes, bytes]) -> SlotDecision:
+    text = {name.decode(): value.decode() for name, value in fields.items()}
     return SlotDecision(
         text["slot"], text["version"] or None, text["previous"] or None, int(text["time_ms"]), text["reason"]
     )
@@ -111,7 +111,3 @@ async def _change(
         raise ValueError(f"no such slot: {name!r}; there are {', '.join(SLOTS)}")
     script_keys = [keys.slots, keys.versions, keys.decisions]
     return int(await run_script(client, _CHANGE, script_keys, [name, packed, version, reason, now_ms]))
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -1,11 +1,11 @@
 """The timeline: what was noticed and decided, each with its reason, beside the changes of the model slots."""
 
-import time
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.slots import CHAMPION, SlotDecision, read_decisions
@@ -28,7 +28,7 @@ class Entry(BaseModel):
 
 def entry(kind: Kind, text: str, run_id: str | None = None, model_version: str | None = None) -> Entry:
     """An entry of this moment."""
-    return Entry(time_ms=int(time.time() * 1000), kind=kind, text=text, run_id=run_id, model_version=model_version)
+    return Entry(time_ms=clock.now_ms(), kind=kind, text=text, run_id=run_id, model_version=model_version)
 
 
 async def note(client: StoreClient, keys: Keys, line: Entry) -> None:
@@ -39,14 +39,9 @@ async def note(client: StoreClient, keys: Keys, line: Entry) -> None:
 async def read_timeline(client: StoreClient, keys: Keys, limit: int) -> list[Entry]:
     """The latest entries and changes of slots, newest first. Raises `StoreError`."""
     found = await client.run("XREVRANGE", keys.timeline, "+", "-", "COUNT", limit)
-    entries = [Entry(**orjson.loads(_field(fields))) for _, fields in found]
+    entries = [Entry(**orjson.loads(fields[b"e"])) for _, fields in found]
     entries += [_of_decision(decision) for decision in await read_decisions(client, keys, limit)]
     return sorted(entries, key=lambda one: -one.time_ms)[:limit]
-
-
-def _field(fields: Any) -> bytes:
-    raw: bytes = fields[b"e"] if isinstance(fields, dict) else fields[1]
-    return raw
 
 
 def _of_decision(decision: SlotDecision) -> Entry:

@@ -5,11 +5,11 @@ which stays, and to a slice of ten seconds, which is kept for a quarter of an ho
 percentiles of the present.
 """
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
@@ -73,7 +73,7 @@ async def record_telemetry(
 
 async def read_telemetry(client: StoreClient, keys: Keys, window_s: float = 60.0) -> Telemetry:
     """The totals, and what was counted lately. Raises `StoreError`."""
-    now_ms = int(time.time() * 1000)
+    now_ms = clock.now_ms()
     present = now_ms // (SLICE_S * 1000)
     slices = min(SLICES_KEPT, max(1, round(window_s / SLICE_S)))
     commands = [

@@ -46,7 +46,7 @@ class Histories:
     times_ms: np.ndarray
     values: np.ndarray
     codes: np.ndarray
-    """As in `History`."""
+    """Times, values and codes have the types and units of `History`."""
 
 
 def decode_histories(raw: Sequence[bytes | None]) -> Histories:

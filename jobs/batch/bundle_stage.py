@@ -1,6 +1,5 @@
 """A finished bundle as the first stage of a batch: the same functions as in training, on the bundle's arrays."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from data.matrix import pairs_to_csr
 from data.prepare import processed_dir
 from data.vocabulary import Vocabulary
 from features.items.catalogue import Catalogue
-from features.redis.connection import connect
-from features.redis.layout import keys_of
+from features.redis.session import with_store
 from features.serving.slots import CHAMPION
 from jobs.train.store_calls import current_slots
 from models.bundle.files import Bundle, BundleError
@@ -55,15 +53,8 @@ def served_stage(settings: Settings, bundle: Bundle, data: TrainingData) -> Firs
 
 
 def _not_recommendable(settings: Settings) -> list[str]:
-    async def read() -> list[str]:
-        client = connect(settings.patient_store, settings.store_url)
-        try:
-            items = await Catalogue(client, keys_of(settings.store)).load()
-            return [item.item_id for item in items if not item.recommendable]
-        finally:
-            await client.aclose()
-
-    return asyncio.run(read())
+    items = with_store(settings, lambda client, keys: Catalogue(client, keys).load())
+    return [item.item_id for item in items if not item.recommendable]
 
 
 def in_vocabulary_of(bundle: Bundle, data: TrainingData) -> TrainingData:

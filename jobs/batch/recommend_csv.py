@@ -154,7 +154,7 @@ def recommend(
 
 
 def write_recommendations(path: Path, recommendations: pd.DataFrame) -> None:
-    """As CSV, whole or not at all."""
+    """Write the recommendations as CSV; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     recommendations.to_csv(partial, index=False)

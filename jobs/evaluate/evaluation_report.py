@@ -153,7 +153,7 @@ def by_activity(activity: np.ndarray, ndcg: np.ndarray) -> dict[str, float]:
 
 
 def table(records: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any]]) -> str:
-    """For people. MAP@10 is over |relevant|, the published benchmark's definition."""
+    """The records as a table of text for people. MAP@10 is over |relevant|, the published benchmark's definition."""
     lines = [
         f"{'protocol':12} {'model':20} {'users':>5}  {'MAP@10 over |relevant|':24} {'NDCG@10':24} {'reference':>13} "
         f"{'HR@10':>6} {'prec':>6} {'recall':>6} {'cover':>6} {'divers':>6} {'novel':>6}"

@@ -10,13 +10,13 @@ import asyncio
 import hashlib
 import shutil
 import sys
-import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
@@ -25,10 +25,10 @@ from data.log_tables import KINDS
 from data.prepare import processed_dir
 from features.recording.online_store import OnlineStore
 from features.recovery.store_snapshot import take_snapshot
-from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of, read_seeded
+from features.redis.layout import read_seeded
 from features.redis.lock import maintenance
+from features.redis.session import store_session
 from features.streams.drain import drain
 
 MANIFEST, CONTROL, LOG, DATA = "manifest.json", "control.json", "log", "data"
@@ -63,27 +63,27 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
         StoreBusy: another maintenance job is at work.
         StoreError: the store does not answer.
     """
-    client = connect(settings.patient_store, settings.store_url)
     now = datetime.now(UTC)
     target = folder / f"backup-{now:%Y%m%d-%H%M%S}"
     partial = folder / f".{target.name}-{uuid.uuid4().hex[:8]}"
     try:
-        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
-        await store.prepare()
-        async with maintenance(client, store.keys, "backup", wait_s) as lock:
-            log = EventLog(settings.log_dir)
-            await drain(client, store.keys, log, lock)
-            snapshot = await take_snapshot(client, store.keys)
-            seeded = await read_seeded(client, store.keys)
-            await asyncio.to_thread(_copy, settings, log, partial, snapshot.model_dump_json())
-            await lock.check()
+        async with store_session(settings) as (client, keys):
+            store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
+            await store.prepare()
+            async with maintenance(client, store.keys, "backup", wait_s) as lock:
+                log = EventLog(settings.log_dir)
+                await drain(client, store.keys, log, lock)
+                snapshot = await take_snapshot(client, store.keys)
+                seeded = await read_seeded(client, store.keys)
+                await asyncio.to_thread(_copy, settings, log, partial, snapshot.model_dump_json())
+                await lock.check()
         bundles = (
             sorted(path.name for path in settings.bundles_dir.glob("[!.]*")) if settings.bundles_dir.exists() else []
         )
         files = await asyncio.to_thread(digests, partial)
         manifest = BackupManifest(
-            created_ms=int(time.time() * 1000),
-            partitions=store.keys.partitions,
+            created_ms=clock.now_ms(),
+            partitions=settings.store.partitions,
             seeded=seeded,
             files=files,
             bundles=bundles,
@@ -93,7 +93,6 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
         return target
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        await client.aclose()
 
 
 def _copy(settings: Settings, log: EventLog, partial: Path, control: str) -> None:

@@ -9,10 +9,9 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from data.event_log import EventLog
 from features.recording.online_store import OnlineStore
-from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of
 from features.redis.lock import maintenance
+from features.redis.session import store_session
 from features.streams.drain import Drained, drain
 
 LOCK_S = 30.0
@@ -21,20 +20,17 @@ LOCK_S = 30.0
 async def compact(
     settings: Settings, wait_s: float = 60.0, lock_s: float = LOCK_S, chunk_rows: int = 20_000
 ) -> Drained:
-    """Connect, wait for other maintenance, drain.
+    """Wait for other maintenance, then drain the streams into the log.
 
     Raises:
         StoreBusy: another job held the lock for longer than `wait_s`.
         StoreUnavailable: the store does not answer.
     """
-    client = connect(settings.patient_store, settings.store_url)
-    try:
-        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
+    async with store_session(settings) as (client, keys):
+        store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         await store.prepare()
         async with maintenance(client, store.keys, "compaction", wait_s, lock_s) as lock:
             return await drain(client, store.keys, EventLog(settings.log_dir), lock, chunk_rows)
-    finally:
-        await client.aclose()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from configs import clock
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
@@ -25,9 +25,8 @@ from features.items.catalogue import Catalogue, Item
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.recording.row_event import RowError, row_event
-from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of
+from features.redis.session import store_session
 
 BATCH = 1000
 
@@ -60,10 +59,9 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
         digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
     state, report = (folder / f"{path.stem}-{digest.hexdigest()[:12]}{end}" for end in (".json", "-refused.jsonl"))
     done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
-    client = connect(settings.patient_store, settings.store_url)
-    try:
+    async with store_session(settings) as (client, keys):
         types = load_event_types(settings.data.events)
-        store = OnlineStore(client, keys_of(settings.store), settings.store, types)
+        store = OnlineStore(client, keys, settings.store, types)
         await store.prepare()
         catalogue = Catalogue(client, store.keys)
         await catalogue.load()
@@ -85,15 +83,13 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
         done.finished = True
         _save(state, done)
         return done, report
-    finally:
-        await client.aclose()
 
 
 def _sort_out(
     batch: list[tuple[int, Row]], settings: Settings, types: EventTypes, items: Mapping[str, Item]
 ) -> tuple[list[Event], list[dict[str, object]]]:
     """Events, and lines of the report for the rows that are none."""
-    now_ms = int(time.time() * 1000)
+    now_ms = clock.now_ms()
     limits = (now_ms, settings.store.max_future_s, settings.data.open_catalogue)
     events: list[Event] = []
     refused: list[dict[str, object]] = []

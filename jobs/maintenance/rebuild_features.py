@@ -17,17 +17,17 @@ from data.event_log import EventLog
 from data.prepare import processed_dir
 from features.recording.online_store import OnlineStore
 from features.recovery.rebuild import Rebuilt, rebuild
-from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of, mark_seeded, read_seeded
+from features.redis.layout import mark_seeded, read_seeded
 from features.redis.lock import maintenance
+from features.redis.session import store_session
 
 NO_DATA = "no data set"
 
 
 @dataclass(frozen=True)
 class RebuildOptions:
-    """How to run.
+    """How a rebuild runs.
 
     Attributes:
         if_empty: do nothing when a rebuild has finished before.
@@ -43,7 +43,7 @@ class RebuildOptions:
 
 
 async def rebuild_features(settings: Settings, options: RebuildOptions, show_progress: bool = False) -> Rebuilt | None:
-    """Connect, wait for other maintenance, rebuild.
+    """Wait for other maintenance, then rebuild the features.
 
     Returns:
         What was read; None when there was nothing to do.
@@ -53,9 +53,8 @@ async def rebuild_features(settings: Settings, options: RebuildOptions, show_pro
         StoreError: the store does not answer or is full; the next run starts again from scratch.
         DataError: the data set or the log cannot be read.
     """
-    client = connect(settings.patient_store, settings.store_url)
-    try:
-        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
+    async with store_session(settings) as (client, keys):
+        store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         await store.prepare()
         if options.if_empty and await read_seeded(client, store.keys) is not None:
             return None
@@ -70,8 +69,6 @@ async def rebuild_features(settings: Settings, options: RebuildOptions, show_pro
                 done = await rebuild(store, log, dataset, lock, bar.update)
             await mark_seeded(client, store.keys, dataset.meta.fingerprint if dataset else NO_DATA)
             return done
-    finally:
-        await client.aclose()
 
 
 def _load(settings: Settings) -> Dataset:

@@ -21,10 +21,10 @@ from data.prepare import processed_dir
 from features.recording.online_store import OnlineStore
 from features.recovery.rebuild import Rebuilt, rebuild
 from features.recovery.store_snapshot import StoreSnapshot, holds_events, put_snapshot
-from features.redis.connection import connect
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of, mark_seeded
+from features.redis.layout import mark_seeded
 from features.redis.lock import maintenance
+from features.redis.session import store_session
 from jobs.maintenance.backup import CONTROL, DATA, LOG, MANIFEST, BackupManifest, digests
 
 
@@ -39,9 +39,8 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
     manifest, snapshot = await asyncio.to_thread(read_backup, folder)
     if manifest.partitions != settings.store.partitions:
         raise DataError(f"{folder}: made with {manifest.partitions} partitions; set store.partitions to that number")
-    client = connect(settings.patient_store, settings.store_url)
-    try:
-        store = OnlineStore(client, keys_of(settings.store), settings.store, load_event_types(settings.data.events))
+    async with store_session(settings) as (client, keys):
+        store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         await store.prepare()
         mark = f"{folder.name}:{manifest.created_ms}"
         async with maintenance(client, store.keys, "restore") as lock:
@@ -59,8 +58,6 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
             await mark_seeded(client, store.keys, manifest.seeded)
             await client.run("HDEL", store.keys.meta, "restoring")
             return done
-    finally:
-        await client.aclose()
 
 
 def read_backup(folder: Path) -> tuple[BackupManifest, StoreSnapshot]:

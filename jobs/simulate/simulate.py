@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
@@ -74,7 +75,7 @@ class Simulated:
     """variant -> true value, at one moment of one user."""
 
     def summary(self, truth: Sequence[str]) -> dict[str, Any]:
-        """In plain numbers."""
+        """What happened as JSON-ready numbers."""
         found: dict[str, Any] = {
             "simulated": True,
             "events": self.events,
@@ -126,7 +127,7 @@ async def simulate(
             for turn in range(options.lists):
                 drift = options.drift if done >= options.drift_at * total else None
                 if drift is not None and found.changed_at_ms is None:
-                    found.changed_at_ms = int(time.time() * 1000)
+                    found.changed_at_ms = clock.now_ms()
                 await _look(client, user, turn, options, drift, generator, found)
                 done += 1
                 note(done)

@@ -120,7 +120,7 @@ def fit_bundle(
 
 
 def _bias(data: TrainingData) -> BiasTerms | None:
-    """Of the ratings; None where there are none, or the events know no such type."""
+    """The bias terms of the ratings; None where there are none, or the events know no such type."""
     if "rating" not in data.types.by_name:
         return None
     rated = (data.codes == data.types["rating"].code) & ~np.isnan(data.values)

@@ -1,13 +1,13 @@
 """The model registry: MLflow runs, model versions and aliases. Serving never needs it."""
 
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
+from configs import clock
 from configs.settings import Settings
 from jobs.train.publication import Publication, TrialRecord
 
@@ -105,7 +105,7 @@ class MlflowRegistry:
 
         try:
             run = str(self._client.create_run(self._experiment_id(), tags=tags, run_name=name).info.run_id)
-            self._log(run, {}, metrics, int(time.time() * 1000))
+            self._log(run, {}, metrics, clock.now_ms())
             for file in files:
                 self._client.log_artifact(run, str(file))
             self._client.set_terminated(run, "FINISHED")

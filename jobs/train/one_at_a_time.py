@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from configs.settings import Settings
-from features.redis.connection import connect
-from features.redis.layout import keys_of
 from features.redis.lock import exclusive
+from features.redis.session import store_session
 
 LOCK = "retraining"
 _BUSY = "{} is retraining already; try again when it has finished"
@@ -39,14 +38,12 @@ def only_retraining(settings: Settings, ttl_s: float = 15.0) -> Iterator[None]:
     failed: list[BaseException] = []
 
     async def hold() -> None:
-        client = connect(settings.patient_store, settings.store_url)
-        key = keys_of(settings.store).lock(LOCK)
-        try:
-            async with exclusive(client, key, job_id(), _BUSY, wait_s=0.0, ttl_s=ttl_s):
-                entered.set()
-                await asyncio.to_thread(leave.wait)
-        finally:
-            await client.aclose()
+        async with (
+            store_session(settings) as (client, keys),
+            exclusive(client, keys.lock(LOCK), job_id(), _BUSY, wait_s=0.0, ttl_s=ttl_s),
+        ):
+            entered.set()
+            await asyncio.to_thread(leave.wait)
 
     def run() -> None:
         try:

@@ -8,20 +8,20 @@ is set afterwards, and a registry that is away does not stop a rollback.
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 
+from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from features.redis.connection import connect
+from features.redis.connection import StoreClient
 from features.redis.errors import StoreError
-from features.redis.layout import keys_of
+from features.redis.keys import Keys
+from features.redis.session import with_store
 from features.serving import promotion
 from features.serving.promotion import ROLLBACK, PromotionError, rollback_reason
 from features.serving.rollout import Rollout, RolloutError, check_share, read_rollout, set_rollout
 from features.serving.slots import CHALLENGER, CHAMPION, read_slots
 from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
-from jobs.train.publication import now_ms
 
 
 def promote(settings: Settings, version: str, reason: str) -> str | None:
@@ -34,15 +34,7 @@ def promote(settings: Settings, version: str, reason: str) -> str | None:
         PromotionError: there is no such bundle, or it is damaged, or it serves already.
         StoreError: the slot cannot be set.
     """
-
-    async def change() -> None:
-        client = connect(settings.patient_store, settings.store_url)
-        try:
-            await promotion.promote(client, keys_of(settings.store), settings.bundles_dir, version, reason)
-        finally:
-            await client.aclose()
-
-    asyncio.run(change())
+    with_store(settings, lambda client, keys: promotion.promote(client, keys, settings.bundles_dir, version, reason))
     try:
         MlflowRegistry(settings).point_alias(CHAMPION, version)
     except RegistryUnavailable as error:
@@ -62,34 +54,22 @@ def roll_out(settings: Settings, version: str, share: float, reason: str) -> Rol
         StoreError: nothing has changed, or the slot alone.
     """
 
-    async def change() -> Rollout | None:
-        client, keys = connect(settings.patient_store, settings.store_url), keys_of(settings.store)
-        try:
-            slot = (await read_slots(client, keys)).get(CHALLENGER)
-            if version != CHALLENGER and (slot is None or slot.version != version):
-                check_share(share)
-                if await read_rollout(client, keys) is not None:
-                    # Nobody may get the new version by the share of the old one.
-                    await set_rollout(client, keys, 0.0, f"{version} takes the slot", now_ms())
-                await promotion.promote(client, keys, settings.bundles_dir, version, reason, CHALLENGER)
-            return await set_rollout(client, keys, share, reason, now_ms())
-        finally:
-            await client.aclose()
+    async def change(client: StoreClient, keys: Keys) -> Rollout | None:
+        slot = (await read_slots(client, keys)).get(CHALLENGER)
+        if version != CHALLENGER and (slot is None or slot.version != version):
+            check_share(share)
+            if await read_rollout(client, keys) is not None:
+                # Nobody may get the new version by the share of the old one.
+                await set_rollout(client, keys, 0.0, f"{version} takes the slot", clock.now_ms())
+            await promotion.promote(client, keys, settings.bundles_dir, version, reason, CHALLENGER)
+        return await set_rollout(client, keys, share, reason, clock.now_ms())
 
-    return asyncio.run(change())
+    return with_store(settings, change)
 
 
 def previous_champion(settings: Settings) -> str:
     """The version to roll back to. Raises `PromotionError` where there is none, and `StoreError`."""
-
-    async def read() -> str:
-        client = connect(settings.patient_store, settings.store_url)
-        try:
-            return await promotion.previous_champion(client, keys_of(settings.store))
-        finally:
-            await client.aclose()
-
-    return asyncio.run(read())
+    return with_store(settings, promotion.previous_champion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

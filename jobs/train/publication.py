@@ -4,7 +4,6 @@ A training must not be lost because the registry is away: the bundle and the slo
 delivers what is still pending.
 """
 
-import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -63,8 +62,3 @@ def read_pending(pending_dir: Path) -> list[tuple[Path, Publication]]:
         except ValidationError as error:
             raise DataError(f"{path}: it is not a publication; delete it to go on without: {error}") from error
     return found
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return int(time.time() * 1000)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs import clock
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
@@ -27,7 +28,7 @@ from jobs.train.fit_bundle import cutoff, evaluate_latest, fit_bundle, remove_ol
 from jobs.train.load_data import load_training_data
 from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from jobs.train.one_at_a_time import only_retraining
-from jobs.train.publication import Publication, TrialRecord, keep_pending, now_ms, read_pending
+from jobs.train.publication import Publication, TrialRecord, keep_pending, read_pending
 from jobs.train.read_shown_lists import read_shown_lists
 from jobs.train.retrain_report import describe_data, describe_metrics, describe_ranker
 from jobs.train.search_space import SPACE_FILE, load_search_space
@@ -65,7 +66,7 @@ class RetrainOptions:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out."""
+    """The model that a retraining made, and what the registry and the gate said of it."""
 
     version: str
     path: Path
@@ -95,7 +96,7 @@ def retrain(settings: Settings, options: RetrainOptions, report: Report) -> Resu
 
 
 def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Result:
-    started_ms = now_ms()
+    started_ms = clock.now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
     # Training reads the log, and what was acknowledged a moment ago is still in the streams.
     drained = asyncio.run(compact(settings))
@@ -167,7 +168,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
             for trial in trials
         ],
         started_ms=started_ms,
-        finished_ms=now_ms(),
+        finished_ms=clock.now_ms(),
     )
     keep_pending(_pending_dir(settings), publication)
     slot = options.slot if takes_slot else None
@@ -185,7 +186,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
             ),
         )
     _clean(settings, report)
-    report(100, f"done in {(now_ms() - started_ms) / 1000:.1f} s")
+    report(100, f"done in {(clock.now_ms() - started_ms) / 1000:.1f} s")
     return Result(manifest.version, path, parameters, metrics, registered, verdict)
 
 
@@ -231,7 +232,7 @@ def _search(settings: Settings, options: RetrainOptions, data: TrainingData, see
 
 
 def champion_manifest(settings: Settings) -> Manifest | None:
-    """Of what the champion slot serves; None where there is nothing, or nothing that can be read.
+    """The manifest of the bundle that the champion's slot serves; None where there is none that can be read.
 
     Raises:
         StoreError: the slots cannot be read.
@@ -248,7 +249,7 @@ def champion_manifest(settings: Settings) -> Manifest | None:
 def _second_stage(
     settings: Settings, data: TrainingData, catalogue: ItemFacts, parameters: AlsParameters, seed: int
 ) -> SecondStage | None:
-    """None where the events before the latest window say nothing."""
+    """The ranker and its judgement; None where no event before the latest window speaks for any item."""
     training = settings.training
     recipe = Recipe(
         training.weighting,

@@ -6,7 +6,7 @@ from models.training.training_data import TrainingData
 
 
 def describe_ranker(second: SecondStage | None, settings: Settings) -> str:
-    """From what the ranker learned and what it wins, or why there is none."""
+    """One line: from what the ranker learned and what it wins, or why there is none."""
     if not settings.training.ranker:
         return "no ranker, as the settings say"
     if second is None or (second.ranker is None and not second.rows.requests):

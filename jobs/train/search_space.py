@@ -16,7 +16,7 @@ class _Part(BaseModel):
 
 
 class Range(_Part):
-    """Where one parameter is looked for."""
+    """The values among which one parameter is searched."""
 
     log_uniform: tuple[float, float] | None = None
     choice: list[int | float] | None = None

@@ -46,7 +46,7 @@ class TrialLog:
             file.write("\n" + json.dumps({"key": trial_key(config), "result": dict(result)}))
 
     def remove(self) -> None:
-        """The search is done with."""
+        """Delete the log of a search that has ended."""
         self.path.unlink(missing_ok=True)
 
 

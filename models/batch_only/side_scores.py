@@ -102,7 +102,7 @@ def _standard(scores: np.ndarray) -> np.ndarray:
 
 
 def _weighted_ease(weights: sp.csr_matrix) -> np.ndarray:
-    """As `models.ranking.item_relations.fit_ease`, over the weights instead of ones."""
+    """(n_items, n_items) float32: `models.ranking.item_relations.fit_ease` over the weights instead of ones."""
     wide = weights.astype(np.float64)
     gram = np.asarray((wide.T @ wide).todense())
     gram[np.diag_indices(len(gram))] += EASE_LAMBDA

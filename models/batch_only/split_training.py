@@ -114,7 +114,7 @@ def learn_from_splits(
 
 
 def gain_text(gain: Interval) -> str:
-    """For people."""
+    """The gain with its interval, as a person reads it."""
     return f"NDCG@10 {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
 
 

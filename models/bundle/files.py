@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from configs import clock
 from models.bundle.manifest import Manifest, ManifestFields
 from models.monitoring.bias import BiasTerms
 from models.ranking.ranker import Ranker, RankerError, check_features
@@ -100,7 +101,7 @@ def write_bundle(
         BundleError: the contents do not fit together.
     """
     _check(contents, "contents")
-    created_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    created_ms = clock.now_ms() if now_ms is None else now_ms
     digest = content_hash(contents, fields)
     stamp = datetime.fromtimestamp(created_ms / 1000, UTC).strftime("%Y%m%d-%H%M%S")
     version = f"{stamp}-{digest[:8]}"

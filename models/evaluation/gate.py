@@ -49,7 +49,7 @@ class Verdict:
 def judge(
     champion: JudgedRequests | None, new: JudgedRequests, footprint: Footprint, limits: Training, seed: int
 ) -> Verdict:
-    """Decide.
+    """Decide whether the new model may take the champion's place.
 
     Args:
         champion: on the same requests in the same order; None where there is no champion.

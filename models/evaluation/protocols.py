@@ -105,7 +105,7 @@ def open_bench(dataset: Dataset, data: TrainingData, weighting: Weighting, ranke
 
 
 def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
-    """P1."""
+    """P1: the arms on the published random split, over users with something relevant in its test part."""
     data, shape = bench.data, (len(bench.data.users), len(bench.data.items))
     numbers = bench.dataset.interactions["item_id"].astype(int).to_numpy()
     split = benchmark_split(numbers)

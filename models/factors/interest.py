@@ -113,7 +113,7 @@ def _reduce(
 
 @inner
 def _later(event: int, other: int, times_ms: np.ndarray, codes: np.ndarray, values: np.ndarray) -> bool:
-    """By time, then code, then value; no value comes after all others."""
+    """Whether an event is later than another: by time, then code, then value; one without a value is the latest."""
     if times_ms[event] != times_ms[other]:
         return bool(times_ms[event] > times_ms[other])
     if codes[event] != codes[other]:

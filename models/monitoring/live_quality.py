@@ -65,12 +65,12 @@ class LiveQuality:
         return len(self._order)
 
     def show(self, shown: Shown) -> None:
-        """A list was shown."""
+        """Open a list that was shown."""
         self._by_user.setdefault(shown.user_id, []).append(shown)
         self._order.append(shown)
 
     def take_up(self, user_id: str, item_id: str, time_ms: int, recommendation_id: str | None = None) -> None:
-        """A user took an item up: any event but a refusal."""
+        """Note that a user took an item up (any event but a refusal)."""
         found = [one for one in self._by_user.get(user_id, ()) if one.shown_ms + self._window_ms >= time_ms]
         if not found:
             return
@@ -92,7 +92,7 @@ class LiveQuality:
         return judged
 
     def forget(self) -> int:
-        """Drop what is open, unjudged. Returns how many lists."""
+        """Drop the open lists unjudged. Returns how many there were."""
         dropped = len(self._order)
         self._by_user.clear()
         self._order.clear()

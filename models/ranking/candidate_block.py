@@ -150,7 +150,8 @@ def _standardise(values: np.ndarray, present: np.ndarray, out: np.ndarray) -> No
 def _cosines(
     unit_factors: np.ndarray, candidates: np.ndarray, recent: np.ndarray, present: np.ndarray, out: np.ndarray
 ) -> None:
-    """With the last item; largest and mean with the last 5 and 10; the largest of 10 standardised."""
+    """Write six columns: the cosine with the last item, largest and mean with the last 5 and the last 10, and the
+    largest of the last 10 standardised."""
     known = 0
     while known < min(_MORE, len(recent)) and recent[known] >= 0:
         known += 1

@@ -39,7 +39,6 @@ class ItemTable:
         static: (n, 4) float32: log_count, count_share, value_mean, year.
         first_ms: (n,) float64.
         categories: (n, m) int16, columns of `category_columns`, padded with `NO_CATEGORY`.
-        category_counts: (n, ) float32, categories of each item; NaN for none, so that means are NaN too.
         category_columns: category -> column.
     """
 
@@ -47,7 +46,6 @@ class ItemTable:
     static: np.ndarray
     first_ms: np.ndarray
     categories: np.ndarray
-    category_counts: np.ndarray
     category_columns: Mapping[str, int]
 
 
@@ -107,20 +105,16 @@ def item_table(
         axis=1,
     ).astype(np.float32)
     columns = {name: column for column, name in enumerate(sorted(categories))}
-    members, number = _memberships(categories, columns, len(factors))
-    return ItemTable(
-        unit, static, np.concatenate([statistics.first_ms, added], dtype=np.float64), members, number, columns
-    )
+    members = _memberships(categories, columns, len(factors))
+    return ItemTable(unit, static, np.concatenate([statistics.first_ms, added], dtype=np.float64), members, columns)
 
 
-def _memberships(
-    categories: Mapping[str, np.ndarray], columns: Mapping[str, int], n: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _memberships(categories: Mapping[str, np.ndarray], columns: Mapping[str, int], n: int) -> np.ndarray:
+    """(n, m) int16: the columns of each item's categories, padded with `NO_CATEGORY`."""
     number = np.zeros(n, np.int64)
     members = np.full((n, MOST_CATEGORIES), NO_CATEGORY, np.int16)
     for name, column in columns.items():
         rows = np.flatnonzero(categories[name] & (number < MOST_CATEGORIES))
         members[rows, number[rows]] = column
         number[rows] += 1
-    counts = np.where(number > 0, number, np.nan).astype(np.float32)
-    return np.ascontiguousarray(members[:, : max(1, int(number.max(initial=0)))]), counts
+    return np.ascontiguousarray(members[:, : max(1, int(number.max(initial=0)))])

@@ -52,17 +52,12 @@ class DecayedPopularity:
         self._reference = self._times[0] if len(times_ms) else 0.0
         self._next = 0
 
-    def at(self, at_ms: float) -> np.ndarray:
-        """(2, n_items) float32 over the events up to `at_ms` (included); zeros before the first one.
+    def after(self, n_events: int) -> np.ndarray:
+        """(2, n_items) float32 over the first `n_events` events; zeros before the first one.
 
         Raises:
-            ValueError: `at_ms` lies before that of an earlier call and events have been passed since.
+            ValueError: an earlier call has passed more events.
         """
-        end = int(np.searchsorted(self._times, at_ms, side="right"))
-        return self.after(end)
-
-    def after(self, n_events: int) -> np.ndarray:
-        """The same over the first `n_events` events."""
         if n_events < self._next:
             raise ValueError("the moments must rise")
         while self._next < n_events:

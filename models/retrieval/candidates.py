@@ -329,5 +329,5 @@ def _top(scores: np.ndarray, n: int) -> np.ndarray:
 
 
 def _round_up(n: int) -> int:
-    """To a multiple of 64: few distinct sizes keep the allocator calm."""
+    """The next multiple of 64: few distinct sizes keep the allocator calm."""
     return -(-n // 64) * 64

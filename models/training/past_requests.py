@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from configs.event_types import Weighting
+from data.store_order import store_order
 from models.training.training_data import TrainingData
 
 
@@ -55,10 +56,7 @@ class Requests:
 def in_store_order(data: TrainingData) -> TrainingData:
     """The same events in the order of the online store's histories."""
     texts = [str(text).encode() for text in data.items.ids.tolist()]
-    rank = np.empty(len(texts), np.int64)
-    rank[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
-    values = np.where(np.isnan(data.values), -np.inf, data.values)  # no value comes first
-    return data.rows(np.lexsort((values, data.codes, rank[data.item], data.times_ms)))
+    return data.rows(store_order(data.times_ms, data.item, texts, data.codes, data.values))
 
 
 def user_requests(data: TrainingData, train: np.ndarray, relevant: sp.csr_matrix) -> Requests:

@@ -40,7 +40,7 @@ K = 10
 
 @dataclass(frozen=True)
 class SecondStage:
-    """What came out.
+    """The second stage of a retraining, and how it did on the latest window.
 
     Attributes:
         ranker: learned from all windows, for the bundle; None where it has nothing to learn from or does not help.

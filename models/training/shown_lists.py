@@ -1,4 +1,4 @@
-"""Lists that were shown, with what came of them, as arrays."""
+"""Lists that were shown, and which of their items were taken up, as arrays."""
 
 import hashlib
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class ShownLists:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the lists and what came of them."""
+        """sha256 over the lists and which of their items were taken up."""
         digest = hashlib.sha256(orjson.dumps(list(self.devices)))
         for array in (self.user, self.at_ms, self.items, self.taken, self.propensity):
             digest.update(np.ascontiguousarray(array).data)
@@ -58,7 +58,7 @@ class ShownLists:
 
 
 def stack(lists: Sequence[ShownLists]) -> ShownLists:
-    """All of them as one."""
+    """The lists of all parts, one after another."""
     return ShownLists(
         np.concatenate([np.empty(0, np.int64), *(one.user for one in lists)]),
         np.concatenate([np.empty(0), *(one.at_ms for one in lists)]),

@@ -2,9 +2,10 @@
 
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from configs import clock
 
 
 class JobsApi:
@@ -28,7 +29,7 @@ class JobsApi:
         self._server.server_close()
 
     def end(self, job_id: str, status: str, message: str = "") -> None:
-        self.jobs[job_id] |= {"status": status, "message": message, "end_time": int(time.time() * 1000)}
+        self.jobs[job_id] |= {"status": status, "message": message, "end_time": clock.now_ms()}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         api = self
@@ -73,7 +74,7 @@ class JobsApi:
                         return
                     api.submissions += 1
                     api.jobs[asked["submission_id"]] = {
-                        **asked, "status": "RUNNING", "start_time": int(time.time() * 1000), "end_time": None,
+                        **asked, "status": "RUNNING", "start_time": clock.now_ms(), "end_time": None,
                     }  # fmt: skip
                     self.answer(200, {"submission_id": asked["submission_id"]})
 

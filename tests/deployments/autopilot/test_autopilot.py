@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from configs import clock
 from configs.settings import Settings
 from deployments.autopilot.autopilot import Autopilot
 from deployments.autopilot.memory import Memory
@@ -310,7 +311,7 @@ async def test_an_end_that_was_not_noted_is_waited_after_all_the_same(
     run = await found.retraining().start("person", "test")
     jobs.end(run.run_id, "FAILED")
     await found.look()
-    earlier = Memory(scheduled_ms=int(time.time() * 1000) - 120_000)  # as it was before that look
+    earlier = Memory(scheduled_ms=clock.now_ms() - 120_000)  # as it was before that look
     await found.client.run("HSET", found.keys.autopilot, "memory", earlier.model_dump_json())
     await found.look()
     assert jobs.submissions == 1

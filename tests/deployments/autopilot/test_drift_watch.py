@@ -1,13 +1,13 @@
 """From lists and events in a real store to drift: what changes is flagged, what does not stays quiet."""
 
 import asyncio
-import time
 import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import AutopilotLimits, Store
 from data.event_log import EventLog
@@ -53,7 +53,7 @@ class Platform:
     async def visits(self, n: int, liked: range, shown: range, simulated: bool = False) -> None:
         """`n` lists of items out of `shown`; each user takes up about two of `liked`."""
         exposures, events = [], []
-        now = int(time.time() * 1000)
+        now = clock.now_ms()
         context = {"simulated": True} if simulated else None
         for _ in range(n):
             user, recommendation = uuid.uuid4().hex[:8], uuid.uuid4().hex
@@ -150,7 +150,7 @@ async def test_lists_are_judged_once_however_often_it_starts_again(platform: Pla
 async def test_one_look_reads_all_that_is_there(platform: Platform) -> None:
     live, _ = platform.watches()
     await live.look()
-    now = int(time.time() * 1000)
+    now = clock.now_ms()
     imported = [
         Event(uuid.uuid4().hex, "one", ITEMS[number % 60], "like", now, received_ms=now) for number in range(700)
     ]

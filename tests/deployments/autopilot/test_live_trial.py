@@ -1,11 +1,11 @@
 """A retrained model's experiment, begun, read and ended by autopilots that are killed after every look."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from configs import clock
 from configs.event_types import load_event_types
 from features.experiments.experiment import Experiment, read_traffic
 from features.recording.event import Event
@@ -42,7 +42,7 @@ async def browse(found: Pilots, experiment: str, clicks: dict[str, float]) -> No
     """Users of both variants look at a list each and click on it, with the given chances."""
     settings = found.settings
     store = OnlineStore(found.client, found.keys, settings.store, load_event_types(settings.data.events))
-    now_ms, generator = int(time.time() * 1000), np.random.default_rng(1)
+    now_ms, generator = clock.now_ms(), np.random.default_rng(1)
     lists, events = [], []
     for number in range(USERS):
         variant = CHAMPION if number % 4 else CHALLENGER  # as the canary's share says

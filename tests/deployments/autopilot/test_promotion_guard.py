@@ -3,9 +3,8 @@
 import numpy as np
 
 from configs.settings import AutopilotLimits
-from deployments.autopilot.drift_watch import packed
 from deployments.autopilot.promotion_guard import begin, comparison
-from experiments.statistics.sums import PairSums
+from experiments.statistics.sums import PairSums, pack_sums
 from features.serving.slots import Slot
 
 OLD, NEW = Slot("v1", "/bundles/v1", 0, "first"), Slot("v2", "/bundles/v2", 1, "promoted")
@@ -18,7 +17,7 @@ def users(share: float, seed: int, n: int = 300, lists: int = 5) -> PairSums:
 
 def test_live_quality_of_the_new_model_stands_beside_the_old_ones() -> None:
     clicks, precision = users(0.4, 1), users(0.2, 2)
-    watched = begin(NEW, OLD, {}, packed(clicks), packed(precision), AutopilotLimits())
+    watched = begin(NEW, OLD, {}, pack_sums(clicks), pack_sums(precision), AutopilotLimits())
     now = users(0.6, 3)
     said = comparison(watched, now, PairSums.of(np.empty(0), np.empty(0)))
     rate_before, rate_now = clicks.total / clicks.other_total, now.total / now.other_total

@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-import time
 from pathlib import Path
 
 import pytest
 
+from configs import clock
 from configs.settings import Store
 from data.event_log import EventLog
 from data.log_tables import entry_row
@@ -43,7 +43,7 @@ class Traffic:
         self.store = store
         self.random = random.Random(seed)
         self.shown: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-        self.now_ms = int(time.time() * 1000)
+        self.now_ms = clock.now_ms()
         self.number = 0
 
     async def step(self) -> None:

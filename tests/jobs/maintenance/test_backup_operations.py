@@ -1,13 +1,13 @@
 """Experiments, bandits, decisions and counts outlive a backup and a restore."""
 
 import asyncio
-import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from configs import clock
 from configs.settings import Settings
 from deployments.autopilot.memory import Memory, remember, save
 from features.experiments.bandits import reweigh_bandits
@@ -48,7 +48,7 @@ async def experiment(store: OnlineStore, name: str, bandit: dict[str, float] | N
     definition = {"id": name, "hypothesis": "h", "variants": variants, "bandit": bandit, "group": name}
     await create_experiment(store.client, store.keys, Definition.model_validate(definition), 1)
     await change_experiment(store.client, store.keys, name, lambda one, now: start(one, now, 2), "started", "go", 2)
-    now_ms = int(time.time() * 1000)
+    now_ms = clock.now_ms()
     for number in range(40):
         user, variant = f"{name}-{number}", "ab"[number % 2]
         await store.record_events([Event(f"{user}-0", user, "9", "view", now_ms)])
@@ -71,7 +71,7 @@ async def operate(store: OnlineStore) -> None:
     await set_slot(client, keys, "champion", "v1", "/bundles/v1", "first")
     await set_slot(client, keys, "challenger", "v2", "/bundles/v2", "second")
     await experiment(store, "fixed", None)
-    over_ms = int(time.time() * 1000)
+    over_ms = clock.now_ms()
     await change_experiment(
         client, keys, "fixed", lambda one, _: stop(one, over_ms - GRACE_MS, "over"), "stopped", "over", 9
     )
@@ -88,7 +88,7 @@ async def operate(store: OnlineStore) -> None:
     )
     await save(client, keys, Memory(failures=3, quiet_until_ms=7))
     await client.run("SET", keys.drift_reference, '{"of": "v1"}')
-    writer = Writer("ranking", 1, int(time.time() * 1000), "one")
+    writer = Writer("ranking", 1, clock.now_ms(), "one")
     assert await record_telemetry(client, keys, writer, 1, {"requests:recommend:200": 12, "cache_hits": 4})
     shown = {("v1", "2026-11-24"): {f"i{n}" for n in range(300)}, ("v2", "2026-11-24"): {"i1"}}
     sums = {pair: {"lists": 10, "clicked": 3} for pair in shown}
@@ -162,7 +162,7 @@ async def test_experiments_decisions_and_counts_are_restored(with_store: Setting
     # It goes on: a user's next event moves the sums, an experiment that was over stays so.
     for name, moved in (("bandit", 1), ("fixed", 0)):
         events = (await read_sums(new.client, new.keys, name, ["b"]))["b"]["events"]
-        await new.record_events([Event(f"late-{name}", f"{name}-1", "3", "like", int(time.time() * 1000))])
+        await new.record_events([Event(f"late-{name}", f"{name}-1", "3", "like", clock.now_ms())])
         assert (await read_sums(new.client, new.keys, name, ["b"]))["b"]["events"] == events + moved
     for store in (old, new):
         await store.client.aclose()

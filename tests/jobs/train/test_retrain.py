@@ -14,6 +14,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from configs.clock import now_ms
 from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
@@ -25,7 +26,7 @@ from features.redis.errors import StoreBusy, StoreError
 from features.redis.layout import keys_of
 from jobs.train.mlflow_registry import BUNDLE_TAG, PARENT_TAG, MlflowRegistry, RegistryUnavailable
 from jobs.train.one_at_a_time import LOCK, job_id, only_retraining
-from jobs.train.publication import now_ms, read_pending
+from jobs.train.publication import read_pending
 from jobs.train.retrain import Result, RetrainOptions, retrain
 from jobs.train.search_space import SPACE_FILE
 from jobs.train.store_calls import current_slots

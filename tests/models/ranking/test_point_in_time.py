@@ -22,7 +22,7 @@ def test_popularity_is_the_definition_over_years() -> None:
     item, weights = generator.integers(0, 20, 400), generator.random(400)
     popularity = DecayedPopularity(item, times, weights, 20)
     for at_ms in (times[0] - 1, times[3], times[100], times[100] + 0.5, times[399] + DAY):
-        found = popularity.at(at_ms)
+        found = popularity.after(int(np.searchsorted(times, at_ms, side="right")))
         np.testing.assert_allclose(found, direct(item, times, weights, 20, at_ms), atol=1e-6)
 
 
@@ -33,16 +33,15 @@ def test_what_comes_later_changes_nothing() -> None:
     item, weights = generator.integers(0, 9, 100), np.ones(100)
     other_item, other_weights = item.copy(), weights.copy()
     other_item[60:], other_weights[60:] = 3, 100.0
-    at_ms = (times[59] + times[60]) / 2
-    one = DecayedPopularity(item, times, weights, 9).at(at_ms)
-    np.testing.assert_array_equal(one, DecayedPopularity(other_item, times, other_weights, 9).at(at_ms))
+    one = DecayedPopularity(item, times, weights, 9).after(60)
+    np.testing.assert_array_equal(one, DecayedPopularity(other_item, times, other_weights, 9).after(60))
 
 
 def test_moments_must_rise() -> None:
     popularity = DecayedPopularity(np.zeros(3, int), np.arange(3.0), np.ones(3), 1)
-    popularity.at(2.0)
+    popularity.after(3)
     with pytest.raises(ValueError, match="must rise"):
-        popularity.at(0.0)
+        popularity.after(0)
     with pytest.raises(ValueError, match="must rise"):
         DecayedPopularity(np.zeros(2, int), np.array([2.0, 1.0]), np.ones(2), 1)
 
