@@ -1,4 +1,4 @@
-"""`make screenshots`: pictures of the console for the README, of the stack that runs, while people use it.
+"""`make screenshots`: pictures of the console for README and docs, of the stack that runs, while people use it.
 
 The people are simulated, and marked as such: for half a minute they ask for lists and take some of them up, so that the
 charts have something to show. Every number in the pictures is what the system measured meanwhile.
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from configs.settings import load_settings
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "pictures"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 TRAFFIC_S = 40.0
 LARGEST = 400_000
