@@ -1,14 +1,12 @@
-"""Processor time and memory of the running stack by process, read from /proc (on Linux; elsewhere nothing is told)."""
+"""Processor time and memory of the running stack by process."""
 
-import os
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from configs.settings import Settings
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 # What a process calls itself, or was started as -> the name under which it is shown.
 _ROLES = (
     ("ServeReplica:recommend:Ranking", "Ranking"),
@@ -34,21 +32,22 @@ class Usage:
 
 def usage(settings: Settings) -> dict[str, Usage]:
     """role -> what its processes use now. A process is the stack's when its environment names the stack's folder."""
-    mark = f"RAYCOMMEND_STATE_DIR={settings.state_dir.resolve()}".encode()
+    state_dir = str(settings.state_dir.resolve())
     found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in psutil.pids():
         try:
-            if mark not in (folder / "environ").read_bytes().split(b"\0"):
+            process = psutil.Process(pid)
+            if process.environ().get("RAYCOMMEND_STATE_DIR") != state_dir:
                 continue
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            resident = int((folder / "statm").read_text().split()[1])
-        except OSError:
+            with process.oneshot():
+                command = " ".join(process.cmdline())
+                times, resident = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
             continue  # it has ended meanwhile, or is another user's
         if "benchmarks" in command:
             continue
         role = next((name for text, name in _ROLES if text in command), OTHERS)
-        found[role].append(((int(fields[11]) + int(fields[12])) / _TICKS, resident * _PAGE / 1e6))
+        found[role].append((times.user + times.system, resident / 1e6))
     return {
         role: Usage(sum(cpu for cpu, _ in ones), sum(memory for _, memory in ones), len(ones))
         for role, ones in found.items()

@@ -1,12 +1,13 @@
 """What must be true before anything is started: one line for each thing that is not, saying what to do."""
 
+import contextlib
 import os
 import platform
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
+
+import psutil
 
 from configs.settings import Settings
 from deployments.local.probes import listens
@@ -55,7 +56,7 @@ def _platform() -> list[str]:
 def _space(settings: Settings, running: set[str]) -> list[str]:
     found = []
     memory = available_memory_gb()
-    if "ray" not in running and memory is not None and memory < MEMORY_GB:
+    if "ray" not in running and memory < MEMORY_GB:
         found.append(
             f"{memory:.1f} GB of memory are available and {MEMORY_GB:.0f} are needed: close other programs, "
             "or give this container more"
@@ -67,12 +68,9 @@ def _space(settings: Settings, running: set[str]) -> list[str]:
     return found
 
 
-def available_memory_gb() -> float | None:
-    """Memory that new processes can have, the container's limit considered; None where it cannot be told."""
-    if sys.platform != "linux":
-        return None
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    available = int(lines["MemAvailable"].split()[0]) * 1024
+def available_memory_gb() -> float:
+    """Memory that new processes can have, the container's limit considered (psutil knows the machine's alone)."""
+    available = int(psutil.virtual_memory().available)
     limit = _number(Path("/sys/fs/cgroup/memory.max"))
     used = _number(Path("/sys/fs/cgroup/memory.current"))
     if limit is not None and used is not None:
@@ -176,32 +174,10 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 def holder(port: int) -> str:
     """Who listens on a port, as `pid 12 (name)`, as far as this user may know."""
-    pid = _holder_from_proc(port) if sys.platform == "linux" else _holder_from_lsof(port)
-    process = processes().get(pid) if pid else None
-    if process is None:
-        return "another program"
-    return f"pid {process.pid} ({os.path.basename(process.command.split(' ')[0].rstrip(':'))})"
-
-
-def _holder_from_proc(port: int) -> int | None:
-    sockets = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if os.path.exists(table):
-            for row in Path(table).read_text().splitlines()[1:]:
-                fields = row.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    sockets.add(f"socket:[{fields[9]}]")
-    for pid in processes():
-        try:
-            with os.scandir(f"/proc/{pid}/fd") as entries:
-                if any(os.readlink(entry.path) in sockets for entry in entries):
-                    return pid
-        except OSError:
-            continue
-    return None
-
-
-def _holder_from_lsof(port: int) -> int | None:
-    shown = subprocess.run(["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-t"], capture_output=True, check=False)
-    pids = shown.stdout.split()
-    return int(pids[0]) if pids else None
+    # One process after another, since macOS shows the connections of all at once to root alone.
+    for pid, process in processes().items():
+        with contextlib.suppress(psutil.Error):
+            for connection in psutil.Process(pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return f"pid {pid} ({os.path.basename(process.command.split(' ')[0].rstrip(':'))})"
+    return "another program"

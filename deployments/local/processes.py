@@ -10,11 +10,12 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 MARK = "RAYCOMMEND_STARTED_AS"
 POLL_S = 0.1
@@ -87,7 +88,7 @@ def family(record: Record) -> dict[int, Running]:
     environment, and their descendants: the session's number may by then belong to someone else.
     """
     everything = processes()
-    found = _carriers(record.mark, everything) & everything.keys()
+    found = {pid for pid in everything if _carries(record.mark, pid)}
     root = everything.get(record.pid)
     if root is not None and root.started == record.started:
         found |= {record.pid} | {pid for pid in everything if _session(pid) == record.pid}
@@ -133,46 +134,34 @@ def stop(record: Record, deadline_s: float, say: Callable[[str], None]) -> None:
 
 def processes() -> dict[int, Running]:
     """All processes of the machine that are not already dead (a zombie is)."""
-    return _from_proc() if sys.platform == "linux" else _from_ps()
+    return {pid: process for pid in psutil.pids() if (process := _read(pid))}
 
 
-def _from_proc() -> dict[int, Running]:
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (process := _read_proc(int(entry))):
-            found[process.pid] = process
-    return found
+def _read(pid: int) -> Running | None:
+    # Not from `psutil.process_iter`: it remembers processes, and would give an earlier one that had the same pid.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return Running(pid, process.ppid(), _moment(process), _command(process))
+    return None
 
 
-def _read_proc(pid: int) -> Running | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name stands in parentheses and may itself hold spaces and parentheses.
-    name, _, rest = stat.partition("(")[2].rpartition(")")
-    fields = rest.split()
-    if fields[0] in "ZX":
-        return None
-    return Running(pid, int(fields[1]), fields[19], command or name)
+def _moment(process: psutil.Process) -> str:
+    """When it started, in hundredths of a second: on Linux since the boot, because psutil's time since 1970 moves when
+    the clock is set."""
+    since = psutil.boot_time() if psutil.LINUX else 0.0
+    return str(round((process.create_time() - since) * 100))
 
 
-def _from_ps() -> dict[int, Running]:
-    """macOS has no /proc. `ps` gives the start to the second."""
-    listing = subprocess.run(
-        ["ps", "-axww", "-o", "pid=,ppid=,stat=,lstart=,command="], capture_output=True, text=True, check=True
-    )
-    found = {}
-    for line in listing.stdout.splitlines():
-        pid, parent, state, *rest = line.split(None, 8)
-        if not state.startswith("Z"):
-            found[int(pid)] = Running(int(pid), int(parent), " ".join(rest[:5]), rest[5] if len(rest) > 5 else "")
-    return found
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.AccessDenied):  # macOS keeps other users' arguments to itself
+        return " ".join(process.cmdline()) or process.name()
+    return process.name()
 
 
 def _started(pid: int) -> str | None:
-    process = _read_proc(pid) if sys.platform == "linux" else _from_ps().get(pid)
+    process = _read(pid)
     return process.started if process else None
 
 
@@ -181,20 +170,11 @@ def _still_there(known: dict[int, Running]) -> dict[int, Running]:
     return {pid: process for pid, process in known.items() if pid in now and now[pid].started == process.started}
 
 
-def _carriers(mark: str, pids: Iterable[int]) -> set[int]:
-    """Those whose environment, as it was at their start, holds the mark. Other users' processes cannot be read."""
-    wanted = f"{MARK}={mark}".encode()
-    if sys.platform == "linux":
-        return {pid for pid in pids if wanted in _environment(pid).split(b"\0")}
-    listing = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, check=True)
-    return {int(line.split()[0]) for line in listing.stdout.splitlines() if wanted in line.split()}
-
-
-def _environment(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except (FileNotFoundError, PermissionError, ProcessLookupError):
-        return b""
+def _carries(mark: str, pid: int) -> bool:
+    """Whether its environment, as it was at its start, holds the mark. Other users' processes cannot be read."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).environ().get(MARK) == mark
+    return False
 
 
 def _describe(process: Running) -> str:
@@ -209,5 +189,5 @@ def _session(pid: int) -> int | None:
 
 def _signal(process: Running, number: signal.Signals) -> None:
     if _started(process.pid) == process.started:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(process.pid).send_signal(number)

@@ -1,9 +1,9 @@
 """Requests of jobs to the running system, with the API key where there is one; a busy system is asked again."""
 
-import asyncio
 from typing import Any
 
 import httpx
+from tenacity import RetryCallState, retry, retry_if_exception, stop_after_attempt
 
 from configs.settings import API_KEY_VARIABLE, client_key
 
@@ -29,6 +29,23 @@ def check_key(answer: httpx.Response) -> None:
     raise KeyRefusedError(f"{answer.request.url.path} answers {answer.status_code}, {_message(answer)}: {todo}")
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same request may do later: nothing answered, or a system that is busy or away did."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in (429, 503, 504)
+    return isinstance(error, httpx.TransportError)
+
+
+def _wait_s(state: RetryCallState) -> float:
+    wait_s = 0.2 * 2.0 ** (state.attempt_number - 1)
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 429:
+        # The key's limit: it is known when the next minute begins.
+        return float(error.response.headers.get("retry-after", wait_s))
+    return wait_s
+
+
+@retry(stop=stop_after_attempt(TRIES), wait=_wait_s, retry=retry_if_exception(_may_pass), reraise=True)
 async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """The answer as JSON.
 
@@ -36,22 +53,10 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> di
         KeyRefusedError: at once; see `check_key`.
         httpx.HTTPError: after several tries, or at once for a request that is wrong.
     """
-    for attempt in range(TRIES):
-        wait_s = 0.2 * 2**attempt
-        try:
-            answer = await client.post(path, json=body)
-            check_key(answer)
-            if answer.status_code not in (429, 503, 504):
-                answer.raise_for_status()
-                return dict(answer.json())
-            if answer.status_code == 429:  # the key's limit: it is known when the next minute begins
-                wait_s = float(answer.headers.get("retry-after", wait_s))
-        except httpx.TransportError:
-            if attempt == TRIES - 1:
-                raise
-        await asyncio.sleep(wait_s)
+    answer = await client.post(path, json=body)
+    check_key(answer)
     answer.raise_for_status()
-    raise httpx.HTTPError(f"{path}: unexpected status {answer.status_code}")
+    return dict(answer.json())
 
 
 def _message(answer: httpx.Response) -> str:

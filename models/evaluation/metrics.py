@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.stats import bootstrap
 
 _INT64_ROOM = 2**62
 
@@ -112,13 +113,16 @@ def bootstrap_interval(values: np.ndarray, seed: int, n: int = 2000, level: floa
     defined = values[~np.isnan(values)]
     if len(defined) == 0:
         raise ValueError("no user has a value to average")
-    generator = np.random.default_rng(seed)
-    step = max(1, 4_000_000 // len(defined))  # bounds the memory of the resampled indices
-    means = np.concatenate(
-        [
-            defined[generator.integers(len(defined), size=(min(step, n - done), len(defined)))].mean(axis=1)
-            for done in range(0, n, step)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(defined.mean()), float(low), float(high), len(defined))
+    mean = float(defined.mean())
+    if len(defined) == 1:  # SciPy refuses to resample a single value
+        return Interval(mean, mean, mean, 1)
+    found = bootstrap(
+        (defined,),
+        np.mean,
+        n_resamples=n,
+        batch=max(1, 4_000_000 // len(defined)),  # bounds the memory of the resampled indices
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high), len(defined))
