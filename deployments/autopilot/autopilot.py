@@ -24,7 +24,7 @@ from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import AliasDue, Memory, remember, save
 from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
 from deployments.http.errors import ApiError
-from deployments.operations.experiment_control import AskVersion, ExperimentControl, Hold
+from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
 from deployments.operations.model_registry import ModelRegistry, RegistryAway
 from deployments.operations.monitor import Monitor, Observation, events_since_training

@@ -4,7 +4,7 @@ import logging
 
 from configs.settings import AutopilotLimits
 from deployments.http.errors import ApiError
-from deployments.operations.experiment_control import ExperimentControl
+from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.retraining import TrialEnd, trial_id
 from features.experiments.experiment import Definition, Experiment, ExperimentError, Variant
 from features.serving.retraining_run import Run, RunResult

@@ -26,7 +26,7 @@ from deployments.http.schemas import (
     iso_time,
     typed_id,
 )
-from deployments.operations.experiment_control import AskVersion, ExperimentControl, Hold
+from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.health import HealthProbe
 from deployments.operations.model_versions import ModelVersions
 from deployments.operations.monitor_routes import Operations

@@ -16,8 +16,8 @@ from deployments.http.asgi_app import ERRORS, Endpoint, read_body
 from deployments.http.errors import install_error_handlers, parse_body
 from deployments.http.openapi import json_body, merged_document
 from deployments.http.schemas import ErrorAnswer, FoundItems, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
-from deployments.operations.experiment_routes import BODIES as EXPERIMENT_BODIES
-from deployments.operations.experiment_routes import experiments_api
+from deployments.operations.experiments.routes import BODIES as EXPERIMENT_BODIES
+from deployments.operations.experiments.routes import experiments_api
 from deployments.operations.health import Health
 from deployments.operations.model_routes import BODIES as MODEL_BODIES
 from deployments.operations.model_routes import models_routes

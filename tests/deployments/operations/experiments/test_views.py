@@ -2,8 +2,8 @@
 
 import orjson
 
-from deployments.operations.experiment_results import design_of
-from deployments.operations.experiment_views import results_view
+from deployments.operations.experiments.results import design_of
+from deployments.operations.experiments.views import results_view
 from experiments.report import report
 from experiments.user_totals import UserTotals, add_sums, variant_sums
 from features.experiments.experiment import Experiment

@@ -13,8 +13,8 @@ from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.errors import ApiError, parse_body
 from deployments.http.openapi import json_body
 from deployments.http.schemas import ErrorAnswer
-from deployments.operations.experiment_control import ExperimentControl
-from deployments.operations.experiment_views import ResultsSummary, experiment_view, results_view, summary
+from deployments.operations.experiments.control import ExperimentControl
+from deployments.operations.experiments.views import ResultsSummary, experiment_view, results_view, summary
 from features.experiments.experiment import Definition, ExperimentError
 from features.serving.rollout import RolloutError
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from configs import clock
 from configs.settings import Settings
 from deployments.http.errors import ApiError
-from deployments.operations.experiment_results import ExperimentResults
+from deployments.operations.experiments.results import ExperimentResults
 from features.experiments.counts import read_sums, write_ends
 from features.experiments.experiment import (
     Definition,

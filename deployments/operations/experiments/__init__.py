@@ -1,0 +1,1 @@
+"""Experiments: request -> `control` (their life) -> store; sums -> `results` -> `views` -> `routes`."""
