@@ -111,7 +111,7 @@ def test_every_setting_exists(document: Path) -> None:
 
 def test_every_page_can_be_found() -> None:
     """From the README, and from the index of the pages."""
-    pages = {page for page in DOCUMENTS if page.parent.name == "docs" and page.name != "README.md"}
+    pages = {page for page in DOCUMENTS if page.parent == PROJECT_DIR / "docs" and page.name != "README.md"}
     for index in (PROJECT_DIR / "README.md", PROJECT_DIR / "docs" / "README.md"):
         assert pages <= {target for target, _ in links(index)}, index
 
