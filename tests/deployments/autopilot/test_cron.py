@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_looks_one_after_another_miss_no_hour_and_invent_none(start_ms: int, ste
     times = [start_ms]
     for step in steps_ms:
         times.append(times[-1] + step)
-    for a, b in zip(times, times[1:], strict=False):
+    for a, b in pairwise(times):
         assert Cron("0 * * * *").due_between(a, b) is bool(_hours(a, b))
 
 
