@@ -48,7 +48,7 @@ demo: environment ## two experiments on simulated users whose truth is known; `m
 bench: environment ## measure; `make up` first
 	@$(STACK) run -- python -m benchmarks.serving
 
-screenshots: environment ## pictures of the console into docs/; `make up` first
+screenshots: environment ## pictures of the console into docs/pictures; `make up` first
 	@$(STACK) run -- python -m docs.screenshots
 
 lint: environment ## ruff and mypy
