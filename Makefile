@@ -1,7 +1,7 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean retrain prometheus compact demo bench screenshots lint format test lock environment
+.PHONY: help up down status logs clean retrain prometheus compact demo bench screenshots lint format test test-all lock environment
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -13,10 +13,12 @@ STACK := $(BIN)/python -m deployments.local
 TRIALS ?=
 LINES ?= 30
 TESTS ?= tests
+# More than cores: many tests wait.
+WORKERS ?= 4
 TRIALS_OPTION := $(if $(TRIALS),--trials $(TRIALS))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: environment ## start everything; trains a first model when there is none (DATA=, TRIALS=)
 	@$(STACK) up $(TRIALS_OPTION)
@@ -60,8 +62,11 @@ format: environment ## let ruff put the code in form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-test: environment ## all tests, on real parts (TESTS=tests/models for some)
-	@$(BIN)/python -m pytest $(TESTS)
+test: environment ## the tests, on real parts (TESTS=tests/models for some)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not matrix" $(TESTS)
+
+test-all: environment ## all tests: every backend of the store, and properties on inputs drawn anew
+	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=free $(TESTS)
 
 # No index address and no path of this machine gets into the lock. redis wants async-timeout on Python 3.11.0 to
 # 3.11.2 (Debian 12 has 3.11.2), which resolving on a later 3.11 would leave out.

@@ -96,6 +96,7 @@ class Training(Group):
     weighting: Literal["preference", "consumption"] = "preference"
     keep_bundles: int = Field(10, ge=2, description="bundles kept on disk; the slots' own are never removed")
     simulated: bool = Field(False, description="learn from simulated events too; for demonstrations")
+    lock_s: float = Field(15.0, gt=0, description="how long a killed retraining keeps others from starting")
     ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
     ranker_trees: int = Field(150, ge=1, le=5000)
     logged_lists: int = Field(

@@ -11,20 +11,67 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import yaml
+from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
+from data.dataset import Tables, load_dataset, write_dataset
+from data.prepare import prepare, processed_dir
 from deployments.local.preflight import taken_ports
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.local.serve_control import ServeControl
 
+# The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. Groups
+# run side by side, these first; of all other tests, each file is a group of its own.
+GROUPS = {
+    "tests/stack/test_stack_commands.py::TestStart": "start",
+    "tests/stack": "stack",
+    "tests/console": "console",
+    "tests/jobs/train/test_retrain.py": "retrain",
+    "tests/jobs": "jobs",
+    "tests/features": "features",
+}
+hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("free", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("fixed")
 UP_S = 600
 RUN_S = 300
+SLICE = 0.3
 LANES = 5
 COLLECTOR = 60  # ports above the API's, where a test may listen for traces
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test: the first place in `GROUPS` that it lies in, and else its file."""
+    return next((group for place, group in GROUPS.items() if nodeid.startswith(place)), nodeid.partition("::")[0])
+
+
+class ByGroup(LoadScopeScheduling):
+    """Gives groups of tests to workers. `--dist loadgroup` alone sends tests anywhere: it writes the group where
+    pytest 9 no longer reads it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup | None:
+    return ByGroup(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes longest, and within a stack last what breaks or replaces parts of it."""
+    order = [*dict.fromkeys(GROUPS.values())]
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        group = group_of(item.nodeid)
+        return order.index(group) if group in order else len(order), item.get_closest_marker("destructive") is not None
+
+    items.sort(key=place)
 
 
 @dataclass(frozen=True)
@@ -128,14 +175,26 @@ def _try_lock(lock: IO[str]) -> bool:
     return True
 
 
-def _settings(folder: Path, project: Settings, ports: Ports) -> Settings:
+@pytest.fixture(scope="session")
+def data_slice(tmp_path_factory: pytest.TempPathFactory, project_settings: Settings) -> Path:
+    """A folder with three tenths of the interactions: a stack is up sooner with them, and its trainings take less."""
+    prepare(project_settings)
+    whole = load_dataset(processed_dir(project_settings))
+    some = whole.interactions.sample(frac=SLICE, random_state=0).sort_index().reset_index(drop=True)
+    folder = tmp_path_factory.mktemp("data")
+    tables = Tables(some, whole.items, whole.users)
+    write_dataset(folder / "processed", tables, whole.meta.name, "a slice", "0" * 64, ("int", "int"))
+    return folder
+
+
+def _settings(folder: Path, data_dir: Path, ports: Ports) -> Settings:
     """Settings of a stack that shares nothing with the person's own but the downloaded data."""
     return Settings(
         state_dir=folder / "state",
-        data_dir=project.data_dir,
+        data_dir=data_dir,
         ports=ports,
         store={"prefix": "test"},
-        training={"trials": 2, "factors": 32, "ranker_trees": 40},
+        training={"trials": 1, "factors": 16, "ranker_trees": 40},
     )
 
 
@@ -143,26 +202,26 @@ def _settings(folder: Path, project: Settings, ports: Ports) -> Settings:
 def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settings]:
     """Settings of a stack that nobody has started, whether or not the session's own runs."""
     with free_ports() as ports:
-        yield _settings(tmp_path, project_settings, ports)
+        yield _settings(tmp_path, project_settings.data_dir, ports)
 
 
 @pytest.fixture(scope="session")
 def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_slice: Path
 ) -> Iterator[RunningStack]:
     """The whole stack, with a model of a small search. It logs some requests and traces what its callers trace."""
-    yield from own_stack(request, tmp_path_factory, project_settings, watched=True)
+    yield from own_stack(request, tmp_path_factory, data_slice, watched=True)
 
 
 def own_stack(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    project_settings: Settings,
+    data_dir: Path,
     watched: bool = False,
 ) -> Iterator[RunningStack]:
     """A stack that no other fixture shares."""
     with free_ports() as ports:
-        settings = _settings(tmp_path_factory.mktemp("stack"), project_settings, ports)
+        settings = _settings(tmp_path_factory.mktemp("stack"), data_dir, ports)
         if watched:
             collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
             serving = settings.serving.model_copy(update={"log_share": 0.05})

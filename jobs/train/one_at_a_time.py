@@ -24,11 +24,11 @@ def job_id() -> str:
 
 
 @contextmanager
-def only_retraining(settings: Settings, ttl_s: float = 15.0) -> Iterator[None]:
+def only_retraining(settings: Settings) -> Iterator[None]:
     """Hold the lock while training; a thread keeps it alive, since training itself blocks.
 
     Args:
-        ttl_s: a killed retraining's lock ends after this.
+        settings: where the store is, and after how long the lock of a killed retraining ends (`training.lock_s`).
 
     Raises:
         StoreBusy: another retraining runs; names it.
@@ -40,7 +40,7 @@ def only_retraining(settings: Settings, ttl_s: float = 15.0) -> Iterator[None]:
     async def hold() -> None:
         async with (
             store_session(settings) as (client, keys),
-            exclusive(client, keys.lock(LOCK), job_id(), _BUSY, wait_s=0.0, ttl_s=ttl_s),
+            exclusive(client, keys.lock(LOCK), job_id(), _BUSY, wait_s=0.0, ttl_s=settings.training.lock_s),
         ):
             entered.set()
             await asyncio.to_thread(leave.wait)

@@ -38,9 +38,10 @@ def settle(page: Page) -> None:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_each_page_fits_a_phone_and_a_wide_screen_in_both_themes(open_page: Any, name: str, theme: str) -> None:
+    page = open_page(f"#/{name}", width=360, theme=theme)
+    settle(page)
     for width in (360, 1920):
-        page = open_page(f"#/{name}", width=width, theme=theme)
-        settle(page)
+        page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         expect(page.locator("h1")).to_have_count(1)
         expect(page.locator(f'nav [data-page="{name}"]')).to_have_attribute("aria-current", "page")

@@ -1,4 +1,8 @@
-"""The online store on three backends: every test of a `store` runs on each of them."""
+"""The online store on three backends.
+
+Every test of a `store` runs on the bundled Valkey. Files below also run on Redis, or on a cluster, each time: there the
+backend may make a difference. The rest of the matrix has the marker `matrix`.
+"""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +19,19 @@ from features.redis.layout import keys_of
 from tests.features.servers import Server, cluster, redis_binary, valkey_binary
 
 BACKENDS = ("valkey", "redis", "cluster")
+ALWAYS = {
+    "redis": ("recording/test_online_store.py", "redis/"),
+    # Commands that touch several keys, which a cluster takes only when they lie in one slot.
+    "cluster": ("recording/test_online_store.py", "experiments/test_counts.py", "users/test_erasure.py", "redis/"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        backend = getattr(item, "callspec", None) and item.callspec.params.get("url")  # type: ignore[attr-defined]
+        if backend in ALWAYS and not any(f"tests/features/{part}" in file for part in ALWAYS[backend]):
+            item.add_marker(pytest.mark.matrix)
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,7 @@ BAD_EVENTS = [
     ({"event_type": "click", "rating": None, "value": 4}, "value"),
     ({"event_type": "watch", "rating": None}, "value"),
     ({"event_type": "watch", "rating": None, "value": -1}, "value"),
-    ({"timestamp": time.time() + 86_400}, "timestamp"),
+    ({"timestamp": "2199-01-01T00:00:00Z"}, "timestamp"),
     ({"timestamp": "yesterday"}, "timestamp"),
     ({"timestamp": -5}, "timestamp"),
     ({"user_id": ""}, "user_id"),

@@ -240,7 +240,7 @@ def test_the_command_searches_with_ray_tune(with_registry: Settings) -> None:
 
 
 def test_a_killed_search_goes_on_after_its_finished_trials(with_store: Settings) -> None:
-    trials = "8"
+    trials = "3"
     with run(with_store, "--trials", trials) as process:
         assert process.stdout is not None
         for line in process.stdout:
