@@ -1,4 +1,8 @@
-"""Fetching a file once: resumable, verified, and never seen half done under its own name."""
+"""Fetching a file once: resumable, verified, and never seen half done under its own name.
+
+After a broken connection pooch 1.9 asks for the whole file again. pypdl 1.5 goes on from there, but only in segments,
+and the file has its name before a checksum is compared; unsegmented, it leaves half a file under that name.
+"""
 
 import hashlib
 import subprocess

@@ -1,4 +1,9 @@
-"""Files of events that a user brings along: CSV, JSON lines or Parquet, row by row."""
+"""Files of events that a user brings along: CSV, JSON lines or Parquet, row by row.
+
+pyarrow reads Parquet only. Its `read_json` gives up the whole file at a broken line, which is reported here while the
+others are read, and at a number among text ids. Its `read_csv` refuses a row whose last values are left out, reads
+`"i2"x` as i2x without a word, and takes the id 007 for 7 unless each column's type is given.
+"""
 
 import csv
 import json

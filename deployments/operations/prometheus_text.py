@@ -1,141 +1,168 @@
 """The platform's numbers in Prometheus' text form: sums over all replicas, from the online store."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from deployments.operations.monitor import ENDPOINTS, STAGES, Observation, events_since_training, quality_view
 from deployments.replica.latency import BOUNDS_S, counts_of, sum_name
 from features.serving.retraining_run import Run
 
-Sample = tuple[Mapping[str, str], float]
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["CONTENT_TYPE", "prometheus_text"]
+
+Sample = tuple[tuple[str, ...], float]
+"""The values of a family's labels, and the number."""
 
 
 def prometheus_text(seen: Observation, retrain_after: int) -> str:
     """All metrics with help and type."""
-    totals = seen.telemetry.totals
-    lines: list[str] = []
+    return generate_latest(_Collector(seen, retrain_after)).decode()
 
-    def family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> None:
-        lines.extend((f"# HELP raycommend_{name} {text}", f"# TYPE raycommend_{name} {kind}"))
-        lines.extend(f"raycommend_{name}{_labels(labels)} {value:.10g}" for labels, value in samples)
 
-    def counted(name: str, text: str, count: str) -> None:
-        family(name, "counter", text, [({}, totals[count])])
+class _Collector:
+    """Makes the metric families of one observation. It is in no registry, since it lives for one scrape."""
 
-    requests = _split(totals, "requests")
-    family(
-        "requests_total",
-        "counter",
-        "Requests answered, by endpoint and status",
-        [({"endpoint": endpoint, "code": code}, n) for (endpoint, code), n in requests],
+    def __init__(self, seen: Observation, retrain_after: int) -> None:
+        self._seen = seen
+        self._retrain_after = retrain_after
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _requests(self._seen.telemetry.totals)
+        yield from _lists_and_events(self._seen.telemetry.totals)
+        yield from _streams_and_replicas(self._seen)
+        yield from _models(self._seen, self._retrain_after)
+        yield from _autopilot(self._seen)
+        yield from _live_quality(self._seen)
+
+
+def _requests(totals: Mapping[str, int]) -> Iterator[Metric]:
+    yield _counter(
+        "requests", "Requests answered, by endpoint and status", _split(totals, "requests"), ("endpoint", "code")
     )
-    family(
-        "errors_total",
-        "counter",
+    yield _counter(
+        "errors",
         "Requests refused or failed, by endpoint and error code",
-        [({"endpoint": endpoint, "code": code}, n) for (endpoint, code), n in _split(totals, "errors")],
+        _split(totals, "errors"),
+        ("endpoint", "code"),
     )
-    family(
-        "shed_total",
-        "counter",
+    yield _counter(
+        "shed",
         "Requests turned away because too many were waiting",
-        [({"endpoint": endpoint}, totals[f"errors:{endpoint}:overloaded"]) for endpoint in ENDPOINTS],
+        [((endpoint,), totals[f"errors:{endpoint}:overloaded"]) for endpoint in ENDPOINTS],
+        ("endpoint",),
     )
-    _histogram(lines, totals)
-    counted("cache_hits_total", "Lists from the cache", "cache_hits")
-    counted("cold_starts_total", "Lists for users of whom nothing is known", "cold_starts")
-    counted("degraded_total", "Lists made without the online store", "degraded")
-    counted("fold_ins_total", "Lists by a user vector folded in at request time", "fold_ins")
-    counted(
-        "variant_fallbacks_total", "Lists by the champion because a variant's slot did not answer", "variant_fallbacks"
+    stages = HistogramMetricFamily(
+        "raycommend_stage_seconds", "Durations by stage of a recommendation, and of an event", labels=["stage"]
     )
-    family(
-        "events_total",
-        "counter",
-        "Events recorded, by type",
-        [({"type": kind}, n) for (kind,), n in _split(totals, "events")],
-    )
-    counted("events_duplicate_total", "Events that had been recorded before", "events_duplicate")
-    counted("events_refused_total", "Events refused within a batch", "events_refused")
-    counted("features_refreshed_total", "Times that an event changed a user's features", "features_refreshed")
-    family(
+    bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
+    for stage in STAGES:
+        below = accumulate(counts_of(totals, stage))
+        stages.add_metric([stage], list(zip(bounds, below, strict=True)), totals.get(sum_name(stage), 0) / 1e6)
+    yield stages
+
+
+def _lists_and_events(totals: Mapping[str, int]) -> Iterator[Metric]:
+    for name, text in (
+        ("cache_hits", "Lists from the cache"),
+        ("cold_starts", "Lists for users of whom nothing is known"),
+        ("degraded", "Lists made without the online store"),
+        ("fold_ins", "Lists by a user vector folded in at request time"),
+        ("variant_fallbacks", "Lists by the champion because a variant's slot did not answer"),
+    ):
+        yield _counter(name, text, [((), totals[name])])
+    yield _counter("events", "Events recorded, by type", _split(totals, "events"), ("type",))
+    for name, text in (
+        ("events_duplicate", "Events that had been recorded before"),
+        ("events_refused", "Events refused within a batch"),
+        ("features_refreshed", "Times that an event changed a user's features"),
+    ):
+        yield _counter(name, text, [((), totals[name])])
+
+
+def _streams_and_replicas(seen: Observation) -> Iterator[Metric]:
+    yield _gauge(
         "stream_pending",
-        "gauge",
         "Entries of a stream that are not in the offline log yet",
-        [({"stream": kind}, one.pending) for kind, one in seen.backlog.items()],
+        [((kind,), one.pending) for kind, one in seen.backlog.items()],
+        ("stream",),
     )
-    family(
+    yield _gauge(
         "stream_lag_seconds",
-        "gauge",
         "Age of the oldest of them",
-        [({"stream": kind}, one.lag_s) for kind, one in seen.backlog.items()],
+        [((kind,), one.lag_s) for kind, one in seen.backlog.items()],
+        ("stream",),
     )
     replicas: dict[str, int] = {}
     for writer in seen.telemetry.writers:
         replicas[writer.deployment] = replicas.get(writer.deployment, 0) + 1
-    family("replicas", "gauge", "Replicas that report", [({"deployment": name}, n) for name, n in replicas.items()])
-    family(
+    yield _gauge("replicas", "Replicas that report", [((name,), n) for name, n in replicas.items()], ("deployment",))
+
+
+def _models(seen: Observation, retrain_after: int) -> Iterator[Metric]:
+    yield _gauge(
         "model_info",
-        "gauge",
         "The version in each slot",
-        [({"slot": name, "version": slot.version}, 1) for name, slot in seen.slots.items()],
+        [((name, slot.version), 1) for name, slot in seen.slots.items()],
+        ("slot", "version"),
     )
-    family(
+    yield _gauge(
         "model_age_seconds",
-        "gauge",
         "Time since the model of a slot was trained",
-        [({"slot": name}, (seen.time_ms - one.created_ms) / 1000) for name, one in seen.manifests.items()],
+        [((name,), (seen.time_ms - one.created_ms) / 1000) for name, one in seen.manifests.items()],
+        ("slot",),
     )
     since = events_since_training(seen)
-    family(
+    yield _gauge(
         "events_since_training",
-        "gauge",
         "Events that the champion has not learned from",
-        [] if since is None else [({}, since)],
+        [] if since is None else [((), since)],
     )
-    family("retrain_after_events", "gauge", "More than this call for a retraining; 0: never", [({}, retrain_after)])
-    family("retraining_in_progress", "gauge", "Whether a retraining is on its way", [({}, seen.run is not None)])
-    family("retraining_failed", "gauge", "Whether the latest retraining failed", [({}, _failed(seen.last_run))])
-    _autopilot(family, seen)
-    return "\n".join(lines) + "\n"
+    yield _gauge("retrain_after_events", "More than this call for a retraining; 0: never", [((), retrain_after)])
+    yield _gauge("retraining_in_progress", "Whether a retraining is on its way", [((), seen.run is not None)])
+    yield _gauge("retraining_failed", "Whether the latest retraining failed", [((), _failed(seen.last_run))])
 
 
-def _autopilot(family: Callable[[str, str, str, Iterable[Sample]], None], seen: Observation) -> None:
-    """Live quality and drift, as autopilot last saw them; absent where it never looked."""
+def _autopilot(seen: Observation) -> Iterator[Metric]:
+    """Health and drift as autopilot last saw them; the families are empty where it never looked."""
     beat = seen.heartbeat
-    age: list[Sample] = [] if beat is None else [({}, (seen.time_ms - beat.time_ms) / 1000)]
-    family("autopilot_age_seconds", "gauge", "Time since autopilot last looked", age)
-    alerts = [] if beat is None else beat.alerts
-    family(
+    age: list[Sample] = [] if beat is None else [((), (seen.time_ms - beat.time_ms) / 1000)]
+    yield _gauge("autopilot_age_seconds", "Time since autopilot last looked", age)
+    yield _gauge(
         "alert",
-        "gauge",
         "What autopilot finds wrong now",
-        [({"name": one.name, "severity": one.severity}, 1) for one in alerts],
+        [((one.name, one.severity), 1) for one in (beat.alerts if beat else [])],
+        ("name", "severity"),
     )
-    durable: list[Sample] = [({}, beat.store_durable)] if beat is not None and beat.store_durable is not None else []
-    family("store_durable", "gauge", "Whether an acknowledged write survives a crash of the store", durable)
+    durable: list[Sample] = [((), beat.store_durable)] if beat is not None and beat.store_durable is not None else []
+    yield _gauge("store_durable", "Whether an acknowledged write survives a crash of the store", durable)
     drift = [] if beat is None else beat.drift
-    family(
+    yield _gauge(
         "drift",
-        "gauge",
         "A measure of drift",
-        [({"measure": one.name}, one.value) for one in drift if one.value is not None],
+        [((one.name,), one.value) for one in drift if one.value is not None],
+        ("measure",),
     )
-    family("drift_threshold", "gauge", "Its threshold", [({"measure": one.name}, one.threshold) for one in drift])
-    family(
+    yield _gauge("drift_threshold", "Its threshold", [((one.name,), one.threshold) for one in drift], ("measure",))
+    yield _gauge(
         "drifted",
-        "gauge",
         "Whether it has drifted; absent while there is too little to say",
-        [({"measure": one.name}, one.drifted) for one in drift if one.drifted is not None],
+        [((one.name,), one.drifted) for one in drift if one.drifted is not None],
+        ("measure",),
     )
-    mismatch: list[Sample] = [({}, beat.mismatched_replicas)] if beat is not None else []
-    family("replicas_refusing_model", "gauge", "Retrieval replicas that refuse the slot's model", mismatch)
-    family(
+    mismatched: list[Sample] = [] if beat is None else [((), beat.mismatched_replicas)]
+    yield _gauge("replicas_refusing_model", "Retrieval replicas that refuse the slot's model", mismatched)
+    yield _gauge(
         "experiment_unhealthy",
-        "gauge",
         "Whether a running experiment has a sample ratio mismatch",
-        [] if beat is None else [({"experiment": name}, not well) for name, well in beat.experiments.items()],
+        [] if beat is None else [((name,), not well) for name, well in beat.experiments.items()],
+        ("experiment",),
     )
+
+
+def _live_quality(seen: Observation) -> Iterator[Metric]:
     quality = [quality_view(one, seen.n_items.get(one.version)) for one in seen.quality]
     for name, text in (
         ("click_rate", "Share of a day's lists with a positive answer"),
@@ -145,45 +172,33 @@ def _autopilot(family: Callable[[str, str, str, Iterable[Sample]], None], seen: 
         ("diversity", "1 - mean cosine of categories within a list"),
         ("rating_rmse", "Incoming ratings against the model's biases"),
     ):
-        family(
+        yield _gauge(
             f"live_{name}",
-            "gauge",
             text,
-            [
-                ({"version": one.model_version, "day": one.day}, value)
-                for one in quality
-                if (value := getattr(one, name)) is not None
-            ],
+            [((one.model_version, one.day), value) for one in quality if (value := getattr(one, name)) is not None],
+            ("version", "day"),
         )
 
 
-def _histogram(lines: list[str], totals: Mapping[str, int]) -> None:
-    name = "raycommend_stage_seconds"
-    lines += [f"# HELP {name} Durations by stage of a recommendation, and of an event", f"# TYPE {name} histogram"]
-    for stage in STAGES:
-        below = 0
-        for bound, count in zip((*BOUNDS_S, None), counts_of(totals, stage), strict=True):
-            below += count
-            le = "+Inf" if bound is None else f"{bound:g}"
-            lines.append(f"{name}_bucket{_labels({'stage': stage, 'le': le})} {below}")
-        lines.append(f"{name}_sum{_labels({'stage': stage})} {totals.get(sum_name(stage), 0) / 1e6:.10g}")
-        lines.append(f"{name}_count{_labels({'stage': stage})} {below}")
+def _counter(name: str, text: str, samples: Iterable[Sample], labels: Sequence[str] = ()) -> Metric:
+    """A family of counters; the library adds `_total` to their names."""
+    family = CounterMetricFamily(f"raycommend_{name}", text, labels=labels)
+    for values, number in samples:
+        family.add_metric(values, number)
+    return family
+
+
+def _gauge(name: str, text: str, samples: Iterable[Sample], labels: Sequence[str] = ()) -> Metric:
+    family = GaugeMetricFamily(f"raycommend_{name}", text, labels=labels)
+    for values, number in samples:
+        family.add_metric(values, number)
+    return family
 
 
 def _failed(run: Run | None) -> bool:
     return run is not None and run.outcome in ("failed", "stopped")
 
 
-def _split(totals: Mapping[str, int], family: str) -> list[tuple[tuple[str, ...], int]]:
+def _split(totals: Mapping[str, int], family: str) -> list[Sample]:
     head = f"{family}:"
     return sorted((tuple(name[len(head) :].split(":")), n) for name, n in totals.items() if name.startswith(head))
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

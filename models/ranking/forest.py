@@ -1,7 +1,10 @@
 """Small trees, evaluated for many rows at once without walking them.
 
-A walk through 150 trees of 7 leaves costs LightGBM three microseconds a row, most of it waiting for memory; this takes
-0.4. A tree is a byte with one bit for each leaf. A test that fails takes the leaves on its left away; what the failed
+For 8 lists of 150 rows and 30 features, 150 trees of 7 leaves take LightGBM's own predict 5.0 ms of processor time,
+lleaves 1.1 and this 0.33; for one list 0.63, 0.16 and 0.04 (one thread, new rows at each call, medians). lleaves 1.3
+does not compile with the llvmlite 0.50 that is installed for numba.
+
+A tree is a byte with one bit for each leaf. A test that fails takes the leaves on its left away; what the failed
 tests of one feature take away together is looked up by where the value lies among that feature's thresholds; and of
 what remains in the end, the leftmost leaf is the one that a walk would have reached. (Lucchese et al., "QuickScorer",
 SIGIR 2015, with the loops turned round for arrays.)

@@ -2,6 +2,9 @@
 
 A dict would need an object for each id that is looked up; this is a hash table with open addressing over the ids' own
 bytes.
+
+500 random ids of 100,000 take 150 microseconds here, 280 with a dict and 2,300 with pyarrow.compute.index_in, which
+takes as long for one id (medians); the dict and its ids take 12 MB, this 3.6.
 """
 
 from collections.abc import Sequence

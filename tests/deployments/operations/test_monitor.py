@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from configs.settings import Settings, Store
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.operations.monitor import Monitor
 from deployments.operations.prometheus_text import prometheus_text
+from deployments.replica.latency import BOUNDS_S
 from deployments.replica.request_metrics import RecommendStages, RequestMetrics
 from features.redis.connection import StoreClient, durability
 from features.redis.errors import StoreUnavailable
@@ -81,13 +83,27 @@ async def test_prometheus_text_is_a_cumulative_histogram(settings: Settings, cli
         RecommendStages(metrics).total.observe(seconds)
     await metrics.flush()
     text = prometheus_text(await Monitor(settings, client, keys).observe(), 1000)
-    buckets = [line for line in text.splitlines() if line.startswith('raycommend_stage_seconds_bucket{stage="total"')]
-    counts = [int(line.rpartition(" ")[2]) for line in buckets]
+    [family] = [one for one in text_string_to_metric_families(text) if one.name == "raycommend_stage_seconds"]
+    total = [one for one in family.samples if one.labels["stage"] == "total"]
+    buckets = [(one.labels["le"], one.value) for one in total if one.name.endswith("_bucket")]
+    assert [le for le, _ in buckets] == [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
+    counts = [count for _, count in buckets]
     assert counts == sorted(counts)
     assert counts[-2:] == [2, 3]
-    assert 'le="+Inf"' in buckets[-1]
-    assert 'raycommend_stage_seconds_count{stage="total"} 3' in text
-    assert 'raycommend_stage_seconds_sum{stage="total"} 20.0035' in text
+    rest = {one.name: one.value for one in total if not one.name.endswith("_bucket")}
+    assert rest == {"raycommend_stage_seconds_count": 3, "raycommend_stage_seconds_sum": 20.0035}
+
+
+async def test_prometheus_text_names_each_counter_once(settings: Settings, client: StoreClient, keys: Keys) -> None:
+    metrics = RequestMetrics(client, keys, "ranking")
+    metrics.answered("recommend", 503, "overloaded")
+    await metrics.flush()
+    text = prometheus_text(await Monitor(settings, client, keys).observe(), 1000)
+    assert 'raycommend_requests_total{code="503",endpoint="recommend"} 1.0' in text
+    assert 'raycommend_shed_total{endpoint="recommend"} 1.0' in text
+    assert "# TYPE raycommend_events_total counter" in text  # a family without a sample has its type nevertheless
+    assert "_total_total" not in text
+    assert "_created" not in text
 
 
 async def test_a_silent_store_is_an_error_for_all_who_ask_together(
