@@ -14,7 +14,8 @@ from features.items.catalogue import Catalogue
 from features.redis.session import with_store
 from features.serving.slots import CHAMPION
 from jobs.train.store_calls import current_slots
-from models.bundle.files import Bundle, BundleError
+from models.bundle.arrays import BundleError
+from models.bundle.reading import Bundle
 from models.factors.als import AlsFactors
 from models.factors.fold_in import FoldIn
 from models.ranking.item_table import ItemStatistics, item_table

@@ -27,7 +27,8 @@ from jobs.launch.ray_session import ray_session
 from jobs.maintenance.compact import compact
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
-from models.bundle.files import BundleError, load_bundle
+from models.bundle.arrays import BundleError
+from models.bundle.reading import load_bundle
 from models.ranking.features import moment
 from models.ranking.ranker import Ranker
 from models.retrieval.whole_catalogue import top_k

@@ -39,7 +39,7 @@ from features.redis.errors import StoreError
 from features.serving.slots import CHAMPION
 from jobs.evaluate.target_policy import chances, load_target
 from jobs.maintenance.compact import compact
-from models.bundle.files import BundleError
+from models.bundle.arrays import BundleError
 
 POLICIES = ("logged", "greedy", "uniform")
 GREEDY_FROM = 0.5

@@ -22,7 +22,7 @@ from data.matrix import pairs_to_mask
 from jobs.batch.bundle_stage import bundle_path, in_vocabulary_of, served_stage
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
-from models.bundle.files import load_bundle
+from models.bundle.reading import load_bundle
 from models.factors.interest import aggregate_interest
 from models.ranking.features import moment
 from models.ranking.ranker import Ranker

@@ -35,8 +35,9 @@ from jobs.train.search_space import SPACE_FILE, load_search_space
 from jobs.train.store_calls import current_slots, point_slot, tell_result
 from jobs.train.trial_log import TrialLog
 from jobs.train.tune import METRIC, SearchError, Trial, inner_folds, search
-from models.bundle.files import BundleError, load_bundle, read_manifest
+from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
+from models.bundle.reading import load_bundle, read_manifest
 from models.evaluation.gate import Footprint, Verdict, judge
 from models.factors.als import AlsParameters
 from models.training.first_stage import ItemFacts, read_catalogue

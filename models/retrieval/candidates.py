@@ -19,7 +19,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from models.bundle.files import Bundle
+from models.bundle.reading import Bundle
 from models.factors.fold_in import FoldIn
 from models.retrieval.index import ItemIndex
 from models.retrieval.shelf import Shelf
