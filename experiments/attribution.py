@@ -118,7 +118,7 @@ class UserReplay:
             time_ms: when the store took it.
             said_ms: when it happened, as it says.
             goals: sum of CLICK, ENGAGE, CONVERT and RATE.
-            rating: with RATE.
+            rating: the rating that comes with RATE.
         """
         if self.current is None or self._over(self.current, time_ms):
             return

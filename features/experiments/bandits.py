@@ -64,7 +64,7 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
 
 
 def arm(metric: Metric, variant: VariantSums) -> Sums:
-    """One variant as a mean over users; a ratio by its linearisation (delta method)."""
+    """The sums of one variant as a mean over users; a ratio is linearised (delta method)."""
     pairs = metric.sums(variant)
     if metric.denominator is None or pairs.n == 0:
         return pairs.main

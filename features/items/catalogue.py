@@ -106,7 +106,7 @@ class Catalogue:
 
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
-        version: of the catalogue that `items` shows; 0 before the first `refresh`.
+        version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
     def __init__(self, client: StoreClient, keys: Keys) -> None:

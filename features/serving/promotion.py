@@ -83,7 +83,7 @@ def earlier(decisions: Sequence[SlotDecision]) -> str | None:
     """The version to roll back to; None where there is none.
 
     Args:
-        decisions: of one slot, the newest first.
+        decisions: the decisions about one slot, the newest first.
     """
     served: list[str] = []  # a stack: promotions push, rollbacks pop
     for decision in reversed(decisions):

@@ -41,7 +41,7 @@ def served_stage(settings: Settings, bundle: Bundle, data: TrainingData) -> Firs
     """What serving answers from now: the bundle, and the catalogue without what is hidden.
 
     Args:
-        data: see `in_vocabulary_of`.
+        data: events as `in_vocabulary_of` gives them.
 
     Raises:
         DataError, StoreError: the catalogue cannot be read.
@@ -73,7 +73,7 @@ def stage_of_bundle(
     """What serving would answer from.
 
     Args:
-        data: see `in_vocabulary_of`.
+        data: events as `in_vocabulary_of` gives them.
         catalogue: aligned with the bundle's items.
         recommendable: (n_items,) bool, False for items that are hidden or deleted.
     """

@@ -30,7 +30,7 @@ from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Requests
 from models.training.ranker_lists import rank_scores
 
-_BLOCK = 10_000  # lists that are made at once
+_BLOCK = 10_000  # this many lists are made at once
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Target:
     """A version with all that decides on its lists.
 
     Attributes:
-        candidates: from the factors, at least.
-        trending: added for a ranker.
+        candidates: the least number of candidates from the factors.
+        trending: how many trending items are added for a ranker.
         exploration: share of lists whose last place goes to a candidate drawn evenly.
-        history_limit: events of a user that count, the latest.
+        history_limit: how many of a user's latest events count.
     """
 
     version: str
@@ -88,7 +88,7 @@ def chances(
     Args:
         users, items: (n,) ids, of the lists' users and of the items at their last places.
         times_ms: (n,) when the lists were shown.
-        lengths: (n,) of the lists.
+        lengths: (n,) number of items on each list.
 
     Returns:
         NaN where no event before the list spoke for an item.

@@ -27,7 +27,7 @@ class MlflowRegistry:
     """The registered model that the settings name.
 
     Args:
-        settings: `tracking` and the address.
+        settings: they give the address, the model's name and the MLflow experiment.
 
     Raises:
         RegistryUnavailable: nobody answers at the address.

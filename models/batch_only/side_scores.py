@@ -30,9 +30,10 @@ class SideScores:
 
     Args:
         weights: (n_users, n_items) as ALS was fitted on.
-        parameters: of that ALS.
+        parameters: those of that ALS.
         user, item, times_ms: (e,) the events behind the weights, for nearness.
-        seed: of the factor models; threads: rows solved at once, 0 for all cores.
+        seed: seeds the factor models.
+        threads: rows solved at once, 0 for all cores.
     """
 
     def __init__(

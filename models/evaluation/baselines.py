@@ -24,8 +24,8 @@ def item_knn_scores(train: sp.csr_matrix, histories: sp.csr_matrix, neighbours: 
 
     Args:
         train: (n_users, n_items), stored entries count 1.
-        histories: (n, n_items), of those who ask.
-        neighbours: of each item, only so many are kept (Deshpande, Karypis, ACM TOIS 2004).
+        histories: (n, n_items), the items of each user who asks.
+        neighbours: how many neighbours of each item are kept (Deshpande, Karypis, ACM TOIS 2004).
     """
     ones = _ones(train)
     together = np.asarray((ones.T @ ones).todense())

@@ -74,7 +74,7 @@ def mean_ndcg(fold: Fold, parameters: AlsParameters, seed: int, threads: int = 1
 def ndcg_by_iteration(
     fold: Fold, parameters: AlsParameters, seed: int, moments: Sequence[int], threads: int = 1
 ) -> Iterator[float]:
-    """The same after each of these numbers of iterations of one fit; needs somebody to judge on."""
+    """`mean_ndcg` after each of these numbers of iterations of one fit; needs somebody to judge on."""
     for factors in fit_als_in_steps(fold.weights, parameters, seed, moments, threads):
         recommended = recommend_factors(
             factors.user_factors[fold.judged], factors.item_factors, fold.seen[fold.judged], K, fold.known_items
