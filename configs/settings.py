@@ -78,7 +78,7 @@ class Tracking(Group):
 
 
 class Data(Group):
-    """The data set."""
+    """The data set, and what its events mean."""
 
     source: Path | None = Field(None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel")
     events: str = Field("movies", description="preset of event meanings: movies, shops, video, courses or jobs")
@@ -86,7 +86,7 @@ class Data(Group):
 
 
 class Training(Group):
-    """The training job."""
+    """How a retraining learns, and what the gate asks of its model."""
 
     factors: int = Field(64, ge=2, le=512)
     trials: int = Field(8, ge=1, le=10_000)
@@ -122,7 +122,7 @@ class Training(Group):
 
 
 class Serving(Group):
-    """The HTTP functions."""
+    """How the HTTP functions answer."""
 
     host: str = "127.0.0.1"
     candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
@@ -213,7 +213,7 @@ class Tracing(Group):
 
 
 class Security(Group):
-    """Who may call."""
+    """Who may call the HTTP functions."""
 
     keys: tuple[ApiKey, ...] = Field((), description="without any, everybody may do everything, on loopback only")
 

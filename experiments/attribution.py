@@ -39,7 +39,7 @@ def event_goals(types: EventTypes, name: str, value: float | None) -> int:
 
 @dataclass(frozen=True)
 class Rule:
-    """Limits of attribution.
+    """The limits by which an event belongs to a list.
 
     Attributes:
         window_ms: how long after a list an event can belong to it.

@@ -30,7 +30,7 @@ GuardrailState = Literal["safe", "broken", "unproven", "undefined"]
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """When to decide.
+    """When an experiment is decided, and how sure that has to be.
 
     Attributes:
         alpha: chance of a false positive on the primary metric, over all treatments together.

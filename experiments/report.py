@@ -276,7 +276,7 @@ def expected_weights(design: Design, users: int) -> list[float]:
 
 
 def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> Plan:
-    """What the users can show."""
+    """The plan: what the users so far can show."""
     metric = METRICS[design.primary]
     control = metric.sums(sums[design.variants[0]])
     fewest = min(sums[name].get("n", 0) for name in design.variants)
@@ -315,7 +315,7 @@ def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> P
 def _treatments(
     design: Design, sums: Mapping[str, VariantSums], comparisons: Sequence[MetricComparison]
 ) -> list[Treatment]:
-    """What the decision reads."""
+    """Each treatment as the decision reads it."""
     found = {(one.metric, one.variant): one.decides for one in comparisons}
     return [
         Treatment(

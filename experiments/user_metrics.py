@@ -18,7 +18,7 @@ COVARIATE = "before"
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """A metric of an experiment.
 
     Attributes:
         numerator: the quantity (`experiments.user_totals`).

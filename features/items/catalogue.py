@@ -146,7 +146,7 @@ class Catalogue:
         version = await _version(self._client, self._keys)
         if version == self.version:
             return []
-        if version < self.version:  # the store was restored or emptied
+        if version < self.version:  # the store was restored or emptied meanwhile
             return await self.load()
         # An entry's id is the version that it made, so a gap shows that the stream no longer reaches back far enough
         entries = await self._client.run(

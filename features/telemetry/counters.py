@@ -23,7 +23,7 @@ _RECORD = Script("record_telemetry", SLICE_KEPT_S=SLICE_S * (SLICES_KEPT + 1), W
 
 @dataclass(frozen=True)
 class Writer:
-    """A replica that counts."""
+    """A replica that reports counts."""
 
     deployment: str
     started_ms: int
@@ -33,7 +33,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Counts as at one moment.
+    """All counts, as they were at one moment.
 
     Attributes:
         totals: since the store was created.

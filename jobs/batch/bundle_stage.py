@@ -70,7 +70,7 @@ def in_vocabulary_of(bundle: Bundle, data: TrainingData) -> TrainingData:
 def stage_of_bundle(
     bundle: Bundle, data: TrainingData, catalogue: ItemFacts, recommendable: np.ndarray, prior_weight: float
 ) -> FirstStage:
-    """What serving would answer from.
+    """The first stage of a bundle: what serving would answer from.
 
     Args:
         data: events as `in_vocabulary_of` gives them.

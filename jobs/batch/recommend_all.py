@@ -36,7 +36,7 @@ from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Requests, user_requests
 from models.training.ranker_lists import rank_scores
 
-BLOCK = 512  # users of one task
+BLOCK = 512  # users in one task
 COLUMNS = ("user_id", "item_id", "rank", "score", "source", "model_version")
 
 

@@ -30,7 +30,7 @@ from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Requests
 from models.training.ranker_lists import rank_scores
 
-_BLOCK = 10_000  # this many lists are made at once
+_BLOCK = 10_000  # how many lists are made at once
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def chances(
 def _requests(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
     """What the version would have known at those moments."""
     data = target.stage.data
-    order = np.argsort(data.user, kind="stable")  # of one user still by time
+    order = np.argsort(data.user, kind="stable")  # each user's events stay in order of time
     edges = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
     rows = []
     for who, time_ms in zip(user.tolist(), times_ms.tolist(), strict=True):

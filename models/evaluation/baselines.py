@@ -7,7 +7,7 @@ from models.ranking.item_relations import fit_ease
 
 
 def popularity_scores(weights: sp.csr_matrix) -> np.ndarray:
-    """(n_items,) users with each item."""
+    """(n_items,) how many users have each item."""
     return np.bincount(weights.indices, minlength=weights.shape[1]).astype(np.float64)
 
 

@@ -21,8 +21,8 @@ from models.training.training_data import TrainingData
 
 K = 10
 _REPORTED = {
-    "map_at_10": "map_at_k",  # over |relevant|, the published benchmark's definition
-    "map_k_at_10": "map_k_at_k",  # over min(|relevant|, 10)
+    "map_at_10": "map_at_k",  # the sum over |relevant|, which is the published benchmark's definition
+    "map_k_at_10": "map_k_at_k",  # the sum over min(|relevant|, 10)
     "ndcg_at_10": "ndcg",
     "precision_at_10": "precision",
     "recall_at_10": "recall",
