@@ -1,4 +1,4 @@
-"""`make bench`: the measurements that the README quotes, one after another, against the running stack."""
+"""`python -m benchmarks`: serving, then freshness, on the running stack. `make bench` measures serving alone."""
 
 from benchmarks import freshness, serving
 

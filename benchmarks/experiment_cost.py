@@ -38,7 +38,7 @@ DESIGN = Design(VARIANTS, ((0, (0.5, 0.5)),), "click_through", tuple(METRICS))
 
 
 async def fill(store: OnlineStore, events: int, experiment: str | None) -> float:
-    """Lists and events, two of these to one of those. Returns the server's CPU time in us for each of them."""
+    """Record lists and events, two events to each list. Returns the server's CPU time in us for each of them."""
     now_ms = clock.now_ms()
     begun = await server_cpu_s(store)
     for start in range(0, events, BATCH):
@@ -78,7 +78,7 @@ async def time_results(store: OnlineStore, tries: int = 200) -> tuple[float, flo
 
 
 async def fill_at_once(store: OnlineStore, events: int) -> None:
-    """What the scripts would have left of so many events, written as a rebuild writes it."""
+    """Write what the scripts would have left of so many events, in the way of a rebuild."""
     keys, rule = store.keys, rule_of(store.limits)
     partitions: dict[int, list[UserReplay]] = {}
     commands: list[tuple[Any, ...]] = []
@@ -159,7 +159,7 @@ def _ask(api: httpx.Client, user: str, number: int = 0) -> tuple[float, str | No
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """RuntimeError when it does not come true in time."""
+    """Wait until it is true. Raises RuntimeError when that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -168,7 +168,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def main() -> int:
-    """Print it all."""
+    """Print every cost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiment_cost", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="of the larger experiment")
     parser.add_argument("--rounds", type=int, default=2_000, help="requests of each kind")

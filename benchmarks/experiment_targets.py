@@ -53,20 +53,20 @@ def users(generator: np.random.Generator, runs: int, n: int, lift: float = 1.0) 
 
 
 def pairs(x: np.ndarray, y: np.ndarray) -> list[PairSums]:
-    """Sums of each run."""
+    """The sums of each run's two values; `x` and `y` are (runs, n)."""
     x, y = x.astype(float), y.astype(float)
     columns = (x.sum(1), (x * x).sum(1), y.sum(1), (y * y).sum(1), (x * y).sum(1))
     return [PairSums(x.shape[1], *(float(value) for value in row)) for row in zip(*columns, strict=True)]
 
 
 def ratios(clicks: np.ndarray, lists: np.ndarray, before: np.ndarray) -> list[RatioSums]:
-    """Sums of each run."""
+    """The sums of each run's clicks over lists, with the earlier events as covariate."""
     parts = pairs(clicks, lists), pairs(clicks, before), pairs(lists, before)
     return [RatioSums(*each) for each in zip(*parts, strict=True)]
 
 
 def blocks(runs: int, size: int = 200) -> Iterator[int]:
-    """Runs in portions that fit into memory."""
+    """The sizes of portions of `runs` that fit into memory."""
     for start in range(0, runs, size):
         yield min(size, runs - start)
 
@@ -208,7 +208,7 @@ def off_policy(runs: int, seed: int) -> list[Measured]:
 
 
 def measure(runs: int, seed: int) -> Iterator[Measured]:
-    """Every promise."""
+    """Measure every promise."""
     yield from false_positives(runs, seed)
     yield sequential(runs, seed + 1)
     yield from coverage(max(runs, 2 * runs), seed + 2)

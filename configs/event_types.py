@@ -94,7 +94,7 @@ class EventTypes:
             raise SettingsError("events.yaml: two types share one code")
         self.judgement_codes = np.zeros(256, bool)
         self.seen_codes = np.zeros(256, bool)
-        self._refused_below = np.full(256, -np.inf)  # of the value; nothing is below it
+        self._refused_below = np.full(256, -np.inf)  # a value below this refuses; no value is below -inf
         self._always_refused = np.zeros(256, bool)
         self._constant: dict[Weighting, np.ndarray] = {}
         self._by_value: dict[Weighting, list[tuple[int, ByValue]]] = {"preference": [], "consumption": []}

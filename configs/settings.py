@@ -78,7 +78,7 @@ class Tracking(Group):
 
 
 class Data(Group):
-    """The data set."""
+    """The data set, and what its events mean."""
 
     source: Path | None = Field(None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel")
     events: str = Field("movies", description="preset of event meanings: movies, shops, video, courses or jobs")
@@ -86,7 +86,7 @@ class Data(Group):
 
 
 class Training(Group):
-    """The training job."""
+    """How a retraining learns, and what the gate asks of its model."""
 
     factors: int = Field(64, ge=2, le=512)
     trials: int = Field(8, ge=1, le=10_000)
@@ -114,14 +114,16 @@ class Training(Group):
     )
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
-    worst_loss: float = Field(0.02, ge=0, description="how far below it the interval of that difference may reach")
+    worst_loss: float = Field(
+        0.02, ge=0, description="how far below that margin the interval of the difference may reach"
+    )
     coverage_share: float = Field(0.7, ge=0, le=1, description="share of the champion's coverage that must remain")
     max_load_s: float = Field(30.0, gt=0, description="longest time to load and verify a new bundle")
     max_bundle_mb: float = Field(4096.0, gt=0)
 
 
 class Serving(Group):
-    """The HTTP functions."""
+    """How the HTTP functions answer."""
 
     host: str = "127.0.0.1"
     candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
@@ -130,7 +132,7 @@ class Serving(Group):
     )
     max_in_flight: int = Field(200, ge=1, description="requests a replica works on; one more gets 503")
     cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
-    cache_age_s: float = Field(60.0, gt=0, description="after which a remembered list is made anew all the same")
+    cache_age_s: float = Field(60.0, gt=0, description="age at which a remembered list is made anew all the same")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
@@ -141,7 +143,7 @@ class Serving(Group):
 
 
 class AutopilotLimits(Group):
-    """Watching live quality and drift, and what follows from it. See the README, "Monitoring and autopilot"."""
+    """Watching live quality and drift, and what follows from it. See docs/autopilot.md."""
 
     mode: Literal["off", "observe", "act"] = Field(
         "observe",
@@ -171,12 +173,12 @@ class AutopilotLimits(Group):
     min_lists: int = Field(500, ge=20, description="lists in each of the two windows that are compared")
     canary_share: float = Field(0.1, gt=0, lt=1, description="share of users who get a new model in its experiment")
     trial_users: int = Field(100, ge=2, description="users in each arm of that experiment before it is read")
-    trial_min_days: float = Field(7.0, ge=0, description="shortest time before it may promote")
-    trial_max_days: float = Field(28.0, gt=0, description="when it ends without a winner")
+    trial_min_days: float = Field(7.0, ge=0, description="shortest time before that experiment may promote")
+    trial_max_days: float = Field(28.0, gt=0, description="when that experiment ends without a winner")
     guard_s: float = Field(600.0, ge=0, description="how long a newly promoted model is watched")
     guard_requests: int = Field(50, ge=10, description="requests before a promoted model is judged")
     max_error_share: float = Field(0.02, gt=0, lt=1, description="share of failed requests that rolls back")
-    slow_s: float = Field(1.0, gt=0, description="a slower recommendation is slow")
+    slow_s: float = Field(1.0, gt=0, description="a recommendation that takes longer counts as slow")
     max_slow_share: float = Field(0.05, gt=0, lt=1, description="share of slow recommendations that rolls back")
 
 
@@ -196,7 +198,7 @@ class ApiKey(Group):
     """One key, as `python -m deployments.http.api_keys` makes it; the key itself is kept nowhere."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="who uses it; shown in errors")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the key")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key")
     scopes: tuple[Literal["recommend", "events", "admin"], ...] = Field(min_length=1)
     per_minute: int | None = Field(None, ge=1, description="requests a minute, over all replicas; None: no limit")
 
@@ -205,13 +207,14 @@ class Tracing(Group):
     """OpenTelemetry traces of requests, by stage."""
 
     endpoint: str | None = Field(
-        None, description="of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; None: off"
+        None,
+        description="address of an OTLP collector over HTTP, such as http://127.0.0.1:4318/v1/traces; None: off",
     )
     share: float = Field(0.01, ge=0, le=1, description="share of requests that are traced, if the caller does not say")
 
 
 class Security(Group):
-    """Who may call."""
+    """Who may call the HTTP functions."""
 
     keys: tuple[ApiKey, ...] = Field((), description="without any, everybody may do everything, on loopback only")
 

@@ -90,11 +90,11 @@ def write_dataset(
 
     Args:
         directory: replaced.
-        tables: see `Tables`.
-        name: of the data set.
-        source: where it came from, for people.
+        tables: what to write.
+        name: the data set's name.
+        source: where the data came from, in words for people.
         source_hash: sha256 of the source files, to see whether they changed.
-        id_types: of users and of items, as clients see them.
+        id_types: the types of user ids and of item ids, as clients see them.
 
     Raises:
         DataError: there are no interactions.

@@ -164,7 +164,8 @@ def read_event_log(log_dir: Path) -> pd.DataFrame:
 def _training_rows(path: Path) -> pa.Table:
     if "simulated" in _columns(path):
         return _read(path, list(COLUMNS))
-    table = _read(path, [name for name in COLUMNS if name != "simulated"])  # from before there was any simulation
+    # Parts that were written before there was any simulation lack the column.
+    table = _read(path, [name for name in COLUMNS if name != "simulated"])
     return table.append_column("simulated", pa.array([False] * table.num_rows, pa.bool_()))
 
 

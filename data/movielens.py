@@ -93,7 +93,7 @@ def _pick(path: Path, names: set[str], read: Callable[[str], bytes]) -> SourceFi
 
 
 def parse(files: SourceFiles) -> Tables:
-    """Canonical tables.
+    """The canonical tables of the source.
 
     `added_ms` is the time of an item's first rating: neither form tells when an item entered the catalogue.
 

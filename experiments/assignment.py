@@ -48,7 +48,7 @@ class TrafficSplit:
     """How an experiment divides its users.
 
     Attributes:
-        seed: of the hash; another seed divides the users independently.
+        seed: seeds the hash; another seed divides the users independently.
         variants: names, control first.
         weights: their shares of the experiment's users.
         coverage: share of all users in the experiment.

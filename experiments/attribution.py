@@ -39,7 +39,7 @@ def event_goals(types: EventTypes, name: str, value: float | None) -> int:
 
 @dataclass(frozen=True)
 class Rule:
-    """Limits of attribution.
+    """The limits by which an event belongs to a list.
 
     Attributes:
         window_ms: how long after a list an event can belong to it.
@@ -118,7 +118,7 @@ class UserReplay:
             time_ms: when the store took it.
             said_ms: when it happened, as it says.
             goals: sum of CLICK, ENGAGE, CONVERT and RATE.
-            rating: with RATE.
+            rating: the rating that comes with RATE.
         """
         if self.current is None or self._over(self.current, time_ms):
             return

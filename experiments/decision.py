@@ -30,16 +30,16 @@ GuardrailState = Literal["safe", "broken", "unproven", "undefined"]
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """When to decide.
+    """When an experiment is decided, and how sure that has to be.
 
     Attributes:
-        alpha: of the primary metric, over all treatments together.
-        minimum_days: before a winner is named.
-        minimum_users: in each arm, before anything is read.
+        alpha: chance of a false positive on the primary metric, over all treatments together.
+        minimum_days: how long an experiment runs before a winner is named.
+        minimum_users: how many users each arm needs before anything is read.
         maximum_days: when the experiment ends without a winner; None for never.
-        planned_users: in each arm, from the power calculation; None where none was made.
+        planned_users: users that the power calculation asks for in each arm; None where none was made.
         sample_ratio_alpha: low, since the ratio is looked at many times and a mismatch is no close call.
-        higher_is_better: of the primary metric.
+        higher_is_better: whether a larger value of the primary metric is better.
 
     Raises:
         ValueError: an alpha outside (0, 1), a negative or reversed limit.
@@ -94,8 +94,9 @@ class Treatment:
     """What is known of one treatment against the control.
 
     Attributes:
-        users: in the treatment.
-        primary: decides; the absolute difference is defined earlier than the relative one and safer for rare events.
+        users: how many users are in the treatment.
+        primary: the comparison that decides; the absolute difference is defined earlier than the relative one and
+            safer for rare events.
         guardrails: metrics that must not get worse.
     """
 
@@ -112,8 +113,8 @@ class Decision:
     Attributes:
         action: what to do now.
         winner: the treatment to ship, None otherwise.
-        reason: in words, with the numbers.
-        adjusted_p_values: of the treatments in order, by Holm; None where undefined.
+        reason: why, in words, with the numbers.
+        adjusted_p_values: Holm's p-values of the treatments in order; None where undefined.
         warnings: what else the reader should know.
     """
 
@@ -135,7 +136,7 @@ def decide(
     """Apply the rule above to an experiment that has run for `days`.
 
     Args:
-        warnings: to pass on, for instance a bandit's.
+        warnings: what to pass on, for instance a bandit's warning.
 
     Raises:
         ValueError: no treatment.

@@ -40,13 +40,14 @@ class OffPolicyValue:
     """Estimates of the target policy's mean reward.
 
     Attributes:
-        rows, users: of the log; without user ids each row is a user.
+        rows, users: how many of each the log has; without user ids each row is a user.
         ips, snips, doubly_robust: estimates.
         effective_sample_size: rows that an unweighted sample of the target policy would need to say as much.
-        largest_weight: of all rows.
-        mean_weight: before any cut; near 1 where the propensities are right and the log covers what the target shows.
+        largest_weight: the largest weight of any row.
+        mean_weight: the mean weight before any cut; near 1 where the propensities are right and the log covers what the
+            target shows.
         clipped: rows whose weight was cut.
-        warnings: in words.
+        warnings: what the reader should know, in words.
         supported: rows of which the target could have shown the same. What it would show and the log never could is
             worth 0 to IPS and left out of SNIPS; `mean_weight` is about the share of it that the log covers.
     """

@@ -35,11 +35,11 @@ class Design:
     Attributes:
         variants: names, the control first.
         periods: (users that were there already, weights), oldest first; more than one for a bandit.
-        metrics: to be shown.
+        metrics: the metrics to be shown.
         guardrails: (metric, margin).
         always_valid: whether the decision may be taken at any time.
         planned_effect: absolute; None where nothing was planned.
-        planned_users: in each variant.
+        planned_users: users that each variant is planned to have.
     """
 
     variants: tuple[str, ...]
@@ -133,8 +133,8 @@ class Plan:
     """What the users can show, on the primary metric; None, with the reason, where undefined.
 
     Attributes:
-        users: needed in each variant.
-        power: to find the planned effect with the users of now.
+        users: how many users each variant needs.
+        power: the chance to find the planned effect with the users of now.
         minimum_detectable_effect: absolute, with the users of now and the planned power.
         days_left: until the planned users are there, at the rate so far.
     """
@@ -164,8 +164,8 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     """The results after `days`.
 
     Args:
-        sums: of each variant (`experiments.user_totals`).
-        notes: to pass on as warnings.
+        sums: the sums of each variant (`experiments.user_totals`).
+        notes: what to pass on as warnings.
     """
     warnings = [*notes]
     if design.bandit and len(design.periods) > 1:
@@ -276,7 +276,7 @@ def expected_weights(design: Design, users: int) -> list[float]:
 
 
 def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> Plan:
-    """What the users can show."""
+    """The plan: what the users so far can show."""
     metric = METRICS[design.primary]
     control = metric.sums(sums[design.variants[0]])
     fewest = min(sums[name].get("n", 0) for name in design.variants)
@@ -315,7 +315,7 @@ def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> P
 def _treatments(
     design: Design, sums: Mapping[str, VariantSums], comparisons: Sequence[MetricComparison]
 ) -> list[Treatment]:
-    """What the decision reads."""
+    """Each treatment as the decision reads it."""
     found = {(one.metric, one.variant): one.decides for one in comparisons}
     return [
         Treatment(

@@ -18,13 +18,13 @@ COVARIATE = "before"
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """A metric of an experiment.
 
     Attributes:
         numerator: the quantity (`experiments.user_totals`).
-        denominator: of a ratio; None for a mean over users.
+        denominator: the quantity below the line of a ratio; None for a mean over users.
         scale: the numerator's unit.
-        meaning: in words.
+        meaning: what it says, in words.
     """
 
     numerator: str

@@ -43,7 +43,7 @@ class UserTotals:
     """One user in one experiment. Times are those of the server, in ms.
 
     Attributes:
-        variant: that the user saw first.
+        variant: the variant that the user saw first.
         first_ms, last_ms: first and latest list.
         before: events recorded before the first list; the covariate of CUPED.
         simulated: whether the first list went to simulated traffic.

@@ -43,7 +43,8 @@ from features.serving.replicas import read_replicas
 from features.serving.retraining_run import Run, Trigger, read_run
 from features.serving.slots import CHAMPION, read_slots, set_slot
 from features.serving.timeline import Kind, entry, note
-from models.bundle.files import BundleError, load_bundle
+from models.bundle.arrays import BundleError
+from models.bundle.reading import load_bundle
 from models.monitoring.bias import BiasModel
 
 logger = logging.getLogger("ray.serve")

@@ -41,8 +41,9 @@ from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, read_slots
 from features.users.erasure import erase_user, export_user
 from features.users.history import decode_history, decode_seen
-from models.bundle.files import BundleError, read_manifest
+from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
+from models.bundle.reading import read_manifest
 
 logger = logging.getLogger("ray.serve")
 ERASURE_WAIT_S = 20.0

@@ -14,8 +14,9 @@ from features.redis.keys import Keys
 from features.serving import promotion
 from features.serving.promotion import AlreadyServedError, NothingBeforeError, PromotionError, UnknownVersionError
 from features.serving.slots import CHAMPION, SLOTS, Slot, SlotName, clear_slot, read_decisions, read_slots
-from models.bundle.files import BundleError, list_bundles, read_manifest
+from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
+from models.bundle.reading import list_bundles, read_manifest
 
 _LOOKED_BACK = 1000
 A_PERSON = "a person asked for it"

@@ -36,8 +36,9 @@ from features.serving.slots import CHAMPION, Slot, read_slots
 from features.streams.backlog import Backlog, read_backlog
 from features.telemetry.counters import Telemetry, read_telemetry
 from features.telemetry.quality_sums import QualitySums, read_quality
-from models.bundle.files import BundleError, read_manifest
+from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
+from models.bundle.reading import read_manifest
 from models.monitoring.live_quality import MILLION
 
 STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")

@@ -19,7 +19,8 @@ from deployments.recommend.ranker_features import NO_AFFINITIES, Affinities
 from features.redis.errors import StoreError
 from features.serving.slots import Slot
 from features.users.user_features import UserFeatures
-from models.bundle.files import BundleError, read_ranker
+from models.bundle.arrays import BundleError
+from models.bundle.reading import read_ranker
 from models.ranking.features import CANDIDATE_FEATURES, assemble, user_features
 from models.ranking.ranker import Ranker
 

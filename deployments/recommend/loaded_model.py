@@ -6,7 +6,8 @@ from deployments.recommend.ranker_features import NO_AFFINITIES, Asker, RankerFe
 from features.items.catalogue import Item
 from features.items.trending import Popularity
 from features.serving.slots import Slot
-from models.bundle.files import Bundle, BundleError, load_bundle
+from models.bundle.arrays import BundleError
+from models.bundle.reading import Bundle, load_bundle
 from models.retrieval.candidates import CandidateModel, Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
 

@@ -24,7 +24,7 @@ from features.serving.replicas import ReplicaReport, report_replica
 from features.serving.slots import Slot, read_slots
 from features.users.erasure import Erasures, read_erasures
 from features.users.history import decode_histories
-from models.bundle.files import BundleError
+from models.bundle.arrays import BundleError
 from models.compiled import compile_all
 from models.factors.interest import aggregate_interest
 from models.ranking.features import moment

@@ -42,8 +42,8 @@ class Adjustment:
     Attributes:
         difference: the adjusted difference; `control` and `treatment` in it are the unadjusted values.
         theta: the coefficient; 0 where nothing was adjusted.
-        correlation: of metric (a ratio's linearised) and covariate over both arms, None where undefined. The variance
-            falls by its square.
+        correlation: that of metric (a ratio's linearised) and covariate over both arms, None where undefined. The
+            variance falls by its square.
         reason: why nothing was adjusted, or why the difference is undefined.
     """
 

@@ -34,7 +34,7 @@ class Difference:
         n: users in both arms.
         value: the difference, None where undefined.
         variance: squared standard error of `value`.
-        degrees_of_freedom: by Welch and Satterthwaite.
+        degrees_of_freedom: the approximation of Welch and Satterthwaite.
         effect_size: Cohen's d, for plain means.
         reason: why it is undefined, in words.
     """

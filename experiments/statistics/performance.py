@@ -17,7 +17,7 @@ CONFIDENCE = 0.9999
 
 @dataclass(frozen=True)
 class Change:
-    """A metric now against then.
+    """A metric now, compared with its value at deployment.
 
     Attributes:
         then, now: its values, None where undefined.

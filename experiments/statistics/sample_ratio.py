@@ -18,7 +18,7 @@ SMALLEST_EXPECTED = 5.0
 
 @dataclass(frozen=True)
 class SampleRatio:
-    """Counts against weights.
+    """The users of each arm, tested against what the weights promise.
 
     Attributes:
         observed: users in each arm.

@@ -44,7 +44,7 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
         )
         moves = [abs(new - old) for new, old in zip(found.weights, experiment.weights, strict=True)]
         if found.best is None or max(moves) < SMALLEST_CHANGE:
-            continue  # too early, or settled
+            continue  # it is too early, or the weights are settled
         users = sum(sums[name]["n"] + sums[name]["mixed"] for name in experiment.names)
         best = ", ".join(f"{name} {chance:.0%}" for name, chance in zip(experiment.names, found.best, strict=True))
         try:
@@ -58,13 +58,13 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
                 now_ms,
             )
         except ExperimentError:
-            continue  # stopped since it was read
+            continue  # the experiment was stopped since it was read
         changed[experiment.id] = found
     return changed
 
 
 def arm(metric: Metric, variant: VariantSums) -> Sums:
-    """One variant as a mean over users; a ratio by its linearisation (delta method)."""
+    """The sums of one variant as a mean over users; a ratio is linearised (delta method)."""
     pairs = metric.sums(variant)
     if metric.denominator is None or pairs.n == 0:
         return pairs.main

@@ -57,7 +57,7 @@ class Variant(_Part):
     name: str
     weight: float = Field(ge=0, le=1, allow_inf_nan=False, description="share of the experiment's users")
     slot: str | None = Field(None, description="champion, challenger or challenger-2")
-    version: str | None = Field(None, min_length=1, max_length=100, description="of a model, instead of a slot")
+    version: str | None = Field(None, min_length=1, max_length=100, description="version of a model, instead of a slot")
 
     @model_validator(mode="after")
     def _one_model(self) -> "Variant":
@@ -84,7 +84,7 @@ class Bandit(_Part):
     leader_share: float = Field(
         0.7, gt=0, le=1, description="chance of a new user to get the leader; the rest is the runner-up's"
     )
-    minimum_users: int = Field(100, ge=2, description="in each variant, before the weights move")
+    minimum_users: int = Field(100, ge=2, description="users in each variant before the weights move")
 
 
 class Definition(_Part):
@@ -98,9 +98,9 @@ class Definition(_Part):
         "default", min_length=1, max_length=40, description="running experiments of a group share no user"
     )
     group_range: tuple[float, float] = Field((0.0, 1.0), description="part of the group's users that this one may have")
-    seed: str | None = Field(None, max_length=100, description="of the assignment; the id, if left out")
-    primary_metric: str = Field("click_through", description="decides")
-    metrics: list[str] = Field(default_factory=lambda: list(METRICS), description="shown")
+    seed: str | None = Field(None, max_length=100, description="seeds the assignment; the id, if left out")
+    primary_metric: str = Field("click_through", description="the metric that decides")
+    metrics: list[str] = Field(default_factory=lambda: list(METRICS), description="metrics that are shown beside it")
     guardrails: list[GuardrailMetric] = Field(default_factory=list, max_length=10)
     method: Literal["always_valid", "welch"] = Field(
         "always_valid", description="always_valid may be looked at any time; welch once, at the planned sample"
@@ -110,9 +110,11 @@ class Definition(_Part):
         None, gt=0, allow_inf_nan=False, description="absolute, in the primary metric's unit: what must be found"
     )
     power: float = Field(0.8, gt=0.5, lt=1, allow_inf_nan=False)
-    planned_users: int | None = Field(None, ge=2, description="in each variant; when they are there it is decided")
+    planned_users: int | None = Field(
+        None, ge=2, description="users in each variant; once they are there it is decided"
+    )
     minimum_days: float = Field(7.0, ge=0, le=365, allow_inf_nan=False)
-    minimum_users: int = Field(100, ge=2, description="in each variant, before anything is read")
+    minimum_users: int = Field(100, ge=2, description="users in each variant before anything is read")
     maximum_days: float = Field(28.0, gt=0, le=3650, allow_inf_nan=False)
     bandit: Bandit | None = None
 

@@ -20,7 +20,7 @@ class PartitionReplay:
 
     Args:
         store: its settings and event types give the rule.
-        rule: see `experiments.attribution`.
+        rule: the limits of `experiments.attribution`.
         ends: experiment -> the last moment that counts, for those that were stopped.
         erasures: users whose rows do not count.
     """

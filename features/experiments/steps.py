@@ -126,7 +126,7 @@ def reweigh(experiment: Experiment, weights: Sequence[float], users: int, now_ms
     """The experiment with other weights for users who arrive from now on.
 
     Args:
-        users: that are in the experiment now; the sample ratio is judged by the weights under which users came.
+        users: how many are in the experiment now; the sample ratio is judged by the weights under which users came.
     """
     if experiment.status != "running":
         raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}: its weights stay")

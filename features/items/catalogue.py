@@ -106,7 +106,7 @@ class Catalogue:
 
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
-        version: of the catalogue that `items` shows; 0 before the first `refresh`.
+        version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
     def __init__(self, client: StoreClient, keys: Keys) -> None:
@@ -146,7 +146,7 @@ class Catalogue:
         version = await _version(self._client, self._keys)
         if version == self.version:
             return []
-        if version < self.version:  # the store was restored or emptied
+        if version < self.version:  # the store was restored or emptied meanwhile
             return await self.load()
         # An entry's id is the version that it made, so a gap shows that the stream no longer reaches back far enough
         entries = await self._client.run(

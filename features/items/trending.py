@@ -75,7 +75,7 @@ async def read_popularity(
     """Popularity under half-lives, in one round trip.
 
     Args:
-        windows: of `ACTIVITY_HALF_LIVES_MS`.
+        windows: names of half-lives in `ACTIVITY_HALF_LIVES_MS`.
         depth: strongest items asked of each partition; None for all that it keeps (`store.TRENDING_LIMIT`).
     """
     partitions = range(keys.partitions)

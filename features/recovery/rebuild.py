@@ -40,7 +40,7 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a rebuild read."""
+    """Counts of what a rebuild read."""
 
     interactions: int
     logged_events: int

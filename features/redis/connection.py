@@ -68,7 +68,7 @@ class StoreClient:
     Args:
         raw: a client of redis-py; belongs to the event loop that uses it first.
         timeout_s: the longest wait for one answer.
-        wire: to the same server, for what is asked very often; None in a cluster.
+        wire: a second connection to the same server, for what is asked very often; None in a cluster.
     """
 
     def __init__(self, raw: Redis | RedisCluster, timeout_s: float, wire: Wire | None = None) -> None:

@@ -32,7 +32,7 @@ class Keys:
     def _tag(self, user_id: str) -> str:
         return self._tags[zlib.crc32(user_id.encode()) % self.partitions]
 
-    # One per user
+    # These keys belong to one user.
 
     def user(self, user_id: str) -> str:
         """Hash: version, counters, activity, category affinity, first and last seen."""
@@ -64,7 +64,7 @@ class Keys:
         tag = self._tags[partition]
         return partition, [f"{tag}u:{user_id}", f"{tag}h:{user_id}", f"{tag}s:{user_id}", f"{tag}d:{user_id}"]
 
-    # One per partition
+    # These keys belong to one partition.
 
     def item(self, partition: int, item_id: str) -> str:
         """Hash: what this partition's users did with an item."""
@@ -100,7 +100,7 @@ class Keys:
             raise ValueError(f"no such kind of key: {kind!r}")
         return f"{self.prefix}:{{p*}}:{kind}:*"
 
-    # Global
+    # These keys belong to the store as a whole.
 
     @property
     def meta(self) -> str:

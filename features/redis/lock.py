@@ -91,6 +91,6 @@ async def _renew(lock: Lock, interval_s: float) -> None:
         try:
             await lock.check()
         except StoreBusy:
-            return  # the holder's next `check` says so
+            return  # the lock is lost; the holder's next `check` says so
         except StoreError:
             continue  # a pause of the store; the lock may still be ours

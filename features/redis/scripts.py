@@ -30,7 +30,7 @@ def _literal(value: int | float | str) -> str:
 
 
 class Call(NamedTuple):
-    """A call of a script."""
+    """One call of a script, with its keys and arguments."""
 
     script: Script
     keys: Sequence[str]

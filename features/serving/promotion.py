@@ -9,7 +9,8 @@ from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.rollout import read_rollout, set_rollout
 from features.serving.slots import CHAMPION, SlotDecision, read_decisions, read_slots, set_slot
-from models.bundle.files import BundleError, list_bundles, load_bundle
+from models.bundle.arrays import BundleError
+from models.bundle.reading import list_bundles, load_bundle
 
 ROLLBACK = "rollback"
 _LOOKED_BACK = 1000
@@ -82,7 +83,7 @@ def earlier(decisions: Sequence[SlotDecision]) -> str | None:
     """The version to roll back to; None where there is none.
 
     Args:
-        decisions: of one slot, the newest first.
+        decisions: the decisions about one slot, the newest first.
     """
     served: list[str] = []  # a stack: promotions push, rollbacks pop
     for decision in reversed(decisions):

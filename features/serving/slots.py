@@ -23,7 +23,7 @@ _CHANGE = Script("change_slot", DECISIONS_KEPT=DECISIONS_KEPT)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What a slot serves."""
+    """The model version that a slot serves, since when and why."""
 
     version: str
     uri: str

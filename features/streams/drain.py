@@ -16,7 +16,7 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class Drained:
-    """What a compaction wrote."""
+    """Counts of what a compaction wrote to the log."""
 
     events: int
     exposures: int

@@ -35,7 +35,7 @@ class StreamReader:
     reader looks for parts of the log that reach beyond what it has read.
 
     Args:
-        client, keys: of the online store.
+        client, keys: the online store's.
         log: the offline log.
         since_ms: nothing older is read.
         most: entries of one stream in one call.

@@ -23,7 +23,7 @@ _RECORD = Script("record_telemetry", SLICE_KEPT_S=SLICE_S * (SLICES_KEPT + 1), W
 
 @dataclass(frozen=True)
 class Writer:
-    """A replica that counts."""
+    """A replica that reports counts."""
 
     deployment: str
     started_ms: int
@@ -33,11 +33,11 @@ class Writer:
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Counts as at one moment.
+    """All counts, as they were at one moment.
 
     Attributes:
         totals: since the store was created.
-        recent: in the last `window_s` seconds.
+        recent: what was counted in the last `window_s` seconds.
         window_s: whole slices and the part of the present one, so slightly more than was asked for.
         writers: the replicas that reported within the last `SILENT_S` seconds.
     """
@@ -55,7 +55,7 @@ async def record_telemetry(
 
     Args:
         writer: whose name no other process has.
-        number: of this report, rising from 1.
+        number: the report's number, rising from 1.
 
     Returns:
         False when this report had been taken before.

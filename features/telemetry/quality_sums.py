@@ -17,7 +17,7 @@ class QualitySums:
     """What became of the lists of one model on one day.
 
     Attributes:
-        sums: as `models.monitoring.live_quality.add_up` names them, and `ratings`, `squared_error` (in millionths).
+        sums: those of `models.monitoring.live_quality.add_up`, and `ratings`, `squared_error` (in millionths).
         items_shown: different items on these lists, within about 1 %; None when that is not kept any more.
     """
 

@@ -33,7 +33,7 @@ _SCAN = Script("scan_user_entries", PAGE=500)
 
 @dataclass(frozen=True)
 class Erasure:
-    """What was removed."""
+    """What an erasure removed, as counts, and when."""
 
     keys: int
     stream_entries: int

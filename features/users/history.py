@@ -16,7 +16,7 @@ PACK_RECORD = struct.Struct("<dfB").pack
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Oldest to newest; all of length n."""
+    """A user's events, oldest to newest; all arrays are of length n."""
 
     item_ids: list[bytes]
     """UTF-8 text of the item ids."""

@@ -14,7 +14,8 @@ from features.items.catalogue import Catalogue
 from features.redis.session import with_store
 from features.serving.slots import CHAMPION
 from jobs.train.store_calls import current_slots
-from models.bundle.files import Bundle, BundleError
+from models.bundle.arrays import BundleError
+from models.bundle.reading import Bundle
 from models.factors.als import AlsFactors
 from models.factors.fold_in import FoldIn
 from models.ranking.item_table import ItemStatistics, item_table
@@ -40,7 +41,7 @@ def served_stage(settings: Settings, bundle: Bundle, data: TrainingData) -> Firs
     """What serving answers from now: the bundle, and the catalogue without what is hidden.
 
     Args:
-        data: see `in_vocabulary_of`.
+        data: events as `in_vocabulary_of` gives them.
 
     Raises:
         DataError, StoreError: the catalogue cannot be read.
@@ -69,10 +70,10 @@ def in_vocabulary_of(bundle: Bundle, data: TrainingData) -> TrainingData:
 def stage_of_bundle(
     bundle: Bundle, data: TrainingData, catalogue: ItemFacts, recommendable: np.ndarray, prior_weight: float
 ) -> FirstStage:
-    """What serving would answer from.
+    """The first stage of a bundle: what serving would answer from.
 
     Args:
-        data: see `in_vocabulary_of`.
+        data: events as `in_vocabulary_of` gives them.
         catalogue: aligned with the bundle's items.
         recommendable: (n_items,) bool, False for items that are hidden or deleted.
     """

@@ -27,7 +27,8 @@ from jobs.launch.ray_session import ray_session
 from jobs.maintenance.compact import compact
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
-from models.bundle.files import BundleError, load_bundle
+from models.bundle.arrays import BundleError
+from models.bundle.reading import load_bundle
 from models.ranking.features import moment
 from models.ranking.ranker import Ranker
 from models.retrieval.whole_catalogue import top_k
@@ -35,7 +36,7 @@ from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Requests, user_requests
 from models.training.ranker_lists import rank_scores
 
-BLOCK = 512  # users of one task
+BLOCK = 512  # users in one task
 COLUMNS = ("user_id", "item_id", "rank", "score", "source", "model_version")
 
 

@@ -107,7 +107,7 @@ def recommend(
         parameters: None to choose them on inner splits.
         ranker: add the second stage, where it wins on an inner split.
         items: the catalogue, where there is one (see `data.dataset`).
-        factors: where the parameters are chosen.
+        factors: how many factors to fit where the parameters are chosen here.
         note: is told what is done.
 
     Raises:

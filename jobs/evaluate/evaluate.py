@@ -59,7 +59,7 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         "fingerprint": dataset.meta.fingerprint,
         "weighting": weighting,
         "map": "map_at_10 divides by |relevant|, map_k_at_10 by min(|relevant|, 10)",
-        # Under "preference" less is relevant, so those numbers are of another question.
+        # Under "preference" less is relevant, so the published numbers answer another question.
         "arms": summarise(arms, REFERENCES if weighting == "consumption" else {}),
         "comparisons": compare(arms),
         "seconds": round(time.perf_counter() - started, 1),

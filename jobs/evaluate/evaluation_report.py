@@ -1,4 +1,7 @@
-"""An evaluation as a table, as JSON and as a page with plots. Every number has its interval, and MAP says which."""
+"""An evaluation as a table, as JSON and as a page with plots. Every number has its interval.
+
+MAP@10 is given with its definition, since several are in use.
+"""
 
 import json
 import re

@@ -39,7 +39,7 @@ from features.redis.errors import StoreError
 from features.serving.slots import CHAMPION
 from jobs.evaluate.target_policy import chances, load_target
 from jobs.maintenance.compact import compact
-from models.bundle.files import BundleError
+from models.bundle.arrays import BundleError
 
 POLICIES = ("logged", "greedy", "uniform")
 GREEDY_FROM = 0.5
@@ -57,7 +57,7 @@ class LastPlaces:
         reward: (n,) 0 or 1.
         before: (n,) events of the user before the list, by powers of two.
         items: (n,) ids.
-        lengths: (n,) of the lists.
+        lengths: (n,) number of items on each list.
         times_ms: (n,) when they were shown.
     """
 
@@ -108,7 +108,7 @@ def evaluate(lists: LastPlaces, policy: str, share: float) -> OffPolicyValue:
     """The value of a policy of `POLICIES`.
 
     Args:
-        share: of lists that explored when the log was written (`serving.exploration`).
+        share: the share of lists that explored when the log was written (`serving.exploration`).
 
     Raises:
         ValueError: a share that does not fit the logged propensities.

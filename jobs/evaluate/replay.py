@@ -94,7 +94,7 @@ async def replay(
     done = {record["number"] for record in read_records(out)}
     finished = len(done)
     busy, near = asyncio.Semaphore(parallel), asyncio.Semaphore(AHEAD)
-    latest: dict[str, asyncio.Task[None]] = {}  # of each user
+    latest: dict[str, asyncio.Task[None]] = {}  # each user's latest step
     with out.open("a") as file:
 
         async def run(step: Step, before: asyncio.Task[None] | None) -> None:

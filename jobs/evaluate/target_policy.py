@@ -22,7 +22,7 @@ from data.matrix import pairs_to_mask
 from jobs.batch.bundle_stage import bundle_path, in_vocabulary_of, served_stage
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
-from models.bundle.files import load_bundle
+from models.bundle.reading import load_bundle
 from models.factors.interest import aggregate_interest
 from models.ranking.features import moment
 from models.ranking.ranker import Ranker
@@ -30,7 +30,7 @@ from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Requests
 from models.training.ranker_lists import rank_scores
 
-_BLOCK = 10_000  # lists that are made at once
+_BLOCK = 10_000  # how many lists are made at once
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Target:
     """A version with all that decides on its lists.
 
     Attributes:
-        candidates: from the factors, at least.
-        trending: added for a ranker.
+        candidates: the least number of candidates from the factors.
+        trending: how many trending items are added for a ranker.
         exploration: share of lists whose last place goes to a candidate drawn evenly.
-        history_limit: events of a user that count, the latest.
+        history_limit: how many of a user's latest events count.
     """
 
     version: str
@@ -88,7 +88,7 @@ def chances(
     Args:
         users, items: (n,) ids, of the lists' users and of the items at their last places.
         times_ms: (n,) when the lists were shown.
-        lengths: (n,) of the lists.
+        lengths: (n,) number of items on each list.
 
     Returns:
         NaN where no event before the list spoke for an item.
@@ -110,7 +110,7 @@ def chances(
 def _requests(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
     """What the version would have known at those moments."""
     data = target.stage.data
-    order = np.argsort(data.user, kind="stable")  # of one user still by time
+    order = np.argsort(data.user, kind="stable")  # each user's events stay in order of time
     edges = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
     rows = []
     for who, time_ms in zip(user.tolist(), times_ms.tolist(), strict=True):

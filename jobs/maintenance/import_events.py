@@ -88,7 +88,7 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
 def _sort_out(
     batch: list[tuple[int, Row]], settings: Settings, types: EventTypes, items: Mapping[str, Item]
 ) -> tuple[list[Event], list[dict[str, object]]]:
-    """Events, and lines of the report for the rows that are none."""
+    """The events in the rows, and a line of the report for each row that is no event."""
     now_ms = clock.now_ms()
     limits = (now_ms, settings.store.max_future_s, settings.data.open_catalogue)
     events: list[Event] = []

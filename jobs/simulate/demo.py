@@ -48,7 +48,7 @@ def weak_version(settings: Settings) -> str:
     """Train a model that knows two directions of taste and stopped after one iteration; it takes no slot."""
     print(f"training a weak model: {WEAK.factors} factors, {WEAK.iterations} iteration", flush=True)
     options = RetrainOptions(fixed=WEAK, slot=None, reason="demo: a weak model")
-    without = settings.training.model_copy(update={"ranker": False})  # which would make up for it
+    without = settings.training.model_copy(update={"ranker": False})  # a ranker would make up for the weak factors
     return retrain(settings.model_copy(update={"training": without}), options, lambda percent, line: None).version
 
 
@@ -92,7 +92,7 @@ def run_experiment(
 
 
 def wait_for_assignment(client: httpx.Client, experiment: str, settings: Settings, seconds: float = 10.0) -> None:
-    """Until the function that answers has heard of the experiment."""
+    """Wait until the replicas that answer have heard of the experiment."""
     deadline = time.monotonic() + seconds
     while True:
         user = {"user_id": f"sim-{experiment}-first", "context": {"simulated": True}}
@@ -104,7 +104,7 @@ def wait_for_assignment(client: httpx.Client, experiment: str, settings: Setting
 
 
 def show(results: dict[str, Any], truth: dict[str, Any]) -> None:
-    """What was found, beside what is true."""
+    """Print what was found, beside what is true."""
     for variant in results["variants"]:
         value = variant["metrics"][METRIC]
         low, high = value["interval"] or (None, None)
@@ -123,7 +123,7 @@ def show(results: dict[str, Any], truth: dict[str, Any]) -> None:
 
 
 def demonstrate(settings: Settings, seed: int) -> bool:
-    """Both experiments. True when the better model was found and the A/A experiment found none."""
+    """Run both experiments. True when the better model was found and the A/A experiment found none."""
     url = f"http://127.0.0.1:{settings.ports.http}"
     with httpx.Client(base_url=url, timeout=90.0, headers=key_header()) as client:
         slots = call(client, "GET", "/api/v1/models")

@@ -30,7 +30,7 @@ def check_key(answer: httpx.Response) -> None:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the same request may do later: nothing answered, or a system that is busy or away did."""
+    """Whether the same request may succeed later: nothing answered, or the system is busy or away."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in (429, 503, 504)
     return isinstance(error, httpx.TransportError)

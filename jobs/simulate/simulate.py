@@ -36,15 +36,15 @@ CONTEXT = {"simulated": True}
 
 @dataclass(frozen=True)
 class SimulationOptions:
-    """How they browse.
+    """How the simulated users browse.
 
     Attributes:
-        lists: that each user looks at.
-        bias: see `simulated_users.chances`.
+        lists: how many lists each user looks at.
+        bias: position bias, as `simulated_users.chances` takes it.
         drift: the change of taste; None for none.
-        drift_at: after which share of all lists.
+        drift_at: share of all lists after which the taste changes.
         truth: variants whose true value is measured.
-        truth_share: share of lists at which that is done.
+        truth_share: share of lists at which that value is measured.
     """
 
     lists: int = 4
@@ -60,7 +60,7 @@ class SimulationOptions:
 
 @dataclass
 class Simulated:
-    """What happened: numbers by variant, before and after the change of taste."""
+    """What happened in a simulation: numbers by variant, before and after the change of taste."""
 
     shown: dict[str, int] = field(default_factory=dict)
     clicked: dict[str, int] = field(default_factory=dict)

@@ -25,7 +25,7 @@ class SimulatedUser:
     """One user.
 
     Attributes:
-        user_id: with the prefix by which simulated users are known.
+        user_id: begins with the prefix by which simulated users are known.
         history: (item, rating, time in ms) that the system is told first.
         taste: item -> rating, held out.
     """
@@ -55,7 +55,7 @@ def draw_users(interactions: pd.DataFrame, count: int, seed: int, run: str) -> l
     """Copies of real users, drawn with replacement.
 
     Args:
-        interactions: of the data set; ratings alone are used.
+        interactions: the data set's; ratings alone are used.
         run: part of every id, so that two simulations share no user.
 
     Raises:
@@ -91,7 +91,7 @@ def chances(user: SimulatedUser, item_ids: Sequence[str], bias: float, drift: Dr
 
     Args:
         bias: places are looked at with chance rank^-bias; 0 is none.
-        drift: where the taste has changed.
+        drift: the change of taste, once it has happened; None before.
     """
     looked = np.arange(1, len(item_ids) + 1, dtype=np.float64) ** -bias
     return looked * np.array([_appeal(user, item_id, drift) for item_id in item_ids])

@@ -1,3 +1,3 @@
-"""Training: data set and log -> parameters (`tune`) -> bundle (`fit_bundle`) -> gate -> registry and slot
-(`retrain`).
+"""Training: data set and log -> parameters (`tune`) -> bundle (`fit_bundle`) -> verdict of the gate (`retrain`) ->
+registry and slot (`publish`).
 """

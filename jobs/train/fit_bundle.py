@@ -9,8 +9,10 @@ from configs.settings import Settings
 from data.dataset import DataError
 from data.matrix import pairs_to_csr
 from data.splits import Split, temporal_split
-from models.bundle.files import BundleContents, list_bundles, write_bundle
+from models.bundle.arrays import BundleContents
 from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.reading import list_bundles
+from models.bundle.writing import write_bundle
 from models.evaluation.held_out import build_fold, evaluate
 from models.factors.als import AlsParameters, fit_als
 from models.monitoring.bias import BiasTerms, fit_bias

@@ -18,7 +18,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     """Read the data set and the log.
 
     Args:
-        settings: where they lie.
+        settings: they say where data set and log lie.
         erasures: users whose interactions in the data set are left out; the log has lost theirs already.
 
     Raises:

@@ -3,16 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 
 from configs import clock
 from configs.settings import Settings
 from jobs.train.publication import Publication, TrialRecord
-
-if TYPE_CHECKING:
-    pass
 
 BUNDLE_TAG = "bundle_version"
 PARENT_TAG = "mlflow.parentRunId"
@@ -27,7 +23,7 @@ class MlflowRegistry:
     """The registered model that the settings name.
 
     Args:
-        settings: `tracking` and the address.
+        settings: they give the address, the model's name and the MLflow experiment.
 
     Raises:
         RegistryUnavailable: nobody answers at the address.

@@ -16,7 +16,7 @@ class _Part(BaseModel):
 
 
 class TrialRecord(_Part):
-    """One child run."""
+    """One trial of the search: a child run in the registry."""
 
     number: int
     parameters: dict[str, float]
@@ -26,7 +26,7 @@ class TrialRecord(_Part):
 
 
 class Publication(_Part):
-    """One parent run, its children, and the model version that it registers."""
+    """One training: a parent run in the registry, a child for each trial, and the model version that it registers."""
 
     version: str
     uri: str
@@ -40,7 +40,7 @@ class Publication(_Part):
 
 
 def keep_pending(pending_dir: Path, publication: Publication) -> Path:
-    """Write the publication down, before anything is tried with it."""
+    """Write the publication down, before the registry is tried."""
     pending_dir.mkdir(parents=True, exist_ok=True)
     path = pending_dir / f"{publication.version}.json"
     partial = path.with_suffix(".partial")

@@ -26,7 +26,8 @@ def read_shown_lists(settings: Settings, data: TrainingData, boundary_ms: float,
     """Lists of which something was taken up: the latest `most` made up to `boundary_ms`, and as many made later.
 
     Args:
-        data: in store order (`models.training.past_requests.in_store_order`); what is known of users and items.
+        data: in store order (`models.training.past_requests.in_store_order`); its vocabularies say which users
+            and items are known.
 
     Raises:
         DataError: a part of the log cannot be read.

@@ -1,42 +1,36 @@
-"""`python -m jobs.retrain`: search, evaluate, fit, publish.
-
-The order of publishing is: bundle (one rename), then registry, then slot. Whatever kills the job, there is never a
-slot that points at something unfinished; what the registry missed waits on disk for the next training.
-"""
+"""`python -m jobs.retrain`: data -> search -> evaluation -> ranker -> bundle -> gate -> `publish`."""
 
 import argparse
 import asyncio
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from configs import clock
-from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
+from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
 from features.redis.errors import StoreError
-from features.serving.retraining_run import RunResult
 from features.serving.slots import CHAMPION
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
 from jobs.maintenance.compact import compact
 from jobs.train.erasures import current_erasures
-from jobs.train.fit_bundle import cutoff, evaluate_latest, fit_bundle, remove_old_bundles
+from jobs.train.fit_bundle import cutoff, evaluate_latest, fit_bundle
 from jobs.train.load_data import load_training_data
-from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from jobs.train.one_at_a_time import only_retraining
-from jobs.train.publication import Publication, TrialRecord, keep_pending, read_pending
+from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_asker
 from jobs.train.read_shown_lists import read_shown_lists
-from jobs.train.retrain_report import describe_data, describe_metrics, describe_ranker
+from jobs.train.retrain_report import Report, describe_data, describe_metrics, describe_ranker
 from jobs.train.search_space import SPACE_FILE, load_search_space
-from jobs.train.store_calls import current_slots, point_slot, tell_result
+from jobs.train.store_calls import current_slots
 from jobs.train.trial_log import TrialLog
 from jobs.train.tune import METRIC, SearchError, Trial, inner_folds, search
-from models.bundle.files import BundleError, load_bundle, read_manifest
+from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
+from models.bundle.reading import load_bundle, read_manifest
 from models.evaluation.gate import Footprint, Verdict, judge
 from models.factors.als import AlsParameters
 from models.training.first_stage import ItemFacts, read_catalogue
@@ -45,8 +39,6 @@ from models.training.ranker_judgement import SecondStage, judge_champion, train_
 from models.training.ranker_windows import LATEST, RANKER, Recipe, moment_of
 from models.training.shown_list_rows import Logged
 from models.training.training_data import TrainingData
-
-Report = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class RetrainOptions:
     force: bool = False
     """Take the slot whatever the gate says."""
     run_id: str | None = None
-    """Under which the result is told to whoever waits for it."""
+    """The id under which the result is told to whoever waits for it; None tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +72,8 @@ def retrain(settings: Settings, options: RetrainOptions, report: Report) -> Resu
     """Train and publish one model.
 
     Args:
-        settings: see `configs.settings`.
-        options: see `RetrainOptions`.
+        settings: where data, store and registry lie, and how to train.
+        options: what differs from the settings this time.
         report: called with percent done and one line.
 
     Raises:
@@ -98,21 +90,11 @@ def retrain(settings: Settings, options: RetrainOptions, report: Report) -> Resu
 def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Result:
     started_ms = clock.now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
-    # Training reads the log, and what was acknowledged a moment ago is still in the streams.
-    drained = asyncio.run(compact(settings))
-    report(1, f"{drained.events} new events moved into the log")
-    data = load_training_data(settings, current_erasures(settings))
-    report(2, describe_data(data))
+    data = _read_data(settings, report)
+
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
-
-    metrics = evaluate_latest(data, settings, parameters, seed)
-    report(72, describe_metrics(metrics))
-    if trials:
-        metrics = {**metrics, f"search_{METRIC}": trials[0].score}
-        if failed := sum(trial.error is not None for trial in trials):
-            report(72, f"{failed} of {len(trials)} trials failed")
-            metrics["failed_trials"] = float(failed)
+    metrics = _evaluate(settings, data, parameters, trials, seed, report)
 
     catalogue = read_catalogue(data, load_dataset(processed_dir(settings)).items)
     ordered = in_store_order(data)
@@ -124,70 +106,30 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     report(80, f"lists that were shown: {logged_note}")
 
     path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
-    loading = time.perf_counter()
-    manifest = load_bundle(path).manifest
-    footprint = Footprint(
-        time.perf_counter() - loading, sum(file.stat().st_size for file in path.iterdir()) / 1_000_000
-    )
+    manifest, footprint = _verified(path)
     report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, ordered, catalogue, second, footprint, seed)
-    takes_slot = options.slot is not None and (options.force or options.slot != CHAMPION or verdict.promote)
     report(88, str(verdict) + ("; forced" if options.force and not verdict.promote else ""))
 
-    publication = Publication(
-        version=manifest.version,
-        uri=str(path),
-        manifest=manifest.model_dump_json(indent=2),
-        parameters={
-            **{name: str(value) for name, value in parameters.model_dump().items()},
-            "weighting": manifest.weighting,
-            "event_preset": manifest.event_preset,
-            "seed": str(seed),
-        },
-        metrics=metrics,
-        tags={
-            "content_hash": manifest.content_hash,
-            "data_fingerprint": data.fingerprint,
-            "data_name": data.name,
-            "log_events": str(data.log_events),
-            "reason": options.reason,
-            "gate": str(verdict),
-            "logged_lists": logged_note,
-            **_git_tags(),
-        },
-        trials=[
-            TrialRecord(
-                number=trial.number,
-                parameters={name: float(value) for name, value in trial.parameters.model_dump().items()},
-                metrics={}
-                if trial.error
-                else {METRIC: trial.score, **{f"{METRIC}_split_{i}": s for i, s in enumerate(trial.scores, 1)}},
-                seconds=trial.seconds,
-                error=trial.error,
-            )
-            for trial in trials
-        ],
-        started_ms=started_ms,
-        finished_ms=clock.now_ms(),
+    trained = Trained(
+        path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms
     )
-    keep_pending(_pending_dir(settings), publication)
-    slot = options.slot if takes_slot else None
-    registered = _deliver(settings, publication.version, slot, report)
-    if slot is not None:
-        reason = f"{options.reason}; {verdict}" if slot == CHAMPION else options.reason
-        point_slot(settings, slot, manifest.version, str(path), reason)
-        report(98, f"slot {slot} serves {manifest.version}")
+    takes_slot = options.force or options.slot != CHAMPION or verdict.promote
+    registered = publish(settings, trained, options.slot if takes_slot else None, report)
     if options.run_id is not None:
-        tell_result(
-            settings,
-            options.run_id,
-            RunResult(
-                version=manifest.version, uri=str(path), passed=verdict.promote, reasons=str(verdict), metrics=metrics
-            ),
-        )
-    _clean(settings, report)
+        tell_asker(settings, options.run_id, trained)
+    remove_unused_bundles(settings, report)
     report(100, f"done in {(clock.now_ms() - started_ms) / 1000:.1f} s")
     return Result(manifest.version, path, parameters, metrics, registered, verdict)
+
+
+def _read_data(settings: Settings, report: Report) -> TrainingData:
+    # Training reads the log, and what was acknowledged a moment ago is still in the streams.
+    drained = asyncio.run(compact(settings))
+    report(1, f"{drained.events} new events moved into the log")
+    data = load_training_data(settings, current_erasures(settings))
+    report(2, describe_data(data))
+    return data
 
 
 def _search(settings: Settings, options: RetrainOptions, data: TrainingData, seed: int, report: Report) -> list[Trial]:
@@ -229,6 +171,33 @@ def _search(settings: Settings, options: RetrainOptions, data: TrainingData, see
         trials = search(folds, space, settings.training.factors, count, seed, directory, log, on_trial)
     log.remove()
     return trials
+
+
+def _evaluate(
+    settings: Settings,
+    data: TrainingData,
+    parameters: AlsParameters,
+    trials: list[Trial],
+    seed: int,
+    report: Report,
+) -> dict[str, float]:
+    """The metrics on the latest tenth, and what the search found."""
+    metrics = evaluate_latest(data, settings, parameters, seed)
+    report(72, describe_metrics(metrics))
+    if trials:
+        metrics = {**metrics, f"search_{METRIC}": trials[0].score}
+        if failed := sum(trial.error is not None for trial in trials):
+            report(72, f"{failed} of {len(trials)} trials failed")
+            metrics["failed_trials"] = float(failed)
+    return metrics
+
+
+def _verified(path: Path) -> tuple[Manifest, Footprint]:
+    """The manifest of a bundle that serving can load, and what loading it costs."""
+    loading = time.perf_counter()
+    manifest = load_bundle(path).manifest
+    load_s = time.perf_counter() - loading
+    return manifest, Footprint(load_s, sum(file.stat().st_size for file in path.iterdir()) / 1_000_000)
 
 
 def champion_manifest(settings: Settings) -> Manifest | None:
@@ -286,48 +255,6 @@ def _gate(
     return judge(judged, second.judged, footprint, settings.training, seed)
 
 
-def _deliver(settings: Settings, version: str, slot: str | None, report: Report) -> str | None:
-    """Give the registry this publication and whatever it missed before. Returns this one's number there."""
-    number = None
-    try:
-        registry = MlflowRegistry(settings)
-        for path, publication in read_pending(_pending_dir(settings)):
-            # Only the newest sets an alias: an older one's slot may have moved on since.
-            mine = publication.version == version
-            given = registry.publish(publication, slot if mine else None)
-            path.unlink(missing_ok=True)
-            number = given if mine else number
-            report(92, f"registered {publication.version} as {registry.model} version {given}")
-    except RegistryUnavailable as error:
-        report(92, f"the registry did not take it ({error}); kept in {_pending_dir(settings)} for the next training")
-    return number
-
-
-def _clean(settings: Settings, report: Report) -> None:
-    try:
-        protected = {slot.version for slot in current_slots(settings).values()}
-    except StoreError as error:
-        report(99, f"old bundles stay, since the slots cannot be read ({error})")
-        return
-    protected |= {publication.version for _, publication in read_pending(_pending_dir(settings))}
-    removed = remove_old_bundles(settings.bundles_dir, settings.training.keep_bundles, protected)
-    if removed:
-        report(99, f"removed {len(removed)} old bundles")
-
-
-def _pending_dir(settings: Settings) -> Path:
-    return settings.state_dir / "pending_publications"
-
-
-def _git_tags() -> dict[str, str]:
-    command = ["git", "-C", str(PROJECT_DIR), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}  # an image without git, or not a work tree: the version is then that of the package
-    return {"git_revision": found.stdout.strip()}
-
-
 def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOptions:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m jobs.retrain", description=__doc__.split("\n")[0])
@@ -342,7 +269,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
     parser.add_argument("--slot", choices=["champion", "challenger", "none"], default="champion")
     parser.add_argument("--force", action="store_true", help="take the champion's slot whatever the gate says")
     parser.add_argument("--reason", default=RetrainOptions.reason, help="written beside the decision")
-    parser.add_argument("--run", metavar="ID", help="under which the result is told to autopilot")
+    parser.add_argument("--run", metavar="ID", help="the id under which the result is told to autopilot")
     given = parser.parse_args(arguments)
     if given.trials is not None and given.trials < 1:
         parser.error("--trials must be at least 1")

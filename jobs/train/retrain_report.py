@@ -1,8 +1,13 @@
 """What a retraining says of its data and its models: one line each."""
 
+from collections.abc import Callable
+
 from configs.settings import Settings
 from models.training.ranker_judgement import SecondStage
 from models.training.training_data import TrainingData
+
+Report = Callable[[int, str], None]
+"""Called with percent done and one line."""
 
 
 def describe_ranker(second: SecondStage | None, settings: Settings) -> str:

@@ -17,7 +17,7 @@ class TrialLog:
     """The trials of one search.
 
     Args:
-        directory: of the logs of all searches.
+        directory: the folder of the logs of all searches.
         defines: whatever the results depend on: data, weighting, factors, seed. Another value is another search.
     """
 

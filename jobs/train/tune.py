@@ -88,7 +88,7 @@ def search(
     """Run the trials on the Ray to which this process is connected (see `jobs.launch.ray_session`).
 
     Args:
-        folds: see `inner_folds`; at least one.
+        folds: at least one, as `inner_folds` makes them.
         trials: how many, the points in `space.start` first.
         storage_dir: absolute; Tune's own files, removed at the end.
         log: finished trials are taken from there, and written there.

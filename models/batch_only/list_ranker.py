@@ -28,7 +28,7 @@ class ListRankerParameters(BaseModel):
 
 
 class ListRanker:
-    """A fitted one; see `fit_list_ranker`."""
+    """A list ranker as `fit_list_ranker` fits it."""
 
     def __init__(self, booster: lightgbm.Booster, weight: float) -> None:
         self._booster = booster
@@ -58,12 +58,12 @@ def fit_list_ranker(
     seed: int,
     threads: int = 1,
 ) -> ListRanker:
-    """Fit. The result depends on data, parameters and seed, not on `threads`.
+    """Fit a list ranker. The result depends on data, parameters and seed, not on `threads`.
 
     Args:
         features: (n, f) float32.
         relevant: (n,) bool.
-        names: of the f features.
+        names: the names of the f features.
 
     Raises:
         ValueError: all candidates are alike; there is nothing to learn.

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-REACH = 15  # steps
+REACH = 15  # items at most this many steps apart are a pair
 _FADE = 5.0  # steps after which a pair counts 1/e as much
-_PRIOR = 5.0  # pairs by popularity alone that every item starts from
+_PRIOR = 5.0  # every item starts with this many pairs, spread by popularity alone
 
 NEARNESS_FEATURES = ("near_cosine", "near_lift", "near_lift_max", "near_lift_between")
 

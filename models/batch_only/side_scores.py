@@ -19,20 +19,21 @@ from models.ranking.item_relations import EASE_LAMBDA, LIMIT
 _FACTOR_MODELS = ("als_small", "als_large", "als_flat")
 _ITEM_MODELS = ("ease_weighted", "item_knn", "rp3beta")
 SIDE_FEATURES = (*_FACTOR_MODELS, "user_knn", *_ITEM_MODELS, *NEARNESS_FEATURES)
-_STANDARD = len(SIDE_FEATURES) - 2  # the last two are levels by themselves
+_STANDARD = len(SIDE_FEATURES) - 2  # the last two are not standardised: their size says something by itself
 NEIGHBOURS = 100
 _RP3_BETA = 0.6
 _BLOCK = 256  # users whose scores of all items are held at once
 
 
 class SideScores:
-    """All models, fitted.
+    """All those models, fitted on the same weights.
 
     Args:
         weights: (n_users, n_items) as ALS was fitted on.
-        parameters: of that ALS.
+        parameters: those of that ALS.
         user, item, times_ms: (e,) the events behind the weights, for nearness.
-        seed: of the factor models; threads: rows solved at once, 0 for all cores.
+        seed: seeds the factor models.
+        threads: rows solved at once, 0 for all cores.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from models.training.training_data import TrainingData
 K = 10
 SPLITS = 9
 _ROWS = 4_000_000  # events that all splits together are fitted on, so that large data gets fewer splits
-_LISTS = 1000  # of one split at most
+_LISTS = 1000  # lists of one split, at most
 _FIRST_STAGE = FEATURES.index("retrieval_standard")
 
 

@@ -35,13 +35,17 @@ class IndexFacts(_Part):
 class RankerFacts(_Part):
     """The learned ranker beside the factors."""
 
-    features_hash: str = Field(description="of the names and meaning of its features, see models.ranking.features")
+    features_hash: str = Field(
+        description="hash over the names and meaning of its features, see models.ranking.features"
+    )
     parameters: RankerParameters
     lists: int = Field(ge=1, description="past requests that it learned from")
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
     trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
     logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
-    logged_fingerprint: str | None = Field(default=None, description="sha256 over them and what came of them")
+    logged_fingerprint: str | None = Field(
+        default=None, description="sha256 over those lists and which of their items were taken up"
+    )
 
 
 class ManifestFields(_Part):
@@ -56,7 +60,7 @@ class ManifestFields(_Part):
     data: DataFacts
     metrics: dict[str, float] = Field(default_factory=dict, description="offline evaluation; undefined ones are absent")
     index: IndexFacts
-    ranker: RankerFacts | None = Field(None, description="None: served in the order of retrieval")
+    ranker: RankerFacts | None = Field(None, description="None where lists are served in the order of retrieval")
 
 
 class Manifest(ManifestFields):

@@ -7,7 +7,7 @@ from models.ranking.item_relations import fit_ease
 
 
 def popularity_scores(weights: sp.csr_matrix) -> np.ndarray:
-    """(n_items,) users with each item."""
+    """(n_items,) how many users have each item."""
     return np.bincount(weights.indices, minlength=weights.shape[1]).astype(np.float64)
 
 
@@ -24,8 +24,8 @@ def item_knn_scores(train: sp.csr_matrix, histories: sp.csr_matrix, neighbours: 
 
     Args:
         train: (n_users, n_items), stored entries count 1.
-        histories: (n, n_items), of those who ask.
-        neighbours: of each item, only so many are kept (Deshpande, Karypis, ACM TOIS 2004).
+        histories: (n, n_items), the items of each user who asks.
+        neighbours: how many neighbours of each item are kept (Deshpande, Karypis, ACM TOIS 2004).
     """
     ones = _ones(train)
     together = np.asarray((ones.T @ ones).todense())

@@ -52,11 +52,11 @@ def judge(
     """Decide whether the new model may take the champion's place.
 
     Args:
-        champion: on the same requests in the same order; None where there is no champion.
+        champion: how the champion did on the same requests in the same order; None where there is no champion.
         new: the model that wants its place.
-        footprint: of the new bundle.
+        footprint: what serving the new bundle costs.
         limits: margin and guardrails, see `configs.settings.Training`.
-        seed: of the bootstrap.
+        seed: seeds the bootstrap.
     """
     broken = []
     if footprint.load_s > limits.max_load_s:

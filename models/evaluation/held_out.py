@@ -21,8 +21,8 @@ from models.training.training_data import TrainingData
 
 K = 10
 _REPORTED = {
-    "map_at_10": "map_at_k",  # over |relevant|, the published benchmark's definition
-    "map_k_at_10": "map_k_at_k",  # over min(|relevant|, 10)
+    "map_at_10": "map_at_k",  # the sum over |relevant|, which is the published benchmark's definition
+    "map_k_at_10": "map_k_at_k",  # the sum over min(|relevant|, 10)
     "ndcg_at_10": "ndcg",
     "precision_at_10": "precision",
     "recall_at_10": "recall",
@@ -74,7 +74,7 @@ def mean_ndcg(fold: Fold, parameters: AlsParameters, seed: int, threads: int = 1
 def ndcg_by_iteration(
     fold: Fold, parameters: AlsParameters, seed: int, moments: Sequence[int], threads: int = 1
 ) -> Iterator[float]:
-    """The same after each of these numbers of iterations of one fit; needs somebody to judge on."""
+    """`mean_ndcg` after each of these numbers of iterations of one fit; needs somebody to judge on."""
     for factors in fit_als_in_steps(fold.weights, parameters, seed, moments, threads):
         recommended = recommend_factors(
             factors.user_factors[fold.judged], factors.item_factors, fold.seen[fold.judged], K, fold.known_items

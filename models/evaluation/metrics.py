@@ -1,4 +1,4 @@
-"""Offline ranking quality, per user, unsampled. Definitions in the words of the README's section on evaluation.
+"""Offline ranking quality, per user, unsampled. The definitions are those of docs/evaluation.md.
 
 With hits_r = 1 where the item at rank r is relevant:
 
@@ -103,7 +103,7 @@ def bootstrap_interval(values: np.ndarray, seed: int, n: int = 2000, level: floa
 
     Args:
         values: (m,) float, one per user; NaN (undefined) is left out.
-        seed: of the resampling.
+        seed: seeds the resampling.
         n: number of resamples.
         level: share of the resampled means between `low` and `high`.
 

@@ -37,7 +37,7 @@ class Replay:
 def replay_rows(bench: ProtocolData, n_train: int = N_TRAIN) -> Replay:
     """The protocol's split: ties in time are in a random but fixed order."""
     row_of = np.argsort(bench.source_row)
-    times = bench.data.times_ms[row_of]  # in the order of the file
+    times = bench.data.times_ms[row_of]  # in the order of the source file
     split = replay_split(times, n_train)
     return Replay(np.sort(row_of[split.train]), row_of[split.test])
 

@@ -53,7 +53,7 @@ class Contender:
     Attributes:
         protocol: "P1", "P2 warm", "P3 k=5", ...
         recommended: (n, K) int, -1 padded.
-        metrics: of each user.
+        metrics: one value of each metric for each user.
         activity: (n,) events in the history of each user.
         counts: (n_items,) users of each item in training, for novelty; 0 for unknown items.
     """

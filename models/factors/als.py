@@ -51,8 +51,8 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
     Args:
         weights: (n_users, n_items) float32, all > 0 where stored; see `models.factors.interest`. The confidence given
             to the solver is `alpha * weight ** weight_power`.
-        parameters: see `AlsParameters`.
-        seed: of the first vectors.
+        parameters: what the fit depends on beside the data.
+        seed: seeds the first vectors.
         threads: rows solved at once; 0 for all cores.
 
     Raises:
@@ -66,7 +66,7 @@ def fit_als(weights: sp.csr_matrix, parameters: AlsParameters, seed: int, thread
 def fit_als_in_steps(
     weights: sp.csr_matrix, parameters: AlsParameters, seed: int, moments: Sequence[int], threads: int = 1
 ) -> Iterator[AlsFactors]:
-    """The vectors after each of these numbers of iterations, of one fit; otherwise as `fit_als`.
+    """The vectors of one fit after each of these numbers of iterations; otherwise as `fit_als`.
 
     Args:
         moments: rising, at least 1.

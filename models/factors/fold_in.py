@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg.lapack import sposv
 
-PRIOR_LIMIT = 10  # longest history that the prior helps; measured (PROTOCOLS, P3)
+PRIOR_LIMIT = 10  # the longest history that the prior helps, measured on protocol P3 (`models.evaluation.protocols`)
 
 
 class FoldIn:
@@ -21,7 +21,7 @@ class FoldIn:
 
     Args:
         item_factors: (n_items, f) float32.
-        regularization, alpha: those of the fit.
+        regularization, alpha: those of the ALS fit.
         prior: (f,) mean user vector.
         prior_weight: 0 switches the prior off.
         weight_power: that of the fit.

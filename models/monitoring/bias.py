@@ -17,10 +17,10 @@ USER_DAMPING = 10.0
 
 @dataclass(frozen=True)
 class BiasTerms:
-    """What a bundle keeps of it.
+    """The bias model as a bundle keeps it.
 
     Attributes:
-        mean: of all ratings.
+        mean: the mean of all ratings.
         items: (n_items,) float32, 0 where there was no rating.
         users: (n_users,) float32, likewise.
     """

@@ -29,7 +29,7 @@ class Shift:
         js: Jensen-Shannon distance.
         chance: what `psi` averages by chance alone; None where it was not needed.
         p_value: share of random splits at least as far apart; None where it was not needed.
-        drifted: see the module.
+        drifted: whether both conditions of the module's docstring hold.
     """
 
     psi: float
@@ -60,8 +60,8 @@ def compare_windows(
     Args:
         reference: (n, B) counts, a row for each user.
         current: (m, B), likewise.
-        max_psi: see the module.
-        seed: of the random splits.
+        max_psi: how far the index must exceed what chance gives, to count as drift.
+        seed: seeds the random splits.
         alpha: share of random splits that may be as far apart.
 
     Raises:

@@ -103,7 +103,7 @@ def category_diversity(categories: Sequence[Sequence[str]]) -> float | None:
     """1 - mean cosine between the items' categories, over all pairs of a list.
 
     Args:
-        categories: of each item; items without any are left out.
+        categories: the categories of each item; items without any are left out.
 
     Returns:
         0 where all are alike, 1 where none share any; None with fewer than two items.

@@ -80,11 +80,11 @@ def fill_block(
 
     Args:
         block: (B, k, len(CANDIDATE_FEATURES)) float32, written to.
-        candidates, scores, recent, at_ms, affinity: of a `RequestBatch`.
+        candidates, scores, recent, at_ms, affinity: as in `RequestBatch`.
         histories: the batch's one after another; that of request i is `histories[edges[i]:edges[i + 1]]`.
         popularity: (2, B, k) float32.
-        unit_factors, static, first_ms, categories: of an `ItemTable`.
-        ease, follows: of `ItemRelations`; (0, 0) where there are none.
+        unit_factors, static, first_ms, categories: as in `ItemTable`.
+        ease, follows: as in `ItemRelations`; (0, 0) where there are none.
     """
     for row in range(len(candidates)):
         out, listed = block[row], candidates[row]

@@ -60,7 +60,7 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
     Args:
         table: the items' own side, made when the model was loaded.
         relations: between items; None where the model has none (their features are then NaN).
-        batch: see `RequestBatch`.
+        batch: the requests and their candidates.
 
     Returns:
         (B, k, len(CANDIDATE_FEATURES)) float32; rows of padding are meaningless.

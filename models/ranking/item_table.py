@@ -82,7 +82,7 @@ def item_table(
 
     Args:
         item_factors: (n_items, f) float32.
-        statistics: of the model's items.
+        statistics: what training saw of the model's items.
         categories: category -> (n_items + n_extra,) bool.
         extra_factors: (n_extra, f) float32, estimated.
         extra_added_ms: (n_extra,) when they were added.

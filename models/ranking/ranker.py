@@ -104,7 +104,7 @@ def fit_ranker(
         features: (n, len(FEATURES)) float32.
         relevant: (n,) bool or int gains.
         lengths: (lists,) int, candidates of each list; their sum is n.
-        threads: at least 1.
+        threads: how many threads LightGBM uses, at least 1.
         place: (n,) int >= 0, where each candidate was shown; all of one number in a list that nobody was shown. None
             where no list was.
         weights: (n,) how much each candidate counts; None for all alike.

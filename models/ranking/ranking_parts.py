@@ -14,9 +14,9 @@ class RankingParts:
     """The learned ranker with what its features need beside the factors.
 
     Attributes:
-        ranker: see `models.ranking.ranker`.
-        statistics: of the n_items items.
-        relations: between items; None where there are too many of them.
+        ranker: the fitted trees.
+        statistics: what training saw of the n_items items.
+        relations: how items relate to each other; None where there are too many items.
     """
 
     ranker: Ranker

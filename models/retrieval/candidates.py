@@ -19,7 +19,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from models.bundle.files import Bundle
+from models.bundle.reading import Bundle
 from models.factors.fold_in import FoldIn
 from models.retrieval.index import ItemIndex
 from models.retrieval.shelf import Shelf
@@ -145,7 +145,7 @@ class CandidateModel:
 
         Args:
             items: (k,) positions of a `Shelf`; those unknown to the model get no reasons.
-            reasons: at most so many for each.
+            reasons: how many history items to name for each, at most.
 
         Returns:
             For each item, (position, share of the sum of all positive contributions), largest first.
@@ -221,7 +221,7 @@ class CandidateModel:
         return Candidates(items[best], scores[best], sources[best])
 
     def _with_trending(self, found: Candidates, vector: np.ndarray, allowed: "_Filter", shelf: Shelf) -> Candidates:
-        """Followed by the most popular items of the last days that are not among them, as the ranker has learned."""
+        """Candidates, followed by the most popular items of the last days that are not among them, as in training."""
         if self._trending and len(shelf.trending):
             hot = self._hot(shelf.trending[: _HEAD * self._trending], found, allowed)
             if len(hot) < self._trending:  # nearly always the head holds enough

@@ -18,7 +18,7 @@ class ItemIndex:
         item_factors: (n_items, f) float32, finite.
         exact_limit: largest catalogue that is searched exactly.
         recall_bound: smallest acceptable recall at 100.
-        seed: of the clustering and of the sample.
+        seed: seeds the clustering and the sample.
         sample_queries: (q, f) user vectors to measure recall with; without them, sums of ten items stand in.
 
     Attributes:
@@ -55,7 +55,7 @@ class ItemIndex:
 
         Args:
             queries: (B, f) float32.
-            k: as many as wanted; at most `n_items` are found.
+            k: how many are wanted; at most `n_items` are found.
 
         Returns:
             scores (B, k) float32, falling, and items (B, k) int64; items of equal score come lower index first. Where

@@ -76,7 +76,7 @@ class ShelfBuilder:
         self._shelf: Shelf | None = None
 
     def update(self, items: Sequence[ShelfItem]) -> None:
-        """Take over additions and changes."""
+        """Take over items that were added or changed."""
         self._shelf = None
         places = self.places([item.item_id for item in items])
         new = {item.item_id: item for item, place in zip(items, places.tolist(), strict=True) if place < 0}

@@ -17,7 +17,7 @@ from models.training.training_data import TrainingData
 
 @dataclass(frozen=True)
 class Requests:
-    """B requests.
+    """B past requests.
 
     Attributes:
         user: (B,) int.

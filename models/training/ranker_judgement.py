@@ -103,7 +103,7 @@ def train_second_stage(
 
     Args:
         data: in store order (`models.training.past_requests.in_store_order`).
-        parameters: of the ranker; None to do without.
+        parameters: the ranker's; None to do without a ranker.
         logged: lists that were shown; None where they do not count.
 
     Raises:

@@ -98,7 +98,8 @@ def rerank(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: Ca
 class RankerRows:
     """Training rows: features (n, len(FEATURES)) float32, relevant (n,) bool, lengths (lists,).
 
-    Of lists that were shown also the place of each item, (n,) int from 0, and how much it counts, (n,) float64.
+    Rows of lists that were shown also have the place of each item, (n,) int from 0, and how much it counts, (n,)
+    float64.
     """
 
     features: np.ndarray

@@ -26,7 +26,9 @@ JUDGED_CONTEXTS = (0, 5, 10, 20)
 HORIZON = (
     5  # what comes next is right, not what comes some day: HR@10 of the next event .277 against .214 (inner windows)
 )
-LONGEST = 50  # candidates of a training list; with all 150 the fit takes three times as long and gains nothing
+LONGEST = (
+    50  # candidates that are kept of a training list; with all 150 the fit takes three times as long and gains nothing
+)
 RANKER = RankerParameters(trees=150, leaves=7)
 _NOT_SHOWN = 1_000  # the place of all candidates of a list that nobody was shown
 

@@ -29,8 +29,8 @@ class Logged:
     """Lists that were shown, and how to learn from them.
 
     Attributes:
-        lists: see `ShownLists`.
-        fewest: with fewer before the latest window, none is used.
+        lists: all lists that training may learn from.
+        fewest: the least number of lists before the latest window; with fewer, none is used.
         clip: largest weight of an item.
     """
 

@@ -22,7 +22,7 @@ class ShownLists:
         items: (L, DEEPEST) int64 in the order shown; -1 where the list ends or the item is unknown.
         taken: (L, DEEPEST) bool.
         propensity: (L, DEEPEST) float64, with which the place got its item.
-        devices: of the requests.
+        devices: (L,) as the requests' contexts named them.
     """
 
     user: np.ndarray

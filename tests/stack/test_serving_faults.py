@@ -19,7 +19,7 @@ import yaml
 from features.redis.connection import connect
 from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, set_slot
-from models.bundle.files import list_bundles
+from models.bundle.reading import list_bundles
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]
 REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment")

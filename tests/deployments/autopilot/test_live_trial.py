@@ -14,10 +14,10 @@ from features.recording.online_store import OnlineStore
 from features.serving.retraining_run import Run, RunResult, keep_result, read_run
 from features.serving.slots import CHALLENGER, CHAMPION, read_slots, set_slot
 from features.serving.timeline import read_timeline
-from models.bundle.files import write_bundle
+from models.bundle.writing import write_bundle
 from tests.deployments.jobs_api import JobsApi
 from tests.deployments.pilots import Pilots
-from tests.models.bundle.test_files import NOW_MS, contents, fields
+from tests.models.bundle.test_bundle import NOW_MS, contents, fields
 
 pytestmark = pytest.mark.anyio
 USERS = 800

@@ -14,8 +14,8 @@ from deployments.operations.model_versions import ModelVersions
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.slots import SLOTS
-from models.bundle.files import write_bundle
-from tests.models.bundle.test_files import NOW_MS, contents, fields
+from models.bundle.writing import write_bundle
+from tests.models.bundle.test_bundle import NOW_MS, contents, fields
 
 pytestmark = pytest.mark.anyio
 

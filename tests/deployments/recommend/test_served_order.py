@@ -20,7 +20,7 @@ from features.users.erasure import Erasures
 from jobs.maintenance.rebuild_features import RebuildOptions, rebuild_features
 from jobs.train.load_data import load_training_data
 from jobs.train.retrain import Result, RetrainOptions, retrain
-from models.bundle.files import Bundle, load_bundle
+from models.bundle.reading import Bundle, load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.item_table import item_table
 from models.training.first_stage import FirstStage, find_candidates, fit_first_stage, read_catalogue

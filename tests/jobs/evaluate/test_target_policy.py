@@ -19,7 +19,7 @@ from features.items.catalogue import Item
 from jobs.evaluate import off_policy, target_policy
 from jobs.evaluate.target_policy import Target, chances, load_target
 from jobs.train.retrain import RetrainOptions, retrain
-from models.bundle.files import load_bundle
+from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters, fit_ranker
 from models.retrieval.candidates import Query

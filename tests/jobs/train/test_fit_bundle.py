@@ -8,7 +8,7 @@ from data.dataset import DataError
 from features.users.erasure import Erasures
 from jobs.train.fit_bundle import evaluate_latest, fit_bundle, remove_old_bundles
 from jobs.train.load_data import load_training_data
-from models.bundle.files import load_bundle
+from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
 from models.training.first_stage import read_catalogue

@@ -10,7 +10,7 @@ from features.users.erasure import Erasures
 from jobs.train.fit_bundle import fit_bundle
 from jobs.train.load_data import load_training_data
 from jobs.train.retrain import Result, RetrainOptions, retrain
-from models.bundle.files import load_bundle
+from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from tests.jobs.job_data import two_tastes, write_interactions
 

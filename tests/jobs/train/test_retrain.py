@@ -31,7 +31,7 @@ from jobs.train.retrain import Result, RetrainOptions, retrain
 from jobs.train.search_space import SPACE_FILE
 from jobs.train.store_calls import current_slots
 from jobs.train.tune import METRIC
-from models.bundle.files import list_bundles, load_bundle
+from models.bundle.reading import list_bundles, load_bundle
 from models.factors.als import AlsParameters
 from tests.jobs.job_store import opened
 

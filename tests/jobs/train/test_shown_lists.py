@@ -11,7 +11,7 @@ from features.users.erasure import Erasures
 from jobs.train.fit_bundle import fit_bundle
 from jobs.train.load_data import load_training_data
 from jobs.train.read_shown_lists import read_shown_lists
-from models.bundle.files import load_bundle
+from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.features import FEATURES
 from models.training.first_stage import CandidateTable, FirstStage, ItemFacts, find_candidates, fit_first_stage

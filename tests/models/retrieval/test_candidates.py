@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle.files import BundleContents, load_bundle, write_bundle
+from models.bundle.arrays import BundleContents
 from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields
+from models.bundle.reading import load_bundle
+from models.bundle.writing import write_bundle
 from models.factors.als import AlsParameters
 from models.retrieval.candidates import CandidateModel, Query, Source
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem

@@ -6,16 +6,10 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 
-from models.bundle.files import (
-    Bundle,
-    BundleContents,
-    BundleError,
-    content_hash,
-    list_bundles,
-    load_bundle,
-    write_bundle,
-)
+from models.bundle.arrays import BundleContents, BundleError, content_hash
 from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.reading import Bundle, list_bundles, load_bundle
+from models.bundle.writing import write_bundle
 from models.factors.als import AlsParameters, fit_als
 from models.monitoring.bias import BiasTerms
 from models.ranking.features import FEATURES, FEATURES_HASH
