@@ -25,11 +25,12 @@ from deployments.local.preflight import taken_ports
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.local.serve_control import ServeControl
 
-# The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. Groups
-# run side by side, these first; of all other tests, each file is a group of its own.
+# The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. The
+# groups run side by side, these first; of all other tests, each file is a group of its own.
 GROUPS = {
-    "tests/stack/test_stack_commands.py::TestStart": "start",
     "tests/stack": "stack",
+    "tests/faults/test_stack_commands.py::TestStart": "start",
+    "tests/faults": "faults",
     "tests/console": "console",
     "tests/jobs/train/test_retrain.py": "retrain",
     "tests/jobs": "jobs",
@@ -207,10 +208,10 @@ def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settin
 
 @pytest.fixture(scope="session")
 def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_slice: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
 ) -> Iterator[RunningStack]:
-    """The whole stack, with a model of a small search. It logs some requests and traces what its callers trace."""
-    yield from own_stack(request, tmp_path_factory, data_slice, watched=True)
+    """The whole stack on the whole data set. It logs some requests and traces what its callers trace."""
+    yield from own_stack(request, tmp_path_factory, project_settings.data_dir, watched=True)
 
 
 def own_stack(

@@ -26,7 +26,7 @@ from deployments.operations.monitor_routes import RetrainRequest, operations_api
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
 
 
-def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Sequence[Endpoint]) -> FastAPI:
+def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Sequence[Endpoint] = ()) -> FastAPI:
     """Routes of `console`.
 
     Args:
