@@ -14,7 +14,7 @@ TRIALS ?=
 LINES ?= 30
 TESTS ?= tests
 # More than cores: many tests wait.
-WORKERS ?= 4
+WORKERS ?= 3
 TRIALS_OPTION := $(if $(TRIALS),--trials $(TRIALS))
 
 help: ## this list

@@ -28,10 +28,10 @@ from deployments.local.serve_control import ServeControl
 # The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. The
 # groups run side by side, these first; of all other tests, each file is a group of its own.
 GROUPS = {
+    "tests/stack/test_stack_commands.py::TestStart": "start",
     "tests/stack": "stack",
-    "tests/faults/test_stack_commands.py::TestStart": "start",
-    "tests/faults": "faults",
     "tests/console": "console",
+    "tests/faults": "console",
     "tests/jobs/train/test_retrain.py": "retrain",
     "tests/jobs": "jobs",
     "tests/features": "features",
@@ -66,7 +66,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup | No
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put first what takes longest, and within a stack last what breaks or replaces parts of it."""
-    order = [*dict.fromkeys(GROUPS.values())]
+    order = ["stack", "console", "retrain", "jobs", "features", "start"]
 
     def place(item: pytest.Item) -> tuple[int, bool]:
         group = group_of(item.nodeid)
@@ -212,6 +212,14 @@ def stack(
 ) -> Iterator[RunningStack]:
     """The whole stack on the whole data set. It logs some requests and traces what its callers trace."""
     yield from own_stack(request, tmp_path_factory, project_settings.data_dir, watched=True)
+
+
+@pytest.fixture(scope="session")
+def second_stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_slice: Path
+) -> Iterator[RunningStack]:
+    """Another stack, on a slice of the data, for tests that promote, experiment and kill, which others would notice."""
+    yield from own_stack(request, tmp_path_factory, data_slice)
 
 
 def own_stack(

@@ -4,14 +4,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from tests.conftest import RunningStack, own_stack
+from tests.conftest import RunningStack
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -43,11 +42,9 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="package")
-def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_slice: Path
-) -> Iterator[RunningStack]:
-    """A stack for the console alone: its tests promote, experiment and click, which others would find in theirs."""
-    yield from own_stack(request, tmp_path_factory, data_slice)
+def stack(second_stack: RunningStack) -> RunningStack:
+    """The stack on a slice of the data."""
+    return second_stack
 
 
 @pytest.fixture

@@ -1,16 +1,11 @@
-"""A stack for tests that kill, redeploy and stop parts of it, which others would find in theirs."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""Replicas are killed and functions redeployed here, so this shares the console's stack and comes after its tests."""
 
 import pytest
 
-from tests.conftest import RunningStack, own_stack
+from tests.conftest import RunningStack
 
 
 @pytest.fixture(scope="package")
-def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_slice: Path
-) -> Iterator[RunningStack]:
-    """A stack on a slice of the data, for this folder alone."""
-    yield from own_stack(request, tmp_path_factory, data_slice)
+def stack(second_stack: RunningStack) -> RunningStack:
+    """The stack on a slice of the data."""
+    return second_stack

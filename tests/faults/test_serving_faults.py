@@ -21,7 +21,7 @@ from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, set_slot
 from models.bundle.reading import list_bundles
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.destructive]
 REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment")
 
 

@@ -107,6 +107,7 @@ class TestStart:
 
 
 @pytest.mark.stack
+@pytest.mark.destructive
 class TestRunningStack:
     def test_a_second_up_changes_nothing(self, stack: RunningStack) -> None:
         before = records(stack.settings)
