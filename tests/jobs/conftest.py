@@ -85,7 +85,7 @@ def settings(tmp_path: Path) -> Settings:
         data_dir=tmp_path / "data",
         store={"url": f"redis://127.0.0.1:{free_port()}/0"},
         tracking={"uri": f"http://127.0.0.1:{free_port()}"},
-        training={"factors": 8, "keep_bundles": 2, "lock_s": 2},
+        training={"factors": 8, "keep_bundles": 2, "lock_s": 3},
     )
     write_interactions(found, two_tastes())
     return found

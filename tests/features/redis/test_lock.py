@@ -33,8 +33,8 @@ async def test_waiting_for_the_holder(store: OnlineStore) -> None:
 
 
 async def test_a_held_lock_outlives_its_time_and_a_killed_holders_does_not(store: OnlineStore) -> None:
-    async with maintenance(store.client, store.keys, "compaction", ttl_s=0.15) as lock:
-        await asyncio.sleep(0.4)
+    async with maintenance(store.client, store.keys, "compaction", ttl_s=1.0) as lock:
+        await asyncio.sleep(2.0)
         await lock.check()
     key = store.keys.lock("maintenance")
     await store.client.run("SET", key, "compaction:dead", "PX", 100)

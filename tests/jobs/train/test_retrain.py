@@ -199,14 +199,17 @@ def test_only_so_many_bundles_are_kept(with_store: Settings) -> None:
     assert [path.name for path in list_bundles(with_store.bundles_dir)] == [one.version for one in made[-2:]]
 
 
-@pytest.mark.parametrize("percent", [" 75", " 85", " 92"])
+@pytest.mark.parametrize("percent", [" 85", " 92"])
 def test_a_kill_leaves_no_half_published_version(with_registry: Settings, percent: str) -> None:
     before = retrain(with_registry, OPTIONS, Lines())
+    killed = False
     with run(with_registry, "--no-search", "--seed", "7") as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(f"[{percent} %]"):
                 process.kill()
+                killed = True
+    assert killed, f"it never came to {percent} %"
     slot = current_slots(with_registry)["champion"]
     assert load_bundle(slot.path).manifest.version == slot.version
     for path in list_bundles(with_registry.bundles_dir):
