@@ -79,7 +79,7 @@ def test_a_part_of_deployments_stands_only_on_what_it_may(part: str, allowed: se
 
 
 def test_the_local_stack_knows_settings_only() -> None:
-    """It runs where nothing of the platform runs yet."""
+    """The local stack starts where no other part of the project runs yet, so it can ask none of them."""
     for file in files_of("deployments/local"):
         found = tops(imported(file))
         assert found & PACKAGES <= {"configs", "deployments"}, file
