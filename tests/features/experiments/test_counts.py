@@ -44,7 +44,7 @@ class Traffic:
         self.random = random.Random(seed)
         self.shown: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         self.now_ms = clock.now_ms()
-        self.number = 0
+        self.number = self.retries = 0
 
     async def step(self) -> None:
         # No two steps in one millisecond: nobody answers a list that fast, and the log knows no order within one
@@ -78,6 +78,7 @@ class Traffic:
             [Event(f"e{self.number}", user, item, kind, said_ms, value, recommendation_id=named)]
         )
         if pick.random() < 0.1:
+            self.retries += 1
             again = Event(f"e{self.number}", user, "i 1", "like", self.now_ms)
             (retry,) = await self.store.record_events([again])
             assert (retry.duplicate, retry.stream_id) == (True, result.stream_id)
@@ -145,6 +146,7 @@ async def test_sums_equal_a_recomputation_from_the_log_through_everything(store:
     for _ in range(400):
         await traffic.step()
     before = await check(store, log, {})
+    assert traffic.retries > 20
     assert any(totals.mixed for totals in before.values())
     for name in QUANTITIES:
         assert sum(totals.quantities()[name] for totals in before.values()) > 0, name

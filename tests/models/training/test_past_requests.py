@@ -115,11 +115,13 @@ def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
     second = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=1)
     again = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=2)
     assert second.metrics == again.metrics
-    if second.ranker is not None and again.ranker is not None:
-        assert second.ranker.ranker.text == again.ranker.ranker.text
-    rows = lists_before_latest(data, catalogue(data), recipe, 0, 1)
-    fitted = learn(rows, parameters, 0, 1)
+    fitted, alike = (
+        learn(lists_before_latest(data, catalogue(data), recipe, 0, threads), parameters, 0, threads)
+        for threads in (1, 2)
+    )
     assert fitted is not None
+    assert alike is not None
+    assert fitted.ranker.text == alike.ranker.text  # on two threads as on one
     stage = fit_first_stage(data, np.arange(1800), "consumption", PARAMETERS, catalogue(data), 0, 1)
     requests = window_requests(
         data, np.arange(1800), np.arange(1800, len(data)), (0,), {}, stage.known_items, "consumption"
