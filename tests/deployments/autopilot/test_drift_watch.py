@@ -11,9 +11,8 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import AutopilotLimits, Store
 from data.event_log import EventLog
-from deployments.autopilot.drift_watch import CALM, DriftWatch
+from deployments.autopilot.drift_watch import DriftWatch
 from deployments.autopilot.list_judge import ListJudge
-from deployments.operations.monitor_views import DriftView
 from features.items.catalogue import Catalogue, Item, put_items
 from features.recording.event import Event
 from features.recording.exposure import Exposure
@@ -177,16 +176,3 @@ async def test_simulated_lists_are_left_out_unless_training_learns_from_them(pla
     await taking.look()
     assert taking.seen_events == 40
     assert taking.left_out_since(0) == 0
-
-
-async def test_drift_of_taste_near_the_threshold_does_not_come_and_go(client: StoreClient, keys: Keys) -> None:
-    live = ListJudge(client, keys, EventLog(Path("/nowhere")), load_event_types("movies"), Catalogue(client, keys), 1)
-    watch = DriftWatch(client, keys, AutopilotLimits(), live)
-
-    def seen(name: str, *drifted: bool | None) -> list[bool | None]:
-        views = [DriftView(name=name, value=0.2, threshold=0.2, drifted=one, detail="") for one in drifted]
-        return [watch._confirm(view).drifted for view in views]
-
-    assert seen("items", None, True, False, True, True, False, True) == [None, False, False, False, True, True, True]
-    assert seen("items", *[False] * CALM) == [True] * (CALM - 1) + [False]
-    assert seen("click_rate", True, True, False, True) == [False, True, False, False]

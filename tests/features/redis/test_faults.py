@@ -215,6 +215,7 @@ async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_c
     """Something between us and the server hands the write on and drops the answer."""
     await store.prepare()
     dropped = 0
+    dropping = False
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal dropped
@@ -223,7 +224,7 @@ async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_c
             while request := await reader.read(65_536):
                 up_writer.write(request)
                 answer = await up_reader.read(65_536)
-                if b"EVALSHA" in request and b"NOSCRIPT" not in answer and dropped < 1:
+                if dropping and b"EVALSHA" in request and b"NOSCRIPT" not in answer and dropped < 1:
                     dropped += 1
                     return
                 writer.write(answer)
@@ -236,7 +237,8 @@ async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_c
     async with await asyncio.start_server(relay, "127.0.0.1", 0) as between:
         client = connect(LIMITS, f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0")
         behind = OnlineStore(client, keys_of(LIMITS), LIMITS, load_event_types())
-        behind._ready = True
+        await behind.prepare()
+        dropping = True
         (result,) = await behind.record_events([event(2)])
         await client.aclose()
     assert dropped == 1
