@@ -53,7 +53,9 @@ def system() -> Iterator[tuple[System, int]]:
     server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
+    deadline = time.monotonic() + 10
     while not server.started:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     yield found, port
     server.should_exit = True
