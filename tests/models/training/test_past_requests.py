@@ -115,10 +115,8 @@ def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
     second = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=1)
     again = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=2)
     assert second.metrics == again.metrics
-    fitted, alike = (
-        learn(lists_before_latest(data, catalogue(data), recipe, 0, threads), parameters, 0, threads)
-        for threads in (1, 2)
-    )
+    rows = lists_before_latest(data, catalogue(data), recipe, 0, 1)
+    fitted, alike = (learn(rows, parameters, 0, threads) for threads in (1, 2))
     assert fitted is not None
     assert alike is not None
     assert fitted.ranker.text == alike.ranker.text  # on two threads as on one
