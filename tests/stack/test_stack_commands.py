@@ -96,7 +96,9 @@ class TestStart:
     def test_ctrl_c_leaves_nothing_behind(self, idle_settings: Settings) -> None:
         up = start_up(idle_settings)
         deadline = time.monotonic() + 60
-        while "ray" not in records(idle_settings) and time.monotonic() < deadline:
+        while "ray" not in records(idle_settings):
+            assert up.poll() is None, up.communicate()
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         up.send_signal(signal.SIGINT)
         _, errors = up.communicate(timeout=90)
