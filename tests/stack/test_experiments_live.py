@@ -49,9 +49,10 @@ def as_before(api: httpx.Client) -> Iterator[None]:
 
 @pytest.fixture
 def challenger(api: httpx.Client, second: str) -> str:
-    """The second version, in the challenger's slot."""
+    """The second version, in the challenger's slot, where it answers."""
     if slots(api).get("challenger") != second:
         answered(api.post(f"/api/v1/models/{second}/promote", json={"slot": "challenger"}))
+    wait_for(lambda: recommend(api, "x", force_variant="challenger")["model_version"] == second, 120)
     return second
 
 
