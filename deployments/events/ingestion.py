@@ -70,6 +70,10 @@ class Ingestion:
         with contextlib.suppress(StoreError):
             await self._store.prepare()
 
+    async def stop(self) -> None:
+        """Follow nothing any more."""
+        await self._watch.stop()
+
     def check_health(self) -> None:
         self._watch.check_health()
 

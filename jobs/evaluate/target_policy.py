@@ -95,14 +95,19 @@ def chances(
         group = np.flatnonzero((wanted == k) & (user >= 0))
         for start in range(0, len(group), _BLOCK):
             part = group[start : start + _BLOCK]
-            requests = _requests(target, user[part], times_ms[part])
+            requests = requests_at(target, user[part], times_ms[part])
             lists = _ordered(target, requests, k)
             found[part] = _at_last_place(lists, item[part], lengths[part], target.exploration)
     return found
 
 
-def _requests(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
-    """What the version would have known at those moments."""
+def requests_at(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
+    """What the version would have known at those moments.
+
+    Args:
+        user: (B,) positions in the version's users.
+        times_ms: (B,) of the requests.
+    """
     data = target.stage.data
     order = np.lexsort((data.turn, data.arrived_ms))
     before = np.searchsorted(data.arrived_ms[order], times_ms)

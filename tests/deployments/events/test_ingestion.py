@@ -31,7 +31,7 @@ async def ingestion(server: Server, store_settings: Store, tmp_path: Path) -> As
     await found.start()
     await found.record(CLICK.model_copy(update={"event_id": "e0"}), "none")
     yield found
-    await found._watch.stop()
+    await found.stop()
 
 
 async def test_an_event_waits_for_a_slow_store_longer_than_a_list_does(server: Server, ingestion: Ingestion) -> None:

@@ -106,7 +106,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
     file = tmp_path / "events.csv"
     lines = [f"u{n % 7},i{n % 11},{'like' if n % 10 else 'stare'},,{1000 + n}" for n in range(400)]
     file.write_text(HEADER + "\n".join(lines) + "\n")
-    save, batches = job._save, 0
+    save, batches = job.save_progress, 0
 
     def save_until_the_third(path: Path, done: job.Imported) -> None:
         nonlocal batches
@@ -115,7 +115,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
             raise OSError("the machine lost power after the store acknowledged")
         save(path, done)
 
-    monkeypatch.setattr(job, "_save", save_until_the_third)
+    monkeypatch.setattr(job, "save_progress", save_until_the_third)
     with pytest.raises(OSError, match="power"):
         await import_events(with_store, file)
     done, report = await import_events(with_store, file)

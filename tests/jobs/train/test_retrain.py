@@ -198,7 +198,9 @@ def test_publishing_again_after_a_kill_changes_nothing(with_registry: Settings) 
     version = retrain(away, OPTIONS, Lines()).version
     [(_, publication)] = read_pending(away.state_dir / "pending_publications")
     registry, client = MlflowRegistry(with_registry), MlflowClient(with_registry.tracking_uri)
-    experiment = registry._experiment_id()
+    name = with_registry.tracking.experiment
+    found = client.get_experiment_by_name(name)
+    experiment = client.create_experiment(name) if found is None else found.experiment_id
     # What an attempt leaves that was killed between the run and the model version
     client.create_run(experiment, tags={BUNDLE_TAG: version})
     numbers = {registry.publish(publication, "champion") for _ in range(2)}

@@ -184,8 +184,10 @@ def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
     again = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=2)
     assert second.metrics == again.metrics
     rows = lists_before(data, catalogue(data), recipe, LATEST, 0, 1)
-    fitted = learn(rows, parameters, 0, 1)
+    fitted, alike = (learn(rows, parameters, 0, threads) for threads in (1, 2))
     assert fitted is not None
+    assert alike is not None
+    assert fitted.ranker.text == alike.ranker.text  # on two threads as on one
     stage = fit_first_stage(data, data.before(0.7), "consumption", PARAMETERS, catalogue(data), 0, 1)
     window = np.flatnonzero(data.turn >= round(0.7 * len(data)))
     requests = window_requests(data, data.before(0.7), window, (0,), {}, stage.known_items, "consumption")
