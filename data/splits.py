@@ -82,10 +82,11 @@ def rolling_windows(
     return [Split(order[: round(c * n)], order[round(c * n) : round((c + width) * n)]) for c in cutoffs]
 
 
-def replay_split(times_ms: np.ndarray, n_train: int = 80_000, seed: int = 0) -> Split:
-    """Train on the first rows in time and replay the rest in order (protocol P4).
+def replay_split(times_ms: np.ndarray, train_share: float = 0.8, seed: int = 0) -> Split:
+    """Train on this share of the rows, the first in time, and replay the rest in order (protocol P4).
 
     Rows of one time are put in a random but fixed order: a data set's own order within a second means nothing.
     """
     order = np.lexsort((np.random.default_rng(seed).random(len(times_ms)), times_ms))
+    n_train = round(train_share * len(order))
     return Split(order[:n_train], order[n_train:])

@@ -33,7 +33,7 @@ from models.evaluation.gate import per_user
 from models.evaluation.metrics import bootstrap_interval
 
 K = 10
-N_TRAIN = 80_000
+TRAIN_SHARE = 0.8
 FROZEN_HR = 0.0758  # ALS trained once, user vectors frozen (simulated; see models.evaluation.prequential)
 AHEAD = 256  # how far one user's event may overtake another's: time and popularity go on nearly as they did
 
@@ -50,10 +50,10 @@ class Step:
     counted: bool
 
 
-def steps(dataset: Dataset, n_train: int = N_TRAIN) -> list[Step]:
-    """The events after the first `n_train`, in the protocol's order."""
+def steps(dataset: Dataset, train_share: float = TRAIN_SHARE) -> list[Step]:
+    """The events after the first `train_share` of them, in the protocol's order."""
     frame = dataset.interactions
-    split = replay_split(frame["timestamp_ms"].to_numpy(), n_train)
+    split = replay_split(frame["timestamp_ms"].to_numpy(), train_share)
     known = set(frame["item_id"].iloc[split.train])
     rows = frame.iloc[split.test][["user_id", "item_id", "value", "timestamp_ms"]].itertuples(index=False)
     return [
@@ -62,10 +62,10 @@ def steps(dataset: Dataset, n_train: int = N_TRAIN) -> list[Step]:
     ]
 
 
-def write_training_part(dataset: Dataset, directory: Path, n_train: int = N_TRAIN) -> int:
+def write_training_part(dataset: Dataset, directory: Path, train_share: float = TRAIN_SHARE) -> int:
     """The events before the replay as a data set of its own. Returns how many."""
     frame = dataset.interactions
-    split = replay_split(frame["timestamp_ms"].to_numpy(), n_train)
+    split = replay_split(frame["timestamp_ms"].to_numpy(), train_share)
     first = frame.iloc[np.sort(split.train)].reset_index(drop=True)
     meta = dataset.meta
     items = dataset.items.copy()

@@ -9,20 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from data.matrix import pairs_to_mask
 from data.splits import replay_split
 from models.evaluation.metrics import user_metrics
 from models.evaluation.protocols import Contender, ProtocolData
 from models.factors.als import AlsParameters
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
 from models.training.first_stage import FirstStage, find_candidates, fit_first_stage, popularity_walk
-from models.training.past_requests import Past, Requests, in_store_order
+from models.training.past_requests import Past, Requests, excluded_items, in_store_order
 from models.training.ranker_lists import rerank
 from models.training.ranker_windows import RANKER, Recipe, learn, lists_before
 from models.training.training_data import places
 
 K = 10
-N_TRAIN = 80_000
 PARAMETERS = AlsParameters(regularization=30.0, alpha=4.0)
 
 
@@ -34,11 +32,11 @@ class Replay:
     events: np.ndarray
 
 
-def replay_rows(bench: ProtocolData, n_train: int = N_TRAIN) -> Replay:
+def replay_rows(bench: ProtocolData) -> Replay:
     """The protocol's split: ties in time are in a random but fixed order."""
     row_of = np.argsort(bench.source_row)
     times = bench.data.times_ms[row_of]  # in the order of the source file
-    split = replay_split(times, n_train)
+    split = replay_split(times)
     return Replay(np.sort(row_of[split.train]), row_of[split.test])
 
 
@@ -63,13 +61,7 @@ def prequential(bench: ProtocolData, note: Callable[[str], None]) -> list[Conten
     stage = fit_first_stage(data, replay.train, bench.weighting, PARAMETERS, bench.catalogue, bench.seed, bench.threads)
     requests = replay_requests(bench, replay, stage.known_items)
     note(f"P4: {len(requests):,} events on known items")
-    n_items = len(stage.known_items)
-    seen = pairs_to_mask(
-        np.repeat(np.arange(len(requests)), [len(rows) for rows in requests.rows]),
-        data.item[np.concatenate(requests.rows)],
-        len(requests),
-        n_items,
-    )
+    seen = excluded_items(data, requests.rows, bench.weighting)
     counts = np.diff(stage.weights.tocsc().indptr).astype(np.float64)
     popular = recommend_scores(counts, seen, K, stage.known_items)
     trending = _trending(stage, requests, seen)
@@ -90,11 +82,11 @@ def prequential(bench: ProtocolData, note: Callable[[str], None]) -> list[Conten
         first = in_store_order(data.rows(replay.train))
         lists = lists_before(first, bench.catalogue, recipe, 1.0, bench.seed, bench.threads)
         fitted = learn(lists, RANKER, bench.seed, threads=1)
-        assert fitted is not None
-        note(f"P4: ranker learned from {fitted.lists:,} lists before the replay")
-        candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
-        best = rerank(stage, fitted.ranker, requests, candidates, K)
-        answers["ALS with fold-in + ranker"] = np.where(history[:, None], best, trending)
+        note(f"P4: ranker learned from {fitted.lists if fitted is not None else 0:,} lists before the replay")
+        if fitted is not None:
+            candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
+            best = rerank(stage, fitted.ranker, requests, candidates, K)
+            answers["ALS with fold-in + ranker"] = np.where(history[:, None], best, trending)
     sizes = np.array([len(rows) for rows in requests.rows])
     return [
         Contender(

@@ -1,4 +1,6 @@
-"""The fixed protocols on MovieLens 100K: P1 the published random split, P2 rolling in time, P3 new users.
+"""The fixed protocols: P1 the published random split, P2 rolling in time, P3 new users.
+
+They run on any data set; the published numbers, and the fingerprints of the splits, are those of MovieLens 100K.
 
 Each gives arms: recommendations of one model for the same users, judged user by user.
 """
@@ -18,6 +20,7 @@ from models.evaluation.baselines import ease_scores, item_knn_scores, popularity
 from models.evaluation.metrics import UserMetrics, user_metrics
 from models.factors.als import AlsParameters, fit_als
 from models.factors.fold_in import FoldIn
+from models.ranking.item_relations import LIMIT
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores, top_k
 from models.training.first_stage import (
     FirstStage,
@@ -26,7 +29,14 @@ from models.training.first_stage import (
     request_interest,
 )
 from models.training.item_facts import ItemFacts, frame_facts
-from models.training.past_requests import Requests, in_store_order, user_requests, window_requests
+from models.training.past_requests import (
+    Requests,
+    excluded_items,
+    rows_by_user,
+    rows_in_store_order,
+    user_requests,
+    window_requests,
+)
 from models.training.ranker_lists import ranker_rows, rerank
 from models.training.ranker_windows import RANKER, FittedRanker, Recipe, learn
 from models.training.training_data import TrainingData, places
@@ -89,31 +99,31 @@ class ProtocolData:
         return 0.0 if self.weighting == "consumption" else 0.5
 
     def relevant_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Those that count as relevant: all under "consumption", ratings of 4 and more under "preference"."""
-        return rows if self.weighting == "consumption" else rows[self.data.values[rows] >= 4]
+        """Those that count as relevant: all under "consumption", ratings of 4 and more (and what speaks as clearly)
+        under "preference"."""
+        if self.weighting == "consumption":
+            return rows
+        return rows[
+            self.data.types.confidence(self.data.codes[rows], self.data.values[rows], "preference") > self.least
+        ]
 
 
 def open_bench(dataset: Dataset, data: TrainingData, weighting: Weighting, ranker: bool, seed: int = 0) -> ProtocolData:
     """Put the events in store order and remember where each came from."""
-    numbered = data.rows(np.arange(len(data)))
-    marked = in_store_order(numbered)
-    width = len(data.items)
-    source = np.argsort(data.user * width + data.item, kind="stable")
-    place = np.searchsorted((data.user * width + data.item)[source], marked.user * width + marked.item)
-    return ProtocolData(
-        dataset, marked, source[place], frame_facts(marked.items, dataset.items), weighting, ranker, seed
-    )
+    source = rows_in_store_order(data)
+    marked = data.rows(source)
+    return ProtocolData(dataset, marked, source, frame_facts(marked.items, dataset.items), weighting, ranker, seed)
 
 
 def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
     """P1: the arms on the published random split, over users with something relevant in its test part."""
     data, shape = bench.data, (len(bench.data.users), len(bench.data.items))
-    numbers = bench.dataset.interactions["item_id"].astype(int).to_numpy()
-    split = benchmark_split(numbers)
+    # The positions of whole numbers are in their order, so that MovieLens is split as published.
+    split = benchmark_split(data.items.encode(bench.dataset.interactions["item_id"]))
     train = np.flatnonzero(np.isin(bench.source_row, split.train))
     test = bench.relevant_rows(np.flatnonzero(np.isin(bench.source_row, split.test)))
     stage = _fit(bench, train)
-    seen = pairs_to_mask(data.user[train], data.item[train], *shape)
+    seen = excluded_items(data, rows_by_user(data, train, shape[0]), bench.weighting)
     relevant = pairs_to_mask(data.user[test], data.item[test], *shape)
     requests = user_requests(data, train, relevant)
     users = requests.user
@@ -162,12 +172,15 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
         if bench.ranker:
             # A window of width .1 must have closed before the cutoff opens.
             fitted = learn([rows[early] for early in rows if early + 0.1 <= cutoff + 1e-9], RANKER, bench.seed, 1)
-            assert fitted is not None
-            note(f"P2: cutoff {cutoff}: ranker learned from {fitted.lists} lists of earlier windows")
+            lists = fitted.lists if fitted is not None else 0
+            note(f"P2: cutoff {cutoff}: ranker learned from {lists} lists of earlier windows")
         for name, context in (("warm", 0), ("session", 10)):
             requests = window_requests(
                 data, train, window, (context,), FEWEST, stage.known_items, bench.weighting, least=bench.least
             )
+            if not len(requests):
+                note(f"P2: cutoff {cutoff}: nobody to ask, {name}")
+                continue
             requests.relevant.data[:] = 1.0  # the protocol knows no more and less relevant
             found += _arms(f"P2 {name}", _window_arms(stage, requests, train, fitted), requests, stage)
     return _pooled(found)
@@ -191,6 +204,8 @@ def new_users(bench: ProtocolData, note: Note) -> list[Contender]:
             mine = np.flatnonzero(data.user == user)
             if len(mine) >= 25:
                 histories.append(generator.permutation(mine))
+        if not histories:
+            continue
         later = [bench.relevant_rows(mine[20:]) for mine in histories]
         later = [rows[counts[data.item[rows]] > 0] for rows in later]
         relevant = _pairs([data.item[rows] for rows in later], shape[1])
@@ -216,6 +231,8 @@ def new_users(bench: ProtocolData, note: Note) -> list[Contender]:
                 for name, best in answers.items()
             ]
         note(f"P3: fold {fold + 1} of 5, {len(histories)} users")
+    if not arms:
+        note("P3: no user has 25 events; the protocol asks nobody")
     return _pooled(arms)
 
 
@@ -239,18 +256,20 @@ def _baselines(stage: FirstStage, requests: Requests, seen: sp.csr_matrix, train
         scores[:, ~known] = -np.inf
         return top_k(scores, K)
 
-    return {
+    found = {
         "popularity": recommend_scores(popularity_scores(stage.weights), seen, K, known),
         "recent popularity": recommend_scores(recent, seen, K, known),
-        "item-kNN": personal(item_knn_scores(stage.weights, histories)),
-        "EASE": personal(ease_scores(stage.weights, histories)),
     }
+    if n_items <= LIMIT:  # both are dense
+        found["item-kNN"] = personal(item_knn_scores(stage.weights, histories))
+        found["EASE"] = personal(ease_scores(stage.weights, histories))
+    return found
 
 
 def _window_arms(
     stage: FirstStage, requests: Requests, train: np.ndarray, fitted: FittedRanker | None
 ) -> dict[str, np.ndarray]:
-    seen = _pairs([stage.data.item[rows] for rows in requests.rows], len(stage.known_items))
+    seen = excluded_items(stage.data, requests.rows, stage.weighting)
     arms = _baselines(stage, requests, seen, train)
     arms["ALS"] = find_candidates(stage, requests, K).items
     if fitted is not None:

@@ -4,9 +4,11 @@ The same pure functions as in serving, fed from rows of a `TrainingData` instead
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from configs.event_types import Weighting
 from data.matrix import pairs_to_csr
@@ -118,8 +120,9 @@ def request_interest(stage: FirstStage, requests: Requests) -> tuple[list[np.nda
         data.types,
         stage.weighting,
     )
-    edges = np.searchsorted(found.users, np.arange(1, len(rows)))
-    return np.split(found.items, edges), np.split(found.weights, edges)
+    edges = np.searchsorted(found.users, np.arange(len(rows) + 1)).tolist()
+    parts = [slice(*ends) for ends in pairwise(edges)]
+    return [found.items[part] for part in parts], [found.weights[part] for part in parts]
 
 
 def kept_rows(stage: FirstStage, rows: np.ndarray) -> np.ndarray:
@@ -136,7 +139,9 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
         trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
             know little of what came out last week, and that is what many users come for.
     """
-    vectors, known = stage.fold_in.solve(*request_interest(stage, requests))
+    items, weights = request_interest(stage, requests)
+    with threadpool_limits(1, "blas"):  # many small systems: threads would only wait for one another
+        vectors, known = stage.fold_in.solve(items, weights)
     n_items, n = len(stage.known_items), len(requests)
     found = CandidateTable(np.full((n, k + trending), -1, np.int64), np.full((n, k + trending), np.nan, np.float32))
     popularity = popularity_walk(stage, requests)

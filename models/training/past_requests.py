@@ -122,8 +122,13 @@ class Past:
 
 def in_store_order(data: TrainingData) -> TrainingData:
     """The same events in the order of the online store's histories; their turns stay."""
+    return data.rows(rows_in_store_order(data))
+
+
+def rows_in_store_order(data: TrainingData) -> np.ndarray:
+    """(n,) row numbers in the order of the online store's histories."""
     texts = [str(text).encode() for text in data.items.ids.tolist()]
-    return data.rows(store_order(data.times_ms, data.item, texts, data.codes, data.values))
+    return store_order(data.times_ms, data.item, texts, data.codes, data.values)
 
 
 def user_requests(data: TrainingData, train: np.ndarray, relevant: sp.csr_matrix) -> Requests:

@@ -1,4 +1,4 @@
-from benchmarks.training_large import peak_gb, synthetic_weights, timed
+from benchmarks.scale.training_large import peak_gb, synthetic_weights, timed
 
 
 def test_the_synthetic_matrix_is_what_a_training_would_make() -> None:

@@ -230,3 +230,18 @@ def test_breadth_has_known_answers() -> None:
     assert novelty(np.array([[0, 1]]), np.array([4.0, 1.0]), 4) == 1.0  # 0 and 2 bits
     found = by_activity(np.arange(9), np.array([0.0] * 3 + [0.5] * 3 + [1.0] * 3))
     assert list(found.values()) == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("weighting", ["consumption", "preference"])
+def test_every_protocol_runs_on_any_data_set(settings: Settings, weighting: str) -> None:
+    """Regression: ids that are no numbers were a ValueError, 80,000 training rows were taken for granted, and a
+    repeated purchase for a pair of its own."""
+    frame = two_tastes(n_users=60, per_user=26).assign(event_type="purchase", value=np.float32("nan"))
+    frame = pd.concat([frame, frame.iloc[::3].assign(timestamp_ms=frame["timestamp_ms"].max() + 1000)])
+    frame = frame.assign(user_id="u" + frame["user_id"], item_id="sku-" + frame["item_id"])
+    write_interactions(settings, frame.reset_index(drop=True))
+    shops = settings.model_copy(update={"data": settings.data.model_copy(update={"events": "shops"})})
+    report = evaluate_protocols(shops, ["P1", "P2", "P3", "P4"], weighting, ranker=True)
+    asked = {arm["protocol"].split()[0]: arm["users"] for arm in report["arms"]}
+    assert set(asked) == {"P1", "P2", "P3", "P4"}
+    assert min(asked.values()) > 0

@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import orjson
@@ -71,7 +70,6 @@ def run(
     here = settings.model_copy(update={"ports": settings.ports.model_copy(update={"http": system[1]})})
     for job in (demo, replay, simulate):
         monkeypatch.setattr(job, "load_settings", lambda: here)
-    monkeypatch.setattr(replay, "steps", partial(replay.steps, n_train=800))
     arguments: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
         "demo": (demo.main, []),
         "replay": (replay.main, ["--dataset", str(settings.data_dir), "--out", str(tmp_path / "out"), "--limit", "3"]),

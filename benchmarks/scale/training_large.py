@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training_large`: one ALS iteration on 20 million synthetic events, beside the library's own.
+"""`python -m benchmarks.scale.training_large`: one ALS iteration on 20 million synthetic events, and the library's own.
 
 Needs no stack. Users and items have the sizes of MovieLens 20M; popularity follows Zipf's law. The events go the way of
 a training: to one weight for each pair, to a matrix, to the fit. The floor is `implicit` called directly on the same

@@ -1,0 +1,1 @@
+"""Trainings on generated data of large shapes, without a stack: time and peak memory against their limits."""
