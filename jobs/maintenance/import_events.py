@@ -12,20 +12,22 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from tqdm import tqdm
 
 from configs import clock
-from configs.event_types import EventTypes, load_event_types
+from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
-from data.event_file import Row, read_rows
+from data.event_file import Row, is_typed, read_rows
 from features.items.catalogue import Catalogue, Item
 from features.recording.event import Event
+from features.recording.event_request import EventError, EventRules
 from features.recording.online_store import OnlineStore
-from features.recording.row_event import RowError, row_event
-from features.redis.errors import StoreError
+from features.recording.row_event import row_event
+from features.redis.errors import EventConflict, StoreError
 from features.redis.session import store_session
 
 BATCH = 1000
@@ -61,6 +63,7 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
     done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
     async with store_session(settings) as (client, keys):
         types = load_event_types(settings.data.events)
+        rules = EventRules(types, settings.store.max_future_s, settings.data.open_catalogue)
         store = OnlineStore(client, keys, settings.store, types)
         await store.prepare()
         catalogue = Catalogue(client, store.keys)
@@ -68,12 +71,17 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
         remaining = islice(rows, done.rows, None)
         with tqdm(desc=path.name, unit=" rows", initial=done.rows, disable=not show_progress) as bar:
             while batch := list(islice(remaining, BATCH)):
-                events, refused = _sort_out(batch, settings, types, catalogue.items)
-                for result in await store.record_events(events):
+                events, refused = _sort_out(batch, is_typed(path), rules, catalogue.items)
+                results = await store.record_events(list(events.values()))
+                for number, result in zip(events, results, strict=True):
+                    if isinstance(result, EventConflict):
+                        refused.append(_refusal(number, "event_id", str(result)))
+                        continue
                     if isinstance(result, StoreError):
                         raise result
                     done.duplicates += result.duplicate
                     done.recorded += not result.duplicate
+                refused.sort(key=itemgetter("row"))
                 with report.open("a") as file_out:
                     file_out.writelines(json.dumps(row) + "\n" for row in refused)
                 done.refused += len(refused)
@@ -86,22 +94,25 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
 
 
 def _sort_out(
-    batch: list[tuple[int, Row]], settings: Settings, types: EventTypes, items: Mapping[str, Item]
-) -> tuple[list[Event], list[dict[str, object]]]:
-    """The events in the rows, and a line of the report for each row that is no event."""
+    batch: list[tuple[int, Row]], typed: bool, rules: EventRules, items: Mapping[str, Item]
+) -> tuple[dict[int, Event], list[dict[str, object]]]:
+    """The events in the rows by row number, and a line of the report for each row that is no event."""
     now_ms = clock.now_ms()
-    limits = (now_ms, settings.store.max_future_s, settings.data.open_catalogue)
-    events: list[Event] = []
+    events: dict[int, Event] = {}
     refused: list[dict[str, object]] = []
     for number, row in batch:
         if isinstance(row, DataError):
-            refused.append({"row": number, "field": None, "reason": str(row)})
+            refused.append(_refusal(number, None, str(row)))
             continue
         try:
-            events.append(row_event(row, number, types, items, *limits))
-        except RowError as error:
-            refused.append({"row": number, "field": error.field, "reason": error.reason})
+            events[number] = row_event(row, number, typed, rules, items, now_ms)
+        except EventError as error:
+            refused.append(_refusal(number, error.field, str(error)))
     return events, refused
+
+
+def _refusal(number: int, field: str | None, reason: str) -> dict[str, object]:
+    return {"row": number, "field": field, "reason": reason}
 
 
 def _save(path: Path, done: Imported) -> None:
