@@ -9,6 +9,9 @@ from data.fields.ids import check_id
 from deployments.http.errors import invalid_field
 from features.recording.event_request import Context, EventRequest, Id
 
+LARGEST_EXACT = 2**53 - 1
+"""The largest whole number that JavaScript reads as it stands, together with all smaller ones."""
+
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -160,11 +163,16 @@ def checked_id(text: str, field: str) -> str:
 
 def typed_id(text: str, id_type: str) -> int | str:
     """An id as the data set types it: a whole number where the data set has whole numbers and the text is one."""
-    if id_type == "int" and len(text) <= 18 and text.isascii():
+    if id_type == "int" and len(text) <= 17 and text.isascii():
         digits = text.removeprefix("-")
         if digits.isdigit() and (digits[0] != "0" or text == "0"):
-            return int(text)
+            return shown_id(int(text))
     return text
+
+
+def shown_id(value: int | str) -> int | str:
+    """An id as it was given, but as text where readers of JSON that know only floats would change its last digits."""
+    return value if isinstance(value, str) or abs(value) <= LARGEST_EXACT else str(value)
 
 
 def iso_time(milliseconds: int) -> str:

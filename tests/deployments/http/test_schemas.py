@@ -3,7 +3,7 @@
 import pytest
 
 from deployments.http.errors import ApiError, parse_body
-from deployments.http.schemas import ItemRequest, RecommendRequest, typed_id
+from deployments.http.schemas import ItemRequest, RecommendRequest, shown_id, typed_id
 from features.recording.event_request import EventRequest
 
 
@@ -92,3 +92,19 @@ def test_ids_keep_their_type_and_are_compared_by_text() -> None:
     assert typed_id("196", "str") == "196"
     assert typed_id("0196", "int") == "0196"
     assert typed_id("tt01", "int") == "tt01"
+
+
+@pytest.mark.parametrize(
+    "digits", ["9007199254740992", "9007199254740993", "1610521604143693813", "9223372036854775807"]
+)
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_whole_numbers_that_javascript_would_round_leave_as_text(digits: str, sign: str) -> None:
+    """The console liked item 1610521604143693800 where it had shown 1610521604143693813."""
+    assert typed_id(sign + digits, "int") == sign + digits
+    assert shown_id(int(sign + digits)) == sign + digits
+
+
+def test_whole_numbers_that_javascript_reads_leave_as_numbers() -> None:
+    for number in (0, 196, 9_007_199_254_740_991, -9_007_199_254_740_991):
+        assert typed_id(str(number), "int") == shown_id(number) == number
+    assert shown_id("196") == "196"
