@@ -1,11 +1,13 @@
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from configs.settings import Settings
+from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
+from data.event_file import FIELDS
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreUnavailable
@@ -130,7 +132,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
     done, _ = await import_events(with_store, file)  # a finished import has nothing left to do
     assert done.rows == 400
     assert await stream_length(store) == 360
-    assert {json.loads(line)["row"] for line in report.read_text().splitlines()} == set(range(1, 401, 10))
+    assert [json.loads(line)["row"] for line in report.read_text().splitlines()] == list(range(1, 401, 10))
 
 
 async def test_the_same_content_in_two_rows_is_two_events(with_store: Settings, tmp_path: Path) -> None:
@@ -191,6 +193,41 @@ async def test_a_store_that_is_down_leaves_the_import_where_it_was(settings: Set
         await import_events(settings, file)
 
 
+def test_help_and_documentation_name_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    page = (PROJECT_DIR / "docs/own-data.md").read_text()
+    assert "jobs.import_events" in page
+    for name in FIELDS:
+        assert re.search(rf"\b{name}\b", told)
+        assert f"`{name}`" in page
+
+
+def test_an_attempt_that_goes_on_says_so(
+    with_store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"STATE_DIR": with_store.state_dir, "STORE_PREFIX": with_store.store.prefix}.items():
+        monkeypatch.setenv(f"RAYCOMMEND_{name}", str(value))
+    monkeypatch.setenv("REDIS_URL", with_store.store_url)
+    monkeypatch.setattr(job, "BATCH", 2)
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "".join(f"1,{n},like,,1700000000\n" for n in range(5)))
+    save = job._save
+
+    def fail_after_two(path: Path, done: job.Imported) -> None:
+        save(path, done)
+        if done.rows == 2:
+            raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(job, "_save", fail_after_two)
+    assert main([str(file)]) == 1
+    assert "start it again to go on" in capsys.readouterr().err
+    assert main([str(file)]) == 0
+    counts = "5 events recorded, 0 were there already, 0 rows refused"
+    assert capsys.readouterr().out == f"went on after row 2; over all attempts: {counts}\n"
+
+
 def test_the_command_tells_what_it_did(
     with_store: Settings,
     tmp_path: Path,
@@ -206,5 +243,14 @@ def test_the_command_tells_what_it_did(
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1 events recorded, 0 were there already, 1 rows refused"
     assert said[1].endswith("-refused.jsonl")
+    assert main([str(file)]) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert again[0].startswith(f"nothing to do: {file} was imported before ({said[0]}); delete ")
+    assert again[1:] == said[1:]
+    state = Path(again[0].removesuffix(" to import it again").rpartition(" delete ")[2])
+    state.unlink()
+    assert main([str(file)]) == 0
+    once_more = capsys.readouterr().out.splitlines()
+    assert once_more == ["0 events recorded, 1 were there already, 1 rows refused", said[1]]
     assert main([str(tmp_path / "nothing.csv")]) == 1
     assert "no such file" in capsys.readouterr().err
