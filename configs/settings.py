@@ -114,6 +114,9 @@ class Training(Group):
     )
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
+    fewest_judged_users: int = Field(
+        20, ge=1, description="users with events since the champion's training; with fewer, nothing is promoted"
+    )
     worst_loss: float = Field(
         0.02, ge=0, description="how far below that margin the interval of the difference may reach"
     )

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from data.dataset import DataError
 from data.log_tables import IDENTITY, KINDS, SCHEMAS, Kind, stream_id
 
-COLUMNS = ("user_id", "item_id", "event_type", "value", "timestamp_ms", "event_id", "simulated")
+COLUMNS = ("user_id", "item_id", "event_type", "value", "timestamp_ms", "received_ms", "event_id", "simulated")
 _NAME = re.compile(r"part-(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
 
 

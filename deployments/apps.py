@@ -103,8 +103,8 @@ class RankingDeployment(Ranking):
         keep_for_good()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        self._hot = _hot(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
-        return _served(self._hot, self.settings, self.metrics)
+        self._hot = endpoint_app(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
+        return served_app(self._hot, self.settings, self.metrics)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return {IN_FLIGHT: self._hot.in_flight}
@@ -120,8 +120,8 @@ class IngestionDeployment(Ingestion):
         keep_for_good()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        self._hot = _hot(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
-        return _served(self._hot, self.settings, self.metrics)
+        self._hot = endpoint_app(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
+        return served_app(self._hot, self.settings, self.metrics)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return {IN_FLIGHT: self._hot.in_flight}
@@ -185,12 +185,13 @@ def at_root(app: ASGIApp) -> ASGIApp:
     return whole_path
 
 
-def _hot(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> EndpointApp:
+def endpoint_app(endpoints: list[Endpoint], settings: Settings, metrics: RequestMetrics) -> EndpointApp:
+    """The busy endpoints of a replica, which counts and, for a share of them, logs its answers."""
     log = request_log(settings.serving.log_share, settings.token_path)
     return EndpointApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
 
 
-def _served(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
+def served_app(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
     """Put `hot` behind the API keys. It answers without Serve's handling, except what Serve is to trace."""
 
     def count_refused(path: str, status: int, error: str) -> None:

@@ -19,6 +19,7 @@ MADE = ("data/raw", "data/processed", "benchmarks/results")
 FOLDERS = sorted(path.name for path in PROJECT_DIR.iterdir() if (path / "__init__.py").exists())
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 PROJECT_PATH = re.compile(rf"`((?:{'|'.join([*FOLDERS, 'docs', 'tests'])})/[A-Za-z0-9_./-]*)`")
+MODULE = re.compile(r"python -m ([A-Za-z_][\w.]*\w)")
 # Captures a trailing underscore too, which only a placeholder such as RAYCOMMEND_<GROUP> or RAYCOMMEND_... has.
 VARIABLE = re.compile(r"\bRAYCOMMEND_[A-Z0-9_]*")
 
@@ -68,28 +69,33 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", (PROJECT_DIR / "Makefile").read_text(), flags=re.MULTILINE))
 
 
+def can_be_run(module: str) -> bool:
+    """Whether `python -m MODULE` runs: a module does, and a package that has a `__main__`."""
+    found = importlib.util.find_spec(module)
+    if found is not None and found.submodule_search_locations is not None:
+        found = importlib.util.find_spec(f"{module}.__main__")
+    return found is not None
+
+
 @documents
 def test_every_relative_link_leads_somewhere(document: Path) -> None:
-    for target, anchor in links(document):
-        assert target.exists(), f"{target} does not exist"
-        assert target.is_relative_to(PROJECT_DIR), f"{target} lies outside the project"
-        if anchor:
-            assert anchor in anchors(target), f"{target.name} has no heading #{anchor}"
+    found = list(links(document))
+    assert [target for target, _ in found if not target.exists()] == []
+    assert [target for target, _ in found if not target.is_relative_to(PROJECT_DIR)] == []
+    named = [(target, anchor) for target, anchor in found if anchor]
+    assert [f"{target}#{anchor}" for target, anchor in named if anchor not in anchors(target)] == []
 
 
 @documents
 def test_every_project_path_exists(document: Path) -> None:
-    for path in PROJECT_PATH.findall(document.read_text()):
-        assert path.startswith(MADE) or (PROJECT_DIR / path).exists(), path
+    named = [path for path in PROJECT_PATH.findall(document.read_text()) if not path.startswith(MADE)]
+    assert [path for path in named if not (PROJECT_DIR / path).exists()] == []
 
 
 @documents
 def test_every_module_can_be_run(document: Path) -> None:
-    for name in re.findall(r"python -m ([A-Za-z_][\w.]*\w)", document.read_text()):
-        found = importlib.util.find_spec(name)
-        assert found is not None, f"python -m {name}"
-        if found.submodule_search_locations is not None:
-            assert importlib.util.find_spec(f"{name}.__main__") is not None, f"python -m {name}"
+    named = MODULE.findall(document.read_text())
+    assert [name for name in named if not can_be_run(name)] == []
 
 
 @documents
@@ -105,8 +111,8 @@ def test_every_make_target_exists(document: Path) -> None:
 @documents
 def test_every_setting_exists(document: Path) -> None:
     known = settings()
-    for name in VARIABLE.findall(document.read_text()):
-        assert name in known or name.endswith("_"), name
+    named = VARIABLE.findall(document.read_text())
+    assert [name for name in named if name not in known and not name.endswith("_")] == []
 
 
 def test_every_page_can_be_found() -> None:
@@ -123,6 +129,15 @@ def test_pictures_are_shown() -> None:
 
 def test_the_readme_stays_short() -> None:
     assert len((PROJECT_DIR / "README.md").read_text().splitlines()) <= 180
+
+
+def test_documents_name_what_is_looked_for() -> None:
+    """What the checks of single documents rest on."""
+    texts = [document.read_text() for document in DOCUMENTS]
+    found = [link for document in DOCUMENTS for link in links(document)]
+    assert len([target for target, anchor in found if anchor]) > 5
+    for pattern in (PROJECT_PATH, MODULE, VARIABLE):
+        assert len({name for text in texts for name in pattern.findall(text)}) > 5, pattern.pattern
 
 
 def test_settings_are_found_by_their_names() -> None:

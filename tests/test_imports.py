@@ -68,7 +68,9 @@ def test_a_module_imports_only_what_lies_below_it() -> None:
 
 
 def files_of(folder: str) -> list[Path]:
-    return sorted((PROJECT_DIR / folder).rglob("*.py"))
+    found = sorted((PROJECT_DIR / folder).rglob("*.py"))
+    assert found, f"{folder} holds no code"
+    return found
 
 
 @pytest.mark.parametrize(("part", "allowed"), PARTS.items(), ids=PARTS)

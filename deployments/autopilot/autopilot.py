@@ -18,16 +18,17 @@ from data.event_log import EventLog
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
 from deployments.autopilot.cron import Cron
-from deployments.autopilot.drift_watch import PERFORMANCE, TASTE, DriftWatch, click_sums, precision_sums
+from deployments.autopilot.drift_watch import DriftWatch, click_sums, precision_sums
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import AliasDue, Memory, remember, save
 from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
+from deployments.autopilot.triggers import calls_for_retraining
 from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
 from deployments.operations.model_registry import ModelRegistry, RegistryAway
-from deployments.operations.monitor import Monitor, Observation, events_since_training
+from deployments.operations.monitor import Monitor, Observation
 from deployments.operations.monitor_views import Alert
 from deployments.operations.ray_jobs import JobsError, RayJobs
 from deployments.operations.retraining import Retraining
@@ -105,18 +106,28 @@ class Autopilot:
         if self._task is None or self._task.done() or silent_s > STUCK_S:
             raise RuntimeError(f"autopilot has not looked for {silent_s:.0f} s")
 
+    async def stop(self) -> None:
+        """Look no more, and close the connection to the store."""
+        if self._task is not None:
+            self._task.cancel()
+        await self._client.aclose()
+
     async def _run(self) -> None:
         while True:
             self._last_look = time.monotonic()
-            try:
-                await self.look()
-            except StoreError as error:
-                self._store_is_away(str(error))
-            except Exception:
-                logger.exception("autopilot: a look failed, trying on")
-            else:
-                self._store_is_away(None)
+            await self.try_look()
             await asyncio.sleep(self._limits.every_s)
+
+    async def try_look(self) -> None:
+        """Look, and raise nothing: trouble is logged, and a store that is away is also alerted."""
+        try:
+            await self.look()
+        except StoreError as error:
+            self._store_is_away(str(error))
+        except Exception:
+            logger.exception("autopilot: a look failed, trying on")
+        else:
+            self._store_is_away(None)
 
     def _store_is_away(self, problem: str | None) -> None:
         """Alert once that the store is away, and once that it is back. Other alerts are remembered in the store itself;
@@ -221,7 +232,8 @@ class Autopilot:
 
     async def _trigger(self, seen: Observation, memory: Memory) -> None:
         """Start a retraining where something calls for one; in mode `observe` only say so."""
-        calls = self._calls(seen, memory)
+        measures, schedule = self._drift.measures, self._schedule
+        calls = calls_for_retraining(seen, measures, self._limits, schedule, memory.scheduled_ms, now_ms())
         await self._note_changes(memory, calls)
         # The run itself says when it ended, in case autopilot was killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
@@ -238,22 +250,6 @@ class Autopilot:
             if error.code != "retraining_in_progress":
                 self._problems["jobs"] = error.message
             logger.warning("autopilot: no retraining was started: %s", error.message)
-
-    def _calls(self, seen: Observation, memory: Memory) -> dict[Trigger, str]:
-        """The triggers that call for a retraining, the weightiest first, each with its reason in words."""
-        drifted = [view for view in self._drift.measures if view.drifted]
-        calls: dict[Trigger, str] = {}
-        if lost := [view for view in drifted if view.name in PERFORMANCE]:
-            calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
-        if self._limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
-            calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
-        since = events_since_training(seen)
-        if self._limits.new_events and since is not None and since > self._limits.new_events:
-            calls["events"] = f"{since} new events since the last training, more than {self._limits.new_events}"
-        due = self._schedule is not None and memory.scheduled_ms > 0
-        if due and self._schedule is not None and self._schedule.due_between(memory.scheduled_ms, now_ms()):
-            calls["schedule"] = f"the schedule {self._limits.schedule}"
-        return calls
 
     async def _note_changes(self, memory: Memory, calls: dict[Trigger, str]) -> None:
         """Write new drift and new triggers into the timeline, each once for as long as it lasts."""

@@ -5,7 +5,7 @@ of the same size is the present. So a new model starts with new windows, and wha
 and not a data set of other times and other kinds of events.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from statistics import median
 from typing import TypeVar
@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from configs.settings import AutopilotLimits
+from deployments.autopilot.confirmation import Confirmation
 from deployments.autopilot.list_judge import ListJudge, LiveEvent
 from deployments.operations.monitor_views import DriftView
 from experiments.statistics.performance import Change, change_since
@@ -24,12 +25,8 @@ from features.redis.keys import Keys
 from models.monitoring.drift import Shift, activity_bins, compare_windows, shared_bins, user_counts
 from models.monitoring.live_quality import JudgedList
 
-CONFIRMED = 2
-"""How many looks in a row, each at another window, must agree."""
 STEP = 0.1
 """Which share of a window must be new before the next look at it."""
-CALM = 50
-"""How many looks in a row without drift end a drift of taste: those at five whole windows."""
 OWN_BINS, SHARED_BINS = 30, 20
 MAX_DELAY_S = 1.0
 MAX_COLD_RISE = 0.1
@@ -75,8 +72,7 @@ class DriftWatch:
         self._reference: Reference | None = None
         self._first_list = self._first_event = 0
         self._looked_at = 0
-        self._streak: Counter[str] = Counter()
-        self._calm: Counter[str] = Counter()
+        self._confirmation = Confirmation(TASTE)
         self.measures: list[DriftView] = []
 
     async def follow(self, version: str, users: frozenset[str], items: frozenset[str]) -> None:
@@ -92,8 +88,7 @@ class DriftWatch:
         self._version, self._known_users, self._known_items = version, users, items
         self._reference = kept if kept is not None and kept.version == version else None
         self._first_list, self._first_event = self._live.seen_lists, self._live.seen_events
-        self._streak.clear()
-        self._calm.clear()
+        self._confirmation = Confirmation(TASTE)
         self.measures = []
 
     async def look(self) -> list[DriftView]:
@@ -113,7 +108,7 @@ class DriftWatch:
             return self.measures
         if self._live.seen_events - self._looked_at >= STEP * size:
             self._looked_at = self._live.seen_events
-            self.measures = [self._confirm(one) for one in self._compare(self._reference, events, lists)]
+            self.measures = [self._confirmation.confirm(one) for one in self._compare(self._reference, events, lists)]
         return self.measures
 
     @staticmethod
@@ -123,18 +118,6 @@ class DriftWatch:
             bins, n = activity_bins(taken)
             counts.append(user_counts(users, bins, n))
         return _of_shift("user_activity", compare_windows(counts[0], counts[1], limit, SEED), limit)
-
-    def _confirm(self, measure: DriftView) -> DriftView:
-        """Drift begins with two looks in a row. Near the threshold it would come and go: so drift of taste, once there,
-        is over when several whole windows in a row show none. A loss of quality is over at once."""
-        name = measure.name
-        self._calm[name] = 0 if measure.drifted else self._calm[name] + 1
-        held = name in TASTE and self._streak[name] >= CONFIRMED and self._calm[name] < CALM
-        if not held:
-            self._streak[name] = self._streak[name] + 1 if measure.drifted else 0
-        if measure.drifted is None and not held:
-            return measure
-        return measure.model_copy(update={"drifted": self._streak[name] >= CONFIRMED})
 
     def _describe(self, events: Sequence[LiveEvent], lists: Sequence[JudgedList]) -> Reference:
         numbers: dict[str, int] = {}

@@ -141,6 +141,11 @@ class Console:
     async def start(self) -> None:
         await self._watch.start()
 
+    async def stop(self) -> None:
+        """Follow nothing any more, and hang up."""
+        await self._watch.stop()
+        await self._client.aclose()
+
     def check_health(self) -> None:
         self._watch.check_health()
 

@@ -70,6 +70,12 @@ class Ingestion:
         with contextlib.suppress(StoreError):
             await self._store.prepare()
 
+    async def stop(self) -> None:
+        """Follow nothing any more, and hang up."""
+        await self._watch.stop()
+        for store in (self._store, self._batch_store):
+            await store.client.aclose()
+
     def check_health(self) -> None:
         self._watch.check_health()
 

@@ -152,14 +152,25 @@ def score_candidates(
         contexts: the contexts of the requests, of which `device` is a feature.
     """
     lengths = np.array([answer.folded for answer in reply.answers])
-    rows = np.flatnonzero(lengths)
-    if not len(rows):
+    if not lengths.any():
         return [np.empty(0, np.float32)] * len(reply.answers)
+    return np.split(ranker.score(ranker_input(reply, users, contexts)), np.cumsum(lengths)[:-1])
+
+
+def ranker_input(
+    reply: Reply, users: Sequence[UserFeatures | None], contexts: Sequence[dict[str, Any] | None]
+) -> np.ndarray:
+    """(N, len(FEATURES)) float32: what a ranker scores, the first `folded` candidates of all answers one after another.
+
+    Args:
+        reply, users, contexts: as in `score_candidates`.
+    """
+    lengths = np.array([answer.folded for answer in reply.answers])
+    rows = np.flatnonzero(lengths)
     block = np.frombuffer(reply.features, np.float32).reshape(-1, len(CANDIDATE_FEATURES))
     known = [user for row in rows.tolist() if (user := users[row]) is not None]
     devices = [_device(contexts[row]) for row in rows.tolist()]
-    features = assemble(block, _user_block(known, devices, reply.at_ms), lengths[rows])
-    return np.split(ranker.score(features), np.cumsum(lengths)[:-1])
+    return assemble(block, _user_block(known, devices, reply.at_ms), lengths[rows])
 
 
 def affinities_of(features: UserFeatures) -> Affinities:

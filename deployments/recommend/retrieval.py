@@ -29,6 +29,7 @@ from models.compiled import compile_all
 from models.factors.interest import aggregate_interest
 from models.ranking.features import moment
 from models.retrieval.candidates import Candidates, Query
+from models.retrieval.exclusion import left_out
 
 logger = logging.getLogger("ray.serve")
 WEEK, DAY = "7d", "1d"
@@ -169,14 +170,13 @@ class Retrieval:
             loaded.model.manifest.weighting,
         )
         speaks = interest.weights > 0
-        seen = (places >= 0) & self._types.seen_codes[histories.codes]
+        out = left_out(rows, places, histories.codes, self._types, interest)
         number = len(questions)
         events = _split(rows[in_model], known, number)
         items = _split(interest.users[speaks], interest.items[speaks], number)
         weights = _split(interest.users[speaks], interest.weights[speaks], number)
-        # What the user refused stays away, even where seen items may come back.
-        refused = _split(interest.users[interest.refused], interest.items[interest.refused], number)
-        seen_items = _split(rows[seen], places[seen], number)
+        refused = _split(out.refused_rows, out.refused_items, number)
+        seen_items = _split(out.seen_rows, out.seen_items, number)
         queries = []
         for row, question in enumerate(questions):
             exclude = [refused[row]]

@@ -17,23 +17,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.redis.errors import StoreError
-from jobs.batch.bundle_stage import bundle_path, in_vocabulary_of, served_stage
+from jobs.batch.bundle_stage import bundle_path, served_stage
 from jobs.launch.ray_session import ray_session
 from jobs.maintenance.compact import compact
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
-from models.ranking.features import moment
 from models.ranking.ranker import Ranker
 from models.retrieval.whole_catalogue import top_k
 from models.training.first_stage import FirstStage, find_candidates
-from models.training.past_requests import Requests, user_requests
+from models.training.past_requests import Past, Requests, excluded_items, in_store_order
 from models.training.ranker_lists import rank_scores
 
 BLOCK = 512  # users in one task
@@ -65,9 +63,11 @@ def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
     order = np.argsort(np.where(found.items >= 0, -scores, np.inf), axis=1, kind="stable")[:, :k]
     items, scores = np.take_along_axis(found.items, order, axis=1), np.take_along_axis(scores, order, axis=1)
     known = (found.items[:, :1] >= 0).ravel()
-    for row in np.flatnonzero(~known).tolist():
+    unknown = np.flatnonzero(~known).tolist()
+    excluded = excluded_items(data, [requests.rows[row] for row in unknown], batch.stage.weighting)
+    for place, row in enumerate(unknown):
         heat = np.where(batch.stage.known_items, batch.popular, -np.inf)
-        heat[data.item[requests.rows[row]]] = -np.inf
+        heat[excluded.indices[excluded.indptr[place] : excluded.indptr[place + 1]]] = -np.inf
         items[row] = top_k(heat[None, :], k)[0]
         scores[row] = batch.popular[np.maximum(items[row], 0)]
     who, places = np.nonzero(items >= 0)
@@ -92,22 +92,10 @@ def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
     """
     bundle = load_bundle(bundle_path(settings, version))
     asyncio.run(compact(settings))
-    data = in_vocabulary_of(bundle, load_training_data(settings, current_erasures(settings)))
-    if not len(data):
-        raise DataError("no event is on an item that the model knows")
+    data = in_store_order(load_training_data(settings, current_erasures(settings)))
     stage = served_stage(settings, bundle, data)
-    everybody = sp.csr_matrix(np.ones((len(data.users), 1), np.float32))
-    requests = user_requests(data, np.arange(len(data)), everybody)
-    at_ms = np.full(len(requests), moment(now_ms, float(data.times_ms[-1])))
-    limit = settings.store.history_limit
-    requests = Requests(
-        requests.user,
-        at_ms,
-        [rows[-limit:] for rows in requests.rows],
-        requests.relevant,
-        np.full(len(requests), len(data)),
-        requests.popularity_rows,
-    )
+    n_users = len(data.users)
+    requests = Past(data).requests(np.arange(n_users), np.full(n_users, len(data)), np.full(n_users, now_ms))
     facts = bundle.manifest.ranker
     return Batch(
         stage,
@@ -115,7 +103,7 @@ def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
         requests,
         facts.candidates if facts is not None else settings.serving.candidates,
         facts.trending if facts is not None else 0,
-        bundle.item_counts.astype(np.float64),
+        np.bincount(stage.weights.indices, minlength=len(data.items)).astype(np.float64),
         bundle.manifest.version,
     )
 

@@ -15,7 +15,8 @@ from jobs.batch.interactions_csv import read_user_column
 from models.batch_only.split_training import gain_text, learn_from_splits, rank_lists, side_scores
 from models.evaluation.baselines import popularity_scores
 from models.factors.als import AlsParameters
-from models.training.first_stage import find_candidates, fit_first_stage, read_catalogue
+from models.training.first_stage import find_candidates, fit_first_stage
+from models.training.item_facts import frame_facts
 from models.training.parameter_grid import choose_parameters
 from models.training.past_requests import Requests, in_store_order, user_requests
 from models.training.ranker_windows import Recipe
@@ -70,7 +71,7 @@ def recommend(
     if parameters is None:
         parameters = choose_parameters(data, "consumption", factors, seed, note)
     train = np.arange(len(data))
-    catalogue = read_catalogue(data, items)
+    catalogue = frame_facts(data.items, items)
     recipe = Recipe("consumption", parameters, 0.5, CANDIDATES, 0)
     fitted = learn_from_splits(data, train, catalogue, recipe, seed) if ranker else None
     if fitted is not None:

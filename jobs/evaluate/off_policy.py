@@ -12,7 +12,8 @@ The reward is 1 where the item of the last place was taken up (an event attribut
 With `--version`, a model version is judged too, as if it had made those lists (`jobs.evaluate.target_policy`): the
 probability that it would have put the logged item at the last place, with the exploration that is configured now. It is
 judged on what the log could show: `supported` of the `lists` hold at the last place what the version could have put
-there.
+there. Lists that are no later than the newest event that the version learned from are left out (`too_early`): it has
+learned what came of them. Lists that their callers forced count nowhere.
 
 Estimates are IPS, SNIPS and doubly robust (`experiments.policy_value`), with intervals over users. The doubly robust
 one takes for a model the mean reward of other users with as many events before: it knows nothing of the items, so all
@@ -88,7 +89,10 @@ def read_lists(log: EventLog, types: EventTypes, goal: int, simulated: bool) -> 
     rows: list[tuple[str, float, float, int, str, int, int]] = []
     for table in log.tables("exposures"):
         for row in table.to_pylist():
-            if row["propensities"] is None or bool(row["simulated"]) != simulated or not row["item_ids"]:
+            # A list that its caller forced was not drawn as the log says, and nobody was assigned to it.
+            if row["propensities"] is None or row.get("forced") or not row["item_ids"]:
+                continue
+            if bool(row["simulated"]) != simulated:
                 continue
             key = row["user_id"], row["recommendation_id"], row["item_ids"][-1]
             activity = int(row.get("before") or 0).bit_length()
@@ -180,12 +184,17 @@ def judge(settings: Settings, lists: LastPlaces, version: str, simulated: bool) 
         BundleError, DataError, StoreError: what is missing or damaged.
     """
     target = load_target(settings, None if version == CHAMPION else version, simulated)
+    later = np.flatnonzero(lists.times_ms > target.learned_ms)
+    too_early, lists = len(lists.users) - len(later), lists.some(later)
+    if not len(later):
+        raise DataError(f"no list was shown after the newest event that {target.version} learned from")
     found = chances(target, lists.users, lists.times_ms, lists.items, lists.lengths)
     known = np.flatnonzero(~np.isnan(found))
     value = value_of(lists.some(known), found[known])
     return {
         "version": target.version,
         "exploration": target.exploration,
+        "too_early": too_early,
         "without_history": len(found) - len(known),
         "support": value.supported / len(known) if len(known) else None,
         **asdict(value),

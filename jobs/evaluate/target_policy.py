@@ -14,21 +14,17 @@ earlier event speaks for an item have no folded-in vector and are left out.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
 from configs.settings import Settings
-from data.dataset import DataError
-from data.matrix import pairs_to_mask
-from jobs.batch.bundle_stage import bundle_path, in_vocabulary_of, served_stage
+from jobs.batch.bundle_stage import bundle_path, served_stage
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
 from models.bundle.reading import load_bundle
-from models.factors.interest import aggregate_interest
-from models.ranking.features import moment
 from models.ranking.ranker import Ranker
 from models.training.first_stage import FirstStage, find_candidates
-from models.training.past_requests import Requests
+from models.training.past_requests import Past, Requests, in_store_order
 from models.training.ranker_lists import rank_scores
+from models.training.training_data import places
 
 _BLOCK = 10_000  # how many lists are made at once
 
@@ -41,7 +37,7 @@ class Target:
         candidates: the least number of candidates from the factors.
         trending: how many trending items are added for a ranker.
         exploration: share of lists whose last place goes to a candidate drawn evenly.
-        history_limit: how many of a user's latest events count.
+        learned_ms: time of the newest event that it learned from.
     """
 
     version: str
@@ -50,7 +46,7 @@ class Target:
     candidates: int
     trending: int
     exploration: float
-    history_limit: int
+    learned_ms: int
 
 
 def load_target(settings: Settings, version: str | None, simulated: bool) -> Target:
@@ -65,9 +61,7 @@ def load_target(settings: Settings, version: str | None, simulated: bool) -> Tar
     bundle = load_bundle(bundle_path(settings, version))
     training = settings.training.model_copy(update={"simulated": simulated or settings.training.simulated})
     everything = load_training_data(settings.model_copy(update={"training": training}), current_erasures(settings))
-    data = in_vocabulary_of(bundle, everything)
-    if not len(data):
-        raise DataError("no event is on an item that the model knows")
+    data = in_store_order(everything)
     facts = bundle.manifest.ranker
     return Target(
         version=bundle.manifest.version,
@@ -76,7 +70,7 @@ def load_target(settings: Settings, version: str | None, simulated: bool) -> Tar
         candidates=settings.serving.candidates,
         trending=facts.trending if facts is not None else 0,
         exploration=settings.serving.exploration,
-        history_limit=settings.store.history_limit,
+        learned_ms=bundle.manifest.data.last_ms,
     )
 
 
@@ -101,53 +95,33 @@ def chances(
         group = np.flatnonzero((wanted == k) & (user >= 0))
         for start in range(0, len(group), _BLOCK):
             part = group[start : start + _BLOCK]
-            requests = _requests(target, user[part], times_ms[part])
+            requests = requests_at(target, user[part], times_ms[part])
             lists = _ordered(target, requests, k)
             found[part] = _at_last_place(lists, item[part], lengths[part], target.exploration)
     return found
 
 
-def _requests(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
-    """What the version would have known at those moments."""
+def requests_at(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Requests:
+    """What the version would have known at those moments.
+
+    Args:
+        user: (B,) positions in the version's users.
+        times_ms: (B,) of the requests.
+    """
     data = target.stage.data
-    order = np.argsort(data.user, kind="stable")  # each user's events stay in order of time
-    edges = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
-    rows = []
-    for who, time_ms in zip(user.tolist(), times_ms.tolist(), strict=True):
-        mine = order[edges[who] : edges[who + 1]]
-        before = int(np.searchsorted(data.times_ms[mine], time_ms))
-        rows.append(mine[max(0, before - target.history_limit) : before])
-    visible = np.searchsorted(data.times_ms, times_ms)
-    newest = data.times_ms[np.maximum(visible - 1, 0)]
-    at_ms = [moment(float(time), float(last)) for time, last in zip(times_ms.tolist(), newest.tolist(), strict=True)]
-    nothing = sp.csr_matrix((len(user), len(data.items)), dtype=np.float32)
-    return Requests(user, np.array(at_ms), rows, nothing, visible, np.arange(len(data)))
+    order = np.lexsort((data.turn, data.arrived_ms))
+    before = np.searchsorted(data.arrived_ms[order], times_ms)
+    return Past(data, turns=places(order)).requests(user, before, times_ms.astype(np.float64))
 
 
 def _ordered(target: Target, requests: Requests, k: int) -> np.ndarray:
     """(B, m) int64 candidates in the version's order, -1 padded; a row of -1 where nothing is known of the user."""
     trending = target.trending if target.ranker is not None else 0
-    found = find_candidates(target.stage, requests, k, trending, _excluded(target.stage, requests))
+    found = find_candidates(target.stage, requests, k, trending)
     if target.ranker is None:
         return found.items
     scores = rank_scores(target.stage, target.ranker, requests, found)
     return np.take_along_axis(found.items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
-
-
-def _excluded(stage: FirstStage, requests: Requests) -> sp.csr_matrix:
-    """(B, n_items): what serving leaves out of a list, seen items and refused ones."""
-    data, rows = stage.data, requests.rows
-    flat = np.concatenate([np.empty(0, np.int64), *rows])
-    number = np.repeat(np.arange(len(rows)), [len(mine) for mine in rows])
-    arrays = data.item[flat], data.times_ms[flat], data.codes[flat], data.values[flat]
-    interest = aggregate_interest(number, *arrays, data.types, stage.weighting)
-    seen, refused = data.types.seen_codes[data.codes[flat]], interest.refused
-    return pairs_to_mask(
-        np.concatenate([number[seen], interest.users[refused]]),
-        np.concatenate([data.item[flat][seen], interest.items[refused]]),
-        len(rows),
-        len(stage.known_items),
-    )
 
 
 def _at_last_place(lists: np.ndarray, item: np.ndarray, lengths: np.ndarray, share: float) -> np.ndarray:

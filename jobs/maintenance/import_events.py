@@ -106,10 +106,10 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
                     file_out.writelines(json.dumps(row) + "\n" for row in refused)
                 done.refused += len(refused)
                 done.rows += len(batch)
-                _save(state, done)
+                save_progress(state, done)
                 bar.update(len(batch))
         done.finished = True
-        _save(state, done)
+        save_progress(state, done)
         return done, report
 
 
@@ -142,7 +142,8 @@ def _keep_until(report: Path, row: int) -> None:
         report.write_text("".join(kept))
 
 
-def _save(path: Path, done: Imported) -> None:
+def save_progress(path: Path, done: Imported) -> None:
+    """Write how far an import has come, whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps({name: value for name, value in vars(done).items() if name != "begun_at"}))
     temporary.replace(path)

@@ -21,7 +21,7 @@ from models.ranking.item_relations import fit_relations
 from models.ranking.item_table import item_statistics
 from models.ranking.ranking_parts import RankingParts
 from models.retrieval.index import ItemIndex
-from models.training.first_stage import ItemFacts
+from models.training.item_facts import ItemFacts
 from models.training.ranker_windows import FittedRanker
 from models.training.training_data import TrainingData
 
@@ -99,6 +99,7 @@ def fit_bundle(
         item_last_ms=last_ms,
         ranking=ranking,
         bias=_bias(data),
+        centroids=None if index.tuned is None else index.tuned.centroids,
     )
     fields = ManifestFields(
         parameters=parameters,
@@ -115,7 +116,9 @@ def fit_bundle(
             log_events=data.log_events,
         ),
         metrics=metrics,
-        index=IndexFacts(kind=index.kind, recall=index.recall),
+        index=IndexFacts(
+            kind=index.kind, recall=index.recall, probes=None if index.tuned is None else index.tuned.probes
+        ),
         ranker=facts,
     )
     return write_bundle(settings.bundles_dir, contents, fields)

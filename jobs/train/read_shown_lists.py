@@ -42,10 +42,13 @@ def read_shown_lists(settings: Settings, data: TrainingData, boundary_ms: float,
                 by_id[row["recommendation_id"]] = row
     rows = sorted(by_id.values(), key=lambda row: (row["time_ms"], row["recommendation_id"]), reverse=True)
     users = data.users.encode([row["user_id"] for row in rows])
+    order = np.argsort(data.arrived_ms, kind="stable")
+    arrived, newest = data.arrived_ms[order], np.maximum.accumulate(data.times_ms[order])
     found: list[ShownLists] = []
     room = {False: most, True: most}
     for row, user in zip(rows, users.tolist(), strict=True):
-        at_ms = _moment(row["time_ms"], data)
+        taken = int(np.searchsorted(arrived, row["time_ms"]))
+        at_ms = moment(float(row["time_ms"]), float(newest[taken - 1]) if taken else None)
         later = at_ms > boundary_ms
         if user < 0 or not room[later]:
             continue
@@ -70,11 +73,6 @@ def _outcomes(log: EventLog, data: TrainingData) -> dict[str, list[tuple[str, st
                 user_id, item_id, received_ms, said_ms = event
                 found.setdefault(list_id, []).append((user_id, item_id, received_ms, said_ms))
     return found
-
-
-def _moment(time_ms: int, data: TrainingData) -> float:
-    happened = int(np.searchsorted(data.times_ms, time_ms, side="right"))
-    return moment(float(time_ms), float(data.times_ms[happened - 1]) if happened else None)
 
 
 def _list_of(
@@ -106,6 +104,7 @@ def _list_of(
     device = context.get("device")
     return ShownLists(
         np.array([user], np.int64),
+        np.array([float(row["time_ms"])]),
         np.array([at_ms]),
         np.array([settled_ms]),
         items,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset
-from data.prepare import processed_dir
+from data.dataset import DataError
 from features.redis.errors import StoreError
 from features.serving.slots import CHAMPION
+from jobs.batch.bundle_stage import catalogue_of, read_catalogue
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
 from jobs.maintenance.compact import compact
@@ -30,13 +30,14 @@ from jobs.train.trial_log import TrialLog
 from jobs.train.tune import METRIC, SearchError, Trial, inner_folds, search
 from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
-from models.bundle.reading import load_bundle, read_manifest
+from models.bundle.reading import Bundle, load_bundle
 from models.evaluation.gate import Footprint, Verdict, judge
 from models.factors.als import AlsParameters
-from models.training.first_stage import ItemFacts, read_catalogue
+from models.training.bundle_stage import stage_of_bundle
+from models.training.item_facts import ItemFacts
 from models.training.past_requests import in_store_order
-from models.training.ranker_judgement import SecondStage, judge_champion, train_second_stage
-from models.training.ranker_windows import LATEST, RANKER, Recipe, moment_of
+from models.training.ranker_judgement import SecondStage, judge_stage, judged_from, train_second_stage
+from models.training.ranker_windows import RANKER, Recipe, moment_of
 from models.training.shown_list_rows import Logged
 from models.training.training_data import TrainingData
 
@@ -96,9 +97,10 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
 
-    catalogue = read_catalogue(data, load_dataset(processed_dir(settings)).items)
+    catalogue = catalogue_of(data, read_catalogue(settings))
     ordered = in_store_order(data)
-    second = _second_stage(settings, ordered, catalogue, parameters, seed)
+    champion = _champion(settings)
+    second = _second_stage(settings, ordered, catalogue, parameters, seed, champion)
     if second is not None:
         metrics |= second.metrics
     report(80, describe_ranker(second, settings))
@@ -108,7 +110,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
     manifest, footprint = _verified(path)
     report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
-    verdict = _gate(settings, ordered, catalogue, second, footprint, seed)
+    verdict = _gate(settings, ordered, catalogue, second, champion, footprint, seed)
     report(88, str(verdict) + ("; forced" if options.force and not verdict.promote else ""))
 
     trained = Trained(
@@ -200,8 +202,8 @@ def _verified(path: Path) -> tuple[Manifest, Footprint]:
     return manifest, Footprint(load_s, sum(file.stat().st_size for file in path.iterdir()) / 1_000_000)
 
 
-def champion_manifest(settings: Settings) -> Manifest | None:
-    """The manifest of the bundle that the champion's slot serves; None where there is none that can be read.
+def _champion(settings: Settings) -> Bundle | None:
+    """The bundle that the champion's slot serves; None where there is none that can be read.
 
     Raises:
         StoreError: the slots cannot be read.
@@ -210,13 +212,18 @@ def champion_manifest(settings: Settings) -> Manifest | None:
     if slot is None:
         return None
     try:
-        return read_manifest(slot.path)
+        return load_bundle(slot.path)
     except BundleError:
         return None  # it cannot serve either, so there is nobody to be better than
 
 
 def _second_stage(
-    settings: Settings, data: TrainingData, catalogue: ItemFacts, parameters: AlsParameters, seed: int
+    settings: Settings,
+    data: TrainingData,
+    catalogue: ItemFacts,
+    parameters: AlsParameters,
+    seed: int,
+    champion: Bundle | None,
 ) -> SecondStage | None:
     """The ranker and its judgement; None where no event before the latest window speaks for any item."""
     training = settings.training
@@ -226,14 +233,16 @@ def _second_stage(
         settings.serving.prior_weight,
         settings.serving.candidates,
         training.trending_candidates,
+        settings.store.history_limit,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
+    latest = judged_from(data, champion.manifest.created_ms if champion is not None else None)
     logged = None
     if ranker is not None and training.logged_lists:
-        lists = read_shown_lists(settings, data, moment_of(data, LATEST), training.logged_lists)
+        lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)
         logged = Logged(lists, training.fewest_logged_lists, training.propensity_clip)
     try:
-        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads, logged)
+        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads, logged, latest)
     except ValueError:
         return None
 
@@ -243,15 +252,23 @@ def _gate(
     data: TrainingData,
     catalogue: ItemFacts,
     second: SecondStage | None,
+    champion: Bundle | None,
     footprint: Footprint,
     seed: int,
 ) -> Verdict:
     if second is None:
-        return Verdict(True, ("too little data to compare models on",))
-    champion = champion_manifest(settings)
-    judged = (
-        None if champion is None else judge_champion(data, catalogue, champion, second, seed, settings.training.threads)
-    )
+        return Verdict(champion is None, ("too little data to compare models on",))
+    judged = None
+    if champion is not None:
+        stage = stage_of_bundle(champion, data, catalogue, settings.serving.prior_weight, settings.store.history_limit)
+        facts, ranking = champion.manifest.ranker, champion.ranking
+        judged = judge_stage(
+            stage,
+            second.requests,
+            ranking.ranker if ranking is not None else None,
+            facts.candidates if facts is not None else settings.serving.candidates,
+            facts.trending if facts is not None else 0,
+        )
     return judge(judged, second.judged, footprint, settings.training, seed)
 
 

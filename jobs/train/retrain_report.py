@@ -14,12 +14,14 @@ def describe_ranker(second: SecondStage | None, settings: Settings) -> str:
     """One line: from what the ranker learned and what it wins, or why there is none."""
     if not settings.training.ranker:
         return "no ranker, as the settings say"
-    if second is None or (second.ranker is None and not second.rows.requests):
+    if second is None or second.lists == 0:
         return "too little data for a ranker"
-    found = second.metrics
-    text = f"NDCG@10 {found.get('latest_plain_ndcg_at_10', float('nan')):.4f} without ranker"
     if second.ranker is None:
-        return f"the ranker does not help in the latest window ({text}) and is left out"
+        return "the ranker does not help in the window before the latest and is left out"
+    found = second.metrics
+    if "latest_ndcg_at_10" not in found:
+        return f"ranker learned from {second.ranker.lists:,} requests; nobody to judge it on in the latest window"
+    text = f"NDCG@10 {found['latest_plain_ndcg_at_10']:.4f} without ranker"
     shown = f" and {second.ranker.logged_lists:,} lists that were shown" if second.ranker.logged_lists else ""
     return f"ranker learned from {second.ranker.lists:,} requests{shown}: {found['latest_ndcg_at_10']:.4f}, {text}"
 

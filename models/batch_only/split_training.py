@@ -17,7 +17,8 @@ from models.batch_only.side_scores import SIDE_FEATURES, SideScores
 from models.evaluation.gate import per_user
 from models.evaluation.metrics import Interval, bootstrap_interval, user_metrics
 from models.ranking.features import FEATURES
-from models.training.first_stage import CandidateTable, FirstStage, ItemFacts, find_candidates, fit_first_stage
+from models.training.first_stage import CandidateTable, FirstStage, find_candidates, fit_first_stage
+from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, user_requests
 from models.training.ranker_lists import request_features
 from models.training.ranker_windows import Recipe

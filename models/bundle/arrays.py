@@ -22,6 +22,7 @@ USERS = "users.npz"
 RANKER = "ranker.txt"
 RANKING = "ranking.npz"
 BIAS = "bias.npz"
+INDEX = "index.npz"
 
 
 class BundleError(ValueError):
@@ -42,6 +43,7 @@ class BundleContents:
         item_last_ms: (n_items,) int64, time of the item's latest event.
         ranking: the learned ranker; None where there is none, and lists are served in the order of retrieval.
         bias: the bias terms of the ratings; None where there were no ratings.
+        centroids: (lists, f + 1) float32 of an approximate index (`models.retrieval.index`); None for an exact one.
     """
 
     item_ids: np.ndarray
@@ -53,6 +55,7 @@ class BundleContents:
     item_last_ms: np.ndarray
     ranking: RankingParts | None = None
     bias: BiasTerms | None = None
+    centroids: np.ndarray | None = None
 
 
 def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
@@ -60,7 +63,9 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
     digest = hashlib.sha256()
     defining = {"parameters", "weighting", "event_preset", "seed", "user_id_type", "item_id_type"}
     digest.update(json.dumps(fields.model_dump(include=defining), sort_keys=True).encode())
-    arrays = {name: array for name, array in vars(contents).items() if name not in ("ranking", "bias")}
+    # The centroids follow from the factors, but for the rounding of however many threads clustered them.
+    left_away = ("ranking", "bias", "centroids")
+    arrays = {name: array for name, array in vars(contents).items() if name not in left_away}
     if contents.ranking is not None:
         arrays |= ranking_arrays(contents.ranking)
         arrays["ranker"] = np.frombuffer(contents.ranking.ranker.text.encode(), np.uint8)
@@ -92,6 +97,9 @@ def check_contents(contents: BundleContents, where: str) -> None:
     if contents.bias is not None:
         expected |= {"bias.items": ((n_items,), np.float32), "bias.users": ((n_users,), np.float32)}
         arrays |= {"bias.items": contents.bias.items, "bias.users": contents.bias.users}
+    if contents.centroids is not None:
+        expected["centroids"] = ((len(contents.centroids), n_factors + 1), np.float32)
+        arrays["centroids"] = contents.centroids
     for name, (shape, dtype) in expected.items():
         array = arrays[name]
         if array.shape != shape or array.dtype != dtype:

@@ -29,7 +29,8 @@ class IndexFacts(_Part):
     """The item index as it was measured when the bundle was built."""
 
     kind: Literal["flat", "ivf"]
-    recall: float = Field(ge=0, le=1)
+    recall: float = Field(ge=0, le=1, description="the smallest over the depths that are measured")
+    probes: int | None = Field(None, ge=1, description="lists searched, for the kind ivf")
 
 
 class RankerFacts(_Part):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from models.bundle.arrays import (
     BIAS,
+    INDEX,
     ITEMS,
     MANIFEST,
     MANIFEST_SUM,
@@ -57,6 +58,7 @@ def load_bundle(path: Path) -> Bundle:
     items, users = _arrays(path / ITEMS), _arrays(path / USERS)
     ranking = _load_ranking(path, manifest)
     bias = _arrays(path / BIAS) if BIAS in manifest.files else None
+    index = _arrays(path / INDEX) if INDEX in manifest.files else None
     try:
         contents = BundleContents(
             item_ids=unpack_ids(items["ids"]),
@@ -68,10 +70,13 @@ def load_bundle(path: Path) -> Bundle:
             item_last_ms=items["last_ms"],
             ranking=ranking,
             bias=None if bias is None else BiasTerms(float(bias["mean"][0]), bias["items"], bias["users"]),
+            centroids=None if index is None else index["centroids"],
         )
     except KeyError as error:
         raise BundleError(f"{path}: array {error} is missing") from error
     check_contents(contents, str(path))
+    if (manifest.index.probes is None) != (contents.centroids is None):
+        raise BundleError(f"{path / MANIFEST}: an index needs its probes in the manifest and {INDEX}")
     sizes = (len(contents.user_ids), *contents.item_factors.shape)
     if sizes != (manifest.n_users, manifest.n_items, manifest.n_factors):
         raise BundleError(f"{path / MANIFEST}: it tells of other sizes than the arrays have")

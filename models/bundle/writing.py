@@ -15,6 +15,7 @@ import numpy as np
 from configs import clock
 from models.bundle.arrays import (
     BIAS,
+    INDEX,
     ITEMS,
     MANIFEST,
     MANIFEST_SUM,
@@ -85,6 +86,9 @@ def write_bundle(
         if contents.bias is not None:
             names.append(BIAS)
             np.savez(partial / BIAS, **bias_arrays(contents.bias))  # type: ignore[arg-type]
+        if contents.centroids is not None:
+            names.append(INDEX)
+            np.savez(partial / INDEX, centroids=contents.centroids)
         manifest = Manifest(
             **fields.model_dump(),
             version=version,

@@ -67,8 +67,13 @@ def judge(
         # Without any model nothing would be served at all, so the first one is taken whatever it is like.
         return Verdict(True, ("the first model", *broken))
     paired = per_user(new.user, new.ndcg - champion.ndcg)
-    if not np.isfinite(paired).any():
-        return Verdict(not broken, tuple(broken) or ("nobody to compare the models on",))
+    if len(paired) < limits.fewest_judged_users:
+        lacking = (
+            f"no evidence: since the champion was trained {len(paired)} users did something that both models can be "
+            f"judged on, and it takes {limits.fewest_judged_users}; wait for more events, compare the two in an "
+            "experiment (--slot challenger), or use --force"
+        )
+        return Verdict(False, (lacking, *broken))
     difference = bootstrap_interval(paired, seed)
     text = (
         f"NDCG@10 {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] "

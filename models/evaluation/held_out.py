@@ -1,7 +1,7 @@
 """How good a set of parameters is on a held-out part of the data.
 
-Relevant to a user is a held-out pair of positive weight, on an item that the training part knows, which the user has
-not met there. Users without a training history are left out: they get popularity, whatever the parameters are.
+Relevant to a user is a held-out pair of positive weight, on an item that the training part knows, which serving would
+not leave out. Users without a training history are left out: they get popularity, whatever the parameters are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from models.evaluation.metrics import bootstrap_interval, coverage, user_metrics
 from models.factors.als import AlsParameters, fit_als, fit_als_in_steps
 from models.factors.fold_in import FoldIn
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
+from models.training.past_requests import excluded_items, rows_by_user
 from models.training.training_data import TrainingData
 
 K = 10
@@ -36,7 +37,7 @@ class Fold:
 
     Attributes:
         weights: (n_users, n_items) the training part's positive weights.
-        seen: (n_users, n_items) whatever a user met in the training part.
+        seen: (n_users, n_items) what serving leaves out after the training part.
         relevant: (n_users, n_items) held out; only rows in `judged` are not empty.
         known_items: (n_items,) bool, items with a positive weight in the training part.
         judged: (m,) users with something relevant.
@@ -54,10 +55,12 @@ def build_fold(data: TrainingData, split: Split, weighting: Weighting) -> Fold:
     n_users, n_items = len(data.users), len(data.items)
     train, test = data.rows(split.train).interest(weighting), data.rows(split.test).interest(weighting)
     weights = pairs_to_csr(train.users, train.items, train.weights, n_users, n_items)
-    seen = pairs_to_mask(train.users, train.items, n_users, n_items)
+    histories = rows_by_user(data, np.sort(split.train), n_users)
+    seen = excluded_items(data, histories, weighting)
     known_items = np.bincount(weights.indices, minlength=n_items) > 0
     has_history = np.diff(weights.indptr) > 0
-    met = np.isin(test.users * n_items + test.items, train.users * n_items + train.items)
+    out = np.repeat(np.arange(n_users), np.diff(seen.indptr)) * n_items + seen.indices
+    met = np.isin(test.users * n_items + test.items, out)
     use = (test.weights > 0) & known_items[test.items] & has_history[test.users] & ~met
     relevant = pairs_to_mask(test.users[use], test.items[use], n_users, n_items)
     return Fold(weights, seen, relevant, known_items, np.flatnonzero(np.diff(relevant.indptr)))

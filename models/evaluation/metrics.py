@@ -4,7 +4,8 @@ With hits_r = 1 where the item at rank r is relevant:
 
     MAP@k     sum_r(hits_r * precision at r) / |relevant|           (the published benchmark's definition)
     MAPk@k    the same / min(|relevant|, k)
-    NDCG@k    sum_r hits_r / log2(r + 1), over the best possible
+    NDCG@k    sum_r gain_r / log2(r + 1), over the best possible; the gain of what is relevant is 1, or how much it is
+              (a purchase more than a view)
 
 A user with nothing relevant has no value (NaN): undefined is not zero. A user with something relevant and no
 recommendations scores 0.
@@ -69,28 +70,39 @@ def user_metrics(recommended: np.ndarray, relevant: sp.csr_matrix) -> UserMetric
 
     Args:
         recommended: (n, k) int, best first, -1 where there is none; no item twice in a row.
-        relevant: (n, n_items), stored entries are relevant.
+        relevant: (n, n_items), stored entries are relevant, and their values are gains.
     """
     hit = hits(recommended, relevant)
-    k = recommended.shape[1]
+    n, k = recommended.shape
     n_relevant = np.diff(relevant.indptr).astype(np.float64)
     n_relevant[n_relevant == 0] = np.nan
     ranks = np.arange(1, k + 1)
     precision_sum = (hit * np.cumsum(hit, axis=1) / ranks).sum(axis=1)
     discounts = 1.0 / np.log2(ranks + 1)
-    best = np.concatenate([[0.0], np.cumsum(discounts)])
     reachable = np.fmin(n_relevant, k)
-    ideal = np.where(np.isnan(n_relevant), np.nan, best[np.nan_to_num(reachable).astype(int)])
+    gains = np.zeros((n, k))
+    rows, columns = np.nonzero(hit)
+    gains[rows, columns] = np.asarray(relevant[rows, recommended[rows, columns]]).ravel()
     found = hit.sum(axis=1).astype(np.float64)
     undefined = np.where(np.isnan(n_relevant), np.nan, 0.0)
     return UserMetrics(
         map_at_k=precision_sum / n_relevant,
         map_k_at_k=precision_sum / (reachable + undefined),
-        ndcg=(hit * discounts).sum(axis=1) / ideal,
+        ndcg=(gains * discounts).sum(axis=1) / _ideal(relevant, discounts),
         precision=found / k + undefined,
         recall=found / n_relevant,
         hit_rate=(found > 0) + undefined,
     )
+
+
+def _ideal(relevant: sp.csr_matrix, discounts: np.ndarray) -> np.ndarray:
+    """(n,) discounted gain of the best list; NaN where nothing is relevant."""
+    rows = np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr))
+    order = np.lexsort((-relevant.data, rows))
+    place = np.arange(len(rows)) - relevant.indptr[rows]
+    used = place < len(discounts)
+    best = np.bincount(rows[used], relevant.data[order][used] * discounts[place[used]], relevant.shape[0])
+    return np.where(np.diff(relevant.indptr) > 0, best, np.nan)
 
 
 def coverage(recommended: np.ndarray, n_items: int) -> float:

@@ -3,7 +3,6 @@
 What `jobs.replay` measures over HTTP, measured here on the same functions without the system around them.
 """
 
-import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,9 +16,10 @@ from models.evaluation.protocols import Contender, ProtocolData
 from models.factors.als import AlsParameters
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
 from models.training.first_stage import FirstStage, find_candidates, fit_first_stage, popularity_walk
-from models.training.past_requests import Requests, in_store_order
+from models.training.past_requests import Past, Requests, in_store_order
 from models.training.ranker_lists import rerank
-from models.training.ranker_windows import LATEST, RANKER, Recipe, learn, lists_after, lists_before_latest, stage_at
+from models.training.ranker_windows import RANKER, Recipe, learn, lists_before
+from models.training.training_data import places
 
 K = 10
 N_TRAIN = 80_000
@@ -45,28 +45,15 @@ def replay_rows(bench: ProtocolData, n_train: int = N_TRAIN) -> Replay:
 def replay_requests(bench: ProtocolData, replay: Replay, known_items: np.ndarray) -> Requests:
     """One request before each relevant event whose item the training part knows; only that item is right."""
     data = bench.data
-    histories: dict[int, list[int]] = {}
-    for row in replay.train.tolist():
-        histories.setdefault(int(data.user[row]), []).append(row)
-    right = set(bench.relevant_rows(replay.events).tolist())
-    asked, rows = [], []
-    for place, row in enumerate(replay.events.tolist()):
-        history = histories.setdefault(int(data.user[row]), [])
-        if known_items[data.item[row]] and row in right:
-            asked.append(place)
-            rows.append(np.array(history, np.int64))
-        bisect.insort(history, row)  # rows are in store order
-    chosen = replay.events[asked]
-    n = len(chosen)
-    relevant = sp.csr_matrix((np.ones(n, np.float32), (np.arange(n), data.item[chosen])), shape=(n, len(known_items)))
-    return Requests(
-        user=data.user[chosen],
-        at_ms=data.times_ms[chosen].astype(np.float64),
-        rows=rows,
-        relevant=relevant,
-        visible=len(replay.train) + np.array(asked, np.int64),
-        popularity_rows=np.concatenate([replay.train, replay.events]),
+    order = np.concatenate([replay.train[np.argsort(data.turn[replay.train])], replay.events])
+    past = Past(data, turns=places(order))
+    right = np.isin(replay.events, bench.relevant_rows(replay.events)) & known_items[data.item[replay.events]]
+    asked = np.flatnonzero(right)
+    rows = replay.events[asked]
+    relevant = sp.csr_matrix(
+        (np.ones(len(rows), np.float32), (np.arange(len(rows)), data.item[rows])), shape=(len(rows), len(known_items))
     )
+    return past.requests(data.user[rows], len(replay.train) + asked, data.times_ms[rows].astype(np.float64), relevant)
 
 
 def prequential(bench: ProtocolData, note: Callable[[str], None]) -> list[Contender]:
@@ -101,9 +88,8 @@ def prequential(bench: ProtocolData, note: Callable[[str], None]) -> list[Conten
     if bench.ranker:
         recipe = Recipe(bench.weighting, PARAMETERS, 0.5, 100, 50)
         first = in_store_order(data.rows(replay.train))
-        lists = lists_before_latest(first, bench.catalogue, recipe, bench.seed, bench.threads)
-        latest = stage_at(first, bench.catalogue, recipe, LATEST, bench.seed, bench.threads)
-        fitted = learn([*lists, lists_after(latest, LATEST, recipe)], RANKER, bench.seed, threads=1)
+        lists = lists_before(first, bench.catalogue, recipe, 1.0, bench.seed, bench.threads)
+        fitted = learn(lists, RANKER, bench.seed, threads=1)
         assert fitted is not None
         note(f"P4: ranker learned from {fitted.lists:,} lists before the replay")
         candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
@@ -122,7 +108,8 @@ def _trending(stage: FirstStage, requests: Requests, seen: sp.csr_matrix) -> np.
     walk = popularity_walk(stage, requests)
     best = np.empty((len(requests), K), np.int64)
     for place in range(len(requests)):  # in the order of the replay, so the walk goes forward
-        heat = walk.after(int(requests.visible[place]))[1]
+        walk.advance(int(requests.visible[place]))
+        heat = walk.shares()[1]
         heat[seen.indices[seen.indptr[place] : seen.indptr[place + 1]]] = -1.0
         best[place] = np.argsort(-heat, kind="stable")[:K]
     return best

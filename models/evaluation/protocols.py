@@ -4,7 +4,7 @@ Each gives arms: recommendations of one model for the same users, judged user by
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from configs.event_types import Weighting
 from data.dataset import Dataset
 from data.matrix import pairs_to_csr, pairs_to_mask
-from data.splits import Split, benchmark_split, rolling_windows
+from data.splits import Split, benchmark_split, rolling_windows, time_order
 from models.batch_only.split_training import gain_text, learn_from_splits, rank_lists, side_scores
 from models.evaluation.baselines import ease_scores, item_knn_scores, popularity_scores, recent_popularity_scores
 from models.evaluation.metrics import UserMetrics, user_metrics
@@ -21,16 +21,15 @@ from models.factors.fold_in import FoldIn
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores, top_k
 from models.training.first_stage import (
     FirstStage,
-    ItemFacts,
     find_candidates,
     fit_first_stage,
-    read_catalogue,
     request_interest,
 )
+from models.training.item_facts import ItemFacts, frame_facts
 from models.training.past_requests import Requests, in_store_order, user_requests, window_requests
 from models.training.ranker_lists import ranker_rows, rerank
 from models.training.ranker_windows import RANKER, FittedRanker, Recipe, learn
-from models.training.training_data import TrainingData
+from models.training.training_data import TrainingData, places
 
 K = 10
 # Chosen on inner splits of P1's training part (search_space.yaml); 15 iterations, .5 where rated <= 2 ("consumption").
@@ -101,7 +100,9 @@ def open_bench(dataset: Dataset, data: TrainingData, weighting: Weighting, ranke
     width = len(data.items)
     source = np.argsort(data.user * width + data.item, kind="stable")
     place = np.searchsorted((data.user * width + data.item)[source], marked.user * width + marked.item)
-    return ProtocolData(dataset, marked, source[place], read_catalogue(marked, dataset.items), weighting, ranker, seed)
+    return ProtocolData(
+        dataset, marked, source[place], frame_facts(marked.items, dataset.items), weighting, ranker, seed
+    )
 
 
 def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
@@ -139,6 +140,8 @@ def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
 def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
     """P2: warm users and sessions, pooled over the windows."""
     data = bench.data
+    # The protocol's order: by (time, user, item).
+    data = replace(data, turn=places(time_order(data.times_ms, data.user, data.item)))
     cutoffs = (*P2_LEARNING, 0.9)
     windows = dict(zip(cutoffs, rolling_windows(data.times_ms, data.user, data.item, cutoffs), strict=True))
     stages: dict[float, FirstStage] = {}
@@ -165,6 +168,7 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
             requests = window_requests(
                 data, train, window, (context,), FEWEST, stage.known_items, bench.weighting, least=bench.least
             )
+            requests.relevant.data[:] = 1.0  # the protocol knows no more and less relevant
             found += _arms(f"P2 {name}", _window_arms(stage, requests, train, fitted), requests, stage)
     return _pooled(found)
 

@@ -5,6 +5,7 @@ over events up to that moment. Used for training and for offline evaluation; a t
 """
 
 import numpy as np
+import scipy.sparse as sp
 
 from configs.decay import ACTIVITY_HALF_LIVES_MS, AFFINITY_HALF_LIFE_MS, POPULARITY_HALF_LIVES_MS
 
@@ -15,66 +16,72 @@ def activity(times_ms: np.ndarray, at_ms: float) -> np.ndarray:
     """(3,) events of one user, each halved with every half-life that has passed since.
 
     Args:
-        times_ms: (m,) float64, none later than `at_ms`.
+        times_ms: (m,) float64.
     """
     age = times_ms - at_ms
     return np.array([np.exp2(age / half_life).sum() for half_life in ACTIVITY_HALF_LIVES_MS.values()])
 
 
-def category_affinity(amounts: np.ndarray, times_ms: np.ndarray, memberships: np.ndarray, at_ms: float) -> np.ndarray:
+def category_affinity(
+    amounts: np.ndarray, times_ms: np.ndarray, memberships: sp.csr_matrix, at_ms: float
+) -> np.ndarray:
     """(C,) affinities of one user as shares of the sum of all |affinities|; NaN without any.
 
     Args:
         amounts: (m,) what each event counts; below 0 for a refusal.
         times_ms: (m,) float64.
-        memberships: (m, C) bool or float, categories of each event's item.
+        memberships: (m, C), the categories of each event's item.
     """
-    decayed = (amounts * np.exp2((times_ms - at_ms) / AFFINITY_HALF_LIFE_MS)) @ memberships
+    decayed = memberships.T @ (amounts * np.exp2((times_ms - at_ms) / AFFINITY_HALF_LIFE_MS))
     total = np.abs(decayed).sum()
     return decayed / total if total > 0 else np.full(memberships.shape[1], np.nan)
 
 
 class DecayedPopularity:
-    """Popularity of all items at rising moments, by half-lives of 1 and 7 days, as shares of the leader's.
+    """Popularity of all items as events arrive, by half-lives of 1 and 7 days, as shares of the leader's.
 
     Shares do not change while nothing happens, so no sweep is needed (forward decay: Cormode et al., ICDE 2009).
 
     Args:
-        item: (n,) int, `times_ms` (n,) rising, `weights` (n,) >= 0: the events of all users.
+        item: (n,) int, `times_ms` (n,), `weights` (n,) >= 0: the events of all users in order of arrival. One that
+            arrives late counts by its own time.
         n_items: how many items there are.
     """
 
     def __init__(self, item: np.ndarray, times_ms: np.ndarray, weights: np.ndarray, n_items: int) -> None:
-        if len(times_ms) and (np.diff(times_ms) < 0).any():
-            raise ValueError("times_ms must rise")
         self._item, self._times, self._weights = item, times_ms.astype(np.float64), weights.astype(np.float64)
+        self._newest = np.maximum.accumulate(self._times)
         self._sums = np.zeros((2, n_items))
+        self._leaders = np.zeros((2, 1))
         self._reference = self._times[0] if len(times_ms) else 0.0
         self._next = 0
 
-    def after(self, n_events: int) -> np.ndarray:
-        """(2, n_items) float32 over the first `n_events` events; zeros before the first one.
-
-        Raises:
-            ValueError: an earlier call has passed more events.
-        """
+    def advance(self, n_events: int) -> None:
+        """Count the first `n_events` events. Raises `ValueError` when more have been counted."""
         if n_events < self._next:
             raise ValueError("the moments must rise")
         while self._next < n_events:
             limit = self._reference + _REBASE * POPULARITY_HALF_LIVES_MS[0]
-            until = min(n_events, max(int(np.searchsorted(self._times, limit, side="right")), self._next))
+            until = min(n_events, max(int(np.searchsorted(self._newest, limit, side="right")), self._next))
             if until == self._next:
-                self._rebase(self._times[self._next])
+                self._rebase(self._newest[self._next])
                 continue
             part = slice(self._next, until)
+            items = self._item[part]
             for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):
                 grown = self._weights[part] * np.exp2((self._times[part] - self._reference) / half_life)
-                np.add.at(self._sums[row], self._item[part], grown)
+                np.add.at(self._sums[row], items, grown)
+                self._leaders[row] = max(self._leaders[row, 0], self._sums[row, items].max())
             self._next = until
-        leaders = self._sums.max(axis=1, initial=0.0, keepdims=True)
-        return np.divide(self._sums, leaders, out=np.zeros_like(self._sums), where=leaders > 0).astype(np.float32)
+
+    def shares(self, items: np.ndarray | None = None) -> np.ndarray:
+        """(2, m) float32 of these items (of all for None) as of the events counted; zeros before the first one."""
+        sums = self._sums if items is None else self._sums[:, items]
+        return np.divide(sums, self._leaders, out=np.zeros(sums.shape), where=self._leaders > 0).astype(np.float32)
 
     def _rebase(self, reference: float) -> None:
         for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):
-            self._sums[row] *= np.exp2((self._reference - reference) / half_life)
+            shrunk = np.exp2((self._reference - reference) / half_life)
+            self._sums[row] *= shrunk
+            self._leaders[row] *= shrunk
         self._reference = reference

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.ranking.features import FEATURES, FEATURES_HASH
 from models.ranking.forest import Forest
 
+_GRADES = 10  # LightGBM wants whole labels
+
 
 class RankerError(ValueError):
     """A ranker cannot be used; the message says why."""
@@ -90,7 +92,7 @@ class Ranker:
 
 def fit_ranker(
     features: np.ndarray,
-    relevant: np.ndarray,
+    gains: np.ndarray,
     lengths: np.ndarray,
     parameters: RankerParameters,
     seed: int,
@@ -102,7 +104,7 @@ def fit_ranker(
 
     Args:
         features: (n, len(FEATURES)) float32.
-        relevant: (n,) bool or int gains.
+        gains: (n,) float >= 0, how right each candidate was; told apart in tenths of the largest.
         lengths: (lists,) int, candidates of each list; their sum is n.
         threads: how many threads LightGBM uses, at least 1.
         place: (n,) int >= 0, where each candidate was shown; all of one number in a list that nobody was shown. None
@@ -114,7 +116,8 @@ def fit_ranker(
     """
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     filled = lengths > 0
-    found = np.add.reduceat(relevant.astype(np.int64), starts[filled]) if filled.any() else np.empty(0, np.int64)
+    grades = np.ceil(gains * (_GRADES / max(float(gains.max(initial=0.0)), 1e-9)) - 1e-6).astype(np.int8)
+    found = np.add.reduceat((grades > 0).astype(np.int64), starts[filled]) if filled.any() else np.empty(0, np.int64)
     if not ((found > 0) & (found < lengths[filled])).any():
         raise ValueError("no list holds both a relevant candidate and another one")
     settings = {
@@ -127,7 +130,7 @@ def fit_ranker(
         "bagging_fraction": parameters.row_share,
         "bagging_freq": 1 if parameters.row_share < 1 else 0,
         "lambdarank_truncation_level": parameters.truncation,
-        "label_gain": [0, 1],
+        "label_gain": [grade / _GRADES for grade in range(_GRADES + 1)],
         "max_bin": 127,
         "seed": seed % (2**31),
         "deterministic": True,
@@ -137,7 +140,7 @@ def fit_ranker(
     }
     training = lightgbm.Dataset(
         features,
-        label=(relevant > 0).astype(np.int8),
+        label=grades,
         group=lengths[filled],
         position=place,
         weight=weights,

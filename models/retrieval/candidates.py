@@ -21,7 +21,7 @@ import numpy as np
 
 from models.bundle.reading import Bundle
 from models.factors.fold_in import FoldIn
-from models.retrieval.index import ItemIndex
+from models.retrieval.index import ItemIndex, TunedIndex
 from models.retrieval.shelf import Shelf
 
 
@@ -100,8 +100,10 @@ class CandidateModel:
             prior_weight=prior_weight,
             weight_power=manifest.parameters.weight_power,
         )
-        self.index = ItemIndex(bundle.item_factors)
+        self.index = index_of(bundle)
         self.n_items = len(bundle.item_factors)
+        # Nobody's events speak for the others: their factors are zero, which would beat every negative score.
+        self._spoken_for = bundle.item_counts > 0
         self._norms = np.linalg.norm(bundle.item_factors, axis=1)
         # A learned ranker is given what it learned from: behind the best by the factors, what is popular just now.
         self._trending = manifest.ranker.trending if manifest.ranker is not None else 0
@@ -127,7 +129,7 @@ class CandidateModel:
             scores, items = self.index.search(vectors[personal], min(_round_up(fetch), self.n_items))
             for position, row in enumerate(personal.tolist()):
                 hits = items[position]
-                keep = (hits >= 0) & filters[row].allows(hits)
+                keep = (hits >= 0) & filters[row].allows(hits) & self._spoken_for[hits]
                 found, found_scores = hits[keep][: queries[row].n], scores[position][keep][: queries[row].n]
                 if len(found) < queries[row].n and fetch < self.n_items:
                     found, found_scores = self._search_allowed(vectors[row], queries[row].n, filters[row])
@@ -194,7 +196,7 @@ class CandidateModel:
 
     def _search_allowed(self, vector: np.ndarray, n: int, allowed: "_Filter") -> tuple[np.ndarray, np.ndarray]:
         """Exact scores over the allowed items only: for filters so narrow that the index did not fill the list."""
-        items = np.flatnonzero(allowed.mask()[: self.n_items])
+        items = np.flatnonzero(allowed.mask()[: self.n_items] & self._spoken_for)
         scores = self.item_factors[items] @ vector
         best = _top(scores, n)
         return items[best], scores[best]
@@ -235,7 +237,19 @@ class CandidateModel:
 
     def _hot(self, trending: np.ndarray, found: Candidates, allowed: "_Filter") -> np.ndarray:
         other = allowed.allows(trending) & ~_among(trending, found.items)
+        model_items = trending < self.n_items
+        other[model_items] &= self._spoken_for[trending[model_items]]
         return trending[other][: self._trending]
+
+
+def index_of(bundle: Bundle) -> ItemIndex:
+    """The index that was measured when the bundle was built. A bundle that was written before indexes were kept has its
+    index clustered and measured anew."""
+    facts = bundle.manifest.index
+    if bundle.centroids is not None and facts.probes is not None:
+        return ItemIndex(bundle.item_factors, tuned=TunedIndex(bundle.centroids, facts.probes, facts.recall))
+    exact = len(bundle.item_factors) if facts.kind == "flat" else 0
+    return ItemIndex(bundle.item_factors, exact_limit=exact, seed=bundle.manifest.seed)
 
 
 class _Filter:

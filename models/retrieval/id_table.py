@@ -57,6 +57,11 @@ class IdTable:
         """Its position, or -1."""
         return int(self.find(item_id, 1)[0])
 
+    def longest_search(self) -> int:
+        """The most slots in a row that are full, as many as the slowest search may look at."""
+        gaps = np.diff(np.flatnonzero(np.concatenate([self._slots, self._slots]) < 0))
+        return int(gaps.max()) - 1
+
 
 @inner
 def _start(text: np.ndarray, first: int, last: int, slots: int) -> np.int64:

@@ -6,11 +6,10 @@ The same pure functions as in serving, fed from rows of a `TrainingData` instead
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from configs.event_types import Weighting
-from data.matrix import pairs_to_csr, pairs_to_mask
+from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
 from models.factors.fold_in import FoldIn
 from models.factors.interest import aggregate_interest
@@ -18,28 +17,12 @@ from models.ranking.item_relations import ItemRelations, fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
 from models.ranking.point_in_time import DecayedPopularity
 from models.retrieval.whole_catalogue import top_k
-from models.training.past_requests import Requests
+from models.training.item_facts import ItemFacts
+from models.training.past_requests import Requests, excluded_items
 from models.training.training_data import TrainingData
 
-
-@dataclass(frozen=True)
-class ItemFacts:
-    """What is known of the items beside events, by position in the vocabulary.
-
-    Attributes:
-        year: (n_items,) float32, NaN where unknown.
-        categories: category -> (n_items,) bool.
-    """
-
-    year: np.ndarray
-    categories: dict[str, np.ndarray]
-
-    @property
-    def memberships(self) -> np.ndarray:
-        """(n_items, C) float32, columns in alphabetical order."""
-        if not self.categories:
-            return np.zeros((len(self.year), 0), np.float32)
-        return np.stack([self.categories[name] for name in sorted(self.categories)], axis=1).astype(np.float32)
+HISTORY_LIMIT = 500  # `store.history_limit`, where nothing else is said
+_CELLS = 4_000_000  # scores held at once: 16 MB
 
 
 @dataclass(frozen=True)
@@ -49,6 +32,8 @@ class FirstStage:
     Attributes:
         weights: (n_users, n_items) what it was fitted on.
         known_items: (n_items,) bool, items with a positive weight.
+        in_model: (n_items,) bool, items of which the model has seen any event; serving knows no others by position.
+        history_limit: how many of a user's latest events the store keeps for the model.
     """
 
     data: TrainingData
@@ -59,7 +44,9 @@ class FirstStage:
     fold_in: FoldIn
     relations: ItemRelations | None
     table: ItemTable
-    memberships: np.ndarray
+    memberships: sp.csr_matrix
+    in_model: np.ndarray
+    history_limit: int = HISTORY_LIMIT
 
 
 @dataclass(frozen=True)
@@ -68,23 +55,6 @@ class CandidateTable:
 
     items: np.ndarray
     scores: np.ndarray
-
-
-def read_catalogue(data: TrainingData, items: pd.DataFrame | None) -> ItemFacts:
-    """Align a data set's items with the vocabulary; None where there is no catalogue."""
-    n_items = len(data.items)
-    year = np.full(n_items, np.nan, np.float32)
-    categories: dict[str, np.ndarray] = {}
-    if items is None:
-        return ItemFacts(year, categories)
-    position = data.items.encode(items["item_id"])
-    listed = position >= 0
-    year[position[listed]] = items["year"].to_numpy(np.float32, na_value=np.nan)[listed]
-    for place, names in zip(position.tolist(), items["categories"], strict=True):
-        if place >= 0:
-            for name in names:
-                categories.setdefault(name, np.zeros(n_items, bool))[place] = True
-    return ItemFacts(year, categories)
 
 
 def fit_first_stage(
@@ -96,6 +66,7 @@ def fit_first_stage(
     seed: int,
     threads: int,
     prior_weight: float = 0.5,
+    history_limit: int = HISTORY_LIMIT,
 ) -> FirstStage:
     """Fit ALS, the relations and the item table on the rows `train` alone."""
     part = data.rows(np.sort(train))
@@ -124,14 +95,20 @@ def fit_first_stage(
         relations=fit_relations(weights, part.user[positive], part.item[positive], part.times_ms[positive]),
         table=item_table(factors.item_factors, statistics, catalogue.categories),
         memberships=catalogue.memberships,
+        in_model=np.bincount(part.item, minlength=len(data.items)) > 0,
+        history_limit=history_limit,
     )
 
 
 def request_interest(stage: FirstStage, requests: Requests) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Items (m,) and weights (m,) of each request's history; an item of weight 0 was met, but says nothing."""
-    data, rows = stage.data, requests.rows
+    """Items (m,) and weights (m,) of each request's history, as far as the store keeps it and the model knows it; an
+    item of weight 0 was met, but says nothing."""
+    data = stage.data
+    rows = [kept_rows(stage, mine) for mine in requests.rows]
     flat = np.concatenate([np.empty(0, np.int64), *rows])
     number = np.repeat(np.arange(len(rows)), [len(mine) for mine in rows])
+    known = stage.in_model[data.item[flat]]
+    flat, number = flat[known], number[known]
     found = aggregate_interest(
         number,
         data.item[flat],
@@ -145,44 +122,44 @@ def request_interest(stage: FirstStage, requests: Requests) -> tuple[list[np.nda
     return np.split(found.items, edges), np.split(found.weights, edges)
 
 
-def find_candidates(
-    stage: FirstStage, requests: Requests, k: int, trending: int = 0, excluded: sp.csr_matrix | None = None
-) -> CandidateTable:
+def kept_rows(stage: FirstStage, rows: np.ndarray) -> np.ndarray:
+    """Of a history's rows those that the store keeps for the model: the latest."""
+    return rows[-stage.history_limit :]
+
+
+def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int = 0) -> CandidateTable:
     """The k best items by the folded-in history, followed by what is popular just then and not among them.
 
-    Users without history get none.
+    What serving leaves out is left out. Users without history get none.
 
     Args:
-        excluded: (B, n_items), stored entries are left out; what the history holds, where none are given.
         trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
             know little of what came out last week, and that is what many users come for.
     """
-    items, weights = request_interest(stage, requests)
-    n_items = len(stage.known_items)
-    if excluded is None:
-        numbers = np.repeat(np.arange(len(items)), [len(mine) for mine in items])
-        excluded = pairs_to_mask(numbers, np.concatenate([np.empty(0, np.int64), *items]), len(items), n_items)
-    vectors, known = stage.fold_in.solve(items, weights)
-    result = CandidateTable(
-        np.full((len(items), k + trending), -1, np.int64), np.full((len(items), k + trending), np.nan, np.float32)
-    )
+    vectors, known = stage.fold_in.solve(*request_interest(stage, requests))
+    n_items, n = len(stage.known_items), len(requests)
+    found = CandidateTable(np.full((n, k + trending), -1, np.int64), np.full((n, k + trending), np.nan, np.float32))
     popularity = popularity_walk(stage, requests)
     order = np.argsort(requests.visible, kind="stable")  # the walk goes forward only
-    for start in range(0, len(order), 1024):
-        part = order[start : start + 1024]
+    step = max(1, min(1024, _CELLS // n_items))
+    for start in range(0, n, step):
+        part = order[start : start + step]
         scores = vectors[part] @ stage.factors.item_factors.T
         allowed = np.repeat(stage.known_items[None, :], len(part), axis=0) & known[part, None]
-        block = excluded[part]
+        block = excluded_items(stage.data, [requests.rows[place] for place in part.tolist()], stage.weighting)
         allowed[np.repeat(np.arange(len(part)), np.diff(block.indptr)), block.indices] = False
         best = top_k(np.where(allowed, scores, -np.inf), k)
         if trending:
             rows = np.repeat(np.arange(len(part)), k)
             allowed[rows[best.ravel() >= 0], best[best >= 0]] = False
-            heat = np.stack([popularity.after(int(requests.visible[place]))[1] for place in part.tolist()])
+            heat = np.empty((len(part), n_items), np.float32)
+            for row, place in enumerate(part.tolist()):
+                popularity.advance(int(requests.visible[place]))
+                heat[row] = popularity.shares()[1]
             best = np.concatenate([best, top_k(np.where(allowed & (heat > 0), heat, -np.inf), trending)], axis=1)
-        result.items[part] = best
-        result.scores[part] = np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan)
-    return result
+        found.items[part] = best
+        found.scores[part] = np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan)
+    return found
 
 
 def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:

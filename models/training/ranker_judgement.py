@@ -1,22 +1,20 @@
 """The second stage of a retraining, and both models on the latest window of time: what the gate compares.
 
-Lists that were shown (`models.training.shown_list_rows`) are learned from where there are enough of them before that
-window, and only where the ranker that learned from them too is no worse in it: so nothing is served that was not
-judged.
-
-The champion is judged by its recipe (parameters, weighting, with or without ranker), fitted anew on the events before
-the window: its bundle may have been trained on the very events that it would be judged on.
+Whether there is a ranker at all, and whether it learns from lists that were shown too, is chosen on the last window
+before that one: a champion that had no such choice would meet the best of three otherwise. The champion is judged as
+the bundle that serves, so the window begins after all that it has learned from (`judged_from`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.bundle.manifest import Manifest
 from models.evaluation.gate import JudgedRequests, per_user
 from models.evaluation.metrics import bootstrap_interval, coverage, user_metrics
-from models.ranking.ranker import RankerParameters
-from models.training.first_stage import FirstStage, ItemFacts, find_candidates
+from models.ranking.ranker import Ranker, RankerParameters
+from models.training.first_stage import FirstStage, find_candidates
+from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests
 from models.training.ranker_lists import RankerRows, rerank
 from models.training.ranker_windows import (
@@ -45,19 +43,17 @@ class SecondStage:
     Attributes:
         ranker: learned from all windows, for the bundle; None where it has nothing to learn from or does not help.
         judged: the new model as it will be served; `plain` the same without ranker; `requests` what both answered.
-        rows: training lists before the latest window.
-        recipe: that of the new model.
+        lists: training lists before the latest window.
         logged: lists that were shown, whatever became of them.
         logged_note: what became of them, in words.
-        unlogged: the new model, had it not learned from them; None where none were tried.
+        unlogged: the new model, had it not learned from them; None where it did not.
     """
 
     ranker: FittedRanker | None
     judged: JudgedRequests
     plain: JudgedRequests
     requests: Requests
-    rows: "EarlyRows"
-    recipe: Recipe
+    lists: int
     logged: Logged | None
     logged_note: str
     unlogged: JudgedRequests | None = None
@@ -83,11 +79,36 @@ class SecondStage:
 
 
 @dataclass(frozen=True)
-class EarlyRows:
-    """Training lists before the latest window: of past requests, and of lists that were shown."""
+class EarlyWindow:
+    """A window before the judged one: the first stage of what came before it, and the training lists that it gives, of
+    past requests and of lists that were shown."""
 
-    requests: list[RankerRows]
-    shown: list[RankerRows]
+    window: tuple[float, float]
+    stage: FirstStage
+    rows: RankerRows
+    shown: RankerRows | None
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What won on the last window before the judged one."""
+
+    ranker: bool
+    shown: bool
+    note: str
+
+
+def judged_from(data: TrainingData, champion_created_ms: int | None) -> float:
+    """The share of the events after which both models can be judged: no model may meet what it has learned from.
+
+    Args:
+        champion_created_ms: when the champion's bundle was written: it knows what had arrived by then. None where there
+            is no champion.
+    """
+    if champion_created_ms is None:
+        return LATEST
+    learned = data.turn[data.arrived_ms <= champion_created_ms]
+    return max(LATEST, (int(learned.max(initial=-1)) + 1) / len(data))
 
 
 def train_second_stage(
@@ -98,123 +119,131 @@ def train_second_stage(
     seed: int,
     threads: int = 0,
     logged: Logged | None = None,
+    latest: float = LATEST,
 ) -> SecondStage:
-    """Learn from the earlier windows, judge on the latest, then learn from all.
+    """Choose on the last of the earlier windows, judge on the latest, then learn from all.
 
     Args:
         data: in store order (`models.training.past_requests.in_store_order`).
         parameters: the ranker's; None to do without a ranker.
         logged: lists that were shown; None where they do not count.
+        latest: the share of the events after which the models are judged (`judged_from`).
 
     Raises:
         ValueError: no event before the latest window speaks for any item.
     """
-    stage = stage_at(data, catalogue, recipe, LATEST, seed, threads)
-    requests = requests_after(stage, LATEST, JUDGED_CONTEXTS)
-    plain = judge_stage(stage, requests, recipe, None)
-    nothing = SecondStage(
-        None, plain, plain, requests, EarlyRows([], []), recipe, logged, "no ranker to learn from them"
-    )
+    stage = stage_at(data, catalogue, recipe, latest, seed, threads)
+    requests = requests_after(stage, latest, 1.0, JUDGED_CONTEXTS)
+    plain = judge_stage(stage, requests, None, recipe.candidates, recipe.trending)
+    nothing = SecondStage(None, plain, plain, requests, 0, logged, "no ranker to learn from them")
     if parameters is None:
         return nothing
-    note = _too_few(data, logged)
-    rows = early_rows(data, catalogue, recipe, seed, threads, None if note else logged)
-    early = learn(rows.requests, parameters, seed, threads=1)
-    if early is None:
-        return replace(nothing, rows=rows)
-    judged, unlogged, used = judge_stage(stage, requests, recipe, early), None, False
-    if not note:
-        both = learn(rows.requests, parameters, seed, threads=1, logged=rows.shown)
-        assert both is not None
-        with_shown, unlogged = judge_stage(stage, requests, recipe, both), judged
-        won = _mean_gain(with_shown, unlogged)
-        used = won >= 0
-        judged = with_shown if used else unlogged
-        note = f"NDCG@10 {won:+.4f} in the latest window with {both.logged_lists:,} of them from before it"
-        note = note if used else f"none is used: {note}"
-    found = replace(nothing, judged=judged, rows=rows, logged_note=note, unlogged=unlogged)
-    if _mean_gain(judged, plain) <= 0:
-        return replace(found, judged=plain)
-    latest = lists_after(stage, LATEST, recipe)
-    if logged is None or not used:
-        return replace(found, ranker=learn([*rows.requests, latest], parameters, seed, threads=1))
-    newest = logged_rows(stage, logged_between(logged, moment_of(data, LATEST), np.inf, np.inf), recipe, logged.clip)
-    final = learn([*rows.requests, latest], parameters, seed, threads=1, logged=[*rows.shown, newest])
+    windows = _early_windows(data, catalogue, recipe, latest, seed, threads, logged)
+    choice = _choose(windows, data, recipe, parameters, seed, logged)
+    lists = sum(len(window.rows.lengths) for window in windows)
+    nothing = replace(nothing, lists=lists, logged_note=choice.note)
+    if not choice.ranker:
+        return nothing
+    early = _learn(windows, parameters, seed, choice.shown)
+    assert early is not None
+    judged = judge_stage(stage, requests, early.ranker, recipe.candidates, recipe.trending)
+    rows = [*(window.rows for window in windows), lists_after(stage, latest, 1.0, recipe)]
+    if logged is None or not choice.shown:
+        return replace(nothing, judged=judged, ranker=learn(rows, parameters, seed, threads=1))
+    without = _learn(windows, parameters, seed, shown=False)
+    assert without is not None
+    unlogged = judge_stage(stage, requests, without.ranker, recipe.candidates, recipe.trending)
+    newest = logged_rows(stage, logged_between(logged, moment_of(data, latest), np.inf, np.inf), recipe, logged.clip)
+    shown = [window.shown for window in windows if window.shown is not None]
+    final = learn(rows, parameters, seed, threads=1, logged=[*shown, newest])
     assert final is not None
-    return replace(found, ranker=replace(final, logged_fingerprint=logged.lists.fingerprint))
+    final = replace(final, logged_fingerprint=logged.lists.fingerprint)
+    return replace(nothing, judged=judged, ranker=final, unlogged=unlogged)
 
 
-def early_rows(
-    data: TrainingData, catalogue: ItemFacts, recipe: Recipe, seed: int, threads: int, logged: Logged | None
-) -> EarlyRows:
-    """Training lists before the latest window. A list that was shown is learned from by the latest stage before it."""
-    rows = EarlyRows([], [])
-    until = dict(zip(CUTOFFS, (*CUTOFFS[1:], LATEST), strict=True))
-    for cutoff, stage in early_stages(data, catalogue, recipe, seed, threads):
-        rows.requests.append(lists_after(stage, cutoff, recipe))
+def _early_windows(
+    data: TrainingData,
+    catalogue: ItemFacts,
+    recipe: Recipe,
+    latest: float,
+    seed: int,
+    threads: int,
+    logged: Logged | None,
+) -> list[EarlyWindow]:
+    """The windows before the latest. A list that was shown is learned from by the latest stage before it."""
+    found = []
+    for window, stage in early_stages(data, catalogue, recipe, latest, seed, threads):
+        shown = None
         if logged is not None:
-            window = moment_of(data, cutoff), moment_of(data, until[cutoff])
-            lists = logged_between(logged, *window, settled_ms=moment_of(data, LATEST))
-            rows.shown.append(logged_rows(stage, lists, recipe, logged.clip))
-    return rows
+            after, until = (moment_of(data, share) for share in window)
+            lists = logged_between(logged, after, until, settled_ms=until)
+            shown = logged_rows(stage, lists, recipe, logged.clip)
+        found.append(EarlyWindow(window, stage, lists_after(stage, *window, recipe), shown))
+    return found
 
 
-def judge_champion(
-    data: TrainingData, catalogue: ItemFacts, champion: Manifest, new: SecondStage, seed: int, threads: int = 0
+def _learn(windows: Sequence[EarlyWindow], parameters: RankerParameters, seed: int, shown: bool) -> FittedRanker | None:
+    lists = [window.shown for window in windows if window.shown is not None] if shown else []
+    return learn([window.rows for window in windows], parameters, seed, threads=1, logged=lists)
+
+
+def _choose(
+    windows: Sequence[EarlyWindow],
+    data: TrainingData,
+    recipe: Recipe,
+    parameters: RankerParameters,
+    seed: int,
+    logged: Logged | None,
+) -> _Choice:
+    """Rankers of all windows but the last, on the last."""
+    too_few = "none is used, as the settings say" if logged is None else _too_few(data, logged, windows)
+    ranker = _learn(windows[:-1], parameters, seed, shown=False)
+    if ranker is None:
+        return _Choice(False, False, "no ranker to learn from them")
+    last = windows[-1]
+    requests = requests_after(last.stage, *last.window, JUDGED_CONTEXTS)
+    plain, ranked = (
+        judge_stage(last.stage, requests, one, recipe.candidates, recipe.trending) for one in (None, ranker.ranker)
+    )
+    if too_few:
+        return _Choice(_mean_gain(ranked, plain) > 0, False, too_few)
+    both = _learn(windows[:-1], parameters, seed, shown=True)
+    assert both is not None
+    with_shown = judge_stage(last.stage, requests, both.ranker, recipe.candidates, recipe.trending)
+    won = _mean_gain(with_shown, ranked)
+    note = f"NDCG@10 {won:+.4f} in the window before the latest with {both.logged_lists:,} of them from before it"
+    if won < 0:
+        return _Choice(_mean_gain(ranked, plain) > 0, False, f"none is used: {note}")
+    return _Choice(_mean_gain(with_shown, plain) > 0, True, note)
+
+
+def judge_stage(
+    stage: FirstStage, requests: Requests, ranker: Ranker | None, candidates: int, trending: int
 ) -> JudgedRequests:
-    """The champion's recipe on the requests that the new model answered."""
-    recipe = replace(new.recipe, parameters=champion.parameters, weighting=champion.weighting)
-    if champion.ranker is None and recipe == new.recipe:
-        return new.plain
-    if champion.ranker is not None:
-        recipe = replace(recipe, candidates=champion.ranker.candidates, trending=champion.ranker.trending)
-    uses_shown = champion.ranker is not None and champion.ranker.logged_lists > 0
-    if (
-        recipe == new.recipe
-        and new.ranker is not None
-        and champion.ranker is not None
-        and champion.ranker.parameters == new.ranker.parameters
-        and uses_shown == (new.ranker.logged_lists > 0)
-    ):
-        return new.judged
-    stage = stage_at(data, catalogue, recipe, LATEST, seed, threads)
-    fitted = None
-    if champion.ranker is not None:
-        rows = new.rows
-        if recipe != new.recipe or not rows.requests:
-            rows = early_rows(data, catalogue, recipe, seed, threads, new.logged if uses_shown else None)
-        shown = rows.shown if uses_shown else []
-        fitted = learn(rows.requests, champion.ranker.parameters, seed, threads=1, logged=shown)
-    return judge_stage(stage, new.requests, recipe, fitted)
-
-
-def judge_stage(stage: FirstStage, requests: Requests, recipe: Recipe, fitted: FittedRanker | None) -> JudgedRequests:
-    """NDCG@10 of each request."""
-    if fitted is None:
+    """NDCG@10 of each request, by the lists that a stage and its ranker would serve."""
+    if ranker is None:
         best = find_candidates(stage, requests, K).items
     else:
-        candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
-        best = rerank(stage, fitted.ranker, requests, candidates, K)
+        best = rerank(stage, ranker, requests, find_candidates(stage, requests, candidates, trending), K)
     ndcg = user_metrics(best, requests.relevant).ndcg
     known = int(np.count_nonzero(stage.known_items))
     return JudgedRequests(requests.user, ndcg, coverage(best, known))
 
 
 def _mean_gain(judged: JudgedRequests, over: JudgedRequests) -> float:
-    """What a model wins in NDCG@10 over another on the same requests, user by user; 1 where nobody can be judged."""
+    """What a model wins in NDCG@10 over another on the same requests, user by user; -1 where nobody can be judged: what
+    nobody has judged is not served."""
     gain = per_user(judged.user, judged.ndcg - over.ndcg)
-    return float(gain.mean()) if len(gain) else 1.0
+    return float(gain.mean()) if len(gain) else -1.0
 
 
-def _too_few(data: TrainingData, logged: Logged | None) -> str:
+def _too_few(data: TrainingData, logged: Logged, windows: Sequence[EarlyWindow]) -> str:
     """Why the lists that were shown cannot be learned from; empty where they can."""
-    if logged is None:
-        return "none is used, as the settings say"
-    latest = moment_of(data, LATEST)
-    before = len(logged_between(logged, moment_of(data, CUTOFFS[0]), latest, settled_ms=latest))
+    opens = moment_of(data, windows[-1].window[0]) if windows else -np.inf
+    before = len(logged_between(logged, moment_of(data, CUTOFFS[0]), opens, settled_ms=opens))
     if before >= logged.fewest:
         return ""
     return (
-        "none is used: before the latest window something was taken up of "
+        "none is used: before the window that decides it something was taken up of "
         f"{before:,} of them ({len(logged.lists):,} in all), and it takes {logged.fewest:,}"
     )

@@ -20,7 +20,7 @@ from models.ranking.features import (
 )
 from models.ranking.point_in_time import activity, category_affinity
 from models.ranking.ranker import Ranker
-from models.training.first_stage import CandidateTable, FirstStage, popularity_walk, request_interest
+from models.training.first_stage import CandidateTable, FirstStage, kept_rows, popularity_walk, request_interest
 from models.training.past_requests import Requests
 
 _BLOCK = 256  # requests whose features are computed at once
@@ -37,17 +37,19 @@ def request_features(
     shares = np.empty((2, *candidates.items.shape), np.float32)
     for place in np.argsort(requests.visible, kind="stable").tolist():
         row = np.maximum(candidates.items[place], 0)
-        shares[:, place] = popularity_of.after(int(requests.visible[place]))[:, row]
+        popularity_of.advance(int(requests.visible[place]))
+        shares[:, place] = popularity_of.shares(row)
     amounts = np.where(refused, REFUSAL_AFFINITY, preference)
     for start in range(0, len(requests), _BLOCK):
         part = slice(start, min(start + _BLOCK, len(requests)))
         rows = requests.rows[part]
+        kept = [kept_rows(stage, mine) for mine in rows]
         at_ms = requests.at_ms[part]
         own, weights = request_interest(stage, replace(requests, rows=rows))
         recent = np.stack(
             [
                 latest_distinct(data.item[mine], among=items[weight > 0])
-                for mine, items, weight in zip(rows, own, weights, strict=True)
+                for mine, items, weight in zip(kept, own, weights, strict=True)
             ]
         )
         times = [data.times_ms[mine].astype(np.float64) for mine in rows]
@@ -69,7 +71,7 @@ def request_features(
         block = candidate_features(stage.table, stage.relations, batch)
         present = batch.candidates >= 0
         users = user_features(
-            np.array([len(mine) for mine in rows]),
+            np.array([len(mine) for mine in kept]),
             np.stack([activity(time, at) for time, at in zip(times, at_ms.tolist(), strict=True)]),
             np.array([time[-1] if len(time) else np.nan for time in times]),
             at_ms,
@@ -96,29 +98,48 @@ def rerank(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: Ca
 
 @dataclass(frozen=True)
 class RankerRows:
-    """Training rows: features (n, len(FEATURES)) float32, relevant (n,) bool, lengths (lists,).
+    """Training rows: features (n, len(FEATURES)) float32, gains (n,) float32 >= 0, lengths (lists,).
 
-    Rows of lists that were shown also have the place of each item, (n,) int from 0, and how much it counts, (n,)
-    float64.
+    A gain says how right a candidate was; 0 is wrong. Rows of lists that were shown also have the place of each item,
+    (n,) int from 0, and how much it counts, (n,) float64.
     """
 
     features: np.ndarray
-    relevant: np.ndarray
+    gains: np.ndarray
     lengths: np.ndarray
     place: np.ndarray | None = None
     weights: np.ndarray | None = None
 
 
-def ranker_rows(stage: FirstStage, requests: Requests, candidates: CandidateTable) -> RankerRows:
-    """Lists that hold something relevant; the others teach nothing."""
-    n_items = len(stage.known_items)
-    truth = requests.relevant
-    wanted = np.repeat(np.arange(len(requests), dtype=np.int64), np.diff(truth.indptr)) * n_items + truth.indices
-    offered = np.arange(len(requests), dtype=np.int64)[:, None] * n_items + candidates.items
-    hit = np.isin(offered, wanted) & (candidates.items >= 0)
-    useful = np.flatnonzero(hit.any(axis=1) & ~(hit == (candidates.items >= 0)).all(axis=1))
-    hit, items = hit[useful], candidates.items[useful]
-    kept = CandidateTable(items, candidates.scores[useful])
-    parts = [features for _, features, _ in request_features(stage, requests.some(useful), kept)]
-    features = np.concatenate([np.empty((0, len(FEATURES)), np.float32), *parts])
-    return RankerRows(features, hit[items >= 0], (items >= 0).sum(axis=1))
+def ranker_rows(
+    stage: FirstStage, requests: Requests, candidates: CandidateTable, longest: int | None = None, seed: int = 0
+) -> RankerRows:
+    """Lists that hold something relevant and something else; the others teach nothing.
+
+    Args:
+        longest: lists are cut to so many candidates: all that is relevant, and a random choice of the rest. Most of a
+            list teaches the same thing, and the time that trees take grows with every row. None to cut nothing.
+        seed: seeds that choice.
+    """
+    gains = candidate_gains(candidates, requests)
+    present = candidates.items >= 0
+    hit = gains > 0
+    useful = np.flatnonzero(hit.any(axis=1) & ~(hit == present).all(axis=1))
+    kept = CandidateTable(candidates.items[useful], candidates.scores[useful])
+    chosen = present[useful]
+    if longest is not None:
+        chance = np.random.default_rng(seed).random(chosen.shape)
+        chance = np.where(hit[useful], -1.0, np.where(chosen, chance, 2.0))
+        first = np.argsort(np.argsort(chance, axis=1, kind="stable"), axis=1, kind="stable")
+        chosen = chosen & (first < longest)
+    parts = [np.empty((0, len(FEATURES)), np.float32)]
+    for part, features, _ in request_features(stage, requests.some(useful), kept):
+        parts.append(features[chosen[part][present[useful][part]]])
+    return RankerRows(np.concatenate(parts), gains[useful][chosen], chosen.sum(axis=1))
+
+
+def candidate_gains(candidates: CandidateTable, requests: Requests) -> np.ndarray:
+    """(B, k) float32: how relevant each candidate is to its request; 0 where it is not, and in the padding."""
+    rows = np.arange(len(requests))[:, None]
+    gains = np.asarray(requests.relevant[rows, np.maximum(candidates.items, 0)].todense(), np.float32)
+    return np.where(candidates.items >= 0, gains, np.float32(0.0))

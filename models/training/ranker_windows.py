@@ -13,7 +13,8 @@ import numpy as np
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
 from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
-from models.training.first_stage import FirstStage, ItemFacts, find_candidates, fit_first_stage
+from models.training.first_stage import HISTORY_LIMIT, FirstStage, find_candidates, fit_first_stage
+from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, window_requests
 from models.training.ranker_lists import RankerRows, ranker_rows
 from models.training.training_data import TrainingData
@@ -29,6 +30,7 @@ HORIZON = (
 LONGEST = (
     50  # candidates that are kept of a training list; with all 150 the fit takes three times as long and gains nothing
 )
+MOST_LISTS = 6_000  # of one window, a random choice where there are more: it bounds memory and time of the fit
 RANKER = RankerParameters(trees=150, leaves=7)
 _NOT_SHOWN = 1_000  # the place of all candidates of a list that nobody was shown
 
@@ -42,6 +44,7 @@ class Recipe:
     prior_weight: float
     candidates: int
     trending: int
+    history_limit: int = HISTORY_LIMIT
 
 
 @dataclass(frozen=True)
@@ -63,67 +66,76 @@ def stage_at(
     Raises:
         ValueError: no event among them speaks for any item.
     """
-    train = np.arange(round(cutoff * len(data)))
     return fit_first_stage(
-        data, train, recipe.weighting, recipe.parameters, catalogue, seed, threads, recipe.prior_weight
+        data,
+        data.before(cutoff),
+        recipe.weighting,
+        recipe.parameters,
+        catalogue,
+        seed,
+        threads,
+        recipe.prior_weight,
+        recipe.history_limit,
     )
 
 
-def requests_after(stage: FirstStage, cutoff: float, contexts: tuple[int, ...]) -> Requests:
-    """Requests of the window after `cutoff`."""
-    n = len(stage.data)
-    train, window = np.arange(round(cutoff * n)), np.arange(round(cutoff * n), round((cutoff + WIDTH) * n))
+def requests_after(stage: FirstStage, cutoff: float, until: float, contexts: tuple[int, ...]) -> Requests:
+    """Requests of the window from the share `cutoff` of the events to the share `until`."""
+    data, n = stage.data, len(stage.data)
+    window = np.flatnonzero((data.turn >= round(cutoff * n)) & (data.turn < round(until * n)))
     return window_requests(
-        stage.data, train, window, contexts, {}, stage.known_items, stage.weighting, live=True, horizon=HORIZON
+        data,
+        data.before(cutoff),
+        window,
+        contexts,
+        {},
+        stage.known_items,
+        stage.weighting,
+        live=True,
+        horizon=HORIZON,
+        most=MOST_LISTS,
     )
 
 
-def lists_after(stage: FirstStage, cutoff: float, recipe: Recipe) -> RankerRows:
-    """Training lists of the window after `cutoff`."""
-    requests = requests_after(stage, cutoff, CONTEXTS)
-    rows = ranker_rows(stage, requests, find_candidates(stage, requests, recipe.candidates, recipe.trending))
-    return thin(rows, LONGEST, seed=round(1000 * cutoff))
+def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe) -> RankerRows:
+    """Training lists of the window from the share `cutoff` of the events to the share `until`."""
+    requests = requests_after(stage, cutoff, until, CONTEXTS)
+    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
+    return ranker_rows(stage, requests, candidates, LONGEST, seed=round(1000 * cutoff))
 
 
-def lists_before_latest(
-    data: TrainingData, catalogue: ItemFacts, recipe: Recipe, seed: int, threads: int
-) -> list[RankerRows]:
-    """Training lists of all windows but the latest, in which models are judged."""
-    return [
-        lists_after(stage, cutoff, recipe) for cutoff, stage in early_stages(data, catalogue, recipe, seed, threads)
-    ]
+def early_windows(latest: float) -> list[tuple[float, float]]:
+    """The windows that a ranker may learn from when it is judged on what comes after the share `latest`."""
+    starts = [cutoff for cutoff in (*CUTOFFS, LATEST) if cutoff < latest]
+    return [(cutoff, min(round(cutoff + WIDTH, 6), latest)) for cutoff in starts]
 
 
 def early_stages(
-    data: TrainingData, catalogue: ItemFacts, recipe: Recipe, seed: int, threads: int
-) -> Iterator[tuple[float, FirstStage]]:
-    """A first stage before each window but the latest."""
-    for cutoff in CUTOFFS:
+    data: TrainingData, catalogue: ItemFacts, recipe: Recipe, latest: float, seed: int, threads: int
+) -> Iterator[tuple[tuple[float, float], FirstStage]]:
+    """The windows before the share `latest`, each with a first stage of what came before it."""
+    for window in early_windows(latest):
         try:
-            stage = stage_at(data, catalogue, recipe, cutoff, seed, threads)
+            stage = stage_at(data, catalogue, recipe, window[0], seed, threads)
         except ValueError:
             continue  # no event so early speaks for anything
-        yield cutoff, stage
+        yield window, stage
 
 
-def moment_of(data: TrainingData, cutoff: float) -> float:
-    """Time of the last event of the share `cutoff` of the events, the earliest."""
-    return float(data.times_ms[max(round(cutoff * len(data)) - 1, 0)])
+def lists_before(
+    data: TrainingData, catalogue: ItemFacts, recipe: Recipe, latest: float, seed: int, threads: int
+) -> list[RankerRows]:
+    """Training lists of all windows before the share `latest`."""
+    return [
+        lists_after(stage, *window, recipe)
+        for window, stage in early_stages(data, catalogue, recipe, latest, seed, threads)
+    ]
 
 
-def thin(rows: RankerRows, most: int, seed: int) -> RankerRows:
-    """Lists of at most `most` candidates: all that is relevant, and a random choice of the rest.
-
-    Most of a list teaches the same thing, and the time that trees take grows with every row.
-    """
-    number = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
-    chance = np.where(rows.relevant, -1.0, np.random.default_rng(seed).random(len(number)))
-    order = np.lexsort((chance, number))
-    starts = np.concatenate([[0], np.cumsum(rows.lengths)[:-1]])
-    place = np.arange(len(number)) - starts[number]
-    kept = np.sort(order[place < most])
-    lengths = np.bincount(number[kept], minlength=len(rows.lengths))
-    return RankerRows(rows.features[kept], rows.relevant[kept], lengths)
+def moment_of(data: TrainingData, share: float) -> float:
+    """Time by which this share of the events, the earliest, had happened."""
+    rows = data.before(share)
+    return float(data.times_ms[rows if len(rows) else slice(None)].max())
 
 
 def learn(
@@ -145,14 +157,12 @@ def learn(
     place, weights = None, None
     if any(part.place is not None for part in every):
         place = np.concatenate(
-            [np.full(len(part.relevant), _NOT_SHOWN) if part.place is None else part.place for part in every]
+            [np.full(len(part.gains), _NOT_SHOWN) if part.place is None else part.place for part in every]
         )
-        weights = np.concatenate(
-            [np.ones(len(part.relevant)) if part.weights is None else part.weights for part in every]
-        )
+        weights = np.concatenate([np.ones(len(part.gains)) if part.weights is None else part.weights for part in every])
     ranker = fit_ranker(
         np.concatenate([part.features for part in every]),
-        np.concatenate([part.relevant for part in every]),
+        np.concatenate([part.gains for part in every]),
         np.concatenate([part.lengths for part in every]),
         parameters,
         seed,

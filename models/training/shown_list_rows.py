@@ -13,15 +13,14 @@ propensity scoring), but no more than a clip: with 10 instead of 2, simulated ra
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
 from models.ranking.features import FEATURES
 from models.training.first_stage import CandidateTable, FirstStage, find_candidates, request_interest
-from models.training.past_requests import Requests, rows_by_user
+from models.training.past_requests import Past, Requests
 from models.training.ranker_lists import RankerRows, request_features
 from models.training.ranker_windows import Recipe
 from models.training.shown_lists import DEEPEST, ShownLists
-from models.training.training_data import TrainingData
+from models.training.training_data import TrainingData, places
 
 
 @dataclass(frozen=True)
@@ -48,29 +47,18 @@ def logged_between(logged: Logged, after_ms: float, until_ms: float, settled_ms:
 
 
 def logged_requests(data: TrainingData, lists: ShownLists) -> Requests:
-    """What was asked: with every event of its user up to that moment, and popularity as it was then."""
-    everything = np.arange(len(data))
-    by_user = rows_by_user(data, everything, len(data.users))
-    rows = []
-    for user, at_ms in zip(lists.user.tolist(), lists.at_ms.tolist(), strict=True):
-        mine = by_user[user]
-        rows.append(mine[: np.searchsorted(data.times_ms[mine], at_ms, side="right")])
-    return Requests(
-        user=lists.user,
-        at_ms=lists.at_ms,
-        rows=rows,
-        relevant=sp.csr_matrix((len(lists), len(data.items)), dtype=np.float32),
-        visible=np.searchsorted(data.times_ms, lists.at_ms, side="right"),
-        popularity_rows=everything,
-        devices=lists.devices,
-    )
+    """What was asked: with every event that the store had taken by then, and popularity as it was then."""
+    order = np.lexsort((data.turn, data.arrived_ms))
+    past = Past(data, turns=places(order))
+    before = np.searchsorted(data.arrived_ms[order], lists.shown_ms)
+    return past.requests(lists.user, before, lists.at_ms, devices=lists.devices)
 
 
 def logged_rows(stage: FirstStage, lists: ShownLists, recipe: Recipe, clip: float) -> RankerRows:
     """Training rows of lists whose user had a history; the stage must not know more than they did."""
     if not len(lists):
         return RankerRows(
-            np.empty((0, len(FEATURES)), np.float32), *(np.empty(0, kind) for kind in (bool, int, int, float))
+            np.empty((0, len(FEATURES)), np.float32), *(np.empty(0, kind) for kind in (np.float32, int, int, float))
         )
     requests = logged_requests(stage.data, lists)
     candidates, column = with_shown(
@@ -91,7 +79,7 @@ def logged_rows(stage: FirstStage, lists: ShownLists, recipe: Recipe, clip: floa
         parts.append(features[wanted[present[part]]])
     place = np.broadcast_to(np.arange(DEEPEST), present.shape)[present]
     weights = np.minimum(1.0 / lists.propensity[useful], clip)[present]
-    return RankerRows(np.concatenate(parts), taken[present], present.sum(axis=1), place, weights)
+    return RankerRows(np.concatenate(parts), taken[present].astype(np.float32), present.sum(axis=1), place, weights)
 
 
 def with_shown(

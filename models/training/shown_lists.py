@@ -17,7 +17,8 @@ class ShownLists:
 
     Attributes:
         user: (L,) int64, position in the vocabulary.
-        at_ms: (L,) float64, the moment as of which the list was made.
+        shown_ms: (L,) float64, the clock when the list was made: it knew of what the store had taken before.
+        at_ms: (L,) float64, the moment as of which the list was made (`models.ranking.features.moment`).
         settled_ms: (L,) float64, when the last of it that was taken up was.
         items: (L, DEEPEST) int64 in the order shown; -1 where the list ends or the item is unknown.
         taken: (L, DEEPEST) bool.
@@ -26,6 +27,7 @@ class ShownLists:
     """
 
     user: np.ndarray
+    shown_ms: np.ndarray
     at_ms: np.ndarray
     settled_ms: np.ndarray
     items: np.ndarray
@@ -40,6 +42,7 @@ class ShownLists:
         """The lists of these numbers."""
         return ShownLists(
             self.user[chosen],
+            self.shown_ms[chosen],
             self.at_ms[chosen],
             self.settled_ms[chosen],
             self.items[chosen],
@@ -61,6 +64,7 @@ def stack(lists: Sequence[ShownLists]) -> ShownLists:
     """The lists of all parts, one after another."""
     return ShownLists(
         np.concatenate([np.empty(0, np.int64), *(one.user for one in lists)]),
+        np.concatenate([np.empty(0), *(one.shown_ms for one in lists)]),
         np.concatenate([np.empty(0), *(one.at_ms for one in lists)]),
         np.concatenate([np.empty(0), *(one.settled_ms for one in lists)]),
         np.concatenate([np.empty((0, DEEPEST), np.int64), *(one.items for one in lists)]),

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.console.axe import axe_source
-from tests.console.test_frame import PAGES, settle
+from tests.console.test_frame import PAGES, THEMES, settle, wear
 
 pytestmark = pytest.mark.stack
 RUN = """async () => {
@@ -30,11 +30,12 @@ def violations(page: Page, axe: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_each_page_follows_the_rules(open_page: Any, axe: str, name: str, theme: str) -> None:
-    page = open_page(f"#/{name}", theme=theme)
+def test_each_page_follows_the_rules(open_page: Any, axe: str, name: str) -> None:
+    page = open_page(f"#/{name}")
     settle(page)
-    assert violations(page, axe) == []
+    for theme in THEMES:
+        wear(page, theme)
+        assert violations(page, axe) == [], theme
 
 
 def test_the_check_finds_a_button_without_a_name(open_page: Any, axe: str) -> None:

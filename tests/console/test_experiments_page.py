@@ -32,7 +32,7 @@ def browse(api: httpx.Client, experiment: str, users: int, clicks: int) -> None:
                 "recommendation_id": shown["recommendation_id"],
                 "context": {"simulated": True},
             }
-            assert api.post("/api/v1/events", json=event).status_code == 200
+            api.post("/api/v1/events", json=event).raise_for_status()
 
 
 def the_one(api: httpx.Client) -> dict[str, Any]:

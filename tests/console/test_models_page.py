@@ -106,17 +106,19 @@ def test_a_version_is_loaded_as_challenger_and_taken_out(
 
 def test_a_rollout_gives_a_share_of_the_users_to_the_challenger(open_page: Any, api: httpx.Client, second: str) -> None:
     api.post(f"/api/v1/models/{second}/promote", json={"slot": "challenger"}).raise_for_status()
-    page = open_models(open_page, second)
-    page.get_by_role("button", name="Roll out").click()
-    page.get_by_role("dialog").get_by_role("spinbutton").fill("25")
-    page.get_by_role("dialog").get_by_role("button", name="Roll out").click()
-    expect(page.get_by_text("25 % of users get the challenger")).to_be_visible(timeout=120_000)
-    deadline = time.monotonic() + 20
-    while (api.get("/api/v1/console/snapshot").json()["split"]["rollout"] or {}).get("share") != 0.25:
-        assert time.monotonic() < deadline, "the snapshot does not tell of the rollout"
-        time.sleep(0.1)
-    api.post("/api/v1/models/rollout", json={"share": 0}).raise_for_status()
-    api.post("/api/v1/models/challenger/clear").raise_for_status()
+    try:
+        page = open_models(open_page, second)
+        page.get_by_role("button", name="Roll out").click()
+        page.get_by_role("dialog").get_by_role("spinbutton").fill("25")
+        page.get_by_role("dialog").get_by_role("button", name="Roll out").click()
+        expect(page.get_by_text("25 % of users get the challenger")).to_be_visible(timeout=120_000)
+        deadline = time.monotonic() + 20
+        while (api.get("/api/v1/console/snapshot").json()["split"]["rollout"] or {}).get("share") != 0.25:
+            assert time.monotonic() < deadline, "the snapshot does not tell of the rollout"
+            time.sleep(0.1)
+    finally:
+        api.post("/api/v1/models/rollout", json={"share": 0}).raise_for_status()
+        api.post("/api/v1/models/challenger/clear").raise_for_status()
 
 
 def test_a_step_that_fails_says_so_in_its_window(open_page: Any, api: httpx.Client, second: str) -> None:

@@ -20,7 +20,7 @@ class Pilots:
         for _ in range(times):
             pilot = Autopilot(self.settings, self._version, self._hold)
             await pilot.look()
-            await pilot._client.aclose()
+            await pilot.stop()
 
     async def _version(self, slot: str) -> str | None:
         found = (await read_slots(self.client, self.keys)).get(slot)

@@ -10,14 +10,17 @@ from typing import Any
 
 from configs.settings import Alerts
 
+PATIENCE_S = 20
+
 
 class Receiver:
-    """Takes alerts; `answers` are the statuses of the next ones, then 200. `silent_s` delays each."""
+    """Takes alerts; `answers` are the statuses of the next ones, then 200. None comes while `answering` is not set."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.answers: list[int] = []
-        self.silent_s = 0.0
+        self.answering = threading.Event()
+        self.answering.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -26,7 +29,7 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                time.sleep(receiver.silent_s)
+                receiver.answering.wait(PATIENCE_S)
                 status = receiver.answers.pop(0) if receiver.answers else 200
                 if status == 200:
                     receiver.bodies.append(body)
@@ -42,7 +45,7 @@ class Receiver:
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

@@ -97,6 +97,7 @@ def test_the_two_tests_change_places_with_the_method() -> None:
 
 def test_every_metric_is_adjusted_by_what_users_did_before() -> None:
     found = {one.metric: one for one in report(replace(DESIGN, always_valid=False), SUMS, 2.0).comparisons}
+    assert set(found) == set(METRICS)
     for one in found.values():
         assert one.cuped.correlation is not None
         plain_error, error = one.decides.standard_error, one.cuped.absolute.standard_error
@@ -146,14 +147,15 @@ def test_what_is_undefined_is_none_with_a_reason(people: tuple[UserTotals, ...],
     found = report(DESIGN, sums_of(*people), days=1.0)
     assert found.decision.action in ("keep_running", "unhealthy")
     assert found.decision.winner is None
+    assert len(found.comparisons) == len(METRICS)
     for one in found.comparisons:
         assert one.decides.estimate is None
         assert one.decides.p_value is None
         assert words in (one.decides.reason or "") or "denominators" in (one.decides.reason or "")
         assert one.adjusted_p_value is None
-    for arm in found.arms:
-        for value in arm.metrics.values():
-            assert value.interval is not None or value.reason
+    values = [value for arm in found.arms for value in arm.metrics.values()]
+    assert len(values) == 2 * len(METRICS)
+    assert all(value.interval is not None or value.reason for value in values)
     assert found.plan.power is None or found.plan.reason is None
 
 

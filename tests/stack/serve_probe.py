@@ -41,7 +41,9 @@ class Probe:
         return ids
 
     @app.get("/slow")
-    async def slow(self, seconds: float) -> float:
+    async def slow(self, seconds: float, begun: str) -> float:
+        """Makes the file `begun`, and answers after so many seconds."""
+        await asyncio.to_thread(Path(begun).touch)
         await asyncio.sleep(seconds)
         return seconds
 

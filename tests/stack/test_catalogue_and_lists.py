@@ -99,7 +99,9 @@ def test_a_bad_item_is_refused_by_field(api: httpx.Client, body: dict[str, Any],
 
 def test_explanations_name_the_users_own_items_and_shares(api: httpx.Client) -> None:
     history = {entry["item_id"] for entry in api.get("/api/v1/users/196").json()["history"]}
-    for entry in recommend(api, 196, explain=True)["recommendations"]:
+    explained = recommend(api, 196, explain=True)["recommendations"]
+    assert len(explained) == 10
+    for entry in explained:
         assert 1 <= len(entry["reason"]) <= 3
         assert {reason["item_id"] for reason in entry["reason"]} <= history
         shares = [reason["share"] for reason in entry["reason"]]

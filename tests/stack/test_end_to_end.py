@@ -238,7 +238,9 @@ def test_one_document_describes_every_endpoint(api: httpx.Client) -> None:
     assert names <= set(document["components"]["schemas"])
     page = api.get("/docs").text
     assert not re.findall(r'(?:src|href)="https?://', page), "the page loads something from another host"
-    for asset in re.findall(r'(?:src|href)="([^"]+)"', page):
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert assets
+    for asset in assets:
         assert api.get(asset).status_code == 200, asset
 
 

@@ -96,7 +96,9 @@ class TestStart:
     def test_ctrl_c_leaves_nothing_behind(self, idle_settings: Settings) -> None:
         up = start_up(idle_settings)
         deadline = time.monotonic() + 60
-        while "ray" not in records(idle_settings) and time.monotonic() < deadline:
+        while "ray" not in records(idle_settings):
+            assert up.poll() is None, up.communicate()
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         up.send_signal(signal.SIGINT)
         _, errors = up.communicate(timeout=90)
@@ -162,7 +164,9 @@ class TestRunningStack:
     def test_a_dead_part_is_started_again_and_the_others_stay(self, stack: RunningStack) -> None:
         before = records(stack.settings)
         os.kill(before["mlflow"].pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
         while before["mlflow"].alive():
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         assert stack.command("status").returncode == 1
         up = stack.command("up")
@@ -171,7 +175,9 @@ class TestRunningStack:
         assert after["mlflow"].pid != before["mlflow"].pid
         assert {name: after[name] for name in ("store", "ray")} == {name: before[name] for name in ("store", "ray")}
 
-    def test_down_finishes_requests_and_up_starts_again_from_disk(self, stack: RunningStack, probe_url: str) -> None:
+    def test_down_finishes_requests_and_up_starts_again_from_disk(
+        self, stack: RunningStack, probe_url: str, tmp_path: Path
+    ) -> None:
         def recommend() -> dict[str, object]:
             answer = httpx.post(f"{stack.url}/api/v1/recommend", json={"user_id": 196}, timeout=30)
             content: dict[str, object] = json.loads(answer.text)
@@ -182,11 +188,15 @@ class TestRunningStack:
         while httpx.get(f"{probe_url}/pid").status_code != 200:
             assert time.monotonic() < deadline
         answers: list[int] = []
+        begun = tmp_path / "begun"
+        asked = {"seconds": 4, "begun": str(begun)}
         slow = threading.Thread(
-            target=lambda: answers.append(httpx.get(f"{probe_url}/slow", params={"seconds": 4}, timeout=30).status_code)
+            target=lambda: answers.append(httpx.get(f"{probe_url}/slow", params=asked, timeout=30).status_code)
         )
         slow.start()
-        time.sleep(0.5)  # the request is in the replica's hands by then
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         down = stack.command("down")
         slow.join()
         assert (down.returncode, down.stdout.split()) == (

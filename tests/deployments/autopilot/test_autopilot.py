@@ -9,8 +9,10 @@ from configs import clock
 from configs.settings import Settings
 from deployments.autopilot.autopilot import Autopilot
 from deployments.autopilot.memory import Memory
+from deployments.autopilot.triggers import calls_for_retraining
 from deployments.http.errors import ApiError
 from deployments.operations.heartbeat import read_heartbeat
+from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import DriftView
 from deployments.operations.ray_jobs import RayJobs
 from deployments.replica.request_metrics import RecommendStages, RequestMetrics
@@ -29,6 +31,7 @@ from features.serving.timeline import entry, read_timeline
 from tests.deployments.jobs_api import JobsApi
 from tests.deployments.pilots import Pilots
 from tests.deployments.webhook_receiver import Receiver, wait_for
+from tests.features.servers import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -187,12 +190,9 @@ async def test_drift_while_quality_holds_retrains_only_where_asked_for(
     pilots: Callable[..., Pilots], asked: bool
 ) -> None:
     found = pilots(on_drift=asked)
-    pilot = Autopilot(found.settings, found._version, found._hold)
-    try:
-        pilot._drift.measures = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
-        calls = pilot._calls(await pilot._monitor.observe(), Memory())
-    finally:
-        await pilot._client.aclose()
+    seen = await Monitor(found.settings, found.client, found.keys).observe()
+    drift = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
+    calls = calls_for_retraining(seen, drift, found.settings.autopilot, None, 0, clock.now_ms())
     assert calls == ({"drift": "items: far apart"} if asked else {})
 
 
@@ -318,13 +318,26 @@ async def test_an_end_that_was_not_noted_is_waited_after_all_the_same(
 
 
 async def test_a_store_that_is_away_is_told_once_and_once_when_it_is_back(
-    settings_of: Callable[..., Settings], receiver: Receiver
+    settings_of: Callable[..., Settings], receiver: Receiver, server: Server
 ) -> None:
-    settings = settings_of().model_copy(update={"alerts": receiver.settings()})
+    settings = settings_of(mode="off")
+    impatient = settings.store.model_copy(update={"timeout_s": 0.2})
+    settings = settings.model_copy(update={"alerts": receiver.settings(), "store": impatient})
     pilot = Autopilot(settings, no_version, no_hold)
-    for problem in (None, "it is silent", "it is silent", None, None):
-        pilot._store_is_away(problem)
-    await wait_for(lambda: len(receiver.bodies) == 2)
+    await pilot.try_look()
+    server.pause()
+    try:
+        for _ in range(2):
+            await pilot.try_look()
+    finally:
+        server.resume()
+    await wait_for(lambda: len(receiver.bodies) > 0)
+    deadline = time.monotonic() + 20
+    while len(receiver.bodies) < 2:  # the connection is made anew
+        assert time.monotonic() < deadline
+        await pilot.try_look()
+    await pilot.try_look()
+    await pilot.stop()
     assert [(body["name"], body["status"]) for body in receiver.bodies] == [("store", "firing"), ("store", "resolved")]
 
 

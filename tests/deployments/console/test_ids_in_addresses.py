@@ -1,5 +1,7 @@
 """Users and items are read back by the ids under which they were written, and ids leave as the data set types them."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,16 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from configs.event_types import load_event_types
 from configs.settings import Settings, Store
 from deployments.console.console import Console
 from deployments.console.routes import console_api
 from deployments.operations.similar_items import Similar
 from features.recording.event import Event
 from features.recording.exposure import Exposure
+from features.recording.online_store import OnlineStore
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
 from features.serving.slots import CHAMPION
 from models.bundle.writing import write_bundle
 from tests.models.bundle.test_bundle import contents, fields
@@ -44,8 +50,12 @@ async def console(tmp_path: Path, store_settings: Store) -> AsyncIterator[Consol
     found = Console(settings, similar, unused, unused)
     await found.start()
     yield found
-    await found._watch.stop()
-    await found._client.aclose()
+    await found.stop()
+
+
+@pytest.fixture
+def store(client: StoreClient, keys: Keys, store_settings: Store) -> OnlineStore:
+    return OnlineStore(client, keys, store_settings, load_event_types())
 
 
 @pytest.fixture
@@ -59,9 +69,9 @@ def read_event(number: int, user: str, item: str) -> Event:
     return Event(f"e{number}", user, item, "like", NOW_MS + number)
 
 
-async def test_users_are_read_exported_and_erased_by_their_own_ids(console: Console, api: httpx.AsyncClient) -> None:
+async def test_users_are_read_exported_and_erased_by_their_own_ids(store: OnlineStore, api: httpx.AsyncClient) -> None:
     """User x/export was the export of x, and could be seen by nobody."""
-    await console._store.record_events([read_event(n, user, f"item-{n}") for n, user in enumerate(USERS)])
+    await store.record_events([read_event(n, user, f"item-{n}") for n, user in enumerate(USERS)])
     for number, user in enumerate(USERS):
         found = (await api.get(address("users", user))).json()
         assert (found["user_id"], [entry["item_id"] for entry in found["history"]]) == (user, [f"item-{number}"])
@@ -74,8 +84,8 @@ async def test_users_are_read_exported_and_erased_by_their_own_ids(console: Cons
         assert (await api.get(address("users", user))).status_code == expected
 
 
-async def test_an_address_without_encoding_means_what_it_did(console: Console, api: httpx.AsyncClient) -> None:
-    await console._store.record_events([read_event(1, "a/b", "i"), read_event(2, "x", "i")])
+async def test_an_address_without_encoding_means_what_it_did(store: OnlineStore, api: httpx.AsyncClient) -> None:
+    await store.record_events([read_event(1, "a/b", "i"), read_event(2, "x", "i")])
     assert (await api.get("/api/v1/users/a/b")).json()["user_id"] == "a/b"
     assert (await api.get("/api/v1/users/x/export")).json()["user_id"] == "x"
 
@@ -93,19 +103,21 @@ async def test_items_are_written_and_read_by_their_own_ids(api: httpx.AsyncClien
     assert gone == {"a/similar"}
 
 
-async def test_ids_leave_as_the_data_set_types_them(console: Console, api: httpx.AsyncClient) -> None:
+async def test_ids_leave_as_the_data_set_types_them(store: OnlineStore, api: httpx.AsyncClient) -> None:
     """The export alone gave them all as text."""
     items = ("50", "1610521604143693813", "tt1")
-    await console._store.record_events([read_event(n, "196", item) for n, item in enumerate(items)])
-    await console._store.log_exposures([Exposure("r1", "196", NOW_MS, None, None, None, items)])
+    await store.record_events([read_event(n, "196", item) for n, item in enumerate(items)])
+    await store.log_exposures([Exposure("r1", "196", NOW_MS, None, None, None, items)])
     [model] = (await api.get("/api/v1/models")).json()["models"]
     promoted = await api.post(f"/api/v1/models/{model['version']}/promote", json={"slot": CHAMPION, "reason": "a test"})
     assert promoted.status_code == 200
-    await console._follow_slots()
     typed = [50, "1610521604143693813", "tt1"]
-    shown = (await api.get("/api/v1/users/196")).json()
+    deadline = time.monotonic() + 30
+    while (shown := (await api.get("/api/v1/users/196")).json())["user_id"] != 196:  # the champion is followed
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
     exported = (await api.get("/api/v1/users/196/export")).json()
-    assert (shown["user_id"], exported["user_id"]) == (196, 196)
+    assert exported["user_id"] == 196
     assert [entry["item_id"] for entry in shown["history"][::-1]] == typed
     assert [entry["item_id"] for entry in exported["history"]] == typed
     assert [(row["user_id"], row["item_id"]) for row in exported["events"]] == [(196, item) for item in typed]

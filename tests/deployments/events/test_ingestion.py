@@ -9,11 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
+from configs.event_types import load_event_types
 from configs.settings import Serving, Settings, Store
 from deployments.events.ingestion import Ingestion
 from deployments.http.errors import ApiError, store_error
 from features.recording.event_request import EventRequest
+from features.recording.online_store import OnlineStore
+from features.redis.connection import StoreClient
 from features.redis.errors import EventConflict, StoreUnavailable
+from features.redis.keys import Keys
 from tests.features.servers import Server
 
 pytestmark = pytest.mark.anyio
@@ -32,9 +36,7 @@ async def ingestion(server: Server, store_settings: Store, tmp_path: Path) -> As
     await found.start()
     await found.record(CLICK, "e0")
     yield found
-    await found._watch.stop()
-    for store in (found._store, found._batch_store):
-        await store.client.aclose()
+    await found.stop()
 
 
 async def test_an_event_waits_for_a_slow_store_longer_than_a_list_does(server: Server, ingestion: Ingestion) -> None:
@@ -74,7 +76,9 @@ async def batch(ingestion: Ingestion, body: bytes) -> list[dict[str, Any]]:
     return results
 
 
-async def test_an_event_id_of_another_event_is_a_conflict(ingestion: Ingestion) -> None:
+async def test_an_event_id_of_another_event_is_a_conflict(
+    ingestion: Ingestion, client: StoreClient, keys: Keys
+) -> None:
     """An order number as the id of each of its lines: the others were answered as accepted, and were not there."""
     lines = [{"user_id": "u", "item_id": item, "event_type": "purchase", "event_id": "order-78"} for item in "abc"]
     results = await batch(ingestion, orjson.dumps({"events": [*lines, lines[0]]}))
@@ -85,8 +89,9 @@ async def test_an_event_id_of_another_event_is_a_conflict(ingestion: Ingestion) 
     with pytest.raises(EventConflict, match="'order-78' names another event") as conflict:
         await ingestion.record(EventRequest.model_validate(lines[2]), "order-78")
     assert store_error(conflict.value).status == 409
-    [user] = await ingestion._store.read_users(["u"])
-    assert user.counters(ingestion._types) == {"click": 1, "purchase": 1}
+    store = OnlineStore(client, keys, ingestion.settings.store, load_event_types())
+    [user] = await store.read_users(["u"])
+    assert user.counters(store.event_types) == {"click": 1, "purchase": 1}
 
 
 async def test_a_bad_event_costs_its_own_place_in_a_batch(ingestion: Ingestion) -> None:

@@ -68,12 +68,11 @@ def test_a_key_opens_what_its_scopes_name_and_nothing_else() -> None:
         ("GET", "/metrics", {owner}),
     ]
     for method, path, allowed in rows:
-        for key in (reader, writer, owner):
-            answer = ask(method, path, key)
-            assert (answer.status_code == 200) == (key in allowed), (method, path)
-            if key not in allowed:
-                assert answer.status_code == 403
-                assert answer.json()["error"]["code"] == "scope_needed"
+        answers = {key: ask(method, path, key) for key in (reader, writer, owner)}
+        assert {key for key, answer in answers.items() if answer.status_code == 200} == allowed, (method, path)
+        refused = [answers[key] for key in answers.keys() - allowed]
+        codes = {(answer.status_code, answer.json()["error"]["code"]) for answer in refused}
+        assert codes == {(403, "scope_needed")}, (method, path)
         assert ask(method, path, None).status_code == 401
 
 
@@ -135,7 +134,7 @@ def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str
         clients = [connect(Store(), store_url) for _ in range(2)]
         guards = [ApiKeyGate(app, [kept], counter(client, Keys("limit", 4)), tell) for client in clients]
         found = []
-        for number in range(6):
+        for number in range(8):
             transport = httpx.ASGITransport(guards[number % 2])
             async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
                 headers = {"authorization": f"Bearer {key}"}
@@ -145,15 +144,14 @@ def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str
         return found
 
     answers = asyncio.run(requests())
-    # A minute may begin in between, and then three more may pass.
+    # A minute may begin in between, and then three more pass, but not eight.
     statuses = [answer.status_code for answer in answers]
     assert statuses[:3] == [200] * 3
-    assert 429 in statuses or statuses.count(200) == 6
-    assert refused == [("/api/v1/recommend", 429, "rate_limited")] * statuses.count(429)
-    for answer in answers:
-        if answer.status_code == 429:
-            assert answer.json()["error"]["code"] == "rate_limited"
-            assert 0 < int(answer.headers["retry-after"]) <= 60
+    late = [answer for answer in answers if answer.status_code == 429]
+    assert len(late) >= 2
+    assert refused == [("/api/v1/recommend", 429, "rate_limited")] * len(late)
+    assert {answer.json()["error"]["code"] for answer in late} == {"rate_limited"}
+    assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in late)
 
 
 def test_a_store_that_is_away_lets_requests_with_a_key_pass() -> None:

@@ -8,9 +8,13 @@ from deployments.http.deadline import Deadlines
 def test_work_in_time_is_done_and_work_past_it_is_cancelled() -> None:
     ended: list[str] = []
 
-    async def work(name: str, seconds: float) -> str:
+    async def work(name: str, turns: int | None = None) -> str:
+        """Takes some turns of the loop, or never ends."""
         try:
-            await asyncio.sleep(seconds)
+            if turns is None:
+                await asyncio.Event().wait()
+            for _ in range(turns or 0):
+                await asyncio.sleep(0)
         except asyncio.CancelledError:
             ended.append(name)
             raise
@@ -18,11 +22,11 @@ def test_work_in_time_is_done_and_work_past_it_is_cancelled() -> None:
 
     async def all_at_once() -> list[object]:
         deadlines = Deadlines(0.3)
-        asked = [deadlines.run(work(f"quick{n}", 0.01)) for n in range(5)] + [deadlines.run(work("slow", 60))]
+        asked = [deadlines.run(work(f"quick{n}", 5)) for n in range(5)] + [deadlines.run(work("slow"))]
         found: list[object] = list(await asyncio.gather(*asked, return_exceptions=True))
-        found.append(await deadlines.run(work("later", 0.01)))  # the timer starts again
+        found.append(await deadlines.run(work("later", 5)))  # the timer starts again
         with pytest.raises(TimeoutError):
-            await deadlines.run(work("slow again", 60))
+            await deadlines.run(work("slow again"))
         return found
 
     found = asyncio.run(all_at_once())
@@ -34,9 +38,14 @@ def test_work_in_time_is_done_and_work_past_it_is_cancelled() -> None:
 
 def test_a_cancellation_by_somebody_else_stays_one() -> None:
     async def work() -> None:
-        deadlines = Deadlines(60)
-        task = asyncio.ensure_future(deadlines.run(asyncio.sleep(60)))
-        await asyncio.sleep(0.01)
+        begun = asyncio.Event()
+
+        async def endless() -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(Deadlines(60).run(endless()))
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -29,7 +29,7 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/stream":
         for number in range(3):
             await send({"type": "http.response.body", "body": b"%d" % number, "more_body": True})
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
     if scope["path"] == "/fails":
         raise RuntimeError("after the head")
     await send({"type": "http.response.body", "body": b""})

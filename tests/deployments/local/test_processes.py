@@ -65,7 +65,9 @@ def test_children_of_a_killed_part_are_found_by_their_mark(run: Callable[[str], 
     record = run(PARENT)
     child = int(first_line(record))
     os.kill(record.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
     while record.alive():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     assert set(family(record)) == {child}
     stop(record, 10, print)

@@ -86,8 +86,9 @@ def test_a_shell_that_sources_the_file_has_the_clients_environment(idle_settings
     ).stdout.decode()
     sourced = dict(entry.split("=", 1) for entry in shown.split("\0") if "=" in entry)
     expected = client_environment(idle_settings)
-    for name in set(names) - {"PATH"}:
-        assert sourced[name] == expected[name], name
+    own = set(names) - {"PATH"}
+    assert own
+    assert {name: sourced[name] for name in own} == {name: expected[name] for name in own}
     assert sourced["PATH"].partition(":")[0] == expected["PATH"].partition(":")[0]
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from experiments.statistics.cuped import cuped_difference
-from experiments.statistics.difference import mean_difference
+from experiments.statistics.difference import Comparison, mean_difference
 from experiments.statistics.sums import PairSums
 from experiments.statistics.welch import welch_test
-from tests.experiments.simulated_arms import PairDraw, pair_arms
+from tests.experiments.simulated_arms import POPULATION, Arms, compared
 
 
 def test_published_numbers(oracles: dict[str, Any]) -> None:
@@ -19,49 +19,48 @@ def test_published_numbers(oracles: dict[str, Any]) -> None:
     assert found.p_value == pytest.approx(oracle["expect"]["p_value"], abs=oracle["tolerance"])
 
 
-def activity(rng: np.random.Generator, lift: float, correlation: float) -> PairDraw:
-    """(after, before): skewed activity of users, with the given correlation."""
-
-    def draw(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        before = rng.gamma(4.0, 1.0, shape)
-        own = rng.gamma(4.0, 1.0, shape)
-        after = correlation * before + (1 - correlation**2) ** 0.5 * own + 2.0
-        return after + lift, before
-
-    return draw
+def activity(seed: int, correlation: float) -> np.ndarray:
+    """(2, POPULATION) of users: skewed activity in the experiment and before it, with the given correlation."""
+    rng = np.random.default_rng(seed)
+    before, own = rng.gamma(4.0, 1.0, (2, POPULATION))
+    return np.array([correlation * before + (1 - correlation**2) ** 0.5 * own + 2.0, before])
 
 
 @pytest.mark.parametrize("correlation", [0.3, 0.6, 0.9])
 def test_variance_falls_by_the_squared_correlation(correlation: float) -> None:
-    a, b = (list(pair_arms(activity(np.random.default_rng(seed), 0.0, correlation), 4_000, 400)) for seed in (41, 42))
-    plain = [mean_difference(x.main, y.main, relative=False) for x, y in zip(a, b, strict=True)]
-    adjusted = [cuped_difference(x, y, relative=False) for x, y in zip(a, b, strict=True)]
+    population = activity(40, correlation)
+    true = float(np.corrcoef(population)[0, 1]) ** 2
+    assert true == pytest.approx(correlation**2, abs=0.005)
+    control, treatment = (Arms(population, 4_000, 400, seed) for seed in (41, 42))
+    plain, adjusted = (compared(control, treatment, False, adjusted=adjusted) for adjusted in (False, True))
+    adjusted.agrees(lambda one: welch_test(cuped_difference(control.pair(one), treatment.pair(one), False).difference))
+    plain.agrees(lambda one: welch_test(mean_difference(control.pair(one).main, treatment.pair(one).main, False)))
     # Over the experiments, and as the formula claims it, which must be the same thing.
-    values, plain_values = ([d.value or 0.0 for d in ds] for ds in ([found.difference for found in adjusted], plain))
-    claimed = np.mean([found.difference.variance or 0.0 for found in adjusted])
-    fall = 1.0 - claimed / np.mean([d.variance or 0.0 for d in plain])
-    seen = 1.0 - np.var(values) / np.var(plain_values)
-    print(
-        f"CUPED correlation {correlation}: variance falls by {fall:.4f} (seen {seen:.4f}), squared {correlation**2:.4f}"
-    )
-    assert fall == pytest.approx(correlation**2, rel=0.05)
-    assert 1.0 - seen == pytest.approx(1 - correlation**2, rel=0.05)
-    assert claimed == pytest.approx(np.var(values), rel=0.06)
-    assert np.mean([found.correlation or 0.0 for found in adjusted]) == pytest.approx(correlation, abs=0.02)
+    claimed = adjusted.variance.mean()
+    fall = 1.0 - claimed / plain.variance.mean()
+    seen = 1.0 - adjusted.value.var() / plain.value.var()
+    print(f"CUPED correlation {correlation}: variance falls by {fall:.4f} (seen {seen:.4f}), squared {true:.4f}")
+    assert fall == pytest.approx(true, rel=0.05)
+    assert 1.0 - seen == pytest.approx(1 - true, rel=0.05)
+    assert claimed == pytest.approx(adjusted.value.var(), rel=0.06)
+    assert adjusted.correlation is not None
+    assert adjusted.correlation.mean() == pytest.approx(correlation, abs=0.02)
 
 
 def test_coverage_and_a_a() -> None:
-    mean = 4.0 * (0.7 + (1 - 0.49) ** 0.5) + 2.0
+    usual = activity(50, 0.7)
+    lifted = usual + np.array([[1.0], [0.0]])
     control, treatment, same = (
-        list(pair_arms(activity(np.random.default_rng(seed), lift, 0.7), 10_000, 200))
-        for seed, lift in ((51, 0.0), (52, 1.0), (53, 0.0))
+        Arms(population, 10_000, 200, seed) for population, seed in ((usual, 51), (lifted, 52), (usual, 53))
     )
-    for relative, truth in ((False, 1.0), (True, 1.0 / mean)):
-        shifted = [cuped_difference(a, b, relative).difference for a, b in zip(control, treatment, strict=True)]
-        equal = [cuped_difference(a, b, relative).difference for a, b in zip(control, same, strict=True)]
-        found = [welch_test(difference).interval for difference in shifted]
-        covered = np.mean([interval is not None and interval[0] <= truth <= interval[1] for interval in found])
-        positive = np.array([welch_test(difference).p_value or 0.0 for difference in equal]) < 0.05
+    for relative, truth in ((False, 1.0), (True, 1.0 / usual[0].mean())):
+
+        def code(one: int, relative: bool = relative) -> Comparison:
+            return welch_test(cuped_difference(control.pair(one), treatment.pair(one), relative).difference)
+
+        found, equal = (compared(control, arms, relative, adjusted=True) for arms in (treatment, same))
+        found.agrees(code)
+        covered, positive = found.covers(truth).mean(), equal.p_values < 0.05
         print(f"CUPED relative={relative}: coverage {covered:.4f}, A/A {positive.mean():.4f}")
         assert 0.94 <= covered <= 0.96
         assert 0.04 <= positive.mean() <= 0.06

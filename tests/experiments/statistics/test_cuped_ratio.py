@@ -6,27 +6,24 @@ import numpy as np
 import pytest
 
 from experiments.statistics.cuped import cuped_difference, cuped_ratio_difference
-from experiments.statistics.difference import Difference
+from experiments.statistics.difference import Comparison
 from experiments.statistics.ratio import ratio_difference
 from experiments.statistics.sums import PairSums, RatioSums
 from experiments.statistics.welch import welch_test
-from tests.experiments.simulated_arms import TripleDraw, ratio_arms
-
-CONTROL_RATIO = 2 / 7
+from tests.experiments.simulated_arms import POPULATION, Arms, compared
 
 
-def visitors(rng: np.random.Generator, signal: float, keenness: float = 1.0) -> TripleDraw:
-    """Clicks, lists and earlier events: the keener a user, the more of all three, and the more clicks per list.
+def visitors(seed: int, signal: float, keenness: float = 1.0, users: int = POPULATION) -> np.ndarray:
+    """(3, users) clicks, lists and earlier events: the keener a user, the more of all three, and the more clicks per
+    list."""
+    rng = np.random.default_rng(seed)
+    taste = rng.beta(2.0, 6.0, users)
+    lists = 1 + rng.poisson(rng.gamma(2.0, 3.0, users) * (0.5 + 2.0 * taste))
+    return np.array([rng.binomial(lists, keenness * taste), lists, rng.poisson(signal * taste)])
 
-    With taste t ~ Beta(2, 6), E[lists] = 1 + 6 (1/2 + 2 E[t]) = 7 and E[lists t] = 2.
-    """
 
-    def draw(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        taste = rng.beta(2.0, 6.0, shape)
-        lists = 1 + rng.poisson(rng.gamma(2.0, 3.0, shape) * (0.5 + 2.0 * taste))
-        return rng.binomial(lists, keenness * taste), lists, rng.poisson(signal * taste)
-
-    return draw
+def ratio_of(population: np.ndarray) -> float:
+    return float(population[0].sum() / population[1].sum())
 
 
 def linearised(sums: Sequence[np.ndarray], ratio: float, mean: float) -> np.ndarray:
@@ -35,8 +32,7 @@ def linearised(sums: Sequence[np.ndarray], ratio: float, mean: float) -> np.ndar
 
 def test_it_is_cuped_of_the_linearised_users() -> None:
     """Against the rows: values, coefficient and variance are those of each user's (y - R d) / mean(d)."""
-    arms = [visitors(np.random.default_rng(seed), 20.0, keen)((1, 500)) for seed, keen in ((1, 1.0), (2, 0.8))]
-    rows = [[part[0].astype(float) for part in arm] for arm in arms]
+    rows = [visitors(seed, 20.0, keen, 500).astype(float) for seed, keen in ((1, 1.0), (2, 0.8))]
     found = cuped_ratio_difference(*(RatioSums.of(*arm) for arm in rows), relative=False)
     pooled = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
     l_all = linearised(pooled, pooled[0].sum() / pooled[1].sum(), pooled[1].mean())
@@ -53,33 +49,40 @@ def test_it_is_cuped_of_the_linearised_users() -> None:
 
 @pytest.mark.parametrize("signal", [5.0, 20.0, 100.0])
 def test_variance_falls_by_the_squared_correlation(signal: float) -> None:
-    a, b = (list(ratio_arms(visitors(np.random.default_rng(seed), signal), 4_000, 400)) for seed in (61, 62))
-    plain = [ratio_difference(x.ratio, y.ratio, relative=False) for x, y in zip(a, b, strict=True)]
-    adjusted = [cuped_ratio_difference(x, y, relative=False) for x, y in zip(a, b, strict=True)]
-    squared = float(np.mean([found.correlation or 0.0 for found in adjusted])) ** 2
-    values, plain_values = ([d.value or 0.0 for d in ds] for ds in ([found.difference for found in adjusted], plain))
-    claimed = np.mean([found.difference.variance or 0.0 for found in adjusted])
-    fall = 1.0 - claimed / np.mean([d.variance or 0.0 for d in plain])
-    seen = 1.0 - np.var(values) / np.var(plain_values)
+    population = visitors(60, signal)
+    control, treatment = (Arms(population, 4_000, 400, seed) for seed in (61, 62))
+    plain, adjusted = (compared(control, treatment, False, ratio=True, adjusted=one) for one in (False, True))
+    adjusted.agrees(
+        lambda one: welch_test(cuped_ratio_difference(control.triple(one), treatment.triple(one), False).difference)
+    )
+    plain.agrees(lambda one: welch_test(ratio_difference(control.pair(one), treatment.pair(one), False)))
+    linear = population[0] - ratio_of(population) * population[1]
+    squared = float(np.corrcoef(linear, population[2])[0, 1]) ** 2
+    assert adjusted.correlation is not None
+    assert adjusted.correlation.mean() ** 2 == pytest.approx(squared, rel=0.02)
+    claimed = adjusted.variance.mean()
+    fall = 1.0 - claimed / plain.variance.mean()
+    seen = 1.0 - adjusted.value.var() / plain.value.var()
     print(f"ratio CUPED, signal {signal}: variance falls by {fall:.4f} (seen {seen:.4f}), squared {squared:.4f}")
     assert fall == pytest.approx(squared, rel=0.05)
     assert 1.0 - seen == pytest.approx(1 - squared, rel=0.05)
-    assert claimed == pytest.approx(np.var(values), rel=0.06)
+    assert claimed == pytest.approx(adjusted.value.var(), rel=0.06)
 
 
 def test_coverage_and_a_a() -> None:
+    usual, duller = visitors(70, 20.0), visitors(74, 20.0, 0.9)
     control, treatment, same = (
-        list(ratio_arms(visitors(np.random.default_rng(seed), 20.0, keenness), 10_000, 400))
-        for seed, keenness in ((71, 1.0), (72, 0.9), (73, 1.0))
+        Arms(population, 10_000, 400, seed) for population, seed in ((usual, 71), (duller, 72), (usual, 73))
     )
-    for relative, truth in ((False, -0.1 * CONTROL_RATIO), (True, -0.1)):
+    before, after = ratio_of(usual), ratio_of(duller)
+    for relative, truth in ((False, after - before), (True, after / before - 1)):
 
-        def compared(arms: list[RatioSums], relative: bool = relative) -> list[Difference]:
-            return [cuped_ratio_difference(a, b, relative).difference for a, b in zip(control, arms, strict=True)]
+        def code(one: int, relative: bool = relative) -> Comparison:
+            return welch_test(cuped_ratio_difference(control.triple(one), treatment.triple(one), relative).difference)
 
-        intervals = [welch_test(difference).interval for difference in compared(treatment)]
-        inside = np.array([one is not None and one[0] <= truth <= one[1] for one in intervals])
-        positive = np.array([welch_test(difference).p_value or 0.0 for difference in compared(same)]) < 0.05
+        found, equal = (compared(control, arms, relative, ratio=True, adjusted=True) for arms in (treatment, same))
+        found.agrees(code)
+        inside, positive = found.covers(truth), equal.p_values < 0.05
         print(f"ratio CUPED relative={relative}: coverage {inside.mean():.4f}, A/A {positive.mean():.4f}")
         for runs in (2_000, 10_000):
             assert 0.94 <= inside[:runs].mean() <= 0.96

@@ -2,13 +2,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from experiments.statistics.difference import mean_difference
 from experiments.statistics.power import (
     DaysLeft,
     PlannedTest,
+    Sizes,
     days_left,
     minimum_detectable_effect,
     power_at,
@@ -84,10 +85,18 @@ def test_more_treatments_need_more_users() -> None:
     assert among_three == sample_size(0.1, 1.0, test=PlannedTest(alpha=0.05 / 3)).control > alone
 
 
-@settings(deadline=None)
-@given(
+plans = given(
     st.floats(0.01, 100), st.floats(0.05, 2), st.floats(0.2, 0.99), st.floats(0.1, 10), st.sampled_from([None, 5000.0])
 )
+
+
+def slack(sizes: Sizes) -> float:
+    """Among a handful of users one more in the larger arm may lower Welch's degrees of freedom, and so the power."""
+    return 1e-6 + 0.01 / min(sizes.control, sizes.treatment) ** 2
+
+
+@settings(deadline=None)
+@plans
 def test_size_power_and_detectable_effect_invert_each_other(
     variance: float, steps: float, power: float, ratio: float, tuning_n: float | None
 ) -> None:
@@ -95,19 +104,27 @@ def test_size_power_and_detectable_effect_invert_each_other(
     effect = steps * variance**0.5
     sizes = sample_size(effect, variance, power=power, test=test, treatment_per_control=ratio)
     reached = power_at(effect, variance, max(2, sizes.control), max(2, sizes.treatment), test=test)
-    # Among a handful of users one more in the larger arm may lower Welch's degrees of freedom, and so the power.
-    slack = 1e-6 + 0.01 / min(sizes.control, sizes.treatment) ** 2
-    assert reached >= power - slack
-    fewer = sizes.control - 1, int((sizes.control - 1) * ratio)
-    if min(fewer) >= 2:
-        assert power_at(effect, variance, *fewer, test=test) < power + slack
+    assert reached >= power - slack(sizes)
     smallest = minimum_detectable_effect(
         variance, max(2, sizes.control), max(2, sizes.treatment), power=power, test=test
     )
-    assert smallest <= effect * (1 + slack)
+    assert smallest <= effect * (1 + slack(sizes))
     assert power_at(smallest, variance, max(2, sizes.control), max(2, sizes.treatment), test=test) == pytest.approx(
         power, abs=1e-6
     )
+
+
+@settings(deadline=None)
+@plans
+def test_one_user_fewer_is_too_few(
+    variance: float, steps: float, power: float, ratio: float, tuning_n: float | None
+) -> None:
+    test = PlannedTest(tuning_n=tuning_n)
+    effect = steps * variance**0.5
+    sizes = sample_size(effect, variance, power=power, test=test, treatment_per_control=ratio)
+    fewer = sizes.control - 1, int((sizes.control - 1) * ratio)
+    assume(min(fewer) >= 2)
+    assert power_at(effect, variance, *fewer, test=test) < power + slack(sizes)
 
 
 def test_days_left() -> None:

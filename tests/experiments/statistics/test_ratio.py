@@ -3,10 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.statistics.difference import Comparison
 from experiments.statistics.ratio import ratio, ratio_difference, ratio_variance
 from experiments.statistics.sums import PairSums
 from experiments.statistics.welch import welch_test
-from tests.experiments.simulated_arms import PairDraw, pair_arms
+from tests.experiments.simulated_arms import POPULATION, Arms, compared
 
 
 def test_published_numbers(oracles: dict[str, Any]) -> None:
@@ -18,34 +19,35 @@ def test_published_numbers(oracles: dict[str, Any]) -> None:
     assert found.p_value == pytest.approx(oracle["expect"]["p_value"], abs=oracle["tolerance"])
 
 
-def impressions(rng: np.random.Generator, rate: float) -> PairDraw:
-    """Clicks of impressions; users differ in how much they see and in how they click."""
-
-    def draw(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        shown = 1 + rng.poisson(rng.gamma(2.0, 5.0, shape))
-        taste = rng.beta(20 * rate, 20 * (1 - rate), shape)
-        return rng.binomial(shown, taste), shown
-
-    return draw
+def impressions(seed: int, rate: float, users: int = POPULATION) -> np.ndarray:
+    """(2, users) clicks and impressions; users differ in how much they see and in how they click."""
+    rng = np.random.default_rng(seed)
+    shown = 1 + rng.poisson(rng.gamma(2.0, 5.0, users))
+    taste = rng.beta(20 * rate, 20 * (1 - rate), users)
+    return np.array([rng.binomial(shown, taste), shown])
 
 
 def test_the_variance_is_that_of_the_linearised_rows() -> None:
-    clicks, shown = impressions(np.random.default_rng(2), 0.1)((1, 500))
-    sums = PairSums.of(clicks[0], shown[0])
-    linearised = (clicks[0] - ratio(sums) * shown[0]) / shown[0].mean()
+    clicks, shown = impressions(2, 0.1, 500)
+    sums = PairSums.of(clicks, shown)
+    linearised = (clicks - ratio(sums) * shown) / shown.mean()
     assert ratio_variance(sums) == pytest.approx(linearised.var(ddof=1))
 
 
 def test_coverage_and_a_a() -> None:
+    usual, keener = impressions(31, 0.10), impressions(32, 0.11)
     control, treatment, same = (
-        list(pair_arms(impressions(np.random.default_rng(seed), rate), 10_000, 200))
-        for seed, rate in ((31, 0.10), (32, 0.11), (33, 0.10))
+        Arms(population, 10_000, 200, seed) for population, seed in ((usual, 34), (keener, 35), (usual, 36))
     )
-    for relative, truth in ((False, 0.01), (True, 0.1)):
-        found = [welch_test(ratio_difference(a, b, relative)).interval for a, b in zip(control, treatment, strict=True)]
-        covered = np.mean([interval is not None and interval[0] <= truth <= interval[1] for interval in found])
-        p = [welch_test(ratio_difference(a, b, relative)).p_value or 0.0 for a, b in zip(control, same, strict=True)]
-        positive = np.array(p) < 0.05
+    before, after = (population[0].sum() / population[1].sum() for population in (usual, keener))
+    for relative, truth in ((False, after - before), (True, after / before - 1)):
+
+        def code(one: int, relative: bool = relative) -> Comparison:
+            return welch_test(ratio_difference(control.pair(one), treatment.pair(one), relative))
+
+        found, equal = (compared(control, arms, relative, ratio=True) for arms in (treatment, same))
+        found.agrees(code)
+        covered, positive = found.covers(truth).mean(), equal.p_values < 0.05
         print(f"ratio relative={relative}: coverage {covered:.4f}, A/A {positive.mean():.4f}")
         assert 0.94 <= covered <= 0.96
         assert 0.04 <= positive.mean() <= 0.06

@@ -1,6 +1,5 @@
 """What the scripts count as events arrive, against the same rule in plain Python over the log."""
 
-import asyncio
 import random
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from features.recovery.rebuild import rebuild
 from features.redis.lock import maintenance
 from features.streams.drain import drain, read_entries
 from features.users.erasure import Erasures, erase_user
+from tests.features.server_clock import next_millisecond, server_ms, until_after
 
 pytestmark = pytest.mark.anyio
 VARIANTS = ["a", "b.1"]
@@ -44,11 +44,11 @@ class Traffic:
         self.random = random.Random(seed)
         self.shown: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         self.now_ms = clock.now_ms()
-        self.number = 0
+        self.number = self.retries = 0
 
     async def step(self) -> None:
         # No two steps in one millisecond: nobody answers a list that fast, and the log knows no order within one
-        await until(self.store, await server_ms(self.store))
+        await next_millisecond(self.store)
         pick = self.random
         user = f"u{pick.randrange(12)}"
         self.number += 1
@@ -78,20 +78,10 @@ class Traffic:
             [Event(f"e{self.number}", user, item, kind, said_ms, value, recommendation_id=named)]
         )
         if pick.random() < 0.1:
+            self.retries += 1
             again = Event(f"e{self.number}", user, "i 1", "like", self.now_ms)
             (retry,) = await self.store.record_events([again])
             assert (retry.duplicate, retry.stream_id) == (True, result.stream_id)
-
-
-async def server_ms(store: OnlineStore) -> int:
-    seconds, micros = await store.client.run_on(store.keys.exposures(0), "TIME")
-    return int(seconds) * 1000 + int(micros) // 1000
-
-
-async def until(store: OnlineStore, time_ms: int) -> None:
-    """Wait until the server's clock has passed a time."""
-    while await server_ms(store) <= time_ms:  # noqa: ASYNC110 - nobody but the clock can say
-        await asyncio.sleep(0)
 
 
 async def recomputed(store: OnlineStore, log: EventLog, ends: dict[str, int]) -> dict[str, UserTotals]:
@@ -141,10 +131,11 @@ async def test_sums_equal_a_recomputation_from_the_log_through_everything(store:
     for _ in range(400):
         await traffic.step()
     pause_over = await server_ms(store) + store.limits.session_gap_s * 1000 + 1
-    await until(store, pause_over)
+    await until_after(store, pause_over)
     for _ in range(400):
         await traffic.step()
     before = await check(store, log, {})
+    assert traffic.retries > 20
     assert any(totals.mixed for totals in before.values())
     for name in QUANTITIES:
         assert sum(totals.quantities()[name] for totals in before.values()) > 0, name
@@ -205,7 +196,7 @@ async def test_an_event_without_a_list_and_a_wrong_clock_are_defined(valkey_stor
         (sent(5, now_ms - late, recommendation_id="r1"), 2, 1),  # names its list: the clock does not matter
         (sent(6, now_ms, recommendation_id="r1", item="other"), 3, 1),  # not on the list that it names
     ]
-    await until(store, await server_ms(store) + 1)  # the list's own millisecond must be over
+    await until_after(store, await server_ms(store) + 1)  # the list's own millisecond must be over
     for event, events, clicked in results:
         await store.record_events([event])
         found = await sums()

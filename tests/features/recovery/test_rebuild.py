@@ -195,7 +195,7 @@ async def test_a_killed_rebuild_is_made_again_from_scratch(
     before = await reading.everything(store)
     for delay_s in (0.002, 0.01, 0.03):
         broken = asyncio.create_task(run(store, log, dataset))
-        await asyncio.sleep(delay_s)
+        await asyncio.wait([broken], timeout=delay_s)
         broken.cancel()
         await asyncio.gather(broken, return_exceptions=True)
     await run(store, log, dataset)

@@ -72,7 +72,10 @@ async def test_after_sigkill_every_acknowledged_event_is_there_once(server: Serv
     for _ in range(3):
         await _more_than(acknowledged, 150)
         server.kill()
-        await asyncio.sleep(0.05)
+        refused = failures
+        async with asyncio.timeout(30):
+            while failures == refused:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
         server.start()
     await _more_than(acknowledged, 50)
     stop = True
@@ -195,7 +198,7 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next_one(server: Server
     moments = random.Random(0)
     for _ in range(30):
         task = asyncio.create_task(store.read_users([f"u{n}" for n in range(20)]))
-        await asyncio.sleep(moments.random() * 0.002)
+        await asyncio.wait([task], timeout=moments.random() * 0.002)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         for n, user in enumerate(await store.read_users([f"u{n}" for n in range(20)])):
@@ -215,6 +218,7 @@ async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_c
     """Something between us and the server hands the write on and drops the answer."""
     await store.prepare()
     dropped = 0
+    dropping = False
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal dropped
@@ -223,7 +227,7 @@ async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_c
             while request := await reader.read(65_536):
                 up_writer.write(request)
                 answer = await up_reader.read(65_536)
-                if b"EVALSHA" in request and b"NOSCRIPT" not in answer and dropped < 1:
+                if dropping and b"EVALSHA" in request and b"NOSCRIPT" not in answer and dropped < 1:
                     dropped += 1
                     return
                 writer.write(answer)
@@ -236,7 +240,8 @@ async def test_a_connection_that_breaks_after_the_write_is_tried_once_more_and_c
     async with await asyncio.start_server(relay, "127.0.0.1", 0) as between:
         client = connect(LIMITS, f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0")
         behind = OnlineStore(client, keys_of(LIMITS), LIMITS, load_event_types())
-        behind._ready = True
+        await behind.prepare()
+        dropping = True
         (result,) = await behind.record_events([event(2)])
         await client.aclose()
     assert dropped == 1

@@ -13,6 +13,7 @@ import uvloop
 from features.redis.wire import Wire
 from tests.features.servers import VOLATILE, Server, free_ports, redis_binary
 
+PATIENCE_S = 20
 KINDS = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 
 
@@ -69,7 +70,10 @@ def test_a_caller_that_gives_up_leaves_the_others_their_answers(
 async def scripted_server(answer: Callable[[asyncio.StreamWriter], None]) -> AsyncIterator[str]:
     """A server that answers PING and then does with each command as `answer` says."""
 
+    handlers = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.add(asyncio.current_task())
         writer.write(b"+PONG\r\n")
         with suppress(ConnectionError):
             await reader.read(1000)
@@ -80,7 +84,8 @@ async def scripted_server(answer: Callable[[asyncio.StreamWriter], None]) -> Asy
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-    await asyncio.sleep(0.05)  # for the handlers to see that their clients have gone
+    if handlers:  # they see that their clients have gone
+        await asyncio.wait(handlers, timeout=PATIENCE_S)
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
@@ -157,19 +162,21 @@ def test_a_connection_that_breaks_fails_who_waits(loop_factory: Callable[[], asy
 def test_a_password_is_given_and_a_wrong_one_is_told() -> None:
     async def work() -> None:
         seen: list[bytes] = []
+        closed = asyncio.Event()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             seen.append(await reader.read(1000))
             writer.write(b"-WRONGPASS invalid\r\n+OK\r\n")
             await reader.read(1000)
             await close(writer)
+            closed.set()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             wire = Wire(f"redis://me:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/3", 5)
             with pytest.raises(raw.AuthenticationError):
                 await wire.exchange([("GET", "a")])
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(closed.wait(), PATIENCE_S)
         assert seen == [b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$6\r\nsecret\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"]
 
     asyncio.run(work())

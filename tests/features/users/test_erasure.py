@@ -112,8 +112,8 @@ async def test_erasing_waits_for_a_compaction_and_gives_up_with_its_name(store: 
             await erase_user(store, log, "victim", wait_s=0.2)
         assert (await reading.user_features(store, "victim"))["counters"] == {"like": 1}
         waiting = asyncio.create_task(erase_user(store, log, "victim", wait_s=5))
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
+        done, _ = await asyncio.wait([waiting], timeout=0.05)
+        assert not done
     assert (await waiting).stream_entries == 1
 
 

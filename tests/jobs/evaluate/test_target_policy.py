@@ -16,8 +16,8 @@ from deployments.recommend.messages import Answer, Reply
 from deployments.recommend.ranked_list import RankedList, explore, rank
 from experiments.policy_value import OffPolicyValue, off_policy_value
 from features.items.catalogue import Item
-from jobs.evaluate import off_policy, target_policy
-from jobs.evaluate.target_policy import Target, chances, load_target
+from jobs.evaluate import off_policy
+from jobs.evaluate.target_policy import Target, chances, load_target, requests_at
 from jobs.train.retrain import RetrainOptions, retrain
 from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
@@ -225,7 +225,7 @@ def test_without_support_or_history_there_is_no_estimate_and_it_says_why(explori
 
 def test_a_learned_ranker_orders_the_list(exploring: Settings) -> None:
     plain = load_target(exploring, train(exploring, STRONG), False)
-    requests = target_policy._requests(plain, np.arange(60), np.full(60, START_MS))
+    requests = requests_at(plain, np.arange(60), np.full(60, START_MS))
     candidates = find_candidates(plain.stage, requests, CANDIDATES, 5)
     features = np.concatenate([block for _, block, _ in request_features(plain.stage, requests, candidates)])
     chosen = np.random.default_rng(0).random(len(features)) < 0.2

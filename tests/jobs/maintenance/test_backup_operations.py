@@ -1,6 +1,5 @@
 """Experiments, bandits, decisions and counts outlive a backup and a restore."""
 
-import asyncio
 import uuid
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from features.telemetry.counters import Writer, read_telemetry, record_telemetry
 from features.telemetry.quality_sums import read_quality, read_watermark, record_quality
 from jobs.maintenance.backup import backup
 from jobs.maintenance.restore import restore
+from tests.features.server_clock import next_millisecond
 from tests.jobs.job_store import opened
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ async def experiment(store: OnlineStore, name: str, bandit: dict[str, float] | N
         await store.record_events([Event(f"{user}-0", user, "9", "view", now_ms)])
         shown = Exposure(f"r-{user}", user, now_ms, "v", variant, name, ("1", "2", "3"), before=number % 5)
         await store.log_exposures([shown])
-        await asyncio.sleep(0.002)  # what answers a list comes later than it
+        await next_millisecond(store)  # what answers a list comes later than it
         if number % 2 or number % 4 == 0:
             kind = Event(f"{user}-1", user, "2", "rating", now_ms, 4.0, recommendation_id=f"r-{user}")
             await store.record_events([kind])

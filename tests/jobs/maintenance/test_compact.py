@@ -108,7 +108,7 @@ async def test_killed_at_ten_random_moments_nothing_is_lost_or_repeated(own: Set
         before = await store.client.run("GET", lock_key)
         while not ended.done() and (await store.client.run("GET", lock_key)) in (None, before):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.002)
-        await asyncio.sleep(random.Random(number).random() * 0.25)
+        await asyncio.wait([ended], timeout=random.Random(number).random() * 0.25)
         if not ended.done():
             process.kill()
             killed_at_work += 1

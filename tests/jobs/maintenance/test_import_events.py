@@ -114,7 +114,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
     file = tmp_path / "events.csv"
     lines = [f"u{n % 7},i{n % 11},{'like' if n % 10 else 'stare'},,{1_700_000_000 + n}" for n in range(400)]
     file.write_text(HEADER + "\n".join(lines) + "\n")
-    save, batches = job._save, 0
+    save, batches = job.save_progress, 0
 
     def save_until_the_third(path: Path, done: job.Imported) -> None:
         nonlocal batches
@@ -123,7 +123,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
             raise OSError("the machine lost power after the store acknowledged")
         save(path, done)
 
-    monkeypatch.setattr(job, "_save", save_until_the_third)
+    monkeypatch.setattr(job, "save_progress", save_until_the_third)
     with pytest.raises(OSError, match="power"):
         await import_events(with_store, file)
     done, report = await import_events(with_store, file)
@@ -213,14 +213,14 @@ def test_an_attempt_that_goes_on_says_so(
     monkeypatch.setattr(job, "BATCH", 2)
     file = tmp_path / "events.csv"
     file.write_text(HEADER + "".join(f"1,{n},like,,1700000000\n" for n in range(5)))
-    save = job._save
+    save = job.save_progress
 
     def fail_after_two(path: Path, done: job.Imported) -> None:
         save(path, done)
         if done.rows == 2:
             raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(job, "_save", fail_after_two)
+    monkeypatch.setattr(job, "save_progress", fail_after_two)
     assert main([str(file)]) == 1
     assert "start it again to go on" in capsys.readouterr().err
     assert main([str(file)]) == 0

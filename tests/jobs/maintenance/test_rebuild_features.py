@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -56,8 +55,9 @@ async def test_killed_at_any_moment_it_is_done_again_from_scratch(
     environment = {**os.environ, "RAYCOMMEND_CONFIG": str(file)}
     command = [sys.executable, "-m", "jobs.rebuild_features", "--if-empty", "--lock-s", "1"]
     lock_key = store.keys.lock("maintenance")
-    killed = recorded = 0
-    for number in range(4):
+    killed = 0
+    waiting: list[tuple[str, ...]] = []
+    for number, delay_s in enumerate((0.0, 0.01, 0.03, 0.09)):  # the first kill comes as soon as the lock is taken
         before = await store.client.run("GET", lock_key)
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -65,21 +65,22 @@ async def test_killed_at_any_moment_it_is_done_again_from_scratch(
         ended = asyncio.create_task(process.wait())
         while not ended.done() and await store.client.run("GET", lock_key) in (None, before):  # noqa: ASYNC110
             await asyncio.sleep(0.002)
-        await asyncio.sleep(random.Random(number).random() * 0.1)
+        await asyncio.wait([ended], timeout=delay_s)
         if not ended.done():
             process.kill()
             killed += 1
         await ended
         if await read_seeded(store.client, store.keys) is None:
-            # Until a rebuild has finished, an event is logged and waits for it
             (result,) = await store.record_events([Event(f"e{number}", "7", "1", "like", 10**12 + number)])
-            assert "logged" in result.actions
-            recorded += 1
+            waiting.append(result.actions)
     assert killed >= 2
+    # Until a rebuild has finished, an event is logged and waits for it.
+    assert waiting
+    assert all("logged" in actions for actions in waiting)
     await rebuild_features(with_store, RebuildOptions(if_empty=True))
     found = await reading.everything(store)
     total = await counted(store, 200)
-    assert total == len(interactions) + recorded
+    assert total == len(interactions) + len(waiting)
     await rebuild_features(with_store, RebuildOptions())
     assert await reading.everything(store) == found
     (result,) = await store.record_events([Event("last", "7", "1", "like", 10**12)])

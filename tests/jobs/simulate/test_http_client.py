@@ -53,7 +53,9 @@ def system() -> Iterator[tuple[System, int]]:
     server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
+    deadline = time.monotonic() + 10
     while not server.started:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     yield found, port
     server.should_exit = True
@@ -109,8 +111,7 @@ def test_what_is_wrong_with_the_key_is_said(
     assert error.count("\n") == 1
     for part in words:
         assert part in error
-    if key is not None:
-        assert key not in error
+    assert "rk_" not in error  # neither a key nor the beginning of one
 
 
 @pytest.mark.parametrize("job", ["replay", "simulate"])

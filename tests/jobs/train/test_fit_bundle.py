@@ -11,9 +11,9 @@ from jobs.train.load_data import load_training_data
 from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
-from models.training.first_stage import read_catalogue
+from models.training.item_facts import frame_facts
 from models.training.past_requests import in_store_order
-from models.training.ranker_windows import Recipe, learn, lists_before_latest
+from models.training.ranker_windows import LATEST, Recipe, learn, lists_before
 from models.training.training_data import TrainingData
 from tests.jobs.job_data import two_tastes, write_interactions
 
@@ -48,13 +48,13 @@ def test_the_same_data_and_seed_give_the_same_content(settings: Settings, data: 
 def test_the_same_content_on_one_and_on_two_threads_with_a_ranker(settings: Settings) -> None:
     write_interactions(settings, two_tastes(n_users=120, n_items=60, per_user=25))
     data = in_store_order(load_training_data(settings, Erasures({})))
-    catalogue = read_catalogue(data, None)
+    catalogue = frame_facts(data.items, None)
     recipe = Recipe("preference", PARAMETERS, 0.5, 40, 10)
     ranker = RankerParameters(trees=20, leaves=7, smallest_leaf=20)
     made = []
     for threads in (1, 2):
         training = settings.training.model_copy(update={"threads": threads})
-        fitted = learn(lists_before_latest(data, catalogue, recipe, 1, threads), ranker, 1, threads)
+        fitted = learn(lists_before(data, catalogue, recipe, LATEST, 1, threads), ranker, 1, threads)
         assert fitted is not None
         changed = settings.model_copy(update={"training": training})
         made.append(load_bundle(fit_bundle(data, changed, PARAMETERS, 1, {}, fitted, catalogue)))

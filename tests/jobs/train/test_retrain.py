@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,41 @@ def test_bundle_registry_and_slot_name_one_version(with_registry: Settings) -> N
     assert logged.metrics["ndcg_at_10"] == pytest.approx(bundle.manifest.metrics["ndcg_at_10"])
     assert logged.params["regularization"] == "2.0"
     assert logged.tags["data_fingerprint"] == bundle.manifest.data.fingerprint
-    why = "none is used: before the latest window something was taken up of 0 of them (0 in all), and it takes 2,000"
+    why = "none is used: before the window that decides it something was taken up of 0 of them (0 in all), "
+    why += "and it takes 2,000"
     assert logged.tags["logged_lists"] == why
     assert f"lists that were shown: {why}" in lines
     assert logged.metrics["logged_lists"] == bundle.manifest.metrics["logged_lists"] == 0
+
+
+def test_a_model_is_not_compared_with_itself(with_store: Settings) -> None:
+    """Regression: a champion of the same recipe was judged by the new model's own lists, "+0.0000 [+0.0000, +0.0000]".
+    The bundle that serves is judged, on what happened after all that it has learned from."""
+    first = retrain(with_store, replace(OPTIONS, force=False), Lines())
+    assert first.verdict.reasons == ("the first model",)
+    again = retrain(with_store, replace(OPTIONS, force=False), Lines())
+    assert not again.verdict.promote
+    assert str(again.verdict).startswith("not promoted: no evidence: since the champion was trained 0 users")
+    assert current_slots(with_store)["champion"].version == first.version
+
+    async def acknowledge() -> None:
+        """Every user takes up items of the other taste, which the champion has never seen liked by such users."""
+        client = connect(with_store.patient_store, with_store.store_url)
+        store = OnlineStore(client, keys_of(with_store.store), with_store.store, load_event_types("movies"))
+        at = now_ms()
+        events = [
+            Event(f"{user}-{n}", str(user), str((user + 1) % 2 + 2 * n), "like", at + n, received_ms=at + n)
+            for user in range(60)
+            for n in range(8)
+        ]
+        await store.record_events(events)
+        await client.aclose()
+
+    asyncio.run(acknowledge())
+    third = retrain(with_store, replace(OPTIONS, force=False), Lines())
+    assert third.verdict.difference is not None
+    assert third.verdict.difference.n >= 20
+    assert third.verdict.difference.low < third.verdict.difference.high, "two models, and not one twice"
 
 
 def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> None:
@@ -166,7 +198,9 @@ def test_publishing_again_after_a_kill_changes_nothing(with_registry: Settings) 
     version = retrain(away, OPTIONS, Lines()).version
     [(_, publication)] = read_pending(away.state_dir / "pending_publications")
     registry, client = MlflowRegistry(with_registry), MlflowClient(with_registry.tracking_uri)
-    experiment = registry._experiment_id()
+    name = with_registry.tracking.experiment
+    found = client.get_experiment_by_name(name)
+    experiment = client.create_experiment(name) if found is None else found.experiment_id
     # What an attempt leaves that was killed between the run and the model version
     client.create_run(experiment, tags={BUNDLE_TAG: version})
     numbers = {registry.publish(publication, "champion") for _ in range(2)}

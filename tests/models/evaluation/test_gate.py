@@ -45,7 +45,7 @@ def test_the_margin_is_what_was_configured() -> None:
 
 def test_a_gain_that_may_be_a_large_loss_is_none() -> None:
     few = np.array([0.9, -0.5, 0.1, -0.4])
-    verdict = judge(judged(np.full(4, 0.5)), judged(0.5 + few), SMALL, Training(), 0)
+    verdict = judge(judged(np.full(4, 0.5)), judged(0.5 + few), SMALL, Training(fewest_judged_users=4), 0)
     assert not verdict.promote
     assert "may be a loss of more than 0.0200" in str(verdict)
 
@@ -66,5 +66,14 @@ def test_each_guardrail_holds(footprint: Footprint, coverage: float, words: str)
 
 def test_users_count_alike_and_undefined_is_not_zero() -> None:
     assert per_user(np.array([5, 5, 7, 8]), np.array([1.0, 0.0, 0.25, np.nan])).tolist() == [0.5, 0.25]
-    nobody = judged(np.full(3, np.nan))
-    assert judge(nobody, nobody, SMALL, Training(), 0).reasons == ("nobody to compare the models on",)
+
+
+@pytest.mark.parametrize("users", [0, 19])
+def test_no_evidence_is_no_promotion_but_for_the_first_model(users: int) -> None:
+    """Nobody, or too few, did anything since the champion was trained: however well the new one looks, it waits."""
+    ndcg = np.concatenate([np.full(users, 0.9), np.full(3, np.nan)])
+    verdict = judge(judged(ndcg - 0.5), judged(ndcg), SMALL, Training(), 0)
+    assert not verdict.promote
+    assert f"{users} users did something" in str(verdict)
+    assert "it takes 20" in str(verdict)
+    assert judge(None, judged(ndcg), SMALL, Training(), 0).promote

@@ -15,19 +15,24 @@ from models.monitoring.drift import (
 
 MAX_PSI = 0.2
 WINDOW = 1000
+POPULATION = 4000
 
 
-def window(seed: int, taste: np.ndarray, spread: float = 20.0) -> tuple[list[int], np.ndarray]:
-    """About a thousand events of users who each have a taste of their own around the common one."""
+def people(taste: np.ndarray, seed: int, spread: float = 20.0) -> np.ndarray:
+    """(POPULATION, n items) of users who each have a taste of their own around the common one: up to each item, the
+    chance that an event is on that item or one before it."""
+    own = np.random.default_rng(seed).dirichlet(taste * spread, POPULATION).cumsum(axis=1)
+    return own / own[:, -1:]
+
+
+def window(seed: int, tastes: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """About a thousand events of some of these users."""
     generator = np.random.default_rng(seed)
-    users: list[int] = []
-    items: list[np.ndarray] = []
-    while sum(map(len, items)) < WINDOW:
-        number = 1 + generator.geometric(0.2)
-        own = generator.dirichlet(taste * spread)
-        items.append(generator.choice(len(taste), number, p=own))
-        users += [len(items)] * number
-    return users, np.concatenate(items)
+    numbers = 1 + generator.geometric(0.2, WINDOW)
+    n_users = int(np.searchsorted(numbers.cumsum(), WINDOW)) + 1
+    user = np.repeat(np.arange(n_users), numbers[:n_users])
+    chosen = generator.permutation(POPULATION)[:n_users]
+    return user.tolist(), (tastes[chosen[user]] < generator.random((len(user), 1))).sum(axis=1)
 
 
 def drifted(seed: int, before: np.ndarray, after: np.ndarray) -> bool:
@@ -52,21 +57,23 @@ def test_the_distance_is_that_of_scipy() -> None:
 
 def test_another_taste_for_items_is_found() -> None:
     ramp = np.arange(1.0, 201.0)
-    found = [drifted(seed, ramp / ramp.sum(), ramp[::-1] / ramp.sum()) for seed in range(20)]
+    before, after = people(ramp / ramp.sum(), 1), people(ramp[::-1] / ramp.sum(), 2)
+    found = [drifted(seed, before, after) for seed in range(20)]
     assert all(found)
 
 
 def test_users_with_tastes_of_their_own_are_no_drift() -> None:
     """Each user's events hang together, which a test over events would take for a change."""
     ramp = 1.0 / np.arange(1.0, 201.0)
-    alarms = sum(drifted(seed, ramp / ramp.sum(), ramp / ramp.sum()) for seed in range(300))
+    everybody = people(ramp / ramp.sum(), 1)
+    alarms = sum(drifted(seed, everybody, everybody) for seed in range(300))
     assert alarms <= 3  # 1 % by the level of the test, less by the threshold on top of it
 
 
 @pytest.mark.parametrize("bins", [3, 18])
 def test_few_bins_as_of_event_types_and_categories(bins: int) -> None:
-    taste = np.full(bins, 1.0 / bins)
-    other = np.linspace(4.0, 0.2, bins) / np.linspace(4.0, 0.2, bins).sum()
+    taste = people(np.full(bins, 1.0 / bins), 1)
+    other = people(np.linspace(4.0, 0.2, bins) / np.linspace(4.0, 0.2, bins).sum(), 2)
 
     def one(seed: int, after: np.ndarray) -> bool:
         (users, then), (others, now) = window(2 * seed, taste), window(2 * seed + 1, after)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from models.ranking.point_in_time import DecayedPopularity, activity, category_affinity
 
@@ -22,7 +23,8 @@ def test_popularity_is_the_definition_over_years() -> None:
     item, weights = generator.integers(0, 20, 400), generator.random(400)
     popularity = DecayedPopularity(item, times, weights, 20)
     for at_ms in (times[0] - 1, times[3], times[100], times[100] + 0.5, times[399] + DAY):
-        found = popularity.after(int(np.searchsorted(times, at_ms, side="right")))
+        popularity.advance(int(np.searchsorted(times, at_ms, side="right")))
+        found = popularity.shares()
         np.testing.assert_allclose(found, direct(item, times, weights, 20, at_ms), atol=1e-6)
 
 
@@ -33,17 +35,28 @@ def test_what_comes_later_changes_nothing() -> None:
     item, weights = generator.integers(0, 9, 100), np.ones(100)
     other_item, other_weights = item.copy(), weights.copy()
     other_item[60:], other_weights[60:] = 3, 100.0
-    one = DecayedPopularity(item, times, weights, 9).after(60)
-    np.testing.assert_array_equal(one, DecayedPopularity(other_item, times, other_weights, 9).after(60))
+    one, other = DecayedPopularity(item, times, weights, 9), DecayedPopularity(other_item, times, other_weights, 9)
+    one.advance(60)
+    other.advance(60)
+    np.testing.assert_array_equal(one.shares(), other.shares())
+    np.testing.assert_array_equal(one.shares(np.array([3, 1])), one.shares()[:, [3, 1]])
+
+
+def test_a_late_event_counts_by_its_own_time() -> None:
+    generator = np.random.default_rng(2)
+    times = np.sort(generator.random(200)) * 900 * DAY
+    item, weights = generator.integers(0, 9, 200), generator.random(200)
+    arrival = np.argsort(times + generator.random(200) * 20 * DAY)
+    popularity = DecayedPopularity(item[arrival], times[arrival], weights[arrival], 9)
+    popularity.advance(200)
+    np.testing.assert_allclose(popularity.shares(), direct(item, times, weights, 9, times[-1]), atol=1e-6)
 
 
 def test_moments_must_rise() -> None:
     popularity = DecayedPopularity(np.zeros(3, int), np.arange(3.0), np.ones(3), 1)
-    popularity.after(3)
+    popularity.advance(3)
     with pytest.raises(ValueError, match="must rise"):
-        popularity.after(0)
-    with pytest.raises(ValueError, match="must rise"):
-        DecayedPopularity(np.zeros(2, int), np.array([2.0, 1.0]), np.ones(2), 1)
+        popularity.advance(0)
 
 
 def test_activity_halves() -> None:
@@ -52,7 +65,7 @@ def test_activity_halves() -> None:
 
 
 def test_affinity_shares() -> None:
-    memberships = np.array([[1, 0], [1, 1]], np.float32)
+    memberships = sp.csr_matrix(np.array([[1, 0], [1, 1]], np.float32))
     found = category_affinity(np.array([1.0, -0.5]), np.array([0.0, 7 * DAY]), memberships, 7 * DAY)
     assert found.tolist() == pytest.approx([0.0, -1.0])  # 1 / 2 - 0.5, and -0.5
-    assert np.isnan(category_affinity(np.empty(0), np.empty(0), np.empty((0, 2)), 0.0)).all()
+    assert np.isnan(category_affinity(np.empty(0), np.empty(0), sp.csr_matrix((0, 2)), 0.0)).all()

@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
         item_factors=factors,
         user_factors=users,
         mean_user=users.mean(axis=0),
-        item_counts=np.arange(N_ITEMS, dtype=np.int64)[::-1].copy(),
+        item_counts=np.arange(1, N_ITEMS + 1, dtype=np.int64)[::-1].copy(),
         item_last_ms=np.zeros(N_ITEMS, np.int64),
     )
     fields = ManifestFields(

@@ -1,4 +1,3 @@
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,5 +31,11 @@ def test_ids_that_differ_little_do_not_crowd_together() -> None:
     """Numbers in a row are the usual ids: the longest chain of full slots stays short."""
     table = IdTable([b"%d" % number for number in range(100_000)])
     assert table.find(b"99999\n100000", 2).tolist() == [99_999, -1]
-    gaps = np.diff(np.flatnonzero(table._slots < 0))
-    assert gaps.max() < 100
+    assert table.longest_search() < 100
+
+
+def test_the_longest_search_is_counted_over_the_end() -> None:
+    assert IdTable().longest_search() == 0
+    assert IdTable([b"a"]).longest_search() == 1
+    most = max(IdTable([b"%d" % number for number in range(n)]).longest_search() for n in (3, 5, 9, 17))
+    assert 1 < most <= 17

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.retrieval.index import ItemIndex
+from models.retrieval.index import DEPTHS, ItemIndex
 
 
 def brute_force(queries: np.ndarray, factors: np.ndarray, k: int) -> np.ndarray:
@@ -66,6 +66,23 @@ def test_the_approximate_kind_keeps_the_measured_recall(clustered: np.ndarray) -
     assert recall >= 0.92  # other queries than those of the measurement
     assert (np.diff(scores, axis=1) <= 0).all()
     np.testing.assert_allclose(scores, np.einsum("bkf,bf->bk", clustered[items], queries), rtol=1e-4, atol=1e-3)
+
+
+def test_the_index_that_serves_is_the_one_that_was_measured(clustered: np.ndarray) -> None:
+    """Regression: it was clustered and tuned anew at every load, with other queries, so its recall was not the one that
+    the bundle states; and recall was measured at 100 while whole histories more are fetched."""
+    queries = clustered[np.random.default_rng(1).integers(20_000, size=(80, 10))].sum(axis=1)
+    built = ItemIndex(clustered, exact_limit=1000, seed=5, sample_queries=queries)
+    assert built.tuned is not None
+    served = ItemIndex(clustered, tuned=built.tuned)
+    assert (served.kind, served.recall) == (built.kind, built.recall)
+    for depth in (*DEPTHS, DEPTHS[-1] + 1):
+        for one, other in zip(built.search(queries, depth), served.search(queries, depth), strict=True):
+            np.testing.assert_array_equal(one, other)
+        expected = brute_force(queries, clustered, depth)
+        found = served.search(queries, depth)[1]
+        recall = np.mean([len(np.intersect1d(a, b)) / depth for a, b in zip(found, expected, strict=True)])
+        assert recall >= (served.recall - 1e-9 if depth in DEPTHS else 0.9999)
 
 
 def test_a_bound_that_cannot_be_met_otherwise_means_exact_search(clustered: np.ndarray) -> None:

@@ -8,11 +8,12 @@ from features.users.user_features import UserFeatures
 from models.evaluation.metrics import user_metrics
 from models.factors.als import AlsParameters
 from models.ranking.features import FEATURES
-from models.training.first_stage import ItemFacts, find_candidates, fit_first_stage
-from models.training.past_requests import in_store_order, user_requests, window_requests
+from models.training.first_stage import FirstStage, find_candidates, fit_first_stage
+from models.training.item_facts import ItemFacts
+from models.training.past_requests import Requests, in_store_order, user_requests, window_requests
 from models.training.ranker_judgement import train_second_stage
-from models.training.ranker_lists import RankerRows, request_features, rerank
-from models.training.ranker_windows import RANKER, Recipe, learn, lists_before_latest, thin
+from models.training.ranker_lists import ranker_rows, request_features, rerank
+from models.training.ranker_windows import LATEST, RANKER, Recipe, learn, lists_before
 from models.training.training_data import TrainingData, training_data_from_frame
 from tests.jobs.job_data import two_tastes
 
@@ -30,26 +31,92 @@ def catalogue(data: TrainingData) -> ItemFacts:
     return ItemFacts(np.full(n, 1999, np.float32), {"even": np.arange(n) % 2 == 0})
 
 
-def test_a_request_sees_its_past_only(data: TrainingData) -> None:
-    """The leak test: whatever happens after the request, its candidates and features stay the same."""
+@pytest.mark.parametrize("ties", ["none", "of each user", "of everybody"])
+def test_a_request_sees_its_past_only(ties: str) -> None:
+    """The leak test: whatever happens after the request, its candidates and features stay the same. Events of one
+    moment have an order too: what comes later in it is not seen, be it the request's own answer or somebody else's."""
+    frame = two_tastes(n_users=120)
+    if ties == "of each user":
+        frame["timestamp_ms"] = frame.groupby("user_id")["timestamp_ms"].transform("max")
+    elif ties == "of everybody":
+        frame["timestamp_ms"] = 1_000_000_000_000
+    data = in_store_order(training_data_from_frame(frame, load_event_types(), "t", ("int", "int"), 0, {}, "0" * 64))
     n = len(data)
-    train, window = np.arange(1200), np.arange(1200, n)
-    stage = fit_first_stage(data, train, "consumption", PARAMETERS, catalogue(data), 0, 1)
-    requests = window_requests(data, train, window, (0, 2), {2: 3}, stage.known_items, "consumption", live=True)
-    candidates = find_candidates(stage, requests, 10, 5)
-    moment = float(np.median(requests.at_ms))
-    early = requests.some(np.flatnonzero(requests.at_ms <= moment))
+    train, window = data.before(0.5), np.flatnonzero(data.turn >= round(0.5 * n))
+
+    def asked(events: TrainingData) -> tuple[FirstStage, Requests]:
+        stage = fit_first_stage(events, train, "consumption", PARAMETERS, catalogue(events), 0, 1)
+        known = np.ones(len(events.items), bool)
+        contexts = (0, 2, 5)
+        return stage, window_requests(events, train, window, contexts, {2: 3, 5: 6}, known, "consumption", live=True)
+
+    stage, requests = asked(data)
+    turn = round(0.7 * n)  # what comes from here on is changed; a request up to it must not notice
+    visible = turn
+    early = requests.some(np.flatnonzero(requests.visible <= visible))
     assert 10 < len(early) < len(requests)
     before = [features for _, features, _ in request_features(stage, early, find_candidates(stage, early, 10, 5))]
 
-    later = data.times_ms > moment
+    later = data.turn >= turn
     changed = data.rows(np.arange(n))
     changed.item[later] = 7
     changed.values[later] = 5.0
-    other = fit_first_stage(changed, train, "consumption", PARAMETERS, catalogue(data), 0, 1)
-    after = [features for _, features, _ in request_features(other, early, find_candidates(other, early, 10, 5))]
+    other, again = asked(changed)
+    same = again.some(np.flatnonzero(again.visible <= visible))
+    # A request is there where something right comes later, so compare those that are in both.
+    ours = {(user, seen): place for place, (user, seen) in enumerate(zip(early.user, early.visible, strict=True))}
+    both = [(ours[key], place) for place, key in enumerate(zip(same.user, same.visible, strict=True)) if key in ours]
+    assert len(both) > 10
+    mine, theirs = (np.array(numbers) for numbers in zip(*both, strict=True))
+    early, same = early.some(mine), same.some(theirs)
+    candidates = find_candidates(stage, early, 10, 5)
+    np.testing.assert_array_equal(candidates.items, find_candidates(other, same, 10, 5).items)
+    before = [features for _, features, _ in request_features(stage, early, candidates)]
+    after = [features for _, features, _ in request_features(other, same, find_candidates(other, same, 10, 5))]
     np.testing.assert_array_equal(np.concatenate(before), np.concatenate(after))
-    assert (candidates.items >= 0).any()
+
+
+def test_a_request_comes_at_the_moment_of_the_next_event_and_before_it(data: TrainingData) -> None:
+    train, window = data.before(0.5), np.flatnonzero(data.turn >= round(0.5 * len(data)))
+    known = np.ones(len(data.items), bool)
+    requests = window_requests(data, train, window, (2,), {}, known, "consumption", live=True)
+    for user, at_ms, rows, visible in zip(
+        requests.user.tolist(), requests.at_ms.tolist(), requests.rows, requests.visible.tolist(), strict=True
+    ):
+        mine = np.flatnonzero(data.user == user)
+        mine = mine[np.argsort(data.turn[mine])]
+        following = mine[len(rows)]
+        assert set(rows.tolist()) == set(mine[: len(rows)].tolist())
+        assert at_ms == data.times_ms[following]
+        assert visible == data.turn[following]
+
+
+def test_what_serving_shows_again_can_be_right_again() -> None:
+    """In a shop a view leaves nothing out: view A, then buy A is a success for A. What was bought is left out there."""
+    import pandas as pd
+
+    rows = [
+        ("u", "a", "view"),
+        ("u", "b", "purchase"),
+        ("u", "a", "purchase"),
+        ("u", "b", "purchase"),
+        ("u", "c", "view"),
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "event_type"])
+    frame = frame.assign(value=np.float32("nan"), timestamp_ms=np.arange(5) * 1000)
+    other = pd.DataFrame([("v", "a", "view", np.float32("nan"), 0)], columns=frame.columns)
+    for preset, right in (("shops", {"a", "b", "c"}), ("movies", {"a", "c"})):
+        types = load_event_types(preset)
+        data = in_store_order(
+            training_data_from_frame(pd.concat([frame, other]), types, "t", ("str", "str"), 0, {}, "")
+        )
+        order = np.argsort(data.turn)
+        known = np.ones(len(data.items), bool)
+        requests = window_requests(data, order[:3], order[3:], (0,), {}, known, "preference")
+        gains = requests.relevant.toarray()[0]
+        assert {str(data.items.ids[item]) for item in np.flatnonzero(gains)} == right
+        a, c = data.items.encode(["a", "c"]).tolist()
+        assert gains[a] > gains[c], "a purchase counts more than a view"
 
 
 def test_features_are_those_of_the_online_store(data: TrainingData) -> None:
@@ -98,9 +165,10 @@ def test_store_order_breaks_ties_by_text() -> None:
 
 
 def test_trending_candidates_follow_and_nothing_comes_twice(data: TrainingData) -> None:
-    train = np.arange(1500)
+    train = data.before(0.6)
     stage = fit_first_stage(data, train, "consumption", PARAMETERS, catalogue(data), 0, 1)
-    requests = window_requests(data, train, np.arange(1500, len(data)), (0,), {}, stage.known_items, "consumption")
+    window = np.flatnonzero(data.turn >= round(0.6 * len(data)))
+    requests = window_requests(data, train, window, (0,), {}, stage.known_items, "consumption")
     plain, blended = find_candidates(stage, requests, 5), find_candidates(stage, requests, 5, 4)
     np.testing.assert_array_equal(blended.items[:, :5], plain.items)
     for row, history in zip(blended.items.tolist(), requests.rows, strict=True):
@@ -115,24 +183,27 @@ def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
     second = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=1)
     again = train_second_stage(data, catalogue(data), recipe, parameters, seed=0, threads=2)
     assert second.metrics == again.metrics
-    if second.ranker is not None and again.ranker is not None:
-        assert second.ranker.ranker.text == again.ranker.ranker.text
-    rows = lists_before_latest(data, catalogue(data), recipe, 0, 1)
-    fitted = learn(rows, parameters, 0, 1)
+    rows = lists_before(data, catalogue(data), recipe, LATEST, 0, 1)
+    fitted, alike = (learn(rows, parameters, 0, threads) for threads in (1, 2))
     assert fitted is not None
-    stage = fit_first_stage(data, np.arange(1800), "consumption", PARAMETERS, catalogue(data), 0, 1)
-    requests = window_requests(
-        data, np.arange(1800), np.arange(1800, len(data)), (0,), {}, stage.known_items, "consumption"
-    )
+    assert alike is not None
+    assert fitted.ranker.text == alike.ranker.text  # on two threads as on one
+    stage = fit_first_stage(data, data.before(0.7), "consumption", PARAMETERS, catalogue(data), 0, 1)
+    window = np.flatnonzero(data.turn >= round(0.7 * len(data)))
+    requests = window_requests(data, data.before(0.7), window, (0,), {}, stage.known_items, "consumption")
     best = rerank(stage, fitted.ranker, requests, find_candidates(stage, requests, 20, 5), 10)
     assert np.nanmean(user_metrics(best, requests.relevant).recall) > 0.5  # of 40 items, 10 shown
 
 
-def test_thinned_lists_keep_what_is_relevant() -> None:
-    relevant = np.array([False, True, False, False, True, False, False])
-    rows = RankerRows(np.arange(7, dtype=np.float32)[:, None], relevant, np.array([5, 2]))
-    thinned = thin(rows, 3, seed=0)
-    assert thinned.lengths.tolist() == [3, 2]
-    assert thinned.relevant.sum() == 2
-    assert {1.0, 4.0, 5.0, 6.0} <= set(thinned.features.ravel().tolist())
-    assert (np.diff(thinned.features.ravel()) > 0).all()
+def test_a_cut_list_keeps_what_is_relevant(data: TrainingData) -> None:
+    train, window = data.before(0.6), np.flatnonzero(data.turn >= round(0.6 * len(data)))
+    stage = fit_first_stage(data, train, "consumption", PARAMETERS, catalogue(data), 0, 1)
+    requests = window_requests(data, train, window, (0, 3), {}, stage.known_items, "consumption", live=True, horizon=3)
+    candidates = find_candidates(stage, requests, 20, 5)
+    whole, cut = (ranker_rows(stage, requests, candidates, longest) for longest in (None, 6))
+    assert len(cut.lengths) == len(whole.lengths) > 10
+    np.testing.assert_array_equal(cut.lengths, np.minimum(whole.lengths, 6))
+    np.testing.assert_array_equal(cut.gains[cut.gains > 0], whole.gains[whole.gains > 0])
+    lists = [{row.tobytes() for row in part} for part in np.split(whole.features, np.cumsum(whole.lengths)[:-1])]
+    for part, features in zip(np.split(cut.features, np.cumsum(cut.lengths)[:-1]), lists, strict=True):
+        assert {row.tobytes() for row in part} <= features

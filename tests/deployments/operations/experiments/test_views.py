@@ -3,7 +3,7 @@
 import orjson
 
 from deployments.operations.experiments.results import design_of
-from deployments.operations.experiments.views import results_view
+from deployments.operations.experiments.views import results_view, summary
 from experiments.report import report
 from experiments.user_totals import UserTotals, add_sums, variant_sums
 from features.experiments.experiment import Experiment
@@ -18,6 +18,12 @@ def users(variant: str, clicked: int, converted: int) -> list[UserTotals]:
         )
         for n in range(100)
     ]  # fmt: skip
+
+
+def test_before_the_first_experiment_the_brief_says_so() -> None:
+    found = summary(None, None)
+    assert (found.experiment, found.winner, found.recommendation) == (None, None, "none")
+    assert found.reason == "no experiment has been started yet"
 
 
 def test_guardrail_states_come_with_the_results() -> None:

@@ -1,0 +1,39 @@
+"""What calls for a retraining."""
+
+from collections.abc import Sequence
+
+from configs.settings import AutopilotLimits
+from deployments.autopilot.cron import Cron
+from deployments.autopilot.drift_watch import PERFORMANCE, TASTE
+from deployments.operations.monitor import Observation, events_since_training
+from deployments.operations.monitor_views import DriftView
+from features.serving.retraining_run import Trigger
+
+
+def calls_for_retraining(
+    seen: Observation,
+    measures: Sequence[DriftView],
+    limits: AutopilotLimits,
+    schedule: Cron | None,
+    scheduled_ms: int,
+    now_ms: int,
+) -> dict[Trigger, str]:
+    """The triggers that call for a retraining, the weightiest first, each with its reason in words.
+
+    Args:
+        measures: of drift, as of the latest look.
+        schedule: that of `limits`.
+        scheduled_ms: until when the schedule was looked at; 0 when it never was.
+    """
+    drifted = [view for view in measures if view.drifted]
+    calls: dict[Trigger, str] = {}
+    if lost := [view for view in drifted if view.name in PERFORMANCE]:
+        calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
+    if limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
+        calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
+    since = events_since_training(seen)
+    if limits.new_events and since is not None and since > limits.new_events:
+        calls["events"] = f"{since} new events since the last training, more than {limits.new_events}"
+    if schedule is not None and scheduled_ms > 0 and schedule.due_between(scheduled_ms, now_ms):
+        calls["schedule"] = f"the schedule {limits.schedule}"
+    return calls

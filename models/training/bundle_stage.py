@@ -1,0 +1,86 @@
+"""A finished bundle as a first stage: what it would serve, over the events of a `TrainingData`."""
+
+import numpy as np
+
+from data.matrix import pairs_to_csr
+from models.bundle.reading import Bundle
+from models.factors.als import AlsFactors
+from models.factors.fold_in import FoldIn
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemStatistics, item_table
+from models.training.first_stage import HISTORY_LIMIT, FirstStage
+from models.training.item_facts import ItemFacts
+from models.training.training_data import TrainingData
+
+
+def stage_of_bundle(
+    bundle: Bundle,
+    data: TrainingData,
+    catalogue: ItemFacts,
+    prior_weight: float,
+    history_limit: int = HISTORY_LIMIT,
+    recommendable: np.ndarray | None = None,
+) -> FirstStage:
+    """The bundle's arrays, with its items brought to their positions in `data`.
+
+    An item that only the data has is unknown to the stage, as it is to the model. An item that only the bundle has
+    (all its events were erased) is left away.
+
+    Args:
+        data: in store order (`models.training.past_requests.in_store_order`).
+        catalogue: aligned with the items of `data`.
+        recommendable: (n_items,) bool, False for items that are hidden or deleted; None for all.
+    """
+    weighting, parameters = bundle.manifest.weighting, bundle.manifest.parameters
+    interest = data.interest(weighting)
+    n_items = len(data.items)
+    source = np.full(n_items, -1, np.int64)
+    place = data.items.encode(bundle.item_ids)
+    source[place[place >= 0]] = np.flatnonzero(place >= 0)
+    in_model = source >= 0
+    counts = np.where(in_model, bundle.item_counts[source], 0)
+    factors = np.where(in_model[:, None], bundle.item_factors[source], np.float32(0))
+    unknown = np.full(n_items, np.nan)
+    statistics = ItemStatistics(counts, unknown.astype(np.float32), unknown.astype(np.float32), unknown)
+    relations = None
+    if bundle.ranking is not None:
+        known = bundle.ranking.statistics
+        statistics = ItemStatistics(
+            counts,
+            np.where(in_model, known.value_mean[source], np.nan).astype(np.float32),
+            np.where(in_model, known.year[source], np.nan).astype(np.float32),
+            np.where(in_model, known.first_ms[source], np.nan),
+        )
+        relations = _moved(bundle.ranking.relations, source)
+    shown = counts > 0
+    return FirstStage(
+        data=data,
+        weighting=weighting,
+        weights=pairs_to_csr(interest.users, interest.items, interest.weights, len(data.users), n_items),
+        known_items=shown if recommendable is None else shown & recommendable,
+        factors=AlsFactors(bundle.user_factors, factors),
+        fold_in=FoldIn(
+            factors,
+            parameters.regularization,
+            parameters.alpha,
+            bundle.mean_user,
+            prior_weight=prior_weight,
+            weight_power=parameters.weight_power,
+        ),
+        relations=relations,
+        table=item_table(factors, statistics, catalogue.categories),
+        memberships=catalogue.memberships,
+        in_model=in_model,
+        history_limit=history_limit,
+    )
+
+
+def _moved(relations: ItemRelations | None, source: np.ndarray) -> ItemRelations | None:
+    """The matrices in the positions of the data; nothing follows from, or leads to, an item without a row."""
+    if relations is None or np.array_equal(source, np.arange(relations.n_items)):
+        return relations
+    pairs = np.ix_(source, source)
+    known = (source >= 0)[:, None] & (source >= 0)[None, :]
+    return ItemRelations(
+        np.where(known, relations.ease[pairs], np.float32(0)), np.where(known, relations.follows[pairs], np.float32(0))
+    )

@@ -1,0 +1,235 @@
+"""Training and evaluation see of a past request what serving saw when it came: MovieLens, replayed through the store.
+
+Events of one second, events that arrive late, histories longer than the store keeps, and items that were put into the
+catalogue after the training are among them.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+
+from configs.event_types import load_event_types
+from configs.settings import Settings
+from data.dataset import Tables, load_dataset, write_dataset
+from data.prepare import processed_dir
+from deployments.http.schemas import RecommendRequest
+from deployments.recommend.candidate_call import ranker_input
+from deployments.recommend.messages import Question, Reply
+from deployments.recommend.ranking import Ranking
+from deployments.recommend.retrieval import Retrieval
+from features.items.catalogue import Catalogue, Item, put_items
+from features.recording.event import Event
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.layout import keys_of
+from features.users.erasure import Erasures
+from jobs.batch.bundle_stage import catalogue_of, read_catalogue
+from jobs.maintenance.compact import compact
+from jobs.maintenance.rebuild_features import RebuildOptions, rebuild_features
+from jobs.train.load_data import load_training_data
+from jobs.train.retrain import Result, RetrainOptions, retrain
+from models.bundle.reading import load_bundle
+from models.factors.als import AlsParameters
+from models.ranking.features import FEATURES
+from models.training.bundle_stage import stage_of_bundle
+from models.training.first_stage import find_candidates
+from models.training.past_requests import Past, in_store_order
+from models.training.ranker_lists import request_features, rerank
+from models.training.training_data import places
+from tests.features.servers import Server, valkey_binary
+
+ROUNDS, ASKED = 20, 50  # 1,000 requests
+EVENTS = 100  # between two rounds
+TOP_K = 20
+LATE = 40  # every tenth event arrives so many events later than it happened
+NEW_ITEMS = ("put 1", "put 2", "put 3")
+DAY_MS = 86_400_000
+PARAMETERS = AlsParameters(factors=32, regularization=30.0, alpha=4.0, iterations=6)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What serving saw and answered: `arrived` events had been recorded before."""
+
+    user_id: str
+    arrived: int
+    features: np.ndarray
+    candidates: list[str]
+    listed: list[str]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    project_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Settings, Result, pd.DataFrame]]:
+    """The earlier part of MovieLens 100K in a store of its own, a model with a ranker of it, and the later events."""
+    if not processed_dir(project_settings).exists():
+        reason = "the data set is not there: python -m data.prepare"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    whole = load_dataset(processed_dir(project_settings))
+    ordered = whole.interactions.sort_values("timestamp_ms", kind="stable").reset_index(drop=True)
+    cut = len(ordered) - ROUNDS * EVENTS
+    folder = tmp_path_factory.mktemp("past")
+    # Items without any event are shown by their categories in serving alone; training knows nothing of them.
+    described = whole.items[whole.items["item_id"].isin(ordered[:cut]["item_id"])]
+    tables = Tables(ordered[:cut], described, whole.users)
+    write_dataset(folder / "processed", tables, whole.meta.name, "the earlier part", "0" * 64, ("int", "int"))
+    server = Server(valkey_binary(), folder / "store")
+    try:
+        settings = Settings(
+            state_dir=folder / "state",
+            data_dir=folder,
+            store={"url": server.url, "timeout_s": 30},
+            serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0},
+            tracking={"uri": "http://127.0.0.1:9"},  # nobody listens; a training goes on without its registry
+            training={"factors": 32, "ranker_trees": 40},
+        )
+        asyncio.run(rebuild_features(settings, RebuildOptions()))
+        result = retrain(settings, RetrainOptions(fixed=PARAMETERS, force=True), lambda percent, line: None)
+        yield settings, result, ordered[cut:]
+    finally:
+        server.stop()
+
+
+def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.DataFrame]) -> None:
+    settings, result, later = trained
+    events = arriving(later)
+    served = asyncio.run(replay(settings, events))
+    asyncio.run(compact(settings))
+    bundle = load_bundle(result.path)
+    facts = bundle.manifest.ranker
+    assert facts is not None, "this training was to give a ranker"
+    assert bundle.ranking is not None
+
+    data = in_store_order(load_training_data(settings, Erasures({})))
+    stage = stage_of_bundle(
+        bundle,
+        data,
+        catalogue_of(data, read_catalogue(settings)),
+        settings.serving.prior_weight,
+        settings.store.history_limit,
+    )
+    past = Past(data, turns=places(np.lexsort((data.turn, data.arrived_ms))))
+    base = len(data) - len(events)
+    users = data.users.encode([one.user_id for one in served])
+    asked = np.array([base + one.arrived for one in served])
+    requests = past.requests(users, asked, np.full(len(served), time.time() * 1000))
+    # What this test is about is there.
+    assert sum(len(rows) > settings.store.history_limit for rows in requests.rows) >= ROUNDS
+    new = data.items.encode(NEW_ITEMS)
+    assert any(np.isin(data.item[rows], new).any() for rows in requests.rows)
+    assert (np.diff(later["timestamp_ms"]) == 0).sum() > 500
+    assert (np.diff([event.timestamp_ms for event in events]) < 0).sum() > 100
+
+    candidates = find_candidates(stage, requests, facts.candidates, facts.trending)
+    best = rerank(stage, bundle.ranking.ranker, requests, candidates, TOP_K)
+    blocks = request_features(stage, requests, candidates)
+    features = [one for _, block, lengths in blocks for one in np.split(block, np.cumsum(lengths)[:-1])]
+    ids = [str(item) for item in data.items.ids.tolist()]
+    assert len(served) == ROUNDS * ASKED
+    for number, one in enumerate(served):
+        found = candidates.items[number]
+        assert [ids[item] for item in found[found >= 0]] == one.candidates, one.user_id
+        for name, mine, theirs in zip(FEATURES, features[number].T, one.features.T, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-5, err_msg=f"{name} of {one.user_id}")
+    # Whoever has no history yet gets what is popular; all others are listed in the ranker's order.
+    ranked = [number for number, one in enumerate(served) if one.candidates]
+    assert len(ranked) > 0.95 * len(served)
+    for number in ranked:
+        assert [ids[item] for item in best[number]] == served[number].listed, served[number].user_id
+
+
+def arriving(later: pd.DataFrame) -> list[Event]:
+    """The later events in the order in which the store gets them, some on items that the model has never seen."""
+    place = np.arange(len(later))
+    item_ids = later["item_id"].to_numpy(object)
+    new = place % 250 == 7
+    item_ids[new] = [NEW_ITEMS[number % len(NEW_ITEMS)] for number in range(new.sum())]
+    late = np.where(place % 10 == 3, place + LATE, place)
+    late[len(later) - LATE :] = place[len(later) - LATE :]  # nothing arrives after the last round
+    found = []
+    for arrival, row in enumerate(np.argsort(late, kind="stable").tolist()):
+        source = later.iloc[row]
+        found.append(
+            Event(
+                event_id=f"e{row}",
+                user_id=source["user_id"],
+                item_id=item_ids[row],
+                event_type="view" if new[row] else source["event_type"],  # a rated one would be trending at once
+                timestamp_ms=int(source["timestamp_ms"]),
+                value=None if new[row] else float(source["value"]),
+                received_ms=int(time.time() * 1000) - DAY_MS + arrival,
+            )
+        )
+    return found
+
+
+async def replay(settings: Settings, events: list[Event]) -> list[Served]:
+    """Before each part of the events ask for those whose turn it is, and for the users of the longest histories."""
+    client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
+    store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
+    await put_items(client, keys, [Item(name, name, 1998, ("Put later",)) for name in NEW_ITEMS])
+    catalogue = {item.item_id: item.categories for item in await Catalogue(client, keys).load()}
+    known = load_dataset(processed_dir(settings)).interactions
+    longest = known["user_id"].value_counts().index.tolist()
+    newest = int(known["timestamp_ms"].max())
+    retrieval = Retrieval("champion", settings)
+    replies: list[tuple[list[Question], Reply]] = []
+
+    async def ask(questions: list[Question]) -> Reply:
+        reply = await retrieval.retrieve(questions)
+        replies.append((questions, reply))
+        return reply
+
+    await retrieval.start()
+    ranking = Ranking(settings, {"champion": ask})
+    await ranking.start()
+    served: list[Served] = []
+    try:
+        for start in range(0, len(events), EVENTS):
+            part = events[start : start + EVENTS]
+            users = list(dict.fromkeys([*longest[:3], *(event.user_id for event in part), *longest]))[:ASKED]
+            stored = dict(zip(users, await store.read_users(users), strict=True))
+            deadline = time.monotonic() + 30
+            while (await retrieval.retrieve([_question(users[0])])).at_ms != newest:
+                assert time.monotonic() < deadline, "what is popular is read again all the time"
+                await asyncio.sleep(0.01)
+            replies.clear()
+            answers = await asyncio.gather(
+                *(ranking.recommend(RecommendRequest(user_id=user, top_k=TOP_K)) for user in users)
+            )
+            listed = {user: _listed(answer) for user, answer in zip(users, answers, strict=True)}
+            for questions, reply in replies:
+                asked = [question.user_id.decode() for question in questions]
+                features = ranker_input(reply, [stored[user] for user in asked], [None] * len(asked))
+                lengths = np.array([answer.folded for answer in reply.answers])
+                blocks = np.split(features, np.cumsum(lengths)[:-1])
+                for user, answer, block in zip(asked, reply.answers, blocks, strict=True):
+                    candidates = answer.item_ids.decode().split("\n")[: answer.folded]
+                    served.append(Served(user, start, block, candidates, listed[user]))
+            await store.record_events(
+                [replace(event, categories=tuple(catalogue.get(event.item_id, ()))) for event in part]
+            )
+            newest = max(newest, *(event.timestamp_ms for event in part))
+    finally:
+        await ranking.stop()
+        await retrieval.stop()
+        await client.aclose()
+    return served
+
+
+def _question(user_id: str) -> Question:
+    return Question(user_id.encode(), None, None, 1, True, (), None, ())
+
+
+def _listed(answer: bytes) -> list[str]:
+    return [str(entry["item_id"]) for entry in orjson.loads(answer)["recommendations"]]
