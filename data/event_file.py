@@ -5,7 +5,6 @@ others are read, and at a number among text ids. Its `read_csv` refuses a row wh
 `"i2"x` as i2x without a word, and takes the id 007 for 7 unless each column's type is given.
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.csv_rows import column_names, read_csv
 from data.dataset import DataError
 
 FIELDS = (
@@ -28,9 +28,15 @@ FIELDS = (
     "recommendation_id",
     "context",
 )
-"""What a row may hold; empty text counts as absent. One of `timestamp` and `timestamp_ms` must be there."""
+"""The columns that a table may have. One of `timestamp` and `timestamp_ms` must be there."""
+JSON_LINES = (".jsonl", ".ndjson")
 Row = dict[str, Any] | DataError
 """The fields of a row, or why it cannot be read."""
+
+
+def is_typed(path: Path) -> bool:
+    """Whether the values of the file's rows are what they are, as in JSON, and not cells to be read."""
+    return path.suffix.lower() in JSON_LINES
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
@@ -39,7 +45,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
     Raises:
         DataError: the file's kind is unknown, it is not readable at all, or it has a column that is none of `FIELDS`.
     """
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines}
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, **dict.fromkeys(JSON_LINES, _read_json_lines)}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: give a .csv, .jsonl, .ndjson or .parquet file")
@@ -49,17 +55,13 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="", strict=True)
-            _check_columns(path, reader.fieldnames or ())
-            for row in reader:
-                if "" in row:
-                    yield DataError(f"more values than the {len(reader.fieldnames or ())} columns of the header")
-                else:
-                    yield {name: value for name, value in row.items() if value not in ("", None)}
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: it is no CSV file in UTF-8: {error}") from error
+    names, rows = read_csv(path)
+    _check_columns(path, names)
+    for line, cells in rows:
+        if isinstance(cells, DataError):
+            yield DataError(f"line {line}: {cells}")
+        else:
+            yield {name: cell for name, cell in zip(names, cells, strict=True) if cell != ""}
 
 
 def _read_json_lines(path: Path) -> Iterator[Row]:
@@ -69,30 +71,41 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
+            except RecursionError:
+                yield DataError("it is not valid JSON: too many brackets in one another")
+                continue
             except ValueError as error:
                 yield DataError(f"it is not valid JSON: {error}")
                 continue
-            if not isinstance(row, dict):
-                yield DataError("it is not a JSON object")
-            elif unknown := set(row) - set(FIELDS):
-                yield DataError(f"unknown field {sorted(unknown)[0]!r}")
-            else:
-                yield {name: value for name, value in row.items() if value not in ("", None)}
+            yield row if isinstance(row, dict) else DataError("it is not a JSON object")
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
     try:
-        file = pq.ParquetFile(path)
+        with pq.ParquetFile(path) as file:
+            names = column_names(path, file.schema_arrow.names)
+            _check_columns(path, names)
+            for batch in file.iter_batches(10_000):
+                yield from _rows_of(batch.rename_columns(names))
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: it is no Parquet file: {error}") from error
-    with file:
-        _check_columns(path, file.schema_arrow.names)
-        for batch in file.iter_batches(10_000):
-            for row in batch.to_pylist():
-                yield {name: value for name, value in row.items() if value not in ("", None)}
+        raise DataError(f"{path}: it is no whole Parquet file: {error}") from error
 
 
-def _check_columns(path: Path, names: Any) -> None:
+def _rows_of(batch: pa.RecordBatch) -> Iterator[Row]:
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        if len(batch) == 1:
+            yield DataError(f"a value of it cannot be read: {error}")
+            return
+        for place in range(len(batch)):  # find the row that Python has no value for, such as a time in the year 300000
+            yield from _rows_of(batch.slice(place, 1))
+        return
+    for row in rows:
+        yield {name: value for name, value in row.items() if value not in ("", None)}
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
     if unknown := [name for name in names if name not in FIELDS]:
         raise DataError(f"{path}: unknown column {unknown[0]!r}; known are {', '.join(FIELDS)}")
     for name in ("user_id", "item_id", "event_type"):

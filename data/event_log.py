@@ -146,8 +146,8 @@ class EventLog:
 def read_event_log(log_dir: Path) -> pd.DataFrame:
     """All logged events for training, with the columns `COLUMNS`, by (timestamp_ms, event_id).
 
-    The order does not depend on how the parts were cut. An event id that occurs twice for a user is one event, whatever
-    a retry past the deduplication window did.
+    The order does not depend on how the parts were cut. What a user sent twice under one event id is one event,
+    whatever a retry past the deduplication window did; another item, type or value under that id is another event.
 
     Raises:
         DataError: a file cannot be read or lacks a column.
@@ -158,7 +158,7 @@ def read_event_log(log_dir: Path) -> pd.DataFrame:
     frame = (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()
     frame["value"] = frame["value"].astype("float32")
     frame = frame.sort_values(["timestamp_ms", "event_id", "user_id"], kind="stable")
-    return frame.drop_duplicates(["user_id", "event_id"]).reset_index(drop=True)
+    return frame.drop_duplicates(["user_id", "event_id", "item_id", "event_type", "value"]).reset_index(drop=True)
 
 
 def _training_rows(path: Path) -> pa.Table:

@@ -14,6 +14,7 @@ from configs.settings import Settings
 from data.event_log import EventLog
 from deployments.console.catalogue_search import count_categories, find_items
 from deployments.console.snapshot import ConsoleSnapshot
+from deployments.console.typed_export import typed_export
 from deployments.http.errors import ApiError, invalid_field
 from deployments.http.schemas import (
     FoundItem,
@@ -90,7 +91,7 @@ class ItemView(BaseModel):
 class ErasedView(BaseModel):
     """What an erasure removed."""
 
-    user_id: str
+    user_id: int | str
     status: Literal["erased"] = "erased"
     keys: int
     stream_entries: int
@@ -140,6 +141,11 @@ class Console:
     async def start(self) -> None:
         await self._watch.start()
 
+    async def stop(self) -> None:
+        """Follow nothing any more, and hang up."""
+        await self._watch.stop()
+        await self._client.aclose()
+
     def check_health(self) -> None:
         self._watch.check_health()
 
@@ -163,7 +169,7 @@ class Console:
             for item_id, time_ms, value, code in zip(history.item_ids, *columns, strict=True)
         ]
         return UserView(
-            user_id=typed_id(user_id, self._manifest.user_id_type if self._manifest else "str"),
+            user_id=self.typed_user_id(user_id),
             version=features.version,
             first_seen=_iso(features.first_ms),
             last_seen=_iso(features.last_ms),
@@ -202,14 +208,19 @@ class Console:
             StoreBusy: a compaction or another erasure took longer than it is waited for.
         """
         done = await erase_user(self._store, self._log, user_id, wait_s=ERASURE_WAIT_S)
-        return ErasedView(user_id=user_id, keys=done.keys, stream_entries=done.stream_entries, log_rows=done.log_rows)
+        return ErasedView(
+            user_id=self.typed_user_id(user_id),
+            keys=done.keys,
+            stream_entries=done.stream_entries,
+            log_rows=done.log_rows,
+        )
 
     async def export_user(self, user_id: str) -> dict[str, Any]:
         """Everything that store and log hold of the user. Raises ApiError 404 when that is nothing."""
         found = await export_user(self._store, self._log, user_id)
         if not (found["history"] or found["events"] or found["exposures"]):
             raise ApiError(404, "not_found", f"nothing of user {user_id!r} is kept", "user_id")
-        return found
+        return typed_export(found, self.typed_user_id, self._item_id)
 
     async def put_item(self, item_id: str, request: ItemRequest) -> ItemView:
         """Add or replace an item. Every replica follows within a second. Raises ApiError 422 for a bad category."""
@@ -296,6 +307,10 @@ class Console:
                 for rank, (item_id, weight) in enumerate(ranked, start=1)
             ],
         )
+
+    def typed_user_id(self, text: str) -> int | str:
+        """A user's id as the data set types it."""
+        return typed_id(text, self._manifest.user_id_type if self._manifest else "str")
 
     def _item_id(self, text: str) -> int | str:
         return typed_id(text, self._manifest.item_id_type if self._manifest else "str")

@@ -13,6 +13,7 @@ from deployments.console.console import Console, ErasedView, ItemView, UserView
 from deployments.console.page_files import page_routes
 from deployments.console.snapshot import Snapshot
 from deployments.http.asgi_app import ERRORS, Endpoint, read_body
+from deployments.http.encoded_slashes import EncodedSlashes, register_id_paths
 from deployments.http.errors import install_error_handlers, parse_body
 from deployments.http.openapi import json_body, merged_document
 from deployments.http.schemas import ErrorAnswer, FoundItems, ItemRequest, SimilarAnswer, TrendingAnswer, checked_id
@@ -36,6 +37,8 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     # The pages under /docs come from the installed package: nothing is loaded from another host.
     app = FastAPIOffline(title="Raycommend", docs_url="/docs", redoc_url=None, static_url="/static/docs")
     install_error_handlers(app)
+    app.add_middleware(EncodedSlashes)
+    register_id_paths()
 
     app.include_router(page_routes())
     app.include_router(models_routes(lambda: console().models))
@@ -71,7 +74,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         return {name: component.status for name, component in found.components.items()}
 
     @app.get(
-        "/api/v1/users/{user_id:path}/export",
+        "/api/v1/users/{user_id:id}/export",
         tags=["users"],
         summary="All that is kept of a user: features, events, exposures",
         responses=NOT_FOUND | ERRORS,
@@ -80,7 +83,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         return await console().export_user(user_id)
 
     @app.delete(
-        "/api/v1/users/{user_id:path}",
+        "/api/v1/users/{user_id:id}",
         tags=["users"],
         summary="Erase a user from store, streams, log and exposures",
         responses=ERRORS,
@@ -88,12 +91,12 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     async def erase(user_id: str) -> ErasedView:
         return await console().erase_user(user_id)
 
-    @app.get("/api/v1/users/{user_id:path}", tags=["users"], summary="A user's features", responses=NOT_FOUND | ERRORS)
+    @app.get("/api/v1/users/{user_id:id}", tags=["users"], summary="A user's features", responses=NOT_FOUND | ERRORS)
     async def user(user_id: str) -> UserView:
         return await console().user(user_id)
 
     @app.get(
-        "/api/v1/items/{item_id:path}/similar",
+        "/api/v1/items/{item_id:id}/similar",
         tags=["items"],
         summary="Items like this one",
         responses=NOT_FOUND | ERRORS,
@@ -101,12 +104,12 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     async def similar(item_id: str, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> SimilarAnswer:
         return await console().similar(item_id, limit)
 
-    @app.get("/api/v1/items/{item_id:path}", tags=["items"], summary="An item, live", responses=NOT_FOUND | ERRORS)
+    @app.get("/api/v1/items/{item_id:id}", tags=["items"], summary="An item, live", responses=NOT_FOUND | ERRORS)
     async def item(item_id: str) -> ItemView:
         return await console().item(item_id)
 
     @app.put(
-        "/api/v1/items/{item_id:path}",
+        "/api/v1/items/{item_id:id}",
         tags=["items"],
         summary="Add or replace an item; it can be recommended at once",
         responses=ERRORS,
@@ -117,7 +120,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         return await console().put_item(checked_id(item_id, "item_id"), parse_body(ItemRequest, body))
 
     @app.delete(
-        "/api/v1/items/{item_id:path}", tags=["items"], summary="Never recommend it again", responses=NOT_FOUND | ERRORS
+        "/api/v1/items/{item_id:id}", tags=["items"], summary="Never recommend it again", responses=NOT_FOUND | ERRORS
     )
     async def delete_item(item_id: str) -> dict[str, str]:
         await console().delete_item(item_id)
@@ -141,7 +144,9 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     ) -> TrendingAnswer:
         return await console().trending(window, category, limit)
 
-    app.include_router(experiments_api(lambda: console().experiments, serving))
+    app.include_router(
+        experiments_api(lambda: console().experiments, serving, lambda text: console().typed_user_id(text))
+    )
     app.include_router(operations_api(lambda: console().operations, serving))
     bodies: list[type[BaseModel]] = [ItemRequest, RetrainRequest, *MODEL_BODIES, *EXPERIMENT_BODIES]
     document = merged_document(app, bodies, elsewhere, _project_version())

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -15,19 +14,19 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from deployments.http.deadline import Deadlines
-from deployments.http.errors import ApiError, invalid_field, store_error, validation_error
-from deployments.http.schemas import EventRequest, id_text, iso_time
+from deployments.http.errors import ApiError, invalid_field, parse_json, store_error, validation_error
+from deployments.http.schemas import iso_time
 from deployments.replica.control_watch import ControlWatch
 from deployments.replica.request_metrics import FLUSH_S, RequestMetrics
 from features.items.catalogue import Catalogue
 from features.recording.event import Event, EventResult
+from features.recording.event_request import EventError, EventRequest, EventRules, UnknownItem, checked_event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
 
 T = TypeVar("T")
-EARLIEST_MS = 0
 BATCH_LIMIT = 1000
 STORE_SHARE = 0.9
 """How much of the deadline an event waits for the store: unlike a list, it has nothing to fall back on."""
@@ -43,6 +42,7 @@ class Ingestion:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._types = load_event_types(settings.data.events)
+        self._rules = EventRules(self._types, settings.store.max_future_s, settings.data.open_catalogue)
         store = settings.store.model_copy(update={"timeout_s": settings.serving.deadline_s * STORE_SHARE})
         client = connect(store, settings.store_url)
         keys = keys_of(store)
@@ -71,23 +71,26 @@ class Ingestion:
             await self._store.prepare()
 
     async def stop(self) -> None:
-        """Follow nothing any more."""
+        """Follow nothing any more, and hang up."""
         await self._watch.stop()
+        for store in (self._store, self._batch_store):
+            await store.client.aclose()
 
     def check_health(self) -> None:
         self._watch.check_health()
 
-    async def record(self, request: EventRequest, fallback_id: str) -> bytes:
+    async def record(self, request: EventRequest, event_id: str) -> bytes:
         """Record one event and answer as JSON.
 
         Args:
-            fallback_id: the event's id when the client gave none.
+            event_id: the client's, or the one that the event gets for want of it.
 
         Raises:
-            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 503 the store is down, 504.
+            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 504.
+            StoreError: the store is down, or the id names another event.
         """
         started = time.perf_counter()
-        event = self._event(request, fallback_id)
+        event = self._event(request, event_id)
         [result] = await self._within_deadline(self._store.record_events([event]))
         if isinstance(result, StoreError):
             raise result
@@ -103,7 +106,8 @@ class Ingestion:
         for index, row in enumerate(rows):
             try:
                 request = EventRequest.model_validate(row)
-                events[index] = self._event(request, fallback_event_id(request_id, orjson.dumps(row), index))
+                event_id = request.event_id or fallback_event_id(request_id, _row_bytes(row), index)
+                events[index] = self._event(request, event_id)
             except ValidationError as error:
                 answers[index] = _refusal(validation_error(error.errors(include_url=False, include_context=False)))
             except ApiError as error:
@@ -131,8 +135,8 @@ class Ingestion:
 
     def _rows(self, body: bytes) -> list[object]:
         try:
-            content = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            content = parse_json(body)
+        except ValueError as error:
             raise invalid_field(f"the body is not valid JSON: {error}", None) from None
         rows = content.get("events") if isinstance(content, dict) else None
         if not isinstance(rows, list):
@@ -160,75 +164,14 @@ class Ingestion:
             message = f"no answer within {limit} s; repeat it with the same event_id, it will count once"
             raise ApiError(504, "deadline_exceeded", message, retry_after_s=1) from None
 
-    def _event(self, request: EventRequest, fallback_id: str) -> Event:
+    def _event(self, request: EventRequest, event_id: str) -> Event:
         """The event that a request means. Raises ApiError for what the schema cannot check: type, item, value, time."""
-        if request.event_type not in self._types.by_name:
-            known = ", ".join(self._types.by_name)
-            raise invalid_field(f"event_type: unknown type {request.event_type!r}; known are {known}", "event_type")
-        now_ms = clock.now_ms()
-        item_id = id_text(request.item_id)
-        item = self._catalogue.items.get(item_id)
-        if item is None and not self.settings.data.open_catalogue:
-            raise ApiError(404, "unknown_item", f"item_id: the catalogue does not list {item_id!r}", "item_id")
-        return Event(
-            event_id=request.event_id or fallback_id,
-            user_id=id_text(request.user_id),
-            item_id=item_id,
-            event_type=request.event_type,
-            timestamp_ms=self._time(request.timestamp, now_ms),
-            value=self._value(request),
-            received_ms=now_ms,
-            recommendation_id=request.recommendation_id,
-            context=request.context,
-            categories=tuple(item.categories) if item else (),
-        )
-
-    def _value(self, request: EventRequest) -> float | None:
-        """The event's value, in its type's range. A rating may come under either name, but not under both."""
-        field, value = ("rating", request.rating) if request.rating is not None else ("value", request.value)
-        if request.rating is not None:
-            if request.event_type != "rating":
-                raise invalid_field(f"rating: an event of type {request.event_type} carries none", "rating")
-            if request.value is not None:
-                raise invalid_field("value: give either rating or value", "value")
-        allowed = self._types[request.event_type].value
-        if allowed is None:
-            if value is not None:
-                raise invalid_field(f"value: an event of type {request.event_type} carries none", "value")
-            return None
-        if value is None:
-            if allowed.required:
-                field = "rating" if request.event_type == "rating" else "value"
-                raise invalid_field(f"{field} is required for an event of type {request.event_type}", field)
-            return None
-        if not allowed.min <= value <= allowed.max:
-            raise invalid_field(f"{field}: must be {allowed.min:g} to {allowed.max:g}, not {value:g}", field)
-        return value
-
-    def _time(self, timestamp: float | str | None, now_ms: int) -> int:
-        if timestamp is None:
-            return now_ms
-        if isinstance(timestamp, str):
-            try:
-                moment = datetime.fromisoformat(timestamp)
-            except ValueError:
-                raise invalid_field(
-                    "timestamp: give seconds since 1970 or ISO 8601, as in 2026-01-31T12:00:00Z", "timestamp"
-                ) from None
-            time_ms = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-        else:
-            if not abs(timestamp) < 1e11:
-                raise invalid_field("timestamp: give seconds since 1970, not milliseconds", "timestamp")
-            time_ms = int(timestamp * 1000)
-        ahead_s = (time_ms - now_ms) / 1000
-        if ahead_s > self.settings.store.max_future_s:
-            raise invalid_field(
-                f"timestamp: {ahead_s:.0f} s ahead of the server's clock; at most {self.settings.store.max_future_s} s",
-                "timestamp",
-            )
-        if time_ms < EARLIEST_MS:
-            raise invalid_field("timestamp: must not lie before 1970", "timestamp")
-        return time_ms
+        try:
+            return checked_event(request, event_id, self._rules, self._catalogue.items, clock.now_ms())
+        except UnknownItem as error:
+            raise ApiError(404, "unknown_item", str(error), error.field) from None
+        except EventError as error:
+            raise invalid_field(str(error), error.field) from None
 
     async def _follow_catalogue(self) -> None:
         await self._catalogue.refresh()
@@ -243,6 +186,13 @@ def fallback_event_id(request_id: str, body: bytes, index: int | None = None) ->
     digest = hashlib.blake2b(request_id.encode() + b"\0" + body, digest_size=12)
     suffix = "" if index is None else f"-{index}"
     return f"auto-{digest.hexdigest()}{suffix}"
+
+
+def _row_bytes(row: object) -> bytes:
+    try:
+        return orjson.dumps(row)
+    except TypeError:  # a whole number of more than 64 bits, which no field's range allows
+        return repr(row).encode()
 
 
 def _answer(event: Event, result: EventResult) -> dict[str, object]:

@@ -3,8 +3,8 @@
 {"error": {"code": "invalid_field", "message": "...", "field": "top_k"}}
 """
 
+import json
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -12,9 +12,11 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-from features.redis.errors import StoreBusy, StoreError, StoreFull
+from data.fields.faults import first_fault
+from features.redis.errors import EventConflict, StoreBusy, StoreError, StoreFull
 
 logger = logging.getLogger("ray.serve")
 Model = TypeVar("Model", bound=BaseModel)
@@ -62,7 +64,9 @@ def invalid_field(message: str, field: str | None) -> ApiError:
 
 
 def store_error(error: Exception) -> ApiError:
-    """The 503 that an error of the online store becomes."""
+    """The 503 that an error of the online store becomes; 409 where it is the event that is wrong."""
+    if isinstance(error, EventConflict):
+        return ApiError(409, "event_id_conflict", str(error), "event_id")
     if isinstance(error, StoreFull):
         return ApiError(503, "store_full", f"the online store is full, nothing was written: {error}", retry_after_s=5)
     if isinstance(error, StoreBusy):
@@ -75,24 +79,36 @@ def parse_body(model: type[Model], body: bytes) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise validation_error(error.errors(include_url=False, include_context=False)) from None
+        faults = error.errors(include_url=False, include_context=False)
+    if faults[0]["type"] == "json_invalid":
+        try:
+            model.model_validate(parse_json(body))
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False)
+        except ValueError:
+            pass  # no JSON by any reading
+    raise validation_error(faults)
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON text as values. What strict JSON cannot hold, half an emoji above all, is read too, so that the check of
+    its field can refuse it by name.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return from_json(body)
+    except ValueError as error:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise error from None
 
 
 def validation_error(errors: Sequence[Any]) -> ApiError:
-    first = errors[0]
-    path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
-    if first["type"] == "json_invalid":
-        return invalid_field(f"the body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}", None)
-    field = ".".join(path) or None
-    if first["type"] == "extra_forbidden":
-        return invalid_field(f"unknown field {field!r}; leave it out", field)
-    if first["type"] == "missing":
-        return invalid_field(f"{field} is required", field)
-    words = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    if field is None and (named := re.match(r"([a-z_]+): ", words)):
-        # A check over several fields names the one that it blames.
-        return invalid_field(words, named[1])
-    return invalid_field(f"{field or 'the body'}: {words}", field)
+    field, words = first_fault(errors)
+    return invalid_field(words, field)
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -1,83 +1,16 @@
 """Requests and answers of the HTTP interface, version 1."""
 
-import math
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from data.fields.ids import check_id
 from deployments.http.errors import invalid_field
+from features.recording.event_request import Context, EventRequest, Id
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _check_id(value: Any) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("give a whole number or a text")
-    if isinstance(value, int):
-        if abs(value) >= 2**63:
-            raise ValueError("a whole number must fit into 64 bits")
-        return value
-    if not value.strip():
-        raise ValueError("must not be empty")
-    if len(value) > 200:
-        raise ValueError("at most 200 characters")
-    if _CONTROL.search(value):
-        raise ValueError("must not contain control characters")
-    return value
-
-
-def _check_text_id(value: str) -> str:
-    return str(_check_id(value))
-
-
-def _check_context(value: Any) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise ValueError("give an object")
-    if len(value) > 20:
-        raise ValueError("at most 20 entries")
-    for key, entry in value.items():
-        if not isinstance(key, str) or not 0 < len(key) <= 64:
-            raise ValueError("a key has 1 to 64 characters")
-        if entry is not None and not isinstance(entry, str | int | float):
-            raise ValueError(f"{key}: give a text, a number, true, false or null")
-        if isinstance(entry, str) and len(entry) > 200:
-            raise ValueError(f"{key}: at most 200 characters")
-        if isinstance(entry, int | float) and not math.isfinite(entry):
-            raise ValueError(f"{key}: must be a finite number")
-    return value
-
-
-def _check_time(value: Any) -> float | str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("give seconds since 1970 or an ISO 8601 text")
-    return value
-
-
-_ID_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 200}]}
-_CONTEXT_SCHEMA = {"anyOf": [{"type": "object", "maxProperties": 20}, {"type": "null"}]}
-_TIME_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}, {"type": "null"}]}
-
-# One plain check each instead of unions: a union reports its members' faults and not the field's.
-Id = Annotated[int | str, PlainValidator(_check_id), WithJsonSchema(_ID_SCHEMA)]
-TextId = Annotated[StrictStr, AfterValidator(_check_text_id)]
-Context = Annotated[dict[str, Any] | None, PlainValidator(_check_context), WithJsonSchema(_CONTEXT_SCHEMA)]
-Timestamp = Annotated[float | str | None, PlainValidator(_check_time), WithJsonSchema(_TIME_SCHEMA)]
+LARGEST_EXACT = 2**53 - 1
+"""The largest whole number that JavaScript reads as it stands, together with all smaller ones."""
 
 
 class _Request(BaseModel):
@@ -135,20 +68,6 @@ class RecommendAnswer(BaseModel):
     cold_start: bool = Field(description="nothing is known of the user's taste yet")
     degraded: bool = Field(description="the online store did not answer; made from the last model alone")
     latency_ms: float = Field(description="time inside the ranking replica")
-
-
-class EventRequest(_Request):
-    user_id: Id = Field(examples=[196])
-    item_id: Id = Field(examples=[242])
-    event_type: StrictStr = Field(examples=["rating"])
-    rating: float | None = Field(None, strict=True, allow_inf_nan=False, description="for event_type rating")
-    value: float | None = Field(None, strict=True, allow_inf_nan=False, description="for example seconds watched")
-    timestamp: Timestamp = Field(None, description="seconds since 1970 or ISO 8601; the time of arrival when absent")
-    event_id: TextId | None = Field(None, description="repeat it in a retry, and the event counts once")
-    recommendation_id: (
-        Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_check_text_id)] | None
-    ) = None
-    context: Context = None
 
 
 class BatchRequest(_Request):
@@ -237,18 +156,23 @@ def id_text(value: int | str) -> str:
 def checked_id(text: str, field: str) -> str:
     """An id from a path. Raises ApiError 422 naming the field."""
     try:
-        return _check_text_id(text)
+        return str(check_id(text))
     except ValueError as error:
         raise invalid_field(f"{field}: {error}", field) from None
 
 
 def typed_id(text: str, id_type: str) -> int | str:
     """An id as the data set types it: a whole number where the data set has whole numbers and the text is one."""
-    if id_type == "int" and len(text) <= 18 and text.isascii():
+    if id_type == "int" and len(text) <= 17 and text.isascii():
         digits = text.removeprefix("-")
         if digits.isdigit() and (digits[0] != "0" or text == "0"):
-            return int(text)
+            return shown_id(int(text))
     return text
+
+
+def shown_id(value: int | str) -> int | str:
+    """An id as it was given, but as text where readers of JSON that know only floats would change its last digits."""
+    return value if isinstance(value, str) or abs(value) <= LARGEST_EXACT else str(value)
 
 
 def iso_time(milliseconds: int) -> str:

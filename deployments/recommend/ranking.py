@@ -17,7 +17,7 @@ from configs.settings import Settings
 from data.log_tables import is_simulated
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError
-from deployments.http.schemas import RecommendRequest, id_text
+from deployments.http.schemas import RecommendRequest, id_text, shown_id
 from deployments.recommend.candidate_call import AskRetrieval, CandidateCall, Found
 from deployments.recommend.list_cache import ListCache
 from deployments.recommend.ranked_list import RankedList, dress, explore, rank
@@ -136,7 +136,7 @@ class Ranking:
         self._count(ranked, hit, degraded)
         return orjson.dumps(
             {
-                "user_id": request.user_id,
+                "user_id": shown_id(request.user_id),
                 "recommendations": orjson.Fragment(ranked.shown or self._dressed(request, ranked)),
                 "recommendation_id": recommendation_id,
                 "model_version": ranked.model_version,

@@ -13,7 +13,7 @@ from experiments.attribution import event_goals
 from features.recording.event import Event, EventResult, event_digest, pack_event, unpack_result
 from features.recording.exposure import Exposure, pack_exposure
 from features.redis.connection import StoreClient, translate
-from features.redis.errors import StoreError
+from features.redis.errors import EventConflict, StoreError
 from features.redis.keys import Keys
 from features.redis.layout import check_layout
 from features.redis.scripts import Call, Script, run_calls
@@ -27,6 +27,8 @@ CATEGORY_LIMIT = 48
 TRENDING_LIMIT = 1000
 """Strongest items kept per partition and half-life."""
 WINDOWS = tuple(ACTIVITY_HALF_LIVES_MS)
+CONFLICT = 2
+"""How `record_event.lua` answers an id that names another event."""
 _NAN = float("nan")
 
 
@@ -96,7 +98,8 @@ class OnlineStore:
         A timeout leaves the outcome open; the same event with the same id may be sent again and counts once.
 
         Returns:
-            For each event its result, or the error for which it alone was not recorded.
+            For each event its result, or the error for which it alone was not recorded: an `EventConflict` where its
+            id was given to another event.
 
         Raises:
             StoreUnavailable: nothing was answered.
@@ -104,7 +107,7 @@ class OnlineStore:
             KeyError: an event's type does not exist (to be refused before).
         """
         await self.prepare()
-        return _results(await run_calls(self.client, [self.event_call(event) for event in events]))
+        return _results(events, await run_calls(self.client, [self.event_call(event) for event in events]))
 
     async def log_exposures(self, exposures: Sequence[Exposure]) -> None:
         """Log lists before they are shown, in one round trip; an exposure sent twice in a row counts once.
@@ -156,7 +159,7 @@ class OnlineStore:
             ],
             [
                 "live" if replay is None else replay,
-                event_digest(event.event_id),
+                event_digest(event),
                 b"" if replay is not None else pack_event(event),
                 item_id,
                 PACK_RECORD(event.timestamp_ms, value, code),
@@ -210,14 +213,17 @@ def _features(flat: list[bytes] | dict[bytes, bytes], history: bytes | None, old
     return UserFeatures(int(fields.get(b"ver", 0)), history, older, fields)
 
 
-def _results(answers: Sequence[Any]) -> list[EventResult | StoreError]:
+def _results(events: Sequence[Event], answers: Sequence[Any]) -> list[EventResult | StoreError]:
     """Results and errors by event; raises when there are only errors."""
     results: list[EventResult | StoreError] = []
     failed = 0
-    for answer in answers:
+    for event, answer in zip(events, answers, strict=True):
         if isinstance(answer, BaseException):
             failed += 1
             results.append(translate(answer))
+        elif answer[0] == CONFLICT:
+            named = f"{event.event_id!r} names another event of this user"
+            results.append(EventConflict(f"event_id: {named}, of another item, type or value; give each event its own"))
         else:
             results.append(unpack_result(answer))
     if failed and failed == len(results):

@@ -1,160 +1,98 @@
-"""An event from the loose fields of a row: the checks that an HTTP request passes, for files."""
+"""An event from a row of a file: its cells as the values of a request, which then takes the way of one over HTTP."""
 
-import json
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import date
 from hashlib import blake2b
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
-from configs.event_types import EventTypes
+from data.fields.cells import id_cell, is_absent, json_cell, number_cell, text_cell
+from data.fields.faults import first_fault
+from data.fields.times import milliseconds, moment_ms
 from features.items.catalogue import Item
 from features.recording.event import Event
+from features.recording.event_request import EventError, EventRequest, EventRules, checked_event
 
-MAX_ID_CHARS = 200
-
-
-class RowError(ValueError):
-    """A row cannot become an event. `field` names what is wrong."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
-        self.reason = reason
+CELLS = {
+    "user_id": id_cell,
+    "item_id": id_cell,
+    "timestamp": number_cell,
+    "timestamp_ms": number_cell,
+    "rating": number_cell,
+    "value": number_cell,
+    "event_id": text_cell,
+    "recommendation_id": text_cell,
+    "context": json_cell,
+}
 
 
 def row_event(
-    row: Mapping[str, Any],
-    number: int,
-    types: EventTypes,
-    items: Mapping[str, Item],
-    now_ms: int,
-    max_future_s: int,
-    open_catalogue: bool,
+    row: Mapping[str, Any], number: int, typed: bool, rules: EventRules, items: Mapping[str, Item], now_ms: int
 ) -> Event:
     """The event in a row.
 
     Without an `event_id` it gets one made of the row's number and content, so that the same row of the same file is
     the same event whenever it comes.
 
+    Args:
+        typed: the row was JSON, whose values are what they are; cells of a table are read as such values first.
+
     Raises:
-        RowError: a field is missing or wrong.
+        EventError: a field is missing or wrong, in the words of HTTP.
     """
-    user_id, item_id = _id_text(row, "user_id"), _id_text(row, "item_id")
-    event_type = str(row.get("event_type", ""))
-    if event_type not in types.by_name:
-        raise RowError("event_type", f"unknown type {event_type!r}; known are {', '.join(types.by_name)}")
-    item = items.get(item_id)
-    if item is None and not open_catalogue:
-        raise RowError("item_id", f"the catalogue does not list {item_id!r}")
-    event_id = _id_text(row, "event_id") if "event_id" in row else f"row-{number}-{_digest(row)}"
-    recommendation_id = row.get("recommendation_id")
-    return Event(
-        event_id=event_id,
-        user_id=user_id,
-        item_id=item_id,
-        event_type=event_type,
-        timestamp_ms=_time_ms(row, now_ms, max_future_s),
-        value=_value(row, event_type, types),
-        received_ms=now_ms,
-        recommendation_id=None if recommendation_id is None else str(recommendation_id),
-        context=_context(row),
-        categories=item.categories if item else (),
-    )
+    values = dict(row) if typed else _values(row)
+    values["timestamp"] = _timestamp(values)
+    try:
+        request = EventRequest.model_validate(values)
+    except ValidationError as error:
+        raise EventError(*first_fault(error.errors(include_url=False, include_context=False))) from None
+    return checked_event(request, request.event_id or f"row-{number}-{_digest(row)}", rules, items, now_ms)
 
 
-def _digest(row: Mapping[str, Any]) -> str:
-    content = orjson.dumps({name: str(value) for name, value in row.items()}, option=orjson.OPT_SORT_KEYS)
-    return blake2b(content, digest_size=8).hexdigest()
+def _values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells that hold something, as JSON would have them."""
+    values = {}
+    for field, cell in row.items():
+        if is_absent(cell):
+            continue
+        read = CELLS.get(field)
+        try:
+            values[field] = cell if read is None else read(cell)
+        except ValueError as error:
+            raise EventError(field, f"{field}: {error}") from None
+    return values
 
 
-def _id_text(row: Mapping[str, Any], field: str) -> str:
-    value = row.get(field)
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise RowError(field, "is required" if value is None else "must be a whole number or text")
-    text = str(value)
-    if not 0 < len(text) <= MAX_ID_CHARS:
-        raise RowError(field, f"must hold 1 to {MAX_ID_CHARS} characters")
-    if any(ord(char) < 32 or ord(char) == 127 for char in text) or not _encodable(text):
-        raise RowError(field, "must not hold control characters")
-    return text
-
-
-def _encodable(text: str) -> bool:
-    return not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
-
-
-def _time_ms(row: Mapping[str, Any], now_ms: int, max_future_s: int) -> int:
-    if "timestamp_ms" in row:
-        time_ms = int(_number(row, "timestamp_ms"))
-    elif "timestamp" in row:
-        time_ms = _timestamp(row)
-    else:
-        raise RowError("timestamp", "is required")
-    if time_ms < 0:
-        raise RowError("timestamp", "must not lie before 1970")
-    if time_ms > now_ms + max_future_s * 1000:
-        raise RowError("timestamp", f"lies more than {max_future_s} s ahead of the server's clock")
+def _timestamp(values: dict[str, Any]) -> Any:
+    """The one time that a row gives in two fields. In a file it is required: the time of arrival would be that of the
+    import."""
+    given, given_ms = values.get("timestamp"), values.pop("timestamp_ms", None)
+    if given is None and given_ms is None:
+        raise EventError("timestamp", "timestamp is required")
+    field = "timestamp"
+    try:
+        if isinstance(given, date):  # a datetime is one too
+            given = moment_ms(given)
+        if given_ms is None:
+            return given
+        field = "timestamp_ms"
+        time_ms = milliseconds(given_ms)
+    except ValueError as error:
+        raise EventError(field, f"{field}: {error}") from None
+    if given is None:
+        return time_ms
+    try:
+        other_ms = moment_ms(given)
+    except ValueError as error:
+        raise EventError("timestamp", f"timestamp: {error}") from None
+    if abs(other_ms - time_ms) >= 1000:
+        raise EventError("timestamp", "timestamp: it contradicts timestamp_ms; give one of them")
     return time_ms
 
 
-def _timestamp(row: Mapping[str, Any]) -> int:
-    value = row["timestamp"]
-    if isinstance(value, datetime):
-        moment = value
-    else:
-        try:
-            seconds = float(value)
-        except (TypeError, ValueError):
-            try:
-                moment = datetime.fromisoformat(str(value))
-            except ValueError:
-                raise RowError("timestamp", "give seconds since 1970 or ISO 8601") from None
-        else:
-            if not abs(seconds) < 1e11:
-                raise RowError("timestamp", "give seconds since 1970; milliseconds go into timestamp_ms")
-            return int(seconds * 1000)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _value(row: Mapping[str, Any], event_type: str, types: EventTypes) -> float | None:
-    if "rating" in row and "value" in row:
-        raise RowError("value", "give either rating or value")
-    field = "rating" if "rating" in row else "value"
-    if field == "rating" and event_type != "rating":
-        raise RowError("rating", f"an event of type {event_type} carries none")
-    allowed = types[event_type].value
-    if field not in row:
-        if allowed is not None and allowed.required:
-            raise RowError("rating" if event_type == "rating" else "value", f"is required for type {event_type}")
-        return None
-    if allowed is None:
-        raise RowError(field, f"an event of type {event_type} carries none")
-    value = _number(row, field)
-    if not allowed.min <= value <= allowed.max:
-        raise RowError(field, f"must be {allowed.min:g} to {allowed.max:g}, not {value:g}")
-    return value
-
-
-def _number(row: Mapping[str, Any], field: str) -> float:
-    try:
-        value = float(row[field])
-    except (TypeError, ValueError):
-        raise RowError(field, "must be a number") from None
-    if not math.isfinite(value):
-        raise RowError(field, "must be a finite number")
-    return value
-
-
-def _context(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    context = row.get("context")
-    if isinstance(context, str):
-        try:
-            context = json.loads(context)
-        except ValueError:
-            raise RowError("context", "must be a JSON object") from None
-    if context is not None and not isinstance(context, dict):
-        raise RowError("context", "must be a JSON object")
-    return context
+def _digest(row: Mapping[str, Any]) -> str:
+    given = {name: str(value) for name, value in row.items() if value not in ("", None)}
+    content = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    return blake2b(content, digest_size=8).hexdigest()

@@ -19,3 +19,7 @@ class StoreBusy(StoreError):  # noqa: N818
 
 class LayoutError(StoreError):
     """The store was created with other partitions, or by another format version."""
+
+
+class EventConflict(StoreError):  # noqa: N818
+    """The id of an event names another event of the user. The one that came later was not recorded."""

@@ -3,7 +3,7 @@
 In: columns user, item and, where there are any, rating and timestamp. Out: user, item, rank.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from configs.event_types import load_event_types
-from data.dataset import DataError
+from jobs.batch.interactions_csv import read_user_column
 from models.batch_only.split_training import gain_text, learn_from_splits, rank_lists, side_scores
 from models.evaluation.baselines import popularity_scores
 from models.factors.als import AlsParameters
@@ -24,59 +24,6 @@ from models.training.training_data import TrainingData, training_data_from_frame
 
 K = 10
 CANDIDATES = 100
-_LOWEST, _HIGHEST = 0.5, 5.0  # the scale that configs/events.yaml knows ratings on
-_MS_FROM = 100_000_000_000  # a timestamp as large as this counts milliseconds: in seconds it would be the year 5138
-_COUNTS_ABOVE = 100.0  # values that go beyond this are amounts (plays, purchases), not ratings
-
-
-def read_interactions(path: Path) -> pd.DataFrame:
-    """The CSV in canonical form (see `data.dataset`), one row for each (user, item): the latest.
-
-    Ratings on another scale than 0.5 to 5 are brought to that one; values beyond 100 are amounts, which say that there
-    was an interaction and nothing else. Without ratings every row is a `purchase`. Timestamps are seconds or
-    milliseconds since the epoch, or dates; without them the order of the rows stands in for time.
-
-    Raises:
-        DataError: names file, row (the header is row 1) and column.
-    """
-    frame = _read(path, ("user", "item"), ("rating", "timestamp"))
-    value = _ratings(path, frame["rating"]) if "rating" in frame else None
-    times = _times(path, frame["timestamp"]) if "timestamp" in frame else np.arange(len(frame), dtype=np.int64) * 1000
-    found = pd.DataFrame(
-        {
-            "user_id": frame["user"],
-            "item_id": frame["item"],
-            "event_type": "purchase" if value is None else "rating",
-            "value": np.float32("nan") if value is None else value,
-            "timestamp_ms": times,
-        }
-    )
-    latest = found.sort_values("timestamp_ms", kind="stable").drop_duplicates(["user_id", "item_id"], keep="last")
-    return latest.sort_index().reset_index(drop=True)
-
-
-def _ratings(path: Path, column: pd.Series) -> np.ndarray | None:
-    """(n,) float32 in 0.5 to 5; None where the column does not hold ratings."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    _refuse(path, "rating", column, ~np.isfinite(numbers), "is not a number")
-    low, high = float(numbers.min()), float(numbers.max())
-    if high > _COUNTS_ABOVE or low == high:
-        return None
-    if low < _LOWEST or high > _HIGHEST:
-        numbers = _LOWEST + (numbers - low) * (_HIGHEST - _LOWEST) / (high - low)
-    return numbers.astype(np.float32)
-
-
-def _times(path: Path, column: pd.Series) -> np.ndarray:
-    """(n,) int64 milliseconds."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    if np.isfinite(numbers).any():
-        _refuse(path, "timestamp", column, ~np.isfinite(numbers), "is not a number")
-        scale = 1 if np.abs(numbers).max() >= _MS_FROM else 1000
-        return (numbers * scale).astype(np.int64)
-    dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    _refuse(path, "timestamp", column, dates.isna().to_numpy(), "is neither a number nor a date like 1998-04-23T12:00")
-    return np.asarray(dates.astype("datetime64[ms, UTC]").astype(np.int64), np.int64)
 
 
 def read_users(given: str, data: TrainingData) -> list[str]:
@@ -87,7 +34,7 @@ def read_users(given: str, data: TrainingData) -> list[str]:
     """
     if given == "all":
         return [str(user) for user in data.users.ids.tolist()]
-    return list(dict.fromkeys(_read(Path(given), ("user",), ())["user"].tolist()))
+    return read_user_column(Path(given))
 
 
 def recommend(
@@ -119,6 +66,8 @@ def recommend(
     data = in_store_order(training_data_from_frame(frame, types, "csv", (kinds[0], kinds[1]), 0, {}, ""))  # type: ignore[arg-type]
     wanted = read_users(users, data)
     note(f"{len(data):,} interactions of {len(data.users):,} users with {len(data.items):,} items")
+    largest = frame["user_id"].value_counts()
+    note(f"the largest user, {str(largest.index[0])!r}, holds {int(largest.iloc[0]):,} of them")
     if parameters is None:
         parameters = choose_parameters(data, "consumption", factors, seed, note)
     train = np.arange(len(data))
@@ -172,24 +121,3 @@ def _filled(best: np.ndarray, requests: Requests, data: TrainingData, popularity
         full = [*own, *more][:K]
         best[row] = [*full, *[-1] * (K - len(full))]
     return best
-
-
-def _read(path: Path, needed: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: it cannot be read as CSV: {error}") from error
-    frame.columns = [str(name).strip().lower() for name in frame.columns]
-    if missing := [name for name in needed if name not in frame.columns]:
-        raise DataError(f"{path}: row 1: there is no column {missing[0]!r}; it has {', '.join(frame.columns)}")
-    if frame.empty:
-        raise DataError(f"{path}: it has no rows")
-    for name in needed:
-        _refuse(path, name, frame[name], (frame[name].str.strip() == "").to_numpy(), "is empty")
-    return frame[[*needed, *(name for name in optional if name in frame.columns)]].copy()
-
-
-def _refuse(path: Path, column: str, values: pd.Series, bad: np.ndarray, what: str) -> None:
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise DataError(f"{path}: row {row + 2}, column {column!r}: {str(values.iloc[row])!r} {what}")

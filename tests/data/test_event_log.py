@@ -55,6 +55,24 @@ def test_the_same_id_of_two_users_is_two_events(tmp_path: Path) -> None:
     assert len(read_event_log(tmp_path)) == 2
 
 
+def test_an_id_that_named_other_events_past_the_window_drops_none_of_them(tmp_path: Path) -> None:
+    rows = [
+        row("order-77", "1-0"),
+        row("order-77", "2-0", item_id="b"),
+        row("order-77", "3-0", event_type="purchase"),
+        row("order-77", "4-0", event_type="rating", value=4.0),
+        row("order-77", "5-0", event_type="rating", value=5.0),
+        row("order-77", "6-0", timestamp_ms=99),
+        row("order-77", "7-0", event_type="rating", value=5.0, timestamp_ms=99),
+    ]
+    EventLog(tmp_path).write_part("events", 0, table(*rows))
+    frame = read_event_log(tmp_path)
+    assert frame["timestamp_ms"].tolist() == [10] * 5
+    assert frame[["item_id", "event_type"]].to_numpy().tolist() == [
+        ["a", "click"], ["b", "click"], ["a", "purchase"], ["a", "rating"], ["a", "rating"],
+    ]  # fmt: skip
+
+
 def test_a_broken_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "part-00-1_0-2_0.parquet").write_bytes(b"PAR1 and no more")

@@ -226,6 +226,9 @@ def test_an_experiment_from_start_to_promotion(api: httpx.Client, stack: Any, ch
         for quantity in ("lists", "events"):
             assert sum(row[quantity] for row in mine_rows) == counted[variant][quantity]
     assert answered(api.get(f"/api/v1/experiments/{name}/users?cursor=x"), 422)["error"]["field"] == "cursor"
+    recommend(api, 4242)  # ids of this data set are whole numbers, and leave as such
+    page = answered(api.get(f"/api/v1/experiments/{name}/users?limit=10000"))
+    assert 4242 in {row["user_id"] for row in page["users"]}
 
     # While it runs: no second one on the same users, no rollout
     create(api, "second")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -42,8 +43,20 @@ def test_an_export_holds_history_events_and_exposures(api: httpx.Client) -> None
     [exposure] = export["exposures"]
     assert exposure["recommendation_id"] == shown["recommendation_id"]
     assert exposure["model_version"] == shown["model_version"]
-    assert [str(entry["item_id"]) for entry in shown["recommendations"]] == list(exposure["item_ids"])
+    assert [entry["item_id"] for entry in shown["recommendations"]] == exposure["item_ids"]
     assert api.get("/api/v1/users/nobody/export").status_code == 404
+
+
+def test_ids_are_read_back_as_they_were_written(api: httpx.Client) -> None:
+    """Through the proxy: with a slash, which an address would take for another page, and with many digits."""
+    for user in ("x/export", "a/b", 9_007_199_254_740_993):
+        for item in ("a/similar", "1610521604143693813"):
+            event = {"user_id": user, "item_id": item, "event_type": "view"}
+            assert api.post("/api/v1/events", json=event).status_code == 200
+        assert recommend(api, user)["user_id"] == str(user)
+        found = api.get(f"/api/v1/users/{quote(str(user), safe='')}").json()
+        assert found["user_id"] == str(user)
+        assert {entry["item_id"] for entry in found["history"]} == {"a/similar", "1610521604143693813"}
 
 
 def test_an_erased_user_is_a_stranger_everywhere(api: httpx.Client, stack: Any) -> None:

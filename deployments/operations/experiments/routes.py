@@ -53,8 +53,15 @@ BODIES: list[type[BaseModel]] = [Definition, StepRequest, PromoteWinnerRequest, 
 _OPTIONAL = {"requestBody": {**json_body(StepRequest)["requestBody"], "required": False}}
 
 
-def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) -> APIRouter:
-    """The routes of experiments and of the rollout. `control` is called at request time."""
+def experiments_api(
+    control: Callable[[], ExperimentControl], serving: Serving, typed_user_id: Callable[[str], int | str]
+) -> APIRouter:
+    """The routes of experiments and of the rollout.
+
+    Args:
+        control: called at request time.
+        typed_user_id: a user's id as the data set types it.
+    """
     api = APIRouter(tags=["experiments"])
 
     async def body_of(request: Request) -> bytes:
@@ -162,7 +169,8 @@ def experiments_api(control: Callable[[], ExperimentControl], serving: Serving) 
     ) -> dict[str, Any]:
         with _errors():
             rows, following = await control().results.users(experiment, cursor, limit)
-        return {"experiment": experiment, "users": rows, "next_cursor": following}
+        typed = [{**row, "user_id": typed_user_id(row["user_id"])} for row in rows]
+        return {"experiment": experiment, "users": typed, "next_cursor": following}
 
     @api.get(
         "/api/v1/mlops/ab-results",

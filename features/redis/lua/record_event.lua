@@ -4,7 +4,7 @@
 --       7 totals hash     8 rebuilding  9, 10, 11 trending by 1 h, 1 day, 7 days (sorted sets)
 --       12 the user's experiments       13 sums of the partition's experiments
 -- ARGV  1 'live', or the stream id of an event that is replayed from the log ('' where it never had one)
---       2 digest of the event id (8 bytes)      3 event as JSON      4 item id
+--       2 digest of the event id (8 bytes) and 3 bytes more, see the ledger      3 event as JSON      4 item id
 --       5 history record (13 bytes: time f8, value f4, code u1, little endian)
 --       6 weight: what it counts for popularity (>= 0)
 --       7 affinity: what it counts for the item's categories (a refusal counts below 0)
@@ -13,7 +13,7 @@
 -- Constants come in front: WINDOW_MS, LEDGER_LIMIT, HISTORY_LIMIT, SEEN_LIMIT, SEEN_CODES, IDLE_S,
 --       CATEGORY_LIMIT, TRENDING_LIMIT, HALF_LIFE_1 to HALF_LIFE_3, AFFINITY_HALF_LIFE (ms), and those of experiment.lua
 --
--- Answers {duplicate, stream id, user version, actions mask}. All reads come first: when the memory is full, the
+-- Answers {0 recorded, 1 a duplicate or 2 a conflict; stream id, user version, actions mask}. All reads come first: when the memory is full, the
 -- first write fails and nothing has changed.
 
 local LOGGED, HISTORY, PROFILE, ITEM, TRENDING, SEEN, DEFERRED = 1, 2, 4, 8, 16, 32, 64
@@ -21,7 +21,7 @@ local HALF_LIVES = {HALF_LIFE_1, HALF_LIFE_2, HALF_LIFE_3}
 local LOG_2 = math.log(2)
 local RECORD, ENTRY = 13, 27
 local live = ARGV[1] == 'live'
-local digest, item_id, record = ARGV[2], ARGV[4], ARGV[5]
+local item_id, record = ARGV[4], ARGV[5]
 local time_ms, value, code = struct.unpack('<dfB', record)
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -36,25 +36,34 @@ end
 -- The ledger: the answers to the user's latest events, oldest first, ENTRY bytes each:
 -- digest (8), stream id ms (6) and sequence (4), user version (8), mask (1). One string instead of a key per event
 -- costs 27 bytes instead of some 250, and erasing a user finds all of it.
+-- The digest is that of the event id in its first 5 bytes. In its last 3 it also holds what the event says (item, type,
+-- value), so that an id which comes again for another event is told from a retry. Entries of earlier versions hold the
+-- plain digest of the id there, which counts as a retry.
+local id_digest, earlier_end, content_end = string.sub(ARGV[2], 1, 5), string.sub(ARGV[2], 6, 8), string.sub(ARGV[2], 9)
 local ledger = redis.call('GET', KEYS[4]) or ''
 local function entry_ms(index) return unpack_ms(ledger, (index - 1) * ENTRY + 9) end
-local known  -- where the ledger holds this event
+local known, other  -- where the ledger holds this event, or another one of the same id
 local from = 1
 while not known do
-  local at = string.find(ledger, digest, from, true)
+  local at = string.find(ledger, id_digest, from, true)
   if not at then break end
-  if (at - 1) % ENTRY == 0 and unpack_ms(ledger, at + 8) > now_ms - WINDOW_MS then known = at end
+  if (at - 1) % ENTRY == 0 and unpack_ms(ledger, at + 8) > now_ms - WINDOW_MS then
+    local last = string.sub(ledger, at + 5, at + 7)
+    if last == content_end or last == earlier_end then known = at else other = at end
+  end
   from = at + 1
 end
-if known and live then
-  local ms, sequence = unpack_ms(ledger, known + 8), struct.unpack('<I4', ledger, known + 14)
-  local low, high = struct.unpack('<I4I4', ledger, known + 18)
-  return {1, whole(ms) .. '-' .. whole(sequence), high * 4294967296 + low, string.byte(ledger, known + 26)}
+local answered = known or other
+if answered and live then
+  local ms, sequence = unpack_ms(ledger, answered + 8), struct.unpack('<I4', ledger, answered + 14)
+  local low, high = struct.unpack('<I4I4', ledger, answered + 18)
+  local version, mask = high * 4294967296 + low, string.byte(ledger, answered + 26)
+  return {known and 1 or 2, whole(ms) .. '-' .. whole(sequence), version, mask}
 end
 
 local function remember(stream_ms, sequence, version, mask)
   local version_bytes = struct.pack('<I4I4', version % 4294967296, math.floor(version / 4294967296))
-  local entry = digest .. pack_ms(stream_ms) .. struct.pack('<I4', sequence) .. version_bytes .. string.char(mask)
+  local entry = id_digest .. content_end .. pack_ms(stream_ms) .. struct.pack('<I4', sequence) .. version_bytes .. string.char(mask)
   local count = #ledger / ENTRY
   local stale = 0
   if count > 0 and entry_ms(1) <= now_ms - WINDOW_MS then

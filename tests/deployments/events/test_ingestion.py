@@ -1,22 +1,27 @@
-"""How long an event waits for a store that is slow, and what is said when it does not answer at all."""
+"""What becomes of events that are odd, and how long an event waits for a store that is slow or does not answer."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
+from configs.event_types import load_event_types
 from configs.settings import Serving, Settings, Store
 from deployments.events.ingestion import Ingestion
-from deployments.http.errors import ApiError
-from deployments.http.schemas import EventRequest
-from features.redis.errors import StoreUnavailable
+from deployments.http.errors import ApiError, store_error
+from features.recording.event_request import EventRequest
+from features.recording.online_store import OnlineStore
+from features.redis.connection import StoreClient
+from features.redis.errors import EventConflict, StoreUnavailable
+from features.redis.keys import Keys
 from tests.features.servers import Server
 
 pytestmark = pytest.mark.anyio
-CLICK = EventRequest(user_id="u", item_id="i", event_type="click", event_id="e1")
+CLICK = EventRequest(user_id="u", item_id="i", event_type="click")
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ async def ingestion(server: Server, store_settings: Store, tmp_path: Path) -> As
         )
     )
     await found.start()
-    await found.record(CLICK.model_copy(update={"event_id": "e0"}), "none")
+    await found.record(CLICK, "e0")
     yield found
     await found.stop()
 
@@ -37,7 +42,7 @@ async def ingestion(server: Server, store_settings: Store, tmp_path: Path) -> As
 async def test_an_event_waits_for_a_slow_store_longer_than_a_list_does(server: Server, ingestion: Ingestion) -> None:
     server.pause()
     try:
-        answer = asyncio.create_task(ingestion.record(CLICK, "none"))
+        answer = asyncio.create_task(ingestion.record(CLICK, "e1"))
         waited, _ = await asyncio.wait([answer], timeout=0.6)
         assert not waited
     finally:
@@ -50,15 +55,70 @@ async def test_a_store_that_does_not_answer_is_told_before_the_deadline(server: 
     server.pause()
     try:
         with pytest.raises((StoreUnavailable, ApiError)):
-            await ingestion.record(CLICK, "none")
+            await ingestion.record(CLICK, "e1")
     finally:
         server.resume()
     assert time.monotonic() - started < 2.0
     deadline = time.monotonic() + 10
     while True:  # the connection is made anew
         try:
-            answer = await ingestion.record(CLICK, "none")
+            answer = await ingestion.record(CLICK, "e1")
             break
         except (StoreUnavailable, ApiError):
             assert time.monotonic() < deadline
     assert orjson.loads(answer)["event_id"] == "e1"
+
+
+async def batch(ingestion: Ingestion, body: bytes) -> list[dict[str, Any]]:
+    answer = orjson.loads(await ingestion.record_batch(body, "request-1"))
+    results: list[dict[str, Any]] = answer["results"]
+    assert answer["accepted"] == sum(result["status"] == "accepted" for result in results)
+    return results
+
+
+async def test_an_event_id_of_another_event_is_a_conflict(
+    ingestion: Ingestion, client: StoreClient, keys: Keys
+) -> None:
+    """An order number as the id of each of its lines: the others were answered as accepted, and were not there."""
+    lines = [{"user_id": "u", "item_id": item, "event_type": "purchase", "event_id": "order-78"} for item in "abc"]
+    results = await batch(ingestion, orjson.dumps({"events": [*lines, lines[0]]}))
+    assert [result["status"] for result in results] == ["accepted", "refused", "refused", "accepted"]
+    assert [result.get("duplicate") for result in results] == [False, None, None, True]
+    assert results[1]["error"]["code"] == "event_id_conflict"
+    assert results[1]["error"]["field"] == "event_id"
+    with pytest.raises(EventConflict, match="'order-78' names another event") as conflict:
+        await ingestion.record(EventRequest.model_validate(lines[2]), "order-78")
+    assert store_error(conflict.value).status == 409
+    store = OnlineStore(client, keys, ingestion.settings.store, load_event_types())
+    [user] = await store.read_users(["u"])
+    assert user.counters(store.event_types) == {"click": 1, "purchase": 1}
+
+
+async def test_a_bad_event_costs_its_own_place_in_a_batch(ingestion: Ingestion) -> None:
+    """Half an emoji made the whole batch invalid JSON; a whole number beyond 64 bits was an error of the server."""
+    event = b'{"user_id": "u", "item_id": "i", "event_type": "rating", "rating": 4%s}'
+    fields = [
+        b"",
+        rb', "context": {"query": "party \ud83c"}',
+        b', "context": {"n": %s}' % (b"9" * 400),
+        b', "context": {"n": 100000000000000000000}',
+        b', "timestamp": %s' % (b"9" * 400),
+        b', "timestamp": 20240131',
+        b', "timestamp": "20240131"',
+        b', "timestamp": 1000',
+    ]
+    results = await batch(ingestion, b'{"events": [%s]}' % b", ".join(event % field for field in fields))
+    refused = [result.get("error", {}).get("field") for result in results]
+    assert refused == [None, "context", "context", "context", "timestamp", None, None, "timestamp"]
+    for body in (
+        b'{"events": [%s]}' % event.replace(b"4%s", b"9" * 400),
+        b'{"events": [%s]}' % event.replace(b"4%s", b"1%s" % (b"0" * 20)),
+    ):
+        [result] = await batch(ingestion, body)
+        assert result["error"]["field"] == "rating"
+
+
+async def test_a_body_that_is_no_json_is_refused(ingestion: Ingestion) -> None:
+    for body in (b"{", b"\xff", b'{"events": ' + b"[" * 20_000):
+        with pytest.raises(ApiError, match="not valid JSON"):
+            await ingestion.record_batch(body, "request-1")

@@ -3,7 +3,8 @@
 import pytest
 
 from deployments.http.errors import ApiError, parse_body
-from deployments.http.schemas import EventRequest, RecommendRequest, typed_id
+from deployments.http.schemas import ItemRequest, RecommendRequest, shown_id, typed_id
+from features.recording.event_request import EventRequest
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,18 @@ from deployments.http.schemas import EventRequest, RecommendRequest, typed_id
         (b'{"user_id": 1, "filters": {"genre": "Drama"}}', "filters.genre", "unknown field"),
         (b'{"user_id": 1, "filters": {"exclude_items": [[]]}}', "filters.exclude_items.0", "whole number or a text"),
         (b'{"user_id": 1, "context": {"a": []}}', "context", "a: give a text"),
+        (
+            b'{"user_id": 1, "context": {"n": 100000000000000000000}}',
+            "context",
+            "n: a whole number must fit into 64 bits",
+        ),
+        (b'{"user_id": 1, "context": {"n": %s}}' % (b"9" * 400), "context", "n: a whole number must fit into 64 bits"),
+        (b'{"user_id": 1, "context": {"query": "party \\ud83c"}}', "context", "query: holds half of a character"),
+        (b'{"user_id": 1, "context": {"\\ud83c": 1}}', "context", "half of a character"),
+        (b'{"user_id": "emo\\ud83c"}', "user_id", "half of a character"),
+        (b'{"user_id": 1, "context": %s' % (b"[" * 20_000), None, "not valid JSON"),
+        (b'{"user_id": 1, "context": %s%s}' % (b"[" * 20_000, b"]" * 20_000), None, "not valid JSON"),
+        (b'{"user_id": 1, "context": {"a": %s%s}}' % (b"[" * 300, b"]" * 300), "context", "a: give a text"),
         (b'{"user_id": 1', None, "not valid JSON"),
         (b"", None, "not valid JSON"),
         (b"[]", None, "the body"),
@@ -48,6 +61,11 @@ def test_a_bad_recommend_request_is_refused(body: bytes, field: str | None, word
         ('"rating": 1e999', "rating"),
         ('"timestamp": true', "timestamp"),
         ('"timestamp": []', "timestamp"),
+        (f'"timestamp": {"9" * 400}', "timestamp"),
+        (f'"rating": {"9" * 400}', "rating"),
+        ('"event_id": "e-\\ud83c"', "event_id"),
+        ('"recommendation_id": "list-\\ud83c"', "recommendation_id"),
+        ('"context": {"query": "party \\ud83c"}', "context"),
         ('"event_id": ""', "event_id"),
         ('"event_id": 5', "event_id"),
         ('"recommendation_id": "a\\u0000"', "recommendation_id"),
@@ -61,6 +79,12 @@ def test_a_bad_event_is_refused(fields: str, field: str) -> None:
     assert refused.value.field == field
 
 
+def test_half_an_emoji_in_an_item_is_refused_by_field() -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_body(ItemRequest, b'{"title": "Party \\ud83c", "genres": ["Fun"]}')
+    assert (refused.value.status, refused.value.field) == (422, "title")
+
+
 def test_ids_keep_their_type_and_are_compared_by_text() -> None:
     assert parse_body(RecommendRequest, b'{"user_id": 196}').user_id == 196
     assert parse_body(RecommendRequest, b'{"user_id": "196"}').user_id == "196"
@@ -68,3 +92,19 @@ def test_ids_keep_their_type_and_are_compared_by_text() -> None:
     assert typed_id("196", "str") == "196"
     assert typed_id("0196", "int") == "0196"
     assert typed_id("tt01", "int") == "tt01"
+
+
+@pytest.mark.parametrize(
+    "digits", ["9007199254740992", "9007199254740993", "1610521604143693813", "9223372036854775807"]
+)
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_whole_numbers_that_javascript_would_round_leave_as_text(digits: str, sign: str) -> None:
+    """The console liked item 1610521604143693800 where it had shown 1610521604143693813."""
+    assert typed_id(sign + digits, "int") == sign + digits
+    assert shown_id(int(sign + digits)) == sign + digits
+
+
+def test_whole_numbers_that_javascript_reads_leave_as_numbers() -> None:
+    for number in (0, 196, 9_007_199_254_740_991, -9_007_199_254_740_991):
+        assert typed_id(str(number), "int") == shown_id(number) == number
+    assert shown_id("196") == "196"

@@ -1,14 +1,16 @@
 import asyncio
 import math
 import time
+from hashlib import blake2b
+from typing import Any
 
 import pytest
 
 from configs.settings import Store
-from features.recording.event import Event
+from features.recording.event import Event, EventResult
 from features.recording.exposure import Exposure
 from features.recording.online_store import LEDGER_LIMIT, OnlineStore
-from features.redis.errors import LayoutError, StoreUnavailable
+from features.redis.errors import EventConflict, LayoutError, StoreUnavailable
 from features.redis.layout import keys_of
 from features.users.history import decode_history
 from tests.features import oracle, reading
@@ -84,6 +86,38 @@ async def test_a_retry_within_one_batch_counts_once(store: OnlineStore) -> None:
 async def test_an_event_id_belongs_to_its_user(store: OnlineStore) -> None:
     results = await store.record_events([event(1, user="a"), event(1, user="b")])
     assert [result.duplicate for result in results] == [False, False]
+
+
+@pytest.mark.parametrize("other", [{"item_id": "i2"}, {"kind": "purchase"}, {"kind": "rating", "value": 4.0}])
+async def test_an_id_that_names_another_event_is_a_conflict_and_changes_nothing(
+    store: OnlineStore, other: dict[str, Any]
+) -> None:
+    """It was taken for a retry: the other event was acknowledged, and was nowhere."""
+    await store.record_events([event(1)])
+    before = await reading.everything(store)
+    results = await store.record_events([event(1, **other), event(1), event(1, timestamp_ms=NOW_MS)])
+    assert isinstance(results[0], EventConflict)
+    assert [result.duplicate for result in results[1:]] == [True, True]
+    assert [type(result) for result in await store.record_events([event(1, **other)])] == [EventConflict]
+    assert await reading.everything(store) == before
+
+
+async def test_a_value_that_differs_is_another_event(store: OnlineStore) -> None:
+    ratings = [event(1, kind="rating", value=value) for value in (4.0, 5.0, 4.0)]
+    results = await store.record_events(ratings)
+    assert [type(result) for result in results] == [EventResult, EventConflict, EventResult]
+    assert (await reading.user_features(store, "196"))["counters"] == {"rating": 1}
+
+
+async def test_ledgers_of_earlier_versions_know_their_events(store: OnlineStore) -> None:
+    """Their entries hold 8 bytes of the id's digest and nothing of the content."""
+    (first,) = await store.record_events([event(1)])
+    ledger = await store.client.run("GET", store.keys.ledger("196"))
+    earlier = blake2b(b"e1", digest_size=8).digest() + ledger[8:]
+    assert earlier != ledger
+    await store.client.run("SET", store.keys.ledger("196"), earlier)
+    (again,) = await store.record_events([event(1)])
+    assert (again.duplicate, again.stream_id) == (True, first.stream_id)
 
 
 async def test_many_tries_at_once_count_once(store: OnlineStore) -> None:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from configs.settings import Settings
 from data.matrix import pairs_to_mask
-from jobs.batch.recommend_csv import read_interactions
+from jobs.batch.interactions_csv import read_interactions
 from jobs.evaluate.evaluate import evaluate_protocols, main
 from jobs.evaluate.evaluation_report import (
     REFERENCES,
@@ -82,7 +82,7 @@ def test_all_users_of_a_csv(tmp_path: Path) -> None:
         ("user,item,timestamp\n1,2,7\n1,3,soon\n", "row 3, column 'timestamp': 'soon' is not a number"),
         ("user,item\n1,2\n,3\n", "row 3, column 'user': '' is empty"),
         ("user,item\n", "it has no rows"),
-        ("", "it cannot be read as CSV"),
+        ("", "row 1: it is empty"),
         ("user,item\n1,2\n", "a model needs at least 2 users and 2 items"),
     ],
 )

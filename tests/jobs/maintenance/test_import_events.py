@@ -1,11 +1,13 @@
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from configs.settings import Settings
+from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
+from data.event_file import FIELDS
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreUnavailable
@@ -27,7 +29,13 @@ def rows() -> list[dict[str, object]]:
     return [
         {"user_id": "196", "item_id": "242", "event_type": "rating", "value": 3.0, "timestamp": 881250949},
         {"user_id": "196", "item_id": "7", "event_type": "like", "timestamp": "2026-01-31T12:00:00Z"},
-        {"user_id": "Zoë", "item_id": "a b", "event_type": "view", "timestamp_ms": 1_000, "context": {"device": "tv"}},
+        {
+            "user_id": "Zoë",
+            "item_id": "a b",
+            "event_type": "view",
+            "timestamp_ms": 1_700_000_000_123,
+            "context": {"device": "tv"},
+        },
     ]
 
 
@@ -57,23 +65,23 @@ async def test_every_format_gives_the_same_features(
         (1_769_860_800_000, b"7", 3, float("-inf")),
     ]
     assert found["affinities"] == {"Crime": 1.0}
-    assert (await reading.user_features(store, "Zoë"))["last_ms"] == 1000
+    assert (await reading.user_features(store, "Zoë"))["last_ms"] == 1_700_000_000_123
 
 
 async def test_refused_rows_are_reported_with_number_field_and_reason(with_store: Settings, tmp_path: Path) -> None:
     lines = [
-        "1,2,rating,4,1000",
-        "1,2,rating,,1000",
-        "1,2,rating,nan,1000",
-        "1,2,rating,9,1000",
-        "1,2,stare,,1000",
-        ",2,like,,1000",
+        "1,2,rating,4,1700000000",
+        "1,2,rating,,1700000000",
+        "1,2,rating,nan,1700000000",
+        "1,2,rating,9,1700000000",
+        "1,2,stare,,1700000000",
+        ",2,like,,1700000000",
         "1,2,like,,",
-        "1,2,like,3,1000",
-        "1,2,like,,99999999999",
+        "1,2,like,3,1700000000",
+        "1,2,like,,9000000000",
         "1,2,like,,yesterday",
-        "1,2,like,,1000,more",
-        f"{'x' * 201},2,like,,1000",
+        "1,2,like,,1700000000,more",
+        f"{'x' * 201},2,like,,1700000000",
         "1,2,like,,-5",
     ]
     file = tmp_path / "events.csv"
@@ -104,7 +112,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
 ) -> None:
     monkeypatch.setattr(job, "BATCH", 50)
     file = tmp_path / "events.csv"
-    lines = [f"u{n % 7},i{n % 11},{'like' if n % 10 else 'stare'},,{1000 + n}" for n in range(400)]
+    lines = [f"u{n % 7},i{n % 11},{'like' if n % 10 else 'stare'},,{1_700_000_000 + n}" for n in range(400)]
     file.write_text(HEADER + "\n".join(lines) + "\n")
     save, batches = job.save_progress, 0
 
@@ -124,12 +132,12 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
     done, _ = await import_events(with_store, file)  # a finished import has nothing left to do
     assert done.rows == 400
     assert await stream_length(store) == 360
-    assert {json.loads(line)["row"] for line in report.read_text().splitlines()} == set(range(1, 401, 10))
+    assert [json.loads(line)["row"] for line in report.read_text().splitlines()] == list(range(1, 401, 10))
 
 
 async def test_the_same_content_in_two_rows_is_two_events(with_store: Settings, tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
-    file.write_text(HEADER + "1,2,like,,1000\n" * 3)
+    file.write_text(HEADER + "1,2,like,,1700000000\n" * 3)
     done, _ = await import_events(with_store, file)
     assert (done.recorded, done.duplicates) == (3, 0)
 
@@ -140,7 +148,7 @@ async def test_a_closed_catalogue_refuses_unknown_items(
     await put_items(store.client, store.keys, [Item("2", "Two")])
     closed = with_store.model_copy(update={"data": with_store.data.model_copy(update={"open_catalogue": False})})
     file = tmp_path / "events.csv"
-    file.write_text(HEADER + "1,2,like,,1000\n1,3,like,,1000\n")
+    file.write_text(HEADER + "1,2,like,,1700000000\n1,3,like,,1700000000\n")
     done, report = await import_events(closed, file)
     assert (done.recorded, done.refused) == (1, 1)
     assert json.loads(report.read_text())["field"] == "item_id"
@@ -151,8 +159,10 @@ async def test_a_closed_catalogue_refuses_unknown_items(
     [
         ("a.csv", "user_id,item_id,event_type,mood\n", "mood"),
         ("a.csv", "user_id,event_type\n", "item_id is missing"),
-        ("a.csv", b"user_id,item_id,event_type\n\xff\xfe,1,like\n", "UTF-8"),
-        ("a.parquet", "no parquet", "no Parquet"),
+        ("a.csv", b"user_id,item_id,event_\xff\n1,1,like\n", "UTF-8"),
+        ("a.csv", "user_id,item_id,event_type,timestamp,user_id\n", "two columns are called 'user_id'"),
+        ("a.csv", ",user_id,item_id,event_type,timestamp\n0,w1,a,like,1700000000\n", "column 1 has no name"),
+        ("a.parquet", "no parquet", "no whole Parquet"),
         ("a.xlsx", "", "csv"),
         ("none.csv", None, "no such file"),
     ],
@@ -167,7 +177,7 @@ async def test_a_file_that_cannot_be_read_is_named(
 
 
 async def test_json_lines_refuse_row_by_row(with_store: Settings, tmp_path: Path) -> None:
-    good = {"user_id": 1, "item_id": 2, "event_type": "like", "timestamp": 1000}
+    good = {"user_id": 1, "item_id": 2, "event_type": "like", "timestamp": 1700000000}
     rows = ["{", "[]", json.dumps({**good, "mood": 1}), json.dumps({**good, "user_id": True}), json.dumps(good)]
     file = tmp_path / "events.jsonl"
     file.write_text("\n".join(rows))
@@ -178,9 +188,44 @@ async def test_json_lines_refuse_row_by_row(with_store: Settings, tmp_path: Path
 
 async def test_a_store_that_is_down_leaves_the_import_where_it_was(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
-    file.write_text(HEADER + "1,2,like,,1000\n")
+    file.write_text(HEADER + "1,2,like,,1700000000\n")
     with pytest.raises(StoreUnavailable):
         await import_events(settings, file)
+
+
+def test_help_and_documentation_name_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    page = (PROJECT_DIR / "docs/own-data.md").read_text()
+    assert "jobs.import_events" in page
+    for name in FIELDS:
+        assert re.search(rf"\b{name}\b", told)
+        assert f"`{name}`" in page
+
+
+def test_an_attempt_that_goes_on_says_so(
+    with_store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"STATE_DIR": with_store.state_dir, "STORE_PREFIX": with_store.store.prefix}.items():
+        monkeypatch.setenv(f"RAYCOMMEND_{name}", str(value))
+    monkeypatch.setenv("REDIS_URL", with_store.store_url)
+    monkeypatch.setattr(job, "BATCH", 2)
+    file = tmp_path / "events.csv"
+    file.write_text(HEADER + "".join(f"1,{n},like,,1700000000\n" for n in range(5)))
+    save = job.save_progress
+
+    def fail_after_two(path: Path, done: job.Imported) -> None:
+        save(path, done)
+        if done.rows == 2:
+            raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(job, "save_progress", fail_after_two)
+    assert main([str(file)]) == 1
+    assert "start it again to go on" in capsys.readouterr().err
+    assert main([str(file)]) == 0
+    counts = "5 events recorded, 0 were there already, 0 rows refused"
+    assert capsys.readouterr().out == f"went on after row 2; over all attempts: {counts}\n"
 
 
 def test_the_command_tells_what_it_did(
@@ -193,10 +238,19 @@ def test_the_command_tells_what_it_did(
     monkeypatch.setenv("REDIS_URL", with_store.store_url)
     monkeypatch.setenv("RAYCOMMEND_STORE_PREFIX", with_store.store.prefix)
     file = tmp_path / "events.csv"
-    file.write_text(HEADER + "1,2,like,,1000\n1,2,stare,,1000\n")
+    file.write_text(HEADER + "1,2,like,,1700000000\n1,2,stare,,1700000000\n")
     assert main([str(file)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1 events recorded, 0 were there already, 1 rows refused"
     assert said[1].endswith("-refused.jsonl")
+    assert main([str(file)]) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert again[0].startswith(f"nothing to do: {file} was imported before ({said[0]}); delete ")
+    assert again[1:] == said[1:]
+    state = Path(again[0].removesuffix(" to import it again").rpartition(" delete ")[2])
+    state.unlink()
+    assert main([str(file)]) == 0
+    once_more = capsys.readouterr().out.splitlines()
+    assert once_more == ["0 events recorded, 1 were there already, 1 rows refused", said[1]]
     assert main([str(tmp_path / "nothing.csv")]) == 1
     assert "no such file" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""The rows of a CSV file, each checked against its header: none shifts, vanishes or takes others with it.
+
+The reader of the standard library stops at a bad quote, byte or field for good, and gives no row number. Here such a
+row is an error of its own, and reading goes on in the line after the one in which it began. A field may hold 131,072
+characters, which is also how far a quote that nobody closes can reach.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from data.dataset import DataError
+
+Cells = list[str] | DataError
+"""The cells of a row, one for each column of the header, or why it cannot be read."""
+
+
+def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
+    """The columns' names in lower case, and the rows with the numbers of their lines; the header is line 1.
+
+    Empty lines are no rows. Empty values beyond the header's columns are dropped, and missing ones are empty.
+
+    Raises:
+        DataError: there is no header, or two columns have one name.
+    """
+    rows = _rows(path)
+    line, header = next(rows, (1, DataError("it is empty")))
+    if isinstance(header, DataError):
+        raise DataError(f"{path}: row {line}: {header}")
+    names = column_names(path, _trimmed(header, 0))
+    return names, ((number, _fitted(row, len(names))) for number, row in rows)
+
+
+def column_names(path: Path, given: Sequence[str]) -> list[str]:
+    """Columns by their names in lower case. Raises `DataError` where one has no name, or two have the same."""
+    names = [name.strip().lower() for name in given]
+    for place, name in enumerate(names):
+        if not name:
+            raise DataError(f"{path}: row 1: column {place + 1} has no name; leave out a column of row numbers")
+        if name in names[:place]:
+            both = given[names.index(name)], given[place]
+            raise DataError(f"{path}: row 1: two columns are called {name!r} ({both[0]!r}, {both[1]!r})")
+    return names
+
+
+def _fitted(row: Cells, width: int) -> Cells:
+    if isinstance(row, DataError) or len(row) == width:
+        return row
+    if len(row) < width:
+        return [*row, *[""] * (width - len(row))]
+    trimmed = _trimmed(row, width)
+    if len(trimmed) > width:
+        return DataError(f"{len(trimmed)} values, and the header names {width} columns")
+    return trimmed
+
+
+def _trimmed(row: list[str], width: int) -> list[str]:
+    """The row without empty values at its end, down to a width."""
+    end = len(row)
+    while end > width and not row[end - 1].strip():
+        end -= 1
+    return row[:end]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Cells]]:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        again: deque[str] = deque()  # lines that a broken row had taken with it
+        taken: list[str] = []
+
+        def lines() -> Iterator[str]:
+            fresh = iter(file)
+            while True:
+                line = again.popleft() if again else next(fresh, None)
+                if line is None:
+                    return
+                taken.append(line)
+                yield line
+
+        line = 1
+        source = lines()
+        reader = csv.reader(source, strict=True)
+        while True:
+            taken.clear()
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if not taken:
+                    return
+                again.extendleft(reversed(taken[1:]))
+                yield line, DataError(f"it is not valid CSV: {error}")
+                line += 1
+                if again:  # the end of the file may have ended the reader
+                    source = lines()
+                    reader = csv.reader(source, strict=True)
+                continue
+            if row:
+                bad = next((text for text in taken if not text.isascii() and not _is_utf8(text)), None)
+                yield line, row if bad is None else DataError("it is not text in UTF-8")
+            line += len(taken)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,25 @@
+"""What pydantic found wrong, as the field and a sentence that names it: the same over HTTP and for files."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+
+def first_fault(errors: Sequence[Any]) -> tuple[str | None, str]:
+    """Field and words of the first of the errors that pydantic lists."""
+    first = errors[0]
+    path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    if first["type"] == "json_invalid":
+        return None, f"the body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}"
+    field = ".".join(path) or None
+    if first["type"] == "extra_forbidden":
+        return field, f"unknown field {field!r}; leave it out"
+    if first["type"] == "missing":
+        return field, f"{field} is required"
+    if first["type"] == "string_unicode":
+        return field, f"{field or 'the body'}: holds half of a character, as of an emoji that was cut"
+    words = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if field is None and (named := re.match(r"([a-z_]+): ", words)):
+        # A check over several fields names the one that it blames.
+        return named[1], words
+    return field, f"{field or 'the body'}: {words}"
