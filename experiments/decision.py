@@ -2,7 +2,8 @@
 
 The rule, in this order; the first that applies decides:
 
-1. unhealthy: the sample ratio is off (p below `sample_ratio_alpha`). No result of such an experiment means anything.
+1. unhealthy: the sample ratio is off (the always-valid p below `sample_ratio_alpha`). No result of such an experiment
+   means anything.
 2. keep running: an arm has fewer than `minimum_users`, or a result is not yet readable.
 3. stop: each treatment does harm, that is its metric is significantly worse or one of its guardrails is broken. Harm
    does not wait for the minimum duration; a win does.
@@ -38,7 +39,7 @@ class DecisionRule:
         minimum_users: how many users each arm needs before anything is read.
         maximum_days: when the experiment ends without a winner; None for never.
         planned_users: users that the power calculation asks for in each arm; None where none was made.
-        sample_ratio_alpha: low, since the ratio is looked at many times and a mismatch is no close call.
+        sample_ratio_alpha: chance of a false "unhealthy", over all looks together; a mismatch is no close call.
         higher_is_better: whether a larger value of the primary metric is better.
 
     Raises:
@@ -154,7 +155,8 @@ def decide(
     def decision(action: Action, reason: str, winner: str | None = None) -> Decision:
         return Decision(action, winner, reason, adjusted, notes)
 
-    if sample_ratio.p_value is not None and sample_ratio.p_value < rule.sample_ratio_alpha:
+    p_ratio = sample_ratio.always_valid_p_value
+    if p_ratio is not None and p_ratio < rule.sample_ratio_alpha:
         return decision("unhealthy", _mismatch(sample_ratio, rule))
     if fewest < rule.minimum_users and not ended:
         return decision("keep_running", f"the smallest arm has {fewest} of at least {rule.minimum_users} users")
@@ -233,7 +235,7 @@ def _notes(treatments: Sequence[Treatment], sample_ratio: SampleRatio) -> list[s
         for guardrail in t.guardrails
         if guardrail.comparison.reason is not None
     ]
-    if sample_ratio.reason is not None:
+    if sample_ratio.always_valid_p_value is None:
         found.append(f"sample ratio not tested: {sample_ratio.reason}")
     return found
 
@@ -245,8 +247,8 @@ def _mismatch(sample_ratio: SampleRatio, rule: DecisionRule) -> str:
         if wanted is not None
     )
     return (
-        f"the sample ratio is off (p {_p(sample_ratio.p_value)}, below {rule.sample_ratio_alpha:g}): {pairs}. "
-        "Users are lost or counted unevenly; find out why before reading any result"
+        f"the sample ratio is off (p {_p(sample_ratio.always_valid_p_value)}, below {rule.sample_ratio_alpha:g}): "
+        f"{pairs}. Users are lost or counted unevenly; find out why before reading any result"
     )
 
 

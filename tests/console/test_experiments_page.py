@@ -86,7 +86,7 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
         clicked = float(numbers.nth(4).inner_text().split()[0])
         assert clicked == pytest.approx(arm["metrics"]["click_through"]["value"], abs=6e-5)
     expect(page.get_by_text(results["decision"]["reason"])).to_be_visible()
-    ratio = f"p = {results['sample_ratio']['p_value']:.3f}"
+    ratio = f"p = {results['sample_ratio']['always_valid_p_value']:.3f}"
     expect(page.locator(".tile", has_text="Sample ratio")).to_contain_text(ratio)
     expect(page.locator(".plot .scatterlayer")).to_have_count(
         3, timeout=SLOW_MS

@@ -180,3 +180,11 @@ def test_impossible_rules_are_refused() -> None:
         DecisionRule(minimum_users=-1)
     with pytest.raises(ValueError, match="at least one"):
         decide(RULE, 1.0, 10, [], sample_ratio_test([10, 10], [0.5, 0.5]))
+
+
+def test_health_is_decided_by_the_test_that_may_be_looked_at_any_time() -> None:
+    """A chi-square below .001 at one of many looks is no alarm."""
+    ratio = sample_ratio_test([1000, 1155], [0.5, 0.5])
+    assert ratio.p_value is not None
+    assert ratio.p_value < 0.001
+    assert decide(RULE, 10.0, 1000, [Treatment("t0", 1155, comparison(0.08))], ratio).action == "ship"

@@ -45,7 +45,7 @@ class HealthSummary(BaseModel):
     """Whether the results mean anything."""
 
     status: Literal["ok", "unhealthy", "unknown"]
-    sample_ratio_p_value: float | None
+    sample_ratio_p_value: float | None = Field(description="always valid: by it the status is decided")
     mixed_users: int = Field(description="users who saw several variants; left out")
     warnings: list[str]
 
@@ -138,7 +138,7 @@ def summary(experiment: Experiment | None, results: Report | None) -> ResultsSum
     primary = [one for one in results.comparisons if one.metric == experiment.primary_metric]
     comparisons = [_brief(one, p, experiment.alpha) for one, p in zip(primary, decision.adjusted_p_values, strict=True)]
     chosen = next((one for one in comparisons if one.variant == decision.winner), comparisons[0])
-    tested = results.sample_ratio.p_value is not None
+    p_ratio = results.sample_ratio.always_valid_p_value
     return ResultsSummary(
         experiment=experiment.id,
         status=experiment.status,
@@ -160,8 +160,8 @@ def summary(experiment: Experiment | None, results: Report | None) -> ResultsSum
         comparison=chosen,
         comparisons=comparisons,
         health=HealthSummary(
-            status="unhealthy" if decision.action == "unhealthy" else "ok" if tested else "unknown",
-            sample_ratio_p_value=results.sample_ratio.p_value,
+            status="unhealthy" if decision.action == "unhealthy" else "ok" if p_ratio is not None else "unknown",
+            sample_ratio_p_value=p_ratio,
             mixed_users=sum(arm.mixed for arm in results.arms),
             warnings=results.warnings,
         ),

@@ -95,12 +95,13 @@ function decisionOf({ decision, warnings }) {
 
 function healthTiles(results) {
   const ratio = results.sample_ratio
-  const off = known(ratio.p_value) && ratio.p_value < 0.001
+  const ratioP = ratio.always_valid_p_value
+  const off = results.decision.action === "unhealthy"
   const users = results.variants.reduce((sum, arm) => sum + arm.users, 0)
   const mixed = results.variants.reduce((sum, arm) => sum + arm.mixed, 0)
   const { plan: planned } = results
   return [
-    tile("Sample ratio", known(ratio.p_value) ? `p = ${fixed(ratio.p_value, 3)}` : "–", off ? "the arms do not hold the users that the weights promise" : ratio.reason ?? "as the weights promise", off),
+    tile("Sample ratio", known(ratioP) ? `p = ${fixed(ratioP, 3)}` : "–", off ? "the arms do not hold the users that the weights promise" : known(ratioP) ? "as the weights promise" : ratio.reason, off),
     tile("Users", count(users), results.variants.map((arm) => `${arm.name} ${count(arm.users)}`).join(", ")),
     tile("Saw several variants", count(mixed), "left out of all comparisons", mixed > 0),
     tile("Power", known(planned.power) ? percent(planned.power, 0) : "–", known(planned.power) ? "to find the planned effect with these users" : planned.reason ?? "no effect was planned"),
