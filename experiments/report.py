@@ -1,8 +1,9 @@
 """All results of an experiment from the sums of its variants: values, comparisons, health, plan and decision.
 
-The first variant is the control. Absolute differences decide (they are defined earlier than relative ones); relative
-differences, CUPED and the other test are shown beside them. The primary metric's p-values are corrected by Holm over
-the treatments; those of all metrics and treatments together, which are only looked at, by Benjamini and Hochberg.
+The first variant is the control. A variant that never had a weight takes no part. Absolute differences decide (they are
+defined earlier than relative ones); relative differences, CUPED and the other test are shown beside them. The primary
+metric's p-values are corrected by Holm over the treatments; those of all metrics and treatments together, which are
+only looked at, by Benjamini and Hochberg.
 """
 
 import math
@@ -13,49 +14,16 @@ from scipy.special import stdtrit
 
 from experiments.bandit import ADAPTIVE_WARNING
 from experiments.decision import Decision, DecisionRule, Guardrail, GuardrailState, Treatment, decide
+from experiments.design import Design, expected_weights
+from experiments.plan import NOTHING_TO_COMPARE, Plan, make_plan, user_variance
 from experiments.statistics.difference import Comparison, Difference, too_few
 from experiments.statistics.multiple_comparisons import benjamini_hochberg
-from experiments.statistics.power import PlannedTest, days_left, minimum_detectable_effect, power_at, sample_size
-from experiments.statistics.ratio import ratio, ratio_variance
+from experiments.statistics.ratio import ratio
 from experiments.statistics.sample_ratio import SampleRatio, sample_ratio_test
-from experiments.statistics.sequential import DEFAULT_TUNING_N, always_valid_test
-from experiments.statistics.sums import PairSums
+from experiments.statistics.sequential import always_valid_test
 from experiments.statistics.welch import welch_test
 from experiments.user_metrics import METRICS, Metric
 from experiments.user_totals import VariantSums
-
-SMALLEST_BASIS = 100
-"""Users of the control from which its variance is good enough to plan with."""
-
-
-@dataclass(frozen=True)
-class Design:
-    """What was fixed before the first look.
-
-    Attributes:
-        variants: names, the control first.
-        periods: (users that were there already, weights), oldest first; more than one for a bandit.
-        metrics: the metrics to be shown.
-        guardrails: (metric, margin).
-        always_valid: whether the decision may be taken at any time.
-        planned_effect: absolute; None where nothing was planned.
-        planned_users: users that each variant is planned to have.
-    """
-
-    variants: tuple[str, ...]
-    periods: tuple[tuple[int, tuple[float, ...]], ...]
-    primary: str
-    metrics: tuple[str, ...]
-    guardrails: tuple[tuple[str, float], ...] = ()
-    always_valid: bool = True
-    alpha: float = 0.05
-    planned_effect: float | None = None
-    planned_users: int | None = None
-    power: float = 0.8
-    minimum_days: float = 7.0
-    minimum_users: int = 100
-    maximum_days: float | None = 28.0
-    bandit: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,24 +97,6 @@ class GuardrailResult:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the users can show, on the primary metric; None, with the reason, where undefined.
-
-    Attributes:
-        users: how many users each variant needs.
-        power: the chance to find the planned effect with the users of now.
-        minimum_detectable_effect: absolute, with the users of now and the planned power.
-        days_left: until the planned users are there, at the rate so far.
-    """
-
-    users: int | None = None
-    power: float | None = None
-    minimum_detectable_effect: float | None = None
-    days_left: int | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
 class Report:
     """All results of an experiment after `days`."""
 
@@ -184,8 +134,12 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     comparisons = compare_all(design, sums)
     plan = make_plan(design, sums, days)
     treatments = _treatments(design, sums, comparisons)
-    control_users = sums[design.variants[0]].get("n", 0)
-    decided = decide(_rule(design, plan), days, control_users, treatments, ratios, warnings)
+    if treatments:
+        control_users = sums[design.variants[0]].get("n", 0)
+        decided = decide(_rule(design, plan), days, control_users, treatments, ratios, warnings)
+    else:
+        ended = design.maximum_days is not None and days >= design.maximum_days
+        decided = Decision("stop" if ended else "keep_running", None, NOTHING_TO_COMPARE, (), tuple(warnings))
     guardrails = [
         GuardrailResult(one.metric, treatment.name, one.margin, one.state, one.comparison)
         for treatment in treatments
@@ -214,7 +168,7 @@ def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) ->
     value = sums.main.mean if metric.denominator is None else ratio(sums)
     if sums.n < 2 or value is None:
         return Value(value, reason=too_few("variant", sums.n))
-    variance = _variance(metric, sums)
+    variance = user_variance(metric, sums)
     if variance <= 0:
         return Value(value, reason="zero variance: all users have the same value")
     width = float(stdtrit(sums.n - 1, 1.0 - alpha / 2.0)) * math.sqrt(variance / sums.n)
@@ -228,7 +182,7 @@ def compare_all(design: Design, sums: Mapping[str, VariantSums]) -> list[MetricC
     found = []
     for name in names:
         metric = METRICS[name]
-        for variant in design.variants[1:]:
+        for variant in design.treatments:
             absolute = metric.difference(control, sums[variant], relative=False)
             adjusted = metric.adjusted(control, sums[variant], relative=False)
             found.append(
@@ -254,62 +208,8 @@ def compare_all(design: Design, sums: Mapping[str, VariantSums]) -> list[MetricC
 def compare(design: Design, difference: Difference, other: bool = False) -> Comparison:
     """The comparison by the method that was fixed, or by the other one."""
     if design.always_valid != other:
-        return always_valid_test(difference, design.alpha, tuning_n(design))
+        return always_valid_test(difference, design.alpha, design.tuning_n)
     return welch_test(difference, design.alpha)
-
-
-def tuning_n(design: Design) -> float:
-    """Users near which the always-valid interval shall be tightest: a treatment's and the control's planned ones."""
-    return DEFAULT_TUNING_N if design.planned_users is None else 2.0 * design.planned_users
-
-
-def expected_weights(design: Design, users: int) -> list[float]:
-    """The weights under which the users came, on average."""
-    if users == 0:
-        return list(design.periods[-1][1])
-    ends = [min(begin, users) for begin, _ in design.periods[1:]] + [users]
-    totals = [0.0] * len(design.variants)
-    for (begin, weights), end in zip(design.periods, ends, strict=True):
-        for place, weight in enumerate(weights):
-            totals[place] += weight * max(0, end - min(begin, users))
-    return [total / users for total in totals]
-
-
-def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> Plan:
-    """The plan: what the users so far can show."""
-    metric = METRICS[design.primary]
-    control = metric.sums(sums[design.variants[0]])
-    fewest = min(sums[name].get("n", 0) for name in design.variants)
-    planned = design.planned_users
-    if control.n < SMALLEST_BASIS or fewest < 2:
-        reason = f"the control has {control.n} users: from {SMALLEST_BASIS} on its variance is good enough to plan with"
-        return Plan(planned, reason=reason)
-    variance = 0.0 if metric.denominator is not None and not control.other_total else _variance(metric, control)
-    if variance <= 0:
-        return Plan(planned, reason="zero variance in the control")
-    planned_test = PlannedTest(
-        design.alpha, len(design.variants) - 1, tuning_n(design) if design.always_valid else None
-    )
-    power = None
-    if design.planned_effect is not None:
-        power = power_at(design.planned_effect, variance, fewest, fewest, test=planned_test)
-        if planned is None:
-            try:
-                planned = sample_size(design.planned_effect, variance, power=design.power, test=planned_test).control
-            except ValueError:
-                planned = None
-    left = None
-    if planned is not None and days > 0:
-        left = days_left(planned, fewest, fewest / days).days
-    return Plan(
-        users=planned,
-        power=power,
-        minimum_detectable_effect=minimum_detectable_effect(
-            variance, fewest, fewest, power=design.power, test=planned_test
-        ),
-        days_left=left,
-        reason=None if design.planned_effect is not None else "no effect was planned, so there is no power to find it",
-    )
 
 
 def _treatments(
@@ -327,7 +227,7 @@ def _treatments(
                 for metric, margin in design.guardrails
             ),
         )
-        for name in design.variants[1:]
+        for name in design.treatments
     ]
 
 
@@ -340,10 +240,3 @@ def _rule(design: Design, plan: Plan) -> DecisionRule:
         planned_users=plan.users,
         higher_is_better=METRICS[design.primary].higher_is_better,
     )
-
-
-def _variance(metric: Metric, sums: PairSums) -> float:
-    """n times the squared standard error."""
-    if metric.denominator is not None:
-        return ratio_variance(sums)
-    return sums.main.variance or 0.0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.bandit import ADAPTIVE_WARNING
-from experiments.report import Design, expected_weights, report, value_of
+from experiments.design import Design, expected_weights
+from experiments.report import report, value_of
 from experiments.statistics.cuped import cuped_ratio_difference
 from experiments.statistics.sums import PairSums, RatioSums
 from experiments.statistics.welch import welch_test
@@ -184,3 +185,29 @@ def test_a_bandits_weights_count_for_as_long_as_they_held_and_it_warns() -> None
     assert expected_weights(design, 60) == pytest.approx([0.5, 0.5])
     assert expected_weights(design, 0) == [0.2, 0.8]
     assert ADAPTIVE_WARNING in report(design, SUMS, 1.0).warnings
+
+
+def test_an_arm_without_weight_is_left_out_everywhere() -> None:
+    """A half, a half and nothing: the plan, the sample ratio and the decision are those of the two live arms."""
+    three = replace(DESIGN, variants=("control", "new", "paused"), periods=((0, (0.5, 0.5, 0.0)),), bandit=False)
+    two, found = report(DESIGN, SUMS, 2.0), report(three, {**SUMS, "paused": add_sums([])}, 2.0)
+    assert (found.decision, found.plan) == (two.decision, two.plan)
+    assert (found.decision.action, found.decision.winner) == ("ship", "new")
+    assert (found.comparisons, found.guardrails) == (two.comparisons, two.guardrails)
+    assert found.sample_ratio.always_valid_p_value == two.sample_ratio.always_valid_p_value
+    first = replace(three, variants=("control", "paused", "new"), periods=((0, (0.5, 0.0, 0.5)),))
+    assert report(first, {**SUMS, "paused": add_sums([])}, 2.0).decision == two.decision
+
+
+def test_an_arm_that_a_bandit_took_the_weight_from_still_counts() -> None:
+    design = replace(DESIGN, periods=((0, (0.5, 0.5)), (1220, (1.0, 0.0))), bandit=True)
+    assert report(design, SUMS, 2.0).decision.winner == "new"
+
+
+@pytest.mark.parametrize("weights", [(0.0, 1.0), (1.0, 0.0)])
+def test_without_two_live_arms_there_is_nothing_to_decide(weights: tuple[float, float]) -> None:
+    design = replace(DESIGN, periods=((0, weights),))
+    running, ended = (report(design, sums_of(*CONTROL), days) for days in (1.0, 30.0))
+    assert (running.decision.action, ended.decision.action) == ("keep_running", "stop")
+    assert "nothing to compare" in running.decision.reason
+    assert running.comparisons == []

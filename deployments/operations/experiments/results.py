@@ -7,7 +7,8 @@ from configs.clock import now_ms
 from configs.settings import Settings
 from data.event_log import EventLog
 from data.log_tables import KINDS, Kind, entry_row
-from experiments.report import Design, Report, compare_all, report, value_of
+from experiments.design import Design
+from experiments.report import Report, compare_all, report, value_of
 from experiments.user_metrics import METRICS
 from experiments.user_totals import add_sums
 from features.experiments.counts import read_sums, rule_of

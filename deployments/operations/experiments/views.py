@@ -137,7 +137,8 @@ def summary(experiment: Experiment | None, results: Report | None) -> ResultsSum
     decision = results.decision
     primary = [one for one in results.comparisons if one.metric == experiment.primary_metric]
     comparisons = [_brief(one, p, experiment.alpha) for one, p in zip(primary, decision.adjusted_p_values, strict=True)]
-    chosen = next((one for one in comparisons if one.variant == decision.winner), comparisons[0])
+    first = comparisons[0] if comparisons else None
+    chosen = next((one for one in comparisons if one.variant == decision.winner), first)
     p_ratio = results.sample_ratio.always_valid_p_value
     return ResultsSummary(
         experiment=experiment.id,
