@@ -17,6 +17,7 @@ class Design:
         always_valid: whether the decision may be taken at any time.
         planned_effect: absolute; None where nothing was planned.
         planned_users: users that each variant is planned to have.
+        sample_users: users of each variant at which it is read, fixed once; None while nothing has fixed it.
     """
 
     variants: tuple[str, ...]
@@ -28,11 +29,17 @@ class Design:
     alpha: float = 0.05
     planned_effect: float | None = None
     planned_users: int | None = None
+    sample_users: int | None = None
     power: float = 0.8
     minimum_days: float = 7.0
     minimum_users: int = 100
     maximum_days: float | None = 28.0
     bandit: bool = False
+
+    @property
+    def read_at(self) -> int | None:
+        """Users of each variant at which it is read: never one that the present results make up."""
+        return self.planned_users if self.sample_users is None else self.sample_users
 
     @property
     def live(self) -> tuple[str, ...]:

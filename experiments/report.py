@@ -8,7 +8,7 @@ only looked at, by Benjamini and Hochberg.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scipy.special import stdtrit
 
@@ -17,7 +17,12 @@ from experiments.decision import Decision, DecisionRule, Guardrail, GuardrailSta
 from experiments.design import Design, expected_weights
 from experiments.plan import NOTHING_TO_COMPARE, Plan, make_plan, user_variance
 from experiments.statistics.difference import Comparison, Difference, too_few
-from experiments.statistics.multiple_comparisons import benjamini_hochberg
+from experiments.statistics.multiple_comparisons import (
+    benjamini_hochberg,
+    false_coverage_levels,
+    holm,
+    holm_levels,
+)
 from experiments.statistics.ratio import ratio
 from experiments.statistics.sample_ratio import SampleRatio, sample_ratio_test
 from experiments.statistics.sequential import always_valid_test
@@ -58,9 +63,26 @@ class Adjusted:
     reason: str | None
 
 
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AdjustedIntervals:
+    """The intervals that agree with the adjusted p-value of the absolute comparison; None where undefined.
+
+    Attributes:
+        confidence: of each, as a share.
+    """
+
+    confidence: float
+    absolute: Interval | None
+    relative: Interval | None
+    cuped: Interval | None
+
+
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of one treatment against the control.
+    """One metric of one treatment against the control. p-values and intervals of comparisons are unadjusted.
 
     Attributes:
         decides: the absolute comparison by the method that was fixed.
@@ -68,6 +90,7 @@ class MetricComparison:
         other: the absolute comparison by the method that was not.
         cuped: the absolute comparison, adjusted.
         adjusted_p_value: over all metrics and treatments, by Benjamini and Hochberg.
+        adjusted: the intervals that go with it (`false_coverage_levels`).
     """
 
     metric: str
@@ -76,6 +99,21 @@ class MetricComparison:
     relative: Comparison
     other: Comparison
     cuped: Adjusted
+    adjusted_p_value: float | None
+    adjusted: AdjustedIntervals
+
+
+@dataclass(frozen=True)
+class PrimaryResult:
+    """The primary metric of one treatment, as the decision reads it: corrected for several treatments by Holm.
+
+    Attributes:
+        absolute, relative: with the interval of Holm's step (`holm_levels`); their own p-values are unadjusted.
+    """
+
+    variant: str
+    absolute: Comparison
+    relative: Comparison
     adjusted_p_value: float | None
 
 
@@ -103,6 +141,7 @@ class Report:
     days: float
     arms: list[ArmReport]
     comparisons: list[MetricComparison]
+    primary: list[PrimaryResult]
     guardrails: list[GuardrailResult]
     sample_ratio: SampleRatio
     plan: Plan
@@ -133,10 +172,11 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     )
     comparisons = compare_all(design, sums)
     plan = make_plan(design, sums, days)
-    treatments = _treatments(design, sums, comparisons)
+    primary = primary_results(design, sums)
+    treatments = _treatments(design, sums, comparisons, primary)
     if treatments:
         control_users = sums[design.variants[0]].get("n", 0)
-        decided = decide(_rule(design, plan), days, control_users, treatments, ratios, warnings)
+        decided = decide(_rule(design), days, control_users, treatments, ratios, warnings)
     else:
         ended = design.maximum_days is not None and days >= design.maximum_days
         decided = Decision("stop" if ended else "keep_running", None, NOTHING_TO_COMPARE, (), tuple(warnings))
@@ -157,7 +197,7 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
         )
         for name in design.variants
     ]
-    return Report(days, arms, comparisons, guardrails, ratios, plan, decided, list(decided.warnings))
+    return Report(days, arms, comparisons, primary, guardrails, ratios, plan, decided, list(decided.warnings))
 
 
 def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) -> Value:
@@ -179,64 +219,107 @@ def compare_all(design: Design, sums: Mapping[str, VariantSums]) -> list[MetricC
     """Every metric of every treatment against the control."""
     control = sums[design.variants[0]]
     names = dict.fromkeys((design.primary, *design.metrics, *(name for name, _ in design.guardrails)))
+    pairs = [(name, variant) for name in names for variant in design.treatments]
+    absolute = [METRICS[name].difference(control, sums[variant], relative=False) for name, variant in pairs]
+    p_values = [compare(design, one).p_value for one in absolute]
+    levels = false_coverage_levels(p_values, design.alpha)
     found = []
-    for name in names:
-        metric = METRICS[name]
-        for variant in design.treatments:
-            absolute = metric.difference(control, sums[variant], relative=False)
-            adjusted = metric.adjusted(control, sums[variant], relative=False)
-            found.append(
-                MetricComparison(
-                    metric=name,
-                    variant=variant,
-                    decides=compare(design, absolute),
-                    relative=compare(design, metric.difference(control, sums[variant], relative=True)),
-                    other=compare(design, absolute, other=True),
-                    cuped=Adjusted(
-                        compare(design, adjusted.difference), adjusted.theta, adjusted.correlation, adjusted.reason
+    for (name, variant), difference, level, p in zip(
+        pairs, absolute, levels, benjamini_hochberg(p_values), strict=True
+    ):
+        relative = METRICS[name].difference(control, sums[variant], relative=True)
+        adjusted = METRICS[name].adjusted(control, sums[variant], relative=False)
+        found.append(
+            MetricComparison(
+                metric=name,
+                variant=variant,
+                decides=compare(design, difference),
+                relative=compare(design, relative),
+                other=compare(design, difference, other=True),
+                cuped=Adjusted(
+                    compare(design, adjusted.difference), adjusted.theta, adjusted.correlation, adjusted.reason
+                ),
+                adjusted_p_value=p,
+                adjusted=AdjustedIntervals(
+                    1 - level,
+                    *(
+                        compare(design, one, level=level).interval
+                        for one in (difference, relative, adjusted.difference)
                     ),
-                    adjusted_p_value=None,
-                )
+                ),
             )
-    p_values = benjamini_hochberg([one.decides.p_value for one in found])
+        )
+    return found
+
+
+def primary_results(design: Design, sums: Mapping[str, VariantSums]) -> list[PrimaryResult]:
+    """The primary metric of each treatment, with Holm's p-values and the intervals that agree with them."""
+    control, metric = sums[design.variants[0]], METRICS[design.primary]
+    absolute = [metric.difference(control, sums[name], relative=False) for name in design.treatments]
+    p_values = [compare(design, one).p_value for one in absolute]
+    levels = holm_levels(p_values, design.alpha)
     return [
-        MetricComparison(one.metric, one.variant, one.decides, one.relative, one.other, one.cuped, p)
-        for one, p in zip(found, p_values, strict=True)
+        PrimaryResult(
+            name,
+            compare(design, difference, level=level),
+            compare(design, metric.difference(control, sums[name], relative=True), level=level),
+            p,
+        )
+        for name, difference, level, p in zip(design.treatments, absolute, levels, holm(p_values), strict=True)
     ]
 
 
-def compare(design: Design, difference: Difference, other: bool = False) -> Comparison:
-    """The comparison by the method that was fixed, or by the other one."""
+def compare(design: Design, difference: Difference, other: bool = False, level: float | None = None) -> Comparison:
+    """The comparison by the method that was fixed, or by the other one; `level` is 1 - the interval's confidence."""
     if design.always_valid != other:
-        return always_valid_test(difference, design.alpha, design.tuning_n)
-    return welch_test(difference, design.alpha)
+        return always_valid_test(difference, design.alpha, design.tuning_n, level)
+    return welch_test(difference, design.alpha if level is None else level)
+
+
+def reading_due(design: Design, sums: Mapping[str, VariantSums], days: float) -> bool:
+    """Whether a fixed-sample result is read now; from then on it has been read, and more users change nothing."""
+    if not design.treatments:
+        return False
+    return _rule(design).due(days, min(sums[name].get("n", 0) for name in design.live))
 
 
 def _treatments(
-    design: Design, sums: Mapping[str, VariantSums], comparisons: Sequence[MetricComparison]
+    design: Design,
+    sums: Mapping[str, VariantSums],
+    comparisons: Sequence[MetricComparison],
+    primary: Sequence[PrimaryResult],
 ) -> list[Treatment]:
     """Each treatment as the decision reads it."""
-    found = {(one.metric, one.variant): one.decides for one in comparisons}
+    found = {(one.metric, one.variant): one for one in comparisons}
+    watched = primary if design.always_valid else primary_results(replace(design, always_valid=True), sums)
+    safety = {one.variant: one.absolute for one in watched}
     return [
         Treatment(
-            name,
-            users=sums[name].get("n", 0),
-            primary=found[design.primary, name],
+            result.variant,
+            users=sums[result.variant].get("n", 0),
+            primary=result.absolute,
             guardrails=tuple(
-                Guardrail(metric, found[metric, name], METRICS[metric].higher_is_better, margin)
+                Guardrail(
+                    metric,
+                    found[metric, result.variant].decides,
+                    METRICS[metric].higher_is_better,
+                    margin,
+                    found[metric, result.variant].other,
+                )
                 for metric, margin in design.guardrails
             ),
+            safety=safety[result.variant],
         )
-        for name in design.treatments
+        for result in primary
     ]
 
 
-def _rule(design: Design, plan: Plan) -> DecisionRule:
+def _rule(design: Design) -> DecisionRule:
     return DecisionRule(
         alpha=design.alpha,
         minimum_days=design.minimum_days,
         minimum_users=design.minimum_users,
         maximum_days=design.maximum_days,
-        planned_users=plan.users,
+        planned_users=design.read_at,
         higher_is_better=METRICS[design.primary].higher_is_better,
     )

@@ -7,7 +7,8 @@ import pytest
 
 from experiments.bandit import ADAPTIVE_WARNING
 from experiments.design import Design, expected_weights
-from experiments.report import report, value_of
+from experiments.plan import needed_users
+from experiments.report import reading_due, report, value_of
 from experiments.statistics.cuped import cuped_ratio_difference
 from experiments.statistics.sums import PairSums, RatioSums
 from experiments.statistics.welch import welch_test
@@ -211,3 +212,67 @@ def test_without_two_live_arms_there_is_nothing_to_decide(weights: tuple[float, 
     assert (running.decision.action, ended.decision.action) == ("keep_running", "stop")
     assert "nothing to compare" in running.decision.reason
     assert running.comparisons == []
+
+
+def test_a_fixed_sample_has_always_valid_looks_until_its_plan_is_reached() -> None:
+    design = replace(DESIGN, always_valid=False, planned_users=5_000, guardrails=(("conversion", 0.0),))
+    worse = sums_of(*(replace(u, variant="new") for u in CONTROL), *(replace(u, variant="control") for u in NEW))
+    assert report(design, worse, 2.0).decision.action == "stop"
+    # By Welch the difference is one, and by the always-valid test it is not yet.
+    slightly = sums_of(*users("control", 600, 0.3, 3), *users("new", 600, 0.27, 4))
+    found = report(replace(design, guardrails=()), slightly, 2.0)
+    (primary,) = found.primary
+    assert primary.adjusted_p_value is not None
+    assert primary.adjusted_p_value < 0.05
+    assert found.decision.action == "keep_running"
+    assert reading_due(replace(design, planned_users=600), SUMS, 7.0)
+    assert not reading_due(replace(design, planned_users=601), SUMS, 7.0)
+    assert not reading_due(replace(design, planned_users=600, minimum_days=7.0), SUMS, 6.9)
+
+
+def test_the_end_of_the_plan_is_never_made_up_from_the_present_results() -> None:
+    """With an effect and no number of users the end moved at every look."""
+    design = replace(DESIGN, always_valid=False, planned_effect=0.3)
+    assert needed_users(design, SUMS) is not None
+    found = report(design, SUMS, 8.0)
+    assert found.plan.users == needed_users(design, SUMS)
+    assert (found.plan.users or 0) < 600
+    assert found.decision.action == "keep_running"
+    fixed = report(replace(design, sample_users=500), SUMS, 8.0)
+    assert (fixed.plan.users, fixed.decision.action) == (500, "ship")
+    assert needed_users(design, sums_of(*CONTROL[:99], *NEW)) is None
+    assert needed_users(replace(design, planned_effect=None), SUMS) is None
+
+
+@pytest.mark.parametrize("always_valid", [True, False])
+def test_intervals_agree_with_the_p_values_beside_them(always_valid: bool) -> None:
+    """Of three treatments with differences of every size, over many samples."""
+    names = ("control", "a", "b", "c")
+    design = replace(
+        DESIGN, variants=names, periods=((0, (0.25,) * 4),), always_valid=always_valid, planned_users=300, guardrails=()
+    )
+    agreed = set()
+    for seed in range(30):
+        people = [
+            user for place, name in enumerate(names) for user in users(name, 300, 0.2 + 0.02 * place, 10 * seed + place)
+        ]
+        found = variant_sums(people)
+        results = report(design, {name: add_sums([found[name]]) for name in names}, 8.0)
+        pairs = [(one.adjusted_p_value, one.absolute.interval) for one in results.primary]
+        assert [p for p, _ in pairs] == list(results.decision.adjusted_p_values)
+        pairs += [(one.adjusted_p_value, one.adjusted.absolute) for one in results.comparisons]
+        pairs += [(one.decides.p_value, one.decides.interval) for one in results.comparisons]
+        for p, interval in pairs:
+            assert p is not None
+            assert interval is not None
+            assert (p < 0.05) == (interval[0] > 0 or interval[1] < 0)
+            agreed.add(p < 0.05)
+    assert agreed == {True, False}
+
+
+def test_the_reason_gives_the_interval_of_its_step() -> None:
+    design = replace(DESIGN, variants=("control", "new", "third"), periods=((0, (1 / 3,) * 3),), guardrails=())
+    third = variant_sums(users("third", 600, 0.2, 8))["third"]
+    found = report(design, {**SUMS, "third": add_sums([third])}, 8.0)
+    assert found.decision.winner == "new"
+    assert "97.5% interval" in found.decision.reason

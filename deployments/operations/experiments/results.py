@@ -7,15 +7,24 @@ from configs.clock import now_ms
 from configs.settings import Settings
 from data.event_log import EventLog
 from data.log_tables import KINDS, Kind, entry_row
+from deployments.http.schemas import iso_time
 from experiments.design import Design
-from experiments.report import Report, compare_all, report, value_of
+from experiments.report import Report, compare_all, reading_due, report, value_of
 from experiments.user_metrics import METRICS
-from experiments.user_totals import add_sums
+from experiments.user_totals import VariantSums, add_sums
 from features.experiments.counts import read_sums, rule_of
-from features.experiments.experiment import Experiment, ExperimentError, TrafficState, known, read_traffic
+from features.experiments.experiment import (
+    Experiment,
+    ExperimentError,
+    Reading,
+    TrafficState,
+    change_experiment,
+    known,
+    read_traffic,
+)
 from features.experiments.recount import PartitionReplay
 from features.experiments.series import read_series
-from features.experiments.steps import changed_slot, running
+from features.experiments.steps import changed_slot, read_once, running
 from features.recording.online_store import OnlineStore
 from features.streams.drain import read_entries
 from features.users.erasure import read_erasures
@@ -42,7 +51,28 @@ class ExperimentResults:
         state = await read_traffic(self._client, self._keys)
         found = known(state, experiment)
         sums = await read_sums(self._client, self._keys, found.id, found.names)
-        return found, report(design_of(found), sums, days_of(found), notes_of(found, state))
+        design, days, notes = design_of(found), days_of(found), notes_of(found, state)
+        if not design.always_valid and found.reading is None and reading_due(design, sums, days):
+            found = await self._read_once(found, sums)
+        if found.reading is not None:
+            sums = {name: add_sums([found.reading.sums.get(name, {})]) for name in found.names}
+            days = (found.reading.time_ms - (found.started_ms or found.reading.time_ms)) / 86_400_000
+            notes.append(f"read once, as planned, at {iso_time(found.reading.time_ms)}; later users change nothing")
+        return found, report(design, sums, days, notes)
+
+    async def _read_once(self, experiment: Experiment, sums: dict[str, VariantSums]) -> Experiment:
+        """The experiment with what a fixed-sample test is read from; whoever looks first when it is due decides."""
+        small = {variant: {name: value for name, value in found.items() if value} for variant, found in sums.items()}
+        time_ms = min(now_ms(), experiment.ended_ms or 2**53)
+        reading = Reading(time_ms=time_ms, sums=small)
+        try:
+            return await change_experiment(
+                self._client, self._keys, experiment.id, lambda one, _: read_once(one, reading), "read",
+                "its planned sample or its last day has come", time_ms,
+            )  # fmt: skip
+        except ExperimentError:
+            # Another replica has read it meanwhile.
+            return known(await read_traffic(self._client, self._keys), experiment.id)
 
     async def latest(self) -> Experiment | None:
         """The experiment that runs, else the one that was stopped last."""
@@ -133,6 +163,7 @@ def design_of(experiment: Experiment, primary: str | None = None) -> Design:
         alpha=experiment.alpha,
         planned_effect=experiment.planned_effect,
         planned_users=experiment.planned_users,
+        sample_users=experiment.sample_users,
         power=experiment.power,
         minimum_days=experiment.minimum_days,
         minimum_users=experiment.minimum_users,

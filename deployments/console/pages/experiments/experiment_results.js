@@ -165,10 +165,10 @@ function comparisonTable(results) {
             {},
             h("th", { scope: "row", title: results.metrics[one.metric]?.meaning }, words(one.metric), one.metric === results.primary_metric ? [" ", badge("decides", "accent")] : null),
             h("td", {}, one.variant),
-            h("td", { class: "numeric" }, estimateText(one.absolute, (value) => signed(value, 4))),
-            h("td", { class: "numeric" }, estimateText(one.relative, (value) => `${signed(value * 100, 1)} %`)),
+            h("td", { class: "numeric" }, estimateText(one.absolute, (value) => signed(value, 4), one.adjusted_intervals.absolute)),
+            h("td", { class: "numeric" }, estimateText(one.relative, (value) => `${signed(value * 100, 1)} %`, one.adjusted_intervals.relative)),
             h("td", { class: "numeric" }, fixed(one.adjusted_p_value, 4)),
-            h("td", { class: "numeric" }, estimateText(one.cuped.absolute, (value) => signed(value, 4))),
+            h("td", { class: "numeric" }, estimateText(one.cuped.absolute, (value) => signed(value, 4), one.adjusted_intervals.cuped)),
           ),
         ),
       ),
@@ -176,9 +176,10 @@ function comparisonTable(results) {
   )
 }
 
-function estimateText(found, write) {
+/** An estimate with the interval that agrees with the adjusted p-value beside it. */
+function estimateText(found, write, interval) {
   if (!known(found.estimate)) return h("span", { class: "muted", title: found.reason }, "–")
-  return [write(found.estimate), found.interval ? h("div", { class: "small muted" }, `${write(found.interval[0])} to ${write(found.interval[1])}`) : null]
+  return [write(found.estimate), interval ? h("div", { class: "small muted" }, `${write(interval[0])} to ${write(interval[1])}`) : null]
 }
 
 const GUARDRAIL_KINDS = { broken: "bad", safe: "good", unproven: "warn", undefined: "quiet" }
