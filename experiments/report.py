@@ -23,7 +23,7 @@ from experiments.statistics.multiple_comparisons import (
     holm,
     holm_levels,
 )
-from experiments.statistics.ratio import ratio
+from experiments.statistics.ratio import LARGEST_SHARE, TOLD_SHARE, largest_share, ratio
 from experiments.statistics.sample_ratio import SampleRatio, sample_ratio_test
 from experiments.statistics.sequential import always_valid_test
 from experiments.statistics.welch import welch_test
@@ -162,6 +162,7 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     mixed = sum(sums[name].get("mixed", 0) for name in design.variants)
     if mixed:
         warnings.append(f"{mixed} users saw more than one variant and are left out")
+    warnings += large_users(design, sums)
     simulated = sum(sums[name].get("simulated", 0) for name in design.variants)
     users = sum(sums[name].get("n", 0) for name in design.variants)
     if 0 < simulated < users:
@@ -213,6 +214,19 @@ def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) ->
         return Value(value, reason="zero variance: all users have the same value")
     width = float(stdtrit(sums.n - 1, 1.0 - alpha / 2.0)) * math.sqrt(variance / sums.n)
     return Value(value, (value - width, value + width))
+
+
+def large_users(design: Design, sums: Mapping[str, VariantSums]) -> list[str]:
+    """A warning for each arm in which one user may hold much of what the primary ratio is taken over."""
+    metric = METRICS[design.primary]
+    if metric.denominator is None:
+        return []
+    shares = {name: largest_share(metric.sums(sums[name])) for name in design.live}
+    return [
+        f"{name}: one user may hold {share:.0%} of the {metric.denominator}; beyond {LARGEST_SHARE:.0%} none is read"
+        for name, share in shares.items()
+        if share is not None and share > max(TOLD_SHARE, 2 / sums[name]["n"])
+    ]
 
 
 def compare_all(design: Design, sums: Mapping[str, VariantSums]) -> list[MetricComparison]:

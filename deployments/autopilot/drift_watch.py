@@ -17,7 +17,7 @@ from configs.settings import AutopilotLimits
 from deployments.autopilot.list_judge import ListJudge, LiveEvent
 from deployments.operations.monitor_views import DriftView
 from experiments.statistics.performance import Change, change_since
-from experiments.statistics.ratio import ratio_difference
+from experiments.statistics.ratio import one_user_decides, ratio_difference
 from experiments.statistics.sums import PairSums, pack_sums, unpack_sums
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
@@ -34,6 +34,8 @@ OWN_BINS, SHARED_BINS = 30, 20
 MAX_DELAY_S = 1.0
 MAX_COLD_RISE = 0.1
 SEED = 20260131
+MEASURED = 2
+"""Counts up when live quality is defined anew."""
 T = TypeVar("T")
 
 
@@ -43,6 +45,8 @@ class Reference(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: str
+    measured: int = 1
+    """How it was measured; a window that was measured otherwise is not compared with."""
     users: list[int]
     items: list[str]
     types: list[str]
@@ -141,6 +145,7 @@ class DriftWatch:
         users = [numbers.setdefault(event.user_id, len(numbers)) for event in events]
         return Reference(
             version=self._version or "",
+            measured=MEASURED,
             users=users,
             items=[event.item_id for event in events],
             types=[event.event_type for event in events],
@@ -199,9 +204,10 @@ class DriftWatch:
 def _reference(text: bytes) -> Reference | None:
     """The first window as it was stored; None for one that an earlier version wrote: a new one begins then."""
     try:
-        return Reference.model_validate_json(text)
+        found = Reference.model_validate_json(text)
     except ValidationError:
         return None
+    return found if found.measured == MEASURED else None
 
 
 PERFORMANCE = ("click_rate", "map_at_10")
@@ -220,13 +226,12 @@ def click_sums(lists: Sequence[JudgedList]) -> PairSums:
 
 
 def precision_sums(lists: Sequence[JudgedList]) -> PairSums:
-    """Average precision over lists with something relevant, with the user as the unit."""
+    """Average precision over lists, with the user as the unit."""
     by_user: dict[str, list[float]] = {}
     for one in lists:
-        if one.precision is not None:
-            counts = by_user.setdefault(one.user_id, [0.0, 0.0])
-            counts[0] += one.precision
-            counts[1] += 1
+        counts = by_user.setdefault(one.user_id, [0.0, 0.0])
+        counts[0] += one.precision
+        counts[1] += 1
     return _sums(list(by_user.values()))
 
 
@@ -295,6 +300,10 @@ def _delay(delays: Sequence[float]) -> DriftView:
 def _rise(name: str, then: PairSums, now: PairSums, words: str) -> DriftView:
     change = ratio_difference(then, now, relative=False)
     shares = f"{_percent(change.control)} then, {_percent(change.treatment)} now: {words}"
+    if one_user_decides(then) or one_user_decides(now):
+        return DriftView(
+            name=name, value=None, threshold=MAX_COLD_RISE, drifted=None, detail=f"{shares}; {change.reason}"
+        )
     if change.value is None or change.variance is None:
         # Without any variance (nobody is cold, or everybody is) the shares are compared as they are.
         known = change.control is not None and change.treatment is not None

@@ -3,7 +3,7 @@
 import math
 
 from experiments.bandit import Allocation, top_two_weights
-from experiments.statistics.ratio import ratio, ratio_variance
+from experiments.statistics.ratio import one_user_decides, ratio, ratio_variance
 from experiments.statistics.sums import Sums
 from experiments.user_metrics import METRICS, Metric
 from experiments.user_totals import VariantSums
@@ -36,7 +36,8 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
         sums = await read_sums(client, keys, experiment.id, experiment.names)
         metric = METRICS[experiment.primary_metric]
         live = live_names(experiment)
-        if len(live) < 2:
+        ratios = metric.denominator is not None
+        if len(live) < 2 or (ratios and any(one_user_decides(metric.sums(sums[name])) for name in live)):
             continue
         found = top_two_weights(
             [arm(metric, sums[name]) for name in live],

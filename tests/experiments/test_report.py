@@ -276,3 +276,25 @@ def test_the_reason_gives_the_interval_of_its_step() -> None:
     found = report(design, {**SUMS, "third": add_sums([third])}, 8.0)
     assert found.decision.winner == "new"
     assert "97.5% interval" in found.decision.reason
+
+
+def test_a_robot_neither_ships_nor_stops_a_variant() -> None:
+    """400 alike users in each arm, and one more who takes up all of 5,000 lists: it was shipped, p below .0001."""
+    alike = [replace(user, lists=5, clicked=n % 3, engaged=0) for n, user in enumerate(users("control", 400, 0.2, 5))]
+    others = [replace(user, variant="new") for user in alike]
+    for robots, worse in (([("new", 5_000)], False), ([("control", 5_000)], True)):
+        people = [replace(alike[0], variant=name, lists=n, clicked=n, before=0) for name, n in robots]
+        for always_valid in (True, False):
+            design = replace(DESIGN, always_valid=always_valid, planned_users=300, guardrails=(("engagement", 0.0),))
+            found = report(design, sums_of(*alike, *others, *people), 10.0)
+            assert found.decision.winner is None
+            assert not any(word in found.decision.reason for word in ("is worse", "breaks"))
+            assert any("one user may hold 71% of the lists" in text for text in found.warnings)
+            assert found.primary[0].adjusted_p_value is None
+            assert worse == ("control: one user" in found.decision.reason)
+    # What it may count of the robot's lists is too little to decide anything, and is told of where it is much.
+    counted = replace(others[0], lists=300, clicked=300)
+    told = report(replace(DESIGN, guardrails=()), sums_of(*alike, *others, counted), 10.0)
+    assert told.decision.action == "keep_running"
+    assert told.primary[0].adjusted_p_value is not None
+    assert "new: one user may hold 13% of the lists; beyond 20% none is read" in told.warnings

@@ -10,7 +10,7 @@ from features.experiments.steps import start
 from features.recording.online_store import OnlineStore
 from features.serving.slots import set_slot
 
-RULE = Rule(1_000, 500, 0, 3)
+RULE = Rule(1_000, 500, 0, 3, 100)
 
 
 def people(variant: str, n: int, rate: float) -> list[UserTotals]:
