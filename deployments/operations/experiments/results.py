@@ -1,18 +1,16 @@
 """What experiments found: results from their sums, over time, and user by user."""
 
-import asyncio
 from typing import Any
 
 from configs.clock import now_ms
 from configs.settings import Settings
-from data.event_log import EventLog
-from data.log_tables import KINDS, Kind, entry_row
 from deployments.http.schemas import iso_time
+from deployments.operations.experiments.user_rows import UserRows
 from experiments.design import Design
 from experiments.report import Report, compare_all, reading_due, report, value_of
 from experiments.user_metrics import METRICS
 from experiments.user_totals import VariantSums, add_sums
-from features.experiments.counts import read_sums, rule_of
+from features.experiments.counts import read_sums
 from features.experiments.experiment import (
     Experiment,
     ExperimentError,
@@ -22,14 +20,9 @@ from features.experiments.experiment import (
     known,
     read_traffic,
 )
-from features.experiments.recount import PartitionReplay
 from features.experiments.series import read_series
 from features.experiments.steps import changed_slot, read_once, running
 from features.recording.online_store import OnlineStore
-from features.streams.drain import read_entries
-from features.users.erasure import read_erasures
-
-STREAM_PAGE = 1_000_000
 
 
 class ExperimentResults:
@@ -41,10 +34,9 @@ class ExperimentResults:
     """
 
     def __init__(self, settings: Settings, store: OnlineStore) -> None:
-        self._settings = settings
         self._store = store
         self._client, self._keys = store.client, store.keys
-        self._log = EventLog(settings.log_dir)
+        self._rows = UserRows(settings, store)
 
     async def of(self, experiment: str) -> tuple[Experiment, Report]:
         """An experiment with all results that follow from its sums as they stand. Raises `ExperimentError`."""
@@ -115,39 +107,7 @@ class ExperimentResults:
             ExperimentError: no such experiment, or a cursor that is none.
         """
         state = await read_traffic(self._client, self._keys)
-        found = known(state, experiment)
-        partition, after = _cursor(cursor, self._keys.partitions)
-        rows: list[dict[str, Any]] = []
-        while partition < self._keys.partitions:
-            for user_id, totals in await self._partition_users(found, partition, state):
-                if user_id <= after:
-                    continue
-                if len(rows) == limit:
-                    return rows, f"{partition}:{rows[-1]['user_id'] if _in(rows, partition, self._keys) else ''}"
-                rows.append({"user_id": user_id, **totals})
-            partition, after = partition + 1, ""
-        return rows, None
-
-    async def _partition_users(
-        self, experiment: Experiment, partition: int, state: TrafficState
-    ) -> list[tuple[str, dict[str, Any]]]:
-        ends = {one.id: one.ended_ms for one in state.experiments.values() if one.ended_ms is not None}
-        erasures = await read_erasures(self._client, self._keys)
-        replay = PartitionReplay(self._store, rule_of(self._settings.store), ends, erasures)
-        for kind in KINDS[::-1]:
-            stream = self._keys.events(partition) if kind == "events" else self._keys.exposures(partition)
-            # The stream first: what a compaction moves in between is then found in both, instead of in neither.
-            entries = await read_entries(self._client, stream, "-", "+", STREAM_PAGE)
-            tables = await asyncio.to_thread(self._logged_rows, kind, partition)
-            logged = {row["stream_id"] for rows in tables for row in rows}
-            for rows in tables:
-                replay.add(kind, rows)
-            replay.add(kind, [entry_row(kind, entry, partition) for entry in entries if entry[0] not in logged])
-        users = replay.users().items()
-        return sorted((user, vars(one.totals[experiment.id])) for user, one in users if experiment.id in one.totals)
-
-    def _logged_rows(self, kind: Kind, partition: int) -> list[list[dict[str, Any]]]:
-        return [table.to_pylist() for table in self._log.tables(kind, partition)]
+        return await self._rows.page(state, experiment, cursor, limit)
 
 
 def design_of(experiment: Experiment, primary: str | None = None) -> Design:
@@ -188,16 +148,3 @@ def notes_of(experiment: Experiment, state: TrafficState) -> list[str]:
         if problem is not None:
             return [f"suspended, no users are let in: {problem}"]
     return []
-
-
-def _cursor(cursor: str | None, partitions: int) -> tuple[int, str]:
-    if cursor is None:
-        return 0, ""
-    number, separator, user_id = cursor.partition(":")
-    if not (separator and number.isascii() and number.isdigit() and int(number) < partitions):
-        raise ExperimentError("invalid", f"cursor: {cursor!r} is none that this interface gave out", "cursor")
-    return int(number), user_id
-
-
-def _in(rows: list[dict[str, Any]], partition: int, keys: Any) -> bool:
-    return bool(rows) and keys.partition_of(rows[-1]["user_id"]) == partition
