@@ -26,7 +26,7 @@ export function resultsView(experiment, buttons) {
     h(
       "section",
       { class: "card" },
-      h("div", { class: "card-head" }, h("h2", {}, experiment.id, " ", badge(experiment.status, STATUS[experiment.status]), " ", marks), h("div", { class: "buttons" }, buttons)),
+      h("div", { class: "card-head" }, h("h2", {}, experiment.id, " ", badge(experiment.status, STATUS[experiment.status]), " ", marks), buttons),
       h("p", {}, experiment.hypothesis),
       h("p", { class: "small muted" }, plan(experiment)),
       problem,
