@@ -298,3 +298,20 @@ def test_a_robot_neither_ships_nor_stops_a_variant() -> None:
     assert told.decision.action == "keep_running"
     assert told.primary[0].adjusted_p_value is not None
     assert "new: one user may hold 13% of the lists; beyond 20% none is read" in told.warnings
+
+
+@pytest.mark.parametrize("name", ["new", "control"])
+def test_a_robots_events_neither_ship_nor_stop_a_variant(name: str) -> None:
+    """A mean over users bears one of them: the error grows with the difference that it makes."""
+    alike = [replace(user, events=n % 5) for n, user in enumerate(users("control", 400, 0.2, 5))]
+    others = [replace(user, variant="new") for user in alike]
+    robot = replace(alike[0], variant=name, events=50_000, before=0)
+    for always_valid in (True, False):
+        design = replace(
+            DESIGN, primary="events_per_user", always_valid=always_valid, planned_users=300,
+            guardrails=(("events_per_user", 0.0), ("session_return", 0.0)),
+        )  # fmt: skip
+        found = report(design, sums_of(*alike, *others, robot), 10.0)
+        assert found.decision.winner is None
+        assert not any(word in found.decision.reason for word in ("is worse", "breaks"))
+        assert (found.primary[0].adjusted_p_value or 0.0) > 0.2

@@ -1,5 +1,7 @@
 """What experiments found: results from their sums, over time, and user by user."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from configs.clock import now_ms
@@ -20,7 +22,7 @@ from features.experiments.experiment import (
     known,
     read_traffic,
 )
-from features.experiments.series import read_series
+from features.experiments.series import SeriesPoint, read_series
 from features.experiments.steps import changed_slot, read_once, running
 from features.recording.online_store import OnlineStore
 
@@ -81,21 +83,9 @@ class ExperimentResults:
                 "invalid", f"metric: no such metric {metric!r}; there are {', '.join(METRICS)}", "metric"
             )
         found = known(await read_traffic(self._client, self._keys), experiment)
-        design = design_of(found, metric)
-        points = []
-        for snapshot in await read_series(self._client, self._keys, experiment, limit):
-            sums = {name: add_sums([snapshot.sums.get(name, {})]) for name in found.names}
-            points.append(
-                {
-                    "time_ms": snapshot.time_ms,
-                    "variants": {
-                        name: {"users": sums[name]["n"], **vars(value_of(METRICS[metric], sums[name], design.alpha))}
-                        for name in found.names
-                    },
-                    "comparisons": {one.variant: vars(one.decides) for one in compare_all(design, sums)},
-                }
-            )
-        return points
+        snapshots = await read_series(self._client, self._keys, experiment, limit)
+        # A thousand points of ten variants take seconds.
+        return await asyncio.to_thread(_points, found, metric, snapshots)
 
     async def users(self, experiment: str, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
         """One row for each user, computed from the log, a page at a time.
@@ -108,6 +98,22 @@ class ExperimentResults:
         """
         state = await read_traffic(self._client, self._keys)
         return await self._rows.page(state, experiment, cursor, limit)
+
+
+def _points(experiment: Experiment, metric: str, snapshots: Sequence[SeriesPoint]) -> list[dict[str, Any]]:
+    design = design_of(experiment, metric)
+    points = []
+    for snapshot in snapshots:
+        sums = {name: add_sums([snapshot.sums.get(name, {})]) for name in experiment.names}
+        values = {name: value_of(METRICS[metric], sums[name], design.alpha) for name in experiment.names}
+        points.append(
+            {
+                "time_ms": snapshot.time_ms,
+                "variants": {name: {"users": sums[name]["n"], **vars(value)} for name, value in values.items()},
+                "comparisons": {one.variant: vars(one.decides) for one in compare_all(design, sums)},
+            }
+        )
+    return points
 
 
 def design_of(experiment: Experiment, primary: str | None = None) -> Design:

@@ -124,3 +124,13 @@ async def test_a_record_of_before_has_neither_and_is_read(control: ExperimentCon
     assert (results.decision.action, results.plan.users) == ("ship", 300)
     assert found.reading is not None
     assert set(found.reading.sums["a"]) <= set(STATISTICS)
+
+
+async def test_the_series_has_a_point_for_each_snapshot(control: ExperimentControl) -> None:
+    name = await started(control)
+    await count(control._store, name, [*people("a", 300, 0.2), *people("b", 310, 0.4)])
+    await control.tick()
+    (point,) = await control.results.series(name, "click_through", 10)
+    _, now = await control.results.of(name)
+    assert {variant: value["users"] for variant, value in point["variants"].items()} == {"a": 300, "b": 310}
+    assert point["comparisons"]["b"] == vars(now.comparisons[0].decides)
