@@ -22,7 +22,8 @@ from configs.event_types import load_event_types
 from configs.settings import Store, load_settings
 from experiments.assignment import TrafficSplit, assign
 from experiments.attribution import CLICK, UserReplay
-from experiments.report import Design, report
+from experiments.design import Design
+from experiments.report import report
 from experiments.user_metrics import METRICS
 from experiments.user_totals import STATISTICS
 from features.experiments.counts import read_sums, rule_of, sums_command, user_commands

@@ -65,6 +65,9 @@ class Store(Group):
     max_exposures: int = Field(1_000_000, ge=0, description="exposures kept per partition between compactions")
     attribution_window_s: int = Field(86_400, ge=1, description="how long after a list an event can belong to it")
     attribution_lists: int = Field(10, ge=1, le=100, description="a user's latest lists to which events can belong")
+    counted_lists: int = Field(
+        100, ge=1, description="of a user the first lists, and ratings, that an experiment counts"
+    )
     session_gap_s: int = Field(1800, ge=1, description="a longer pause between a user's lists begins a new session")
     clock_skew_s: int = Field(300, ge=0, description="how far before the user's first list an event may claim to be")
 

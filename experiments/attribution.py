@@ -6,6 +6,10 @@ event in, on its own clock: clients' clocks may be wrong by any amount. An event
 says of itself that it happened before the user's first list (beyond a tolerance for clocks) is a late delivery, and not
 counted at all. Of what the store took in within one millisecond, events come first.
 
+Of each user the first lists and the first ratings count, up to a number of each (`Rule.counted_lists`), so that no
+robot outweighs the others in a ratio. A list whose variant was forced for a test counts nowhere, and neither does an
+event that names it.
+
 This is the rule in plain Python. `features/redis/lua/experiment.lua` applies the same one as events arrive; rebuilds,
 exports and tests use this one.
 """
@@ -16,10 +20,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from configs.event_types import EventTypes
+from experiments.average_precision import DEPTH, live_average_precision
 from experiments.user_totals import PRECISION_SCALE, RATING_SCALE, UserTotals
 
-DEPTH = 10
-"""Places of a list that the live MAP looks at."""
 CLICK, ENGAGE, CONVERT, RATE = 1, 2, 4, 8
 """What an event can mean for an experiment; added up."""
 
@@ -46,12 +49,14 @@ class Rule:
         session_gap_ms: a longer pause between lists begins a new session.
         clock_skew_ms: how far before the user's first list an event may claim to have happened.
         lists_kept: latest lists of a user to which events can belong.
+        counted_lists: of a user the first lists, and the first ratings, that count in an experiment.
     """
 
     window_ms: int
     session_gap_ms: int
     clock_skew_ms: int
     lists_kept: int
+    counted_lists: int
 
 
 @dataclass
@@ -65,6 +70,8 @@ class ShownList:
     engaged: bool = False
     hits: list[bool] = field(default_factory=lambda: [False] * DEPTH)
     """Whether the item at each of the first `DEPTH` places was engaged with."""
+    forced: bool = False
+    """Whether its variant was forced: events that name it count nowhere. Its items are not kept."""
 
 
 @dataclass
@@ -75,7 +82,7 @@ class UserReplay:
         ends: experiment -> the last moment that counts, for those that were stopped.
         totals: experiment -> what it has counted.
         current: the experiment of the latest list; events count for this one.
-        lists: latest lists of the current experiment, newest first.
+        lists: latest lists of the current experiment, and forced ones, newest first.
     """
 
     rule: Rule
@@ -103,11 +110,21 @@ class UserReplay:
         totals.mixed |= totals.variant != variant
         if totals.lists == 0 or time_ms - totals.last_ms > self.rule.session_gap_ms:
             totals.sessions += 1
-        totals.lists += 1
         totals.last_ms = time_ms
-        older = self.lists if self.current == experiment else []
+        shown = ShownList(recommendation_id, time_ms, item_ids)
+        if totals.lists < self.rule.counted_lists:
+            totals.lists += 1
+        else:
+            # Events still belong to it, and find everything taken up already.
+            shown.clicked, shown.engaged, shown.hits = True, True, [True] * DEPTH
+        older = self.lists if self.current == experiment else [one for one in self.lists if one.forced]
         self.current = experiment
-        self.lists = [ShownList(recommendation_id, time_ms, item_ids), *older[: self.rule.lists_kept - 1]]
+        self.lists = [shown, *older[: self.rule.lists_kept - 1]]
+
+    def expose_forced(self, recommendation_id: str, time_ms: int) -> None:
+        """Remember a list whose variant was forced, so that events which name it are known."""
+        shown = ShownList(recommendation_id, time_ms, (), True, True, [True] * DEPTH, forced=True)
+        self.lists = [shown, *self.lists[: self.rule.lists_kept - 1]]
 
     def event(
         self, time_ms: int, item_id: str, said_ms: int, recommendation_id: str | None, goals: int, rating: float | None
@@ -124,6 +141,8 @@ class UserReplay:
             return
         totals = self.totals[self.current]
         named = next((shown for shown in self.lists if shown.recommendation_id == recommendation_id), None)
+        if named is not None and named.forced:
+            return
         if named is None and said_ms < totals.first_ms - self.rule.clock_skew_ms:
             return
         totals.events += 1
@@ -146,7 +165,7 @@ class UserReplay:
                 totals.precision += average_precision(shown.hits) - before
         if goals & CONVERT:
             totals.conversions += 1
-        if goals & RATE and rating is not None:
+        if goals & RATE and rating is not None and totals.rated < self.rule.counted_lists:
             totals.rated += 1
             totals.ratings += int(rating * RATING_SCALE + 0.5)
 
@@ -155,10 +174,5 @@ class UserReplay:
 
 
 def average_precision(hits: Sequence[bool]) -> int:
-    """Mean of the precisions at the hits, in ten-thousandths, rounded; 0 without a hit."""
-    found, total = 0, 0.0
-    for place, hit in enumerate(hits, start=1):
-        if hit:
-            found += 1
-            total += found / place
-    return int(total / found * PRECISION_SCALE + 0.5) if found else 0
+    """The live average precision in ten-thousandths, rounded."""
+    return int(live_average_precision(hits) * PRECISION_SCALE + 0.5)

@@ -2,22 +2,26 @@
 
 The rule, in this order; the first that applies decides:
 
-1. unhealthy: the sample ratio is off (p below `sample_ratio_alpha`). No result of such an experiment means anything.
-2. keep running: an arm has fewer than `minimum_users`, or a result is not yet readable.
+1. unhealthy: the sample ratio is off (the always-valid p below `sample_ratio_alpha`). No result of such an experiment
+   means anything.
+2. keep running: an arm has fewer than `minimum_users`.
 3. stop: each treatment does harm, that is its metric is significantly worse or one of its guardrails is broken. Harm
    does not wait for the minimum duration; a win does.
-4. keep running: fewer than `minimum_days`, since users of one weekday are not the users of a week.
+4. keep running: fewer than `minimum_days`, since users of one weekday are not the users of a week; or a fixed-sample
+   result whose time has not come.
 5. ship: the best treatment that is significantly better and whose guardrails are all safe.
 6. stop: `maximum_days` or `planned_users` reached and nothing to ship.
 7. keep running.
 
 Significant means p below alpha after Holm's correction over the treatments; guardrails are not corrected, which errs
-towards an alarm. A fixed-sample comparison (Welch), guardrails too, is only read when `planned_users` are there, or at
-`maximum_days`; an always-valid one at any time.
+towards an alarm. An always-valid comparison is read at any time. A fixed-sample one (Welch), guardrails too, is read
+once: when `planned_users` are there and `minimum_days` are over, or at `maximum_days` (`DecisionRule.due`). Until then
+harm is looked for in the always-valid comparison of the same numbers (`safety`): one fixed-sample test after another
+finds harm in one of five experiments that have none.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from experiments.statistics.difference import Comparison, check_alpha
@@ -37,8 +41,8 @@ class DecisionRule:
         minimum_days: how long an experiment runs before a winner is named.
         minimum_users: how many users each arm needs before anything is read.
         maximum_days: when the experiment ends without a winner; None for never.
-        planned_users: users that the power calculation asks for in each arm; None where none was made.
-        sample_ratio_alpha: low, since the ratio is looked at many times and a mismatch is no close call.
+        planned_users: users of each arm at which it is read, fixed beforehand; None where nothing was planned.
+        sample_ratio_alpha: chance of a false "unhealthy", over all looks together; a mismatch is no close call.
         higher_is_better: whether a larger value of the primary metric is better.
 
     Raises:
@@ -61,6 +65,15 @@ class DecisionRule:
         if self.maximum_days is not None and self.maximum_days < self.minimum_days:
             raise ValueError(f"maximum_days ({self.maximum_days}) is below minimum_days ({self.minimum_days})")
 
+    def ended(self, days: float) -> bool:
+        """Whether the longest duration is over."""
+        return self.maximum_days is not None and days >= self.maximum_days
+
+    def due(self, days: float, fewest: int) -> bool:
+        """Whether a fixed-sample comparison is read now, when the smallest arm has `fewest` users."""
+        planned = self.planned_users is not None and fewest >= max(self.planned_users, self.minimum_users)
+        return self.ended(days) or (planned and days >= self.minimum_days)
+
 
 @dataclass(frozen=True)
 class Guardrail:
@@ -70,12 +83,14 @@ class Guardrail:
         comparison: treatment against control.
         margin: how much worse is still tolerated, in the comparison's unit. With 0 the guardrail breaks when it is
             significantly worse; above 0 it must also be shown to be within the margin before anything ships.
+        safety: the always-valid comparison, for looks before a fixed-sample one is due.
     """
 
     metric: str
     comparison: Comparison
     higher_is_better: bool = True
     margin: float = 0.0
+    safety: Comparison | None = None
 
     @property
     def state(self) -> GuardrailState:
@@ -96,14 +111,26 @@ class Treatment:
     Attributes:
         users: how many users are in the treatment.
         primary: the comparison that decides; the absolute difference is defined earlier than the relative one and
-            safer for rare events.
+            safer for rare events. Its interval has the confidence of Holm's step (`holm_levels`).
         guardrails: metrics that must not get worse.
+        safety: the always-valid comparison, for looks before a fixed-sample one is due.
     """
 
     name: str
     users: int
     primary: Comparison
     guardrails: tuple[Guardrail, ...] = ()
+    safety: Comparison | None = None
+
+    def watched(self) -> "Treatment":
+        """The treatment by what may be looked at any time."""
+        unknown = Comparison("always_valid", self.primary.alpha, self.primary.relative, reason="it is read at its end")
+        guardrails = ((one, _always_valid(one.comparison, one.safety)) for one in self.guardrails)
+        return replace(
+            self,
+            primary=_always_valid(self.primary, self.safety) or unknown,
+            guardrails=tuple(replace(one, comparison=found) for one, found in guardrails if found is not None),
+        )
 
 
 @dataclass(frozen=True)
@@ -144,17 +171,18 @@ def decide(
     if not treatments:
         raise ValueError("treatments: there must be at least one")
     fewest = min([control_users, *(treatment.users for treatment in treatments)])
-    ended = rule.maximum_days is not None and days >= rule.maximum_days
-    complete = ended or (rule.planned_users is not None and fewest >= rule.planned_users)
+    ended = rule.ended(days)
     compared = [c for t in treatments for c in (t.primary, *(guardrail.comparison for guardrail in t.guardrails))]
-    readable = complete or all(comparison.method == "always_valid" for comparison in compared)
+    once = any(comparison.method != "always_valid" for comparison in compared)
+    complete = rule.due(days, fewest)
     adjusted = tuple(holm([treatment.primary.p_value for treatment in treatments]))
     notes = (*warnings, *_notes(treatments, sample_ratio))
 
     def decision(action: Action, reason: str, winner: str | None = None) -> Decision:
         return Decision(action, winner, reason, adjusted, notes)
 
-    if sample_ratio.p_value is not None and sample_ratio.p_value < rule.sample_ratio_alpha:
+    p_ratio = sample_ratio.always_valid_p_value
+    if p_ratio is not None and p_ratio < rule.sample_ratio_alpha:
         return decision("unhealthy", _mismatch(sample_ratio, rule))
     if fewest < rule.minimum_users and not ended:
         return decision("keep_running", f"the smallest arm has {fewest} of at least {rule.minimum_users} users")
@@ -164,12 +192,8 @@ def decide(
             f"{days:.3g} days are over and the smallest arm has {fewest} of at least {rule.minimum_users} users: "
             "nothing can be concluded",
         )
-    if not readable:
-        planned = "none are planned" if rule.planned_users is None else f"{rule.planned_users} are planned"
-        return decision(
-            "keep_running",
-            f"a fixed-sample test is read once, at its end: the smallest arm has {fewest} users, {planned}",
-        )
+    if once and not complete:
+        return decision(*_before_its_time(rule, days, fewest, treatments))
     harms = [_harm(rule, treatment, p) for treatment, p in zip(treatments, adjusted, strict=True)]
     if all(harm is not None for harm in harms):
         return decision("stop", "; ".join(harm for harm in harms if harm is not None))
@@ -196,6 +220,27 @@ def decide(
         until = f"{days:.3g} days are over" if ended else f"the planned {rule.planned_users} users are there"
         return decision("stop", f"{until} and nothing can be shipped: {summary}")
     return decision("keep_running", f"no decision yet: {summary}")
+
+
+def _before_its_time(
+    rule: DecisionRule, days: float, fewest: int, treatments: Sequence[Treatment]
+) -> tuple[Action, str]:
+    """What to do while a fixed-sample comparison may not be read: only harm is looked for."""
+    watched = [treatment.watched() for treatment in treatments]
+    p_values = holm([treatment.primary.p_value for treatment in watched])
+    harms = [_harm(rule, treatment, p) for treatment, p in zip(watched, p_values, strict=True)]
+    if all(harm is not None for harm in harms):
+        found = "; ".join(harm for harm in harms if harm is not None)
+        return "stop", f"{found} (always-valid, since the planned end has not come)"
+    planned = "none are planned" if rule.planned_users is None else f"{rule.planned_users} are planned"
+    missing = f"the smallest arm has {fewest} users, {planned}"
+    if rule.planned_users is not None and fewest >= rule.planned_users:
+        missing = f"{days:.3g} of at least {rule.minimum_days:.3g} days"
+    return "keep_running", f"a fixed-sample test is read once, at its end: {missing}"
+
+
+def _always_valid(comparison: Comparison, safety: Comparison | None) -> Comparison | None:
+    return comparison if comparison.method == "always_valid" else safety
 
 
 def _gain(rule: DecisionRule, treatment: Treatment) -> float:
@@ -233,7 +278,7 @@ def _notes(treatments: Sequence[Treatment], sample_ratio: SampleRatio) -> list[s
         for guardrail in t.guardrails
         if guardrail.comparison.reason is not None
     ]
-    if sample_ratio.reason is not None:
+    if sample_ratio.always_valid_p_value is None:
         found.append(f"sample ratio not tested: {sample_ratio.reason}")
     return found
 
@@ -245,8 +290,8 @@ def _mismatch(sample_ratio: SampleRatio, rule: DecisionRule) -> str:
         if wanted is not None
     )
     return (
-        f"the sample ratio is off (p {_p(sample_ratio.p_value)}, below {rule.sample_ratio_alpha:g}): {pairs}. "
-        "Users are lost or counted unevenly; find out why before reading any result"
+        f"the sample ratio is off (p {_p(sample_ratio.always_valid_p_value)}, below {rule.sample_ratio_alpha:g}): "
+        f"{pairs}. Users are lost or counted unevenly; find out why before reading any result"
     )
 
 
@@ -257,7 +302,7 @@ def _numbers(comparison: Comparison, p: float | None) -> str:
     kind = "relative" if comparison.relative else "absolute"
     return (
         f"{_size(comparison.estimate, comparison.relative, signed=True)} {kind}, "
-        f"{1 - comparison.alpha:.0%} interval {low} to {high}, p {_p(p)}"
+        f"{100 * (1 - comparison.alpha):.4g}% interval {low} to {high}, p {_p(p)}"
     )
 
 

@@ -1,61 +1,34 @@
 """All results of an experiment from the sums of its variants: values, comparisons, health, plan and decision.
 
-The first variant is the control. Absolute differences decide (they are defined earlier than relative ones); relative
-differences, CUPED and the other test are shown beside them. The primary metric's p-values are corrected by Holm over
-the treatments; those of all metrics and treatments together, which are only looked at, by Benjamini and Hochberg.
+The first variant is the control. A variant that never had a weight takes no part. Absolute differences decide (they are
+defined earlier than relative ones); relative differences, CUPED and the other test are shown beside them. The primary
+metric's p-values are corrected by Holm over the treatments; those of all metrics and treatments together, which are
+only looked at, by Benjamini and Hochberg.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scipy.special import stdtrit
 
 from experiments.bandit import ADAPTIVE_WARNING
 from experiments.decision import Decision, DecisionRule, Guardrail, GuardrailState, Treatment, decide
+from experiments.design import Design, expected_weights
+from experiments.plan import NOTHING_TO_COMPARE, Plan, make_plan, user_variance
 from experiments.statistics.difference import Comparison, Difference, too_few
-from experiments.statistics.multiple_comparisons import benjamini_hochberg
-from experiments.statistics.power import PlannedTest, days_left, minimum_detectable_effect, power_at, sample_size
-from experiments.statistics.ratio import ratio, ratio_variance
+from experiments.statistics.multiple_comparisons import (
+    benjamini_hochberg,
+    false_coverage_levels,
+    holm,
+    holm_levels,
+)
+from experiments.statistics.ratio import LARGEST_SHARE, TOLD_SHARE, largest_share, ratio
 from experiments.statistics.sample_ratio import SampleRatio, sample_ratio_test
-from experiments.statistics.sequential import DEFAULT_TUNING_N, always_valid_test
-from experiments.statistics.sums import PairSums
+from experiments.statistics.sequential import always_valid_test
 from experiments.statistics.welch import welch_test
 from experiments.user_metrics import METRICS, Metric
 from experiments.user_totals import VariantSums
-
-SMALLEST_BASIS = 100
-"""Users of the control from which its variance is good enough to plan with."""
-
-
-@dataclass(frozen=True)
-class Design:
-    """What was fixed before the first look.
-
-    Attributes:
-        variants: names, the control first.
-        periods: (users that were there already, weights), oldest first; more than one for a bandit.
-        metrics: the metrics to be shown.
-        guardrails: (metric, margin).
-        always_valid: whether the decision may be taken at any time.
-        planned_effect: absolute; None where nothing was planned.
-        planned_users: users that each variant is planned to have.
-    """
-
-    variants: tuple[str, ...]
-    periods: tuple[tuple[int, tuple[float, ...]], ...]
-    primary: str
-    metrics: tuple[str, ...]
-    guardrails: tuple[tuple[str, float], ...] = ()
-    always_valid: bool = True
-    alpha: float = 0.05
-    planned_effect: float | None = None
-    planned_users: int | None = None
-    power: float = 0.8
-    minimum_days: float = 7.0
-    minimum_users: int = 100
-    maximum_days: float | None = 28.0
-    bandit: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,9 +63,26 @@ class Adjusted:
     reason: str | None
 
 
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AdjustedIntervals:
+    """The intervals that agree with the adjusted p-value of the absolute comparison; None where undefined.
+
+    Attributes:
+        confidence: of each, as a share.
+    """
+
+    confidence: float
+    absolute: Interval | None
+    relative: Interval | None
+    cuped: Interval | None
+
+
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of one treatment against the control.
+    """One metric of one treatment against the control. p-values and intervals of comparisons are unadjusted.
 
     Attributes:
         decides: the absolute comparison by the method that was fixed.
@@ -100,6 +90,7 @@ class MetricComparison:
         other: the absolute comparison by the method that was not.
         cuped: the absolute comparison, adjusted.
         adjusted_p_value: over all metrics and treatments, by Benjamini and Hochberg.
+        adjusted: the intervals that go with it (`false_coverage_levels`).
     """
 
     metric: str
@@ -108,6 +99,21 @@ class MetricComparison:
     relative: Comparison
     other: Comparison
     cuped: Adjusted
+    adjusted_p_value: float | None
+    adjusted: AdjustedIntervals
+
+
+@dataclass(frozen=True)
+class PrimaryResult:
+    """The primary metric of one treatment, as the decision reads it: corrected for several treatments by Holm.
+
+    Attributes:
+        absolute, relative: with the interval of Holm's step (`holm_levels`); their own p-values are unadjusted.
+    """
+
+    variant: str
+    absolute: Comparison
+    relative: Comparison
     adjusted_p_value: float | None
 
 
@@ -129,30 +135,13 @@ class GuardrailResult:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the users can show, on the primary metric; None, with the reason, where undefined.
-
-    Attributes:
-        users: how many users each variant needs.
-        power: the chance to find the planned effect with the users of now.
-        minimum_detectable_effect: absolute, with the users of now and the planned power.
-        days_left: until the planned users are there, at the rate so far.
-    """
-
-    users: int | None = None
-    power: float | None = None
-    minimum_detectable_effect: float | None = None
-    days_left: int | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
 class Report:
     """All results of an experiment after `days`."""
 
     days: float
     arms: list[ArmReport]
     comparisons: list[MetricComparison]
+    primary: list[PrimaryResult]
     guardrails: list[GuardrailResult]
     sample_ratio: SampleRatio
     plan: Plan
@@ -173,6 +162,7 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     mixed = sum(sums[name].get("mixed", 0) for name in design.variants)
     if mixed:
         warnings.append(f"{mixed} users saw more than one variant and are left out")
+    warnings += large_users(design, sums)
     simulated = sum(sums[name].get("simulated", 0) for name in design.variants)
     users = sum(sums[name].get("n", 0) for name in design.variants)
     if 0 < simulated < users:
@@ -183,9 +173,14 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
     )
     comparisons = compare_all(design, sums)
     plan = make_plan(design, sums, days)
-    treatments = _treatments(design, sums, comparisons)
-    control_users = sums[design.variants[0]].get("n", 0)
-    decided = decide(_rule(design, plan), days, control_users, treatments, ratios, warnings)
+    primary = primary_results(design, sums)
+    treatments = _treatments(design, sums, comparisons, primary)
+    if treatments:
+        control_users = sums[design.variants[0]].get("n", 0)
+        decided = decide(_rule(design), days, control_users, treatments, ratios, warnings)
+    else:
+        ended = design.maximum_days is not None and days >= design.maximum_days
+        decided = Decision("stop" if ended else "keep_running", None, NOTHING_TO_COMPARE, (), tuple(warnings))
     guardrails = [
         GuardrailResult(one.metric, treatment.name, one.margin, one.state, one.comparison)
         for treatment in treatments
@@ -203,7 +198,7 @@ def report(design: Design, sums: Mapping[str, VariantSums], days: float, notes: 
         )
         for name in design.variants
     ]
-    return Report(days, arms, comparisons, guardrails, ratios, plan, decided, list(decided.warnings))
+    return Report(days, arms, comparisons, primary, guardrails, ratios, plan, decided, list(decided.warnings))
 
 
 def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) -> Value:
@@ -214,136 +209,131 @@ def value_of(metric: Metric, variant: Mapping[str, int], alpha: float = 0.05) ->
     value = sums.main.mean if metric.denominator is None else ratio(sums)
     if sums.n < 2 or value is None:
         return Value(value, reason=too_few("variant", sums.n))
-    variance = _variance(metric, sums)
+    variance = user_variance(metric, sums)
     if variance <= 0:
         return Value(value, reason="zero variance: all users have the same value")
     width = float(stdtrit(sums.n - 1, 1.0 - alpha / 2.0)) * math.sqrt(variance / sums.n)
     return Value(value, (value - width, value + width))
 
 
+def large_users(design: Design, sums: Mapping[str, VariantSums]) -> list[str]:
+    """A warning for each arm in which one user may hold much of what the primary ratio is taken over."""
+    metric = METRICS[design.primary]
+    if metric.denominator is None:
+        return []
+    shares = {name: largest_share(metric.sums(sums[name])) for name in design.live}
+    return [
+        f"{name}: one user may hold {share:.0%} of the {metric.denominator}; beyond {LARGEST_SHARE:.0%} none is read"
+        for name, share in shares.items()
+        if share is not None and share > max(TOLD_SHARE, 2 / sums[name]["n"])
+    ]
+
+
 def compare_all(design: Design, sums: Mapping[str, VariantSums]) -> list[MetricComparison]:
     """Every metric of every treatment against the control."""
     control = sums[design.variants[0]]
     names = dict.fromkeys((design.primary, *design.metrics, *(name for name, _ in design.guardrails)))
+    pairs = [(name, variant) for name in names for variant in design.treatments]
+    absolute = [METRICS[name].difference(control, sums[variant], relative=False) for name, variant in pairs]
+    p_values = [compare(design, one).p_value for one in absolute]
+    levels = false_coverage_levels(p_values, design.alpha)
     found = []
-    for name in names:
-        metric = METRICS[name]
-        for variant in design.variants[1:]:
-            absolute = metric.difference(control, sums[variant], relative=False)
-            adjusted = metric.adjusted(control, sums[variant], relative=False)
-            found.append(
-                MetricComparison(
-                    metric=name,
-                    variant=variant,
-                    decides=compare(design, absolute),
-                    relative=compare(design, metric.difference(control, sums[variant], relative=True)),
-                    other=compare(design, absolute, other=True),
-                    cuped=Adjusted(
-                        compare(design, adjusted.difference), adjusted.theta, adjusted.correlation, adjusted.reason
+    for (name, variant), difference, level, p in zip(
+        pairs, absolute, levels, benjamini_hochberg(p_values), strict=True
+    ):
+        relative = METRICS[name].difference(control, sums[variant], relative=True)
+        adjusted = METRICS[name].adjusted(control, sums[variant], relative=False)
+        found.append(
+            MetricComparison(
+                metric=name,
+                variant=variant,
+                decides=compare(design, difference),
+                relative=compare(design, relative),
+                other=compare(design, difference, other=True),
+                cuped=Adjusted(
+                    compare(design, adjusted.difference), adjusted.theta, adjusted.correlation, adjusted.reason
+                ),
+                adjusted_p_value=p,
+                adjusted=AdjustedIntervals(
+                    1 - level,
+                    *(
+                        compare(design, one, level=level).interval
+                        for one in (difference, relative, adjusted.difference)
                     ),
-                    adjusted_p_value=None,
-                )
+                ),
             )
-    p_values = benjamini_hochberg([one.decides.p_value for one in found])
+        )
+    return found
+
+
+def primary_results(design: Design, sums: Mapping[str, VariantSums]) -> list[PrimaryResult]:
+    """The primary metric of each treatment, with Holm's p-values and the intervals that agree with them."""
+    control, metric = sums[design.variants[0]], METRICS[design.primary]
+    absolute = [metric.difference(control, sums[name], relative=False) for name in design.treatments]
+    p_values = [compare(design, one).p_value for one in absolute]
+    levels = holm_levels(p_values, design.alpha)
     return [
-        MetricComparison(one.metric, one.variant, one.decides, one.relative, one.other, one.cuped, p)
-        for one, p in zip(found, p_values, strict=True)
+        PrimaryResult(
+            name,
+            compare(design, difference, level=level),
+            compare(design, metric.difference(control, sums[name], relative=True), level=level),
+            p,
+        )
+        for name, difference, level, p in zip(design.treatments, absolute, levels, holm(p_values), strict=True)
     ]
 
 
-def compare(design: Design, difference: Difference, other: bool = False) -> Comparison:
-    """The comparison by the method that was fixed, or by the other one."""
+def compare(design: Design, difference: Difference, other: bool = False, level: float | None = None) -> Comparison:
+    """The comparison by the method that was fixed, or by the other one; `level` is 1 - the interval's confidence."""
     if design.always_valid != other:
-        return always_valid_test(difference, design.alpha, tuning_n(design))
-    return welch_test(difference, design.alpha)
+        return always_valid_test(difference, design.alpha, design.tuning_n, level)
+    return welch_test(difference, design.alpha if level is None else level)
 
 
-def tuning_n(design: Design) -> float:
-    """Users near which the always-valid interval shall be tightest: a treatment's and the control's planned ones."""
-    return DEFAULT_TUNING_N if design.planned_users is None else 2.0 * design.planned_users
-
-
-def expected_weights(design: Design, users: int) -> list[float]:
-    """The weights under which the users came, on average."""
-    if users == 0:
-        return list(design.periods[-1][1])
-    ends = [min(begin, users) for begin, _ in design.periods[1:]] + [users]
-    totals = [0.0] * len(design.variants)
-    for (begin, weights), end in zip(design.periods, ends, strict=True):
-        for place, weight in enumerate(weights):
-            totals[place] += weight * max(0, end - min(begin, users))
-    return [total / users for total in totals]
-
-
-def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> Plan:
-    """The plan: what the users so far can show."""
-    metric = METRICS[design.primary]
-    control = metric.sums(sums[design.variants[0]])
-    fewest = min(sums[name].get("n", 0) for name in design.variants)
-    planned = design.planned_users
-    if control.n < SMALLEST_BASIS or fewest < 2:
-        reason = f"the control has {control.n} users: from {SMALLEST_BASIS} on its variance is good enough to plan with"
-        return Plan(planned, reason=reason)
-    variance = 0.0 if metric.denominator is not None and not control.other_total else _variance(metric, control)
-    if variance <= 0:
-        return Plan(planned, reason="zero variance in the control")
-    planned_test = PlannedTest(
-        design.alpha, len(design.variants) - 1, tuning_n(design) if design.always_valid else None
-    )
-    power = None
-    if design.planned_effect is not None:
-        power = power_at(design.planned_effect, variance, fewest, fewest, test=planned_test)
-        if planned is None:
-            try:
-                planned = sample_size(design.planned_effect, variance, power=design.power, test=planned_test).control
-            except ValueError:
-                planned = None
-    left = None
-    if planned is not None and days > 0:
-        left = days_left(planned, fewest, fewest / days).days
-    return Plan(
-        users=planned,
-        power=power,
-        minimum_detectable_effect=minimum_detectable_effect(
-            variance, fewest, fewest, power=design.power, test=planned_test
-        ),
-        days_left=left,
-        reason=None if design.planned_effect is not None else "no effect was planned, so there is no power to find it",
-    )
+def reading_due(design: Design, sums: Mapping[str, VariantSums], days: float) -> bool:
+    """Whether a fixed-sample result is read now; from then on it has been read, and more users change nothing."""
+    if not design.treatments:
+        return False
+    return _rule(design).due(days, min(sums[name].get("n", 0) for name in design.live))
 
 
 def _treatments(
-    design: Design, sums: Mapping[str, VariantSums], comparisons: Sequence[MetricComparison]
+    design: Design,
+    sums: Mapping[str, VariantSums],
+    comparisons: Sequence[MetricComparison],
+    primary: Sequence[PrimaryResult],
 ) -> list[Treatment]:
     """Each treatment as the decision reads it."""
-    found = {(one.metric, one.variant): one.decides for one in comparisons}
+    found = {(one.metric, one.variant): one for one in comparisons}
+    watched = primary if design.always_valid else primary_results(replace(design, always_valid=True), sums)
+    safety = {one.variant: one.absolute for one in watched}
     return [
         Treatment(
-            name,
-            users=sums[name].get("n", 0),
-            primary=found[design.primary, name],
+            result.variant,
+            users=sums[result.variant].get("n", 0),
+            primary=result.absolute,
             guardrails=tuple(
-                Guardrail(metric, found[metric, name], METRICS[metric].higher_is_better, margin)
+                Guardrail(
+                    metric,
+                    found[metric, result.variant].decides,
+                    METRICS[metric].higher_is_better,
+                    margin,
+                    found[metric, result.variant].other,
+                )
                 for metric, margin in design.guardrails
             ),
+            safety=safety[result.variant],
         )
-        for name in design.variants[1:]
+        for result in primary
     ]
 
 
-def _rule(design: Design, plan: Plan) -> DecisionRule:
+def _rule(design: Design) -> DecisionRule:
     return DecisionRule(
         alpha=design.alpha,
         minimum_days=design.minimum_days,
         minimum_users=design.minimum_users,
         maximum_days=design.maximum_days,
-        planned_users=plan.users,
+        planned_users=design.read_at,
         higher_is_better=METRICS[design.primary].higher_is_better,
     )
-
-
-def _variance(metric: Metric, sums: PairSums) -> float:
-    """n times the squared standard error."""
-    if metric.denominator is not None:
-        return ratio_variance(sums)
-    return sums.main.variance or 0.0

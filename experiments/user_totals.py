@@ -48,11 +48,12 @@ class UserTotals:
         before: events recorded before the first list; the covariate of CUPED.
         simulated: whether the first list went to simulated traffic.
         mixed: whether the user saw another variant later; such a user counts for none.
-        lists: lists shown; `clicked`, `engaged`: those of them with at least one such event.
+        lists: lists shown, of which only the first of a user count (`experiments.attribution.Rule`); `clicked`,
+            `engaged`: those of them with at least one such event.
         precision: average precision at 10 of the lists, summed, in ten-thousandths.
         events: recorded after the first list.
         conversions: attributed to a list.
-        rated, ratings: attributed ratings, and their sum in thousandths.
+        rated, ratings: attributed ratings, of which only the first count, and their sum in thousandths.
         sessions: runs of lists without a longer pause.
     """
 

@@ -12,7 +12,8 @@ from configs.settings import PROJECT_DIR
 ALLOWED = {
     "configs": set(),
     "data": {"configs"},
-    "models": {"configs", "data"},
+    # Of `experiments` only the definition of average precision, which offline, live and experiments share.
+    "models": {"configs", "data", "experiments"},
     "experiments": {"configs", "data"},
     "features": {"configs", "data", "models", "experiments"},
     "deployments": {"configs", "data", "models", "experiments", "features"},

@@ -18,7 +18,7 @@ from deployments.autopilot.confirmation import Confirmation
 from deployments.autopilot.list_judge import ListJudge, LiveEvent
 from deployments.operations.monitor_views import DriftView
 from experiments.statistics.performance import Change, change_since
-from experiments.statistics.ratio import ratio_difference
+from experiments.statistics.ratio import one_user_decides, ratio_difference
 from experiments.statistics.sums import PairSums, pack_sums, unpack_sums
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
@@ -31,6 +31,8 @@ OWN_BINS, SHARED_BINS = 30, 20
 MAX_DELAY_S = 1.0
 MAX_COLD_RISE = 0.1
 SEED = 20260131
+MEASURED = 2
+"""Counts up when live quality is defined anew."""
 T = TypeVar("T")
 
 
@@ -40,6 +42,8 @@ class Reference(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: str
+    measured: int = 1
+    """How it was measured; a window that was measured otherwise is not compared with."""
     users: list[int]
     items: list[str]
     types: list[str]
@@ -84,7 +88,7 @@ class DriftWatch:
         if version == self._version:
             return
         found = await self._client.run("GET", self._keys.drift_reference)
-        kept = None if found is None else _reference(found)
+        kept = None if found is None else reference_of(found)
         self._version, self._known_users, self._known_items = version, users, items
         self._reference = kept if kept is not None and kept.version == version else None
         self._first_list, self._first_event = self._live.seen_lists, self._live.seen_events
@@ -124,6 +128,7 @@ class DriftWatch:
         users = [numbers.setdefault(event.user_id, len(numbers)) for event in events]
         return Reference(
             version=self._version or "",
+            measured=MEASURED,
             users=users,
             items=[event.item_id for event in events],
             types=[event.event_type for event in events],
@@ -162,13 +167,13 @@ class DriftWatch:
             _shift("event_types", then.users, then.types, users, types, limit),
             self._activity(then, lists, limit),
             _delay([event.delay_s for event in events]),
-            _rise(
+            rise(
                 "cold_users",
-                _binary(*cold_then),
-                _binary(*cold_now),
+                binary_sums(*cold_then),
+                binary_sums(*cold_now),
                 "users whom the model was not trained on",
             ),
-            _rise(
+            rise(
                 "cold_items",
                 unpack_sums(then.cold_items),
                 self._cold_items(events),
@@ -179,12 +184,13 @@ class DriftWatch:
         ]
 
 
-def _reference(text: bytes) -> Reference | None:
+def reference_of(text: bytes) -> Reference | None:
     """The first window as it was stored; None for one that an earlier version wrote: a new one begins then."""
     try:
-        return Reference.model_validate_json(text)
+        found = Reference.model_validate_json(text)
     except ValidationError:
         return None
+    return found if found.measured == MEASURED else None
 
 
 PERFORMANCE = ("click_rate", "map_at_10")
@@ -203,13 +209,12 @@ def click_sums(lists: Sequence[JudgedList]) -> PairSums:
 
 
 def precision_sums(lists: Sequence[JudgedList]) -> PairSums:
-    """Average precision over lists with something relevant, with the user as the unit."""
+    """Average precision over lists, with the user as the unit."""
     by_user: dict[str, list[float]] = {}
     for one in lists:
-        if one.precision is not None:
-            counts = by_user.setdefault(one.user_id, [0.0, 0.0])
-            counts[0] += one.precision
-            counts[1] += 1
+        counts = by_user.setdefault(one.user_id, [0.0, 0.0])
+        counts[0] += one.precision
+        counts[1] += 1
     return _sums(list(by_user.values()))
 
 
@@ -222,7 +227,7 @@ def _sums(rows: Sequence[Sequence[float]]) -> PairSums:
     return PairSums.of(values[:, 0], values[:, 1])
 
 
-def _binary(hits: int, n: int) -> PairSums:
+def binary_sums(hits: int, n: int) -> PairSums:
     return PairSums(n, float(hits), float(hits), float(n), float(n), float(hits))
 
 
@@ -275,9 +280,13 @@ def _delay(delays: Sequence[float]) -> DriftView:
     )
 
 
-def _rise(name: str, then: PairSums, now: PairSums, words: str) -> DriftView:
+def rise(name: str, then: PairSums, now: PairSums, words: str) -> DriftView:
     change = ratio_difference(then, now, relative=False)
     shares = f"{_percent(change.control)} then, {_percent(change.treatment)} now: {words}"
+    if one_user_decides(then) or one_user_decides(now):
+        return DriftView(
+            name=name, value=None, threshold=MAX_COLD_RISE, drifted=None, detail=f"{shares}; {change.reason}"
+        )
     if change.value is None or change.variance is None:
         # Without any variance (nobody is cold, or everybody is) the shares are compared as they are.
         known = change.control is not None and change.treatment is not None

@@ -151,6 +151,7 @@ class ListJudge:
                     row.time_ms,
                     content["model_version"],
                     tuple(content["item_ids"]),
+                    forced=bool(content.get("forced")),
                 )
             )
             return

@@ -264,7 +264,7 @@ def quality_view(found: QualitySums, items: int | None) -> QualityView:
         lists=sums["lists"],
         click_rate=_ratio(sums["clicked"], sums["lists"]),
         hit_rate=_ratio(sums["hits"], sums["judged"]),
-        map_at_10=_ratio(sums["precision"] / MILLION, sums["judged"]),
+        map_at_10=_ratio(sums["average_precision"] / MILLION, sums["ranked"]),
         coverage=min(1.0, found.items_shown / items) if items and found.items_shown else None,
         diversity=_ratio(sums["diversity"] / MILLION, sums["diverse"]),
         rating_rmse=math.sqrt(sums["squared_error"] / MILLION / sums["ratings"]) if sums["ratings"] else None,

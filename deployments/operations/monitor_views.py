@@ -94,7 +94,9 @@ class QualityView(View):
     lists: int = Field(description="that were judged: shown, and the time for an answer is over")
     click_rate: float | None = Field(description="share of lists with a positive answer")
     hit_rate: float | None = Field(description="among lists after which the user liked anything: it was on the list")
-    map_at_10: float | None = Field(description="the same lists: average precision over what the user then liked")
+    map_at_10: float | None = Field(
+        description="of all lists: average precision of what was then taken up, over ten places"
+    )
     coverage: float | None = Field(description="share of the model's items that were shown, within about 1 %")
     diversity: float | None = Field(description="1 - mean cosine of the items' categories within a list")
     rating_rmse: float | None = Field(description="incoming ratings against the model's bias terms")

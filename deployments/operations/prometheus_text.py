@@ -167,7 +167,7 @@ def _live_quality(seen: Observation) -> Iterator[Metric]:
     for name, text in (
         ("click_rate", "Share of a day's lists with a positive answer"),
         ("hit_rate", "Share of lists with a hit among the first ten, of those after which the user took anything up"),
-        ("map_at_10", "MAP@10 of the same lists"),
+        ("map_at_10", "MAP@10 of all lists"),
         ("coverage", "Share of the model's items that a day's lists showed"),
         ("diversity", "1 - mean cosine of categories within a list"),
         ("rating_rmse", "Incoming ratings against the model's biases"),

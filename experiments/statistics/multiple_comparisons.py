@@ -6,6 +6,17 @@ alpha (Benjamini and Hochberg, 1995; independent or positively dependent tests):
 
 Both return adjusted p-values, to be compared with alpha as they are. An undefined p-value (None) stays undefined and is
 not counted among the tests.
+
+An interval of confidence 1 - alpha beside such a p-value would contradict it. So each has levels: an interval of
+confidence 1 - level leaves 0 out exactly where the adjusted p-value is below alpha.
+
+`holm_levels` gives each test the level at which Holm's procedure tests it: alpha / m for the smallest p-value,
+alpha / (m - 1) for the next, and so on; all from the first one that fails on have the level of that one. Intervals of
+the tests that have not been passed thus hold together with confidence 1 - alpha (Bonferroni over those that are left).
+
+`false_coverage_levels` gives all the level R alpha / m, where R of the m tests are positive (alpha / m where none is):
+of the intervals of the positive ones, a share of at most alpha on average misses the truth (Benjamini and Yekutieli,
+"False discovery rate-adjusted multiple confidence intervals for selected parameters", JASA 100, 2005).
 """
 
 from collections.abc import Sequence
@@ -28,6 +39,26 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjusted p-values in the given order: the running minimum of p_i m / i from the largest down, at most 1."""
     p, places = _defined(p_values)
     return _placed(false_discovery_control(p) if len(p) else p, places, len(p_values))
+
+
+def holm_levels(p_values: Sequence[float | None], alpha: float) -> list[float]:
+    """1 - confidence of the interval beside each of Holm's p-values, in the given order; alpha where undefined."""
+    p, places = _defined(p_values)
+    order = np.argsort(p, kind="stable")
+    levels = alpha / np.arange(len(p), 0, -1)
+    failed = np.flatnonzero(p[order] >= levels)
+    if len(failed):
+        levels[failed[0] :] = levels[failed[0]]
+    found = np.empty(len(p))
+    found[order] = levels
+    return [alpha if level is None else level for level in _placed(found, places, len(p_values))]
+
+
+def false_coverage_levels(p_values: Sequence[float | None], alpha: float) -> list[float]:
+    """1 - confidence of the interval beside each p-value of `benjamini_hochberg`; alpha where undefined."""
+    adjusted = [p for p in benjamini_hochberg(p_values) if p is not None]
+    level = max(1, sum(p < alpha for p in adjusted)) * alpha / max(1, len(adjusted))
+    return [alpha if p is None else level for p in p_values]
 
 
 def _defined(p_values: Sequence[float | None]) -> tuple[np.ndarray, list[int]]:

@@ -5,7 +5,18 @@ a proportion test over impressions would be too sure of itself. By the delta met
 with m, d the users' means,
 
     Var(m / d) ~ (Var(x) - 2 (m / d) Cov(x, y) + (m / d)^2 Var(y)) / (n d^2)
+
+That takes each user as a small part of the whole. A user with the share s of an arm's denominators draws the ratio
+towards his own, and his residual vanishes: he alone makes a difference of 1 / (1 - s) standard errors, significant by
+any test once s is large enough. Up to `LARGEST_SHARE` it is at most 1.25, by which no test calls a difference
+significant; beyond it the ratio is undefined.
+
+How much one user may hold follows from the sums: of n values the largest is at most mean + sqrt(n - 1) standard
+deviations (P. A. Samuelson, "How Deviant Can You Be?", JASA 63, 1968; over n, not n - 1), and is just that where all
+others are alike.
 """
+
+import math
 
 from experiments.statistics.difference import (
     Difference,
@@ -16,6 +27,11 @@ from experiments.statistics.difference import (
     welch_degrees_of_freedom,
 )
 from experiments.statistics.sums import ROUNDING, PairSums
+
+LARGEST_SHARE = 0.2
+"""Share of the denominators of an arm from which on one user decides the ratio."""
+TOLD_SHARE = 0.1
+"""Share from which on one user is worth a warning."""
 
 
 def ratio(sums: PairSums) -> float | None:
@@ -58,8 +74,23 @@ def ratio_variance(sums: PairSums) -> float:
     return sum(terms) / (sums.other_total / sums.n) ** 2
 
 
+def largest_share(sums: PairSums) -> float | None:
+    """Most that one user can hold of the denominators, by Samuelson's bound; None where they sum to 0."""
+    if sums.n == 0 or sums.other_total <= 0:
+        return None
+    mean = sums.other_total / sums.n
+    spread = max(0.0, sums.other_squares / sums.n - mean * mean)
+    return min(1.0, (1.0 + math.sqrt(spread * (sums.n - 1)) / mean) / sums.n)
+
+
+def one_user_decides(sums: PairSums) -> bool:
+    """Whether a single user may hold too much of the denominators; among a handful, more than twice an equal share."""
+    share = largest_share(sums)
+    return share is not None and share > max(LARGEST_SHARE, 2.0 / sums.n)
+
+
 def undefined_ratio(arm: str, sums: PairSums) -> str | None:
-    """Why the ratio of `arm` has no variance to test with, or None."""
+    """Why the ratio of `arm` has no variance to test with, or is that of one user; else None."""
     if sums.n < 2:
         return too_few(arm, sums.n)
     if sums.other_total == 0:
@@ -69,4 +100,9 @@ def undefined_ratio(arm: str, sums: PairSums) -> str | None:
         return f"{arm}: the sums contradict each other (negative variance)"
     if variance == 0:
         return f"{arm}: zero variance, all {sums.n} users have the same ratio"
+    if one_user_decides(sums):
+        return (
+            f"{arm}: one user may hold {largest_share(sums):.0%} of what the ratio is taken over, and would decide it; "
+            f"at most {LARGEST_SHARE:.0%} may"
+        )
     return None

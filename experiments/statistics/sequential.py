@@ -20,23 +20,28 @@ from experiments.statistics.difference import Comparison, Difference, check_alph
 DEFAULT_TUNING_N = 5000
 
 
-def always_valid_test(difference: Difference, alpha: float = 0.05, tuning_n: float = DEFAULT_TUNING_N) -> Comparison:
-    """Estimate, always-valid 1 - alpha interval and p-value.
+def always_valid_test(
+    difference: Difference, alpha: float = 0.05, tuning_n: float = DEFAULT_TUNING_N, level: float | None = None
+) -> Comparison:
+    """Estimate, always-valid interval and p-value.
 
     Args:
-        tuning_n: users (both arms) near which the interval shall be tightest; fix it before the first look.
+        tuning_n: users (both arms) near which the 1 - alpha interval shall be tightest; fix it before the first look.
+        level: 1 - the interval's confidence, where it is not alpha. The p-value stays the same.
     """
     spread = mixture_variance(alpha, tuning_n)
+    level = alpha if level is None else level
+    check_alpha(level, "level")
     if difference.reason is not None:
-        return Comparison("always_valid", alpha, difference.relative, reason=difference.reason)
+        return Comparison("always_valid", level, difference.relative, reason=difference.reason)
     value, variance = defined(difference.value, difference.variance)
     error = math.sqrt(variance)
-    width = boundary(difference.n, alpha, tuning_n) * error
     grown = difference.n * spread
+    width = math.sqrt(2.0 * (grown + 1.0) / grown * (0.5 * math.log1p(grown) - math.log(level))) * error
     log_p = 0.5 * math.log1p(grown) - (value / error) ** 2 * grown / (2.0 * (grown + 1.0))
     return Comparison(
         "always_valid",
-        alpha,
+        level,
         difference.relative,
         estimate=value,
         standard_error=error,

@@ -16,6 +16,7 @@ def rule_of(store: Store) -> Rule:
         session_gap_ms=store.session_gap_s * 1000,
         clock_skew_ms=store.clock_skew_s * 1000,
         lists_kept=store.attribution_lists,
+        counted_lists=store.counted_lists,
     )
 
 
@@ -49,15 +50,13 @@ async def write_ends(client: StoreClient, keys: Keys, ends: Mapping[str, int]) -
 
 def user_commands(keys: Keys, user_id: str, replay: UserReplay) -> list[Command]:
     """Writes that leave what the scripts would have left of a user; into a partition that was cleared."""
-    if replay.current is None:
-        return []
     fields = [text for name, totals in replay.totals.items() for text in (f"t:{name}", pack_totals(totals))]
     lists = "".join(pack_list(shown) for shown in replay.lists)
-    current = f"{replay.current}|{replay.totals[replay.current].variant}"
-    return [
-        ("HSET", keys.user_experiments(user_id), *fields, "lists", lists),
-        ("HSET", keys.user(user_id), "x", current),
-    ]
+    commands: list[Command] = [("HSET", keys.user_experiments(user_id), *fields, "lists", lists)]
+    if replay.current is not None:
+        current = f"{replay.current}|{replay.totals[replay.current].variant}"
+        commands.append(("HSET", keys.user(user_id), "x", current))
+    return commands
 
 
 def sums_command(key: str, replays: Iterable[UserReplay], ends: Mapping[str, int]) -> list[Command]:
@@ -85,6 +84,6 @@ def pack_totals(totals: UserTotals) -> str:
 
 def pack_list(shown: ShownList) -> str:
     """A list in the form in which `experiment.lua` keeps it."""
-    hits = "".join("1" if hit else "0" for hit in shown.hits)
+    hits = "".join("2" if shown.forced else "1" if hit else "0" for hit in shown.hits)
     head = f"{shown.recommendation_id} {shown.time_ms} {int(shown.clicked)} {int(shown.engaged)} {hits}"
     return "\t".join((head, *shown.item_ids, "\n"))

@@ -155,6 +155,13 @@ class WeightPeriod(_Part):
     users: int
 
 
+class Reading(_Part):
+    """What a fixed-sample test was read from, once: the sums of each variant at a time, without those that are 0."""
+
+    time_ms: int
+    sums: dict[str, dict[str, int]]
+
+
 class Experiment(Definition):
     """A definition with its state. Times are in ms."""
 
@@ -171,6 +178,9 @@ class Experiment(Definition):
     versions: dict[str, str] = Field(default_factory=dict)
     """variant -> model version, since the start."""
     periods: list[WeightPeriod] = Field(default_factory=list)
+    sample_users: int | None = None
+    """Users in each variant at which it is read: `planned_users` at the start, or what `planned_effect` needs, once."""
+    reading: Reading | None = None
     winner: str | None = None
     promoted_version: str | None = None
 

@@ -40,7 +40,7 @@ class PartitionReplay:
         """
         for row in rows:
             user_id = row["user_id"]
-            if kind == "exposures" and (row["experiment"] is None or row.get("forced")):
+            if kind == "exposures" and row["experiment"] is None and not row.get("forced"):
                 continue
             if known_only and kind == "events" and user_id not in self._rows:
                 continue
@@ -49,13 +49,16 @@ class PartitionReplay:
                 self._rows.setdefault(user_id, []).append(((time_ms, kind == "exposures", number), row))
 
     def users(self) -> dict[str, UserReplay]:
-        """user -> what the experiments have counted."""
+        """user -> what the experiments have counted, or which forced lists are remembered."""
         replays = {user_id: self._replay(rows) for user_id, rows in self._rows.items()}
-        return {user_id: replay for user_id, replay in replays.items() if replay.totals}
+        return {user_id: replay for user_id, replay in replays.items() if replay.totals or replay.lists}
 
     def _replay(self, rows: list[tuple[_Moment, dict[str, Any]]]) -> UserReplay:
         replay = UserReplay(self._rule, self._ends)
         for (time_ms, is_list, _), row in sorted(rows, key=lambda pair: pair[0]):
+            if is_list and row.get("forced"):
+                replay.expose_forced(row["recommendation_id"], time_ms)
+                continue
             if is_list:
                 replay.expose(
                     row["experiment"],

@@ -3,7 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.assignment import Namespace
-from features.experiments.experiment import GRACE_MS, Experiment, ExperimentError, TrafficState, WeightPeriod
+from features.experiments.experiment import (
+    GRACE_MS,
+    Experiment,
+    ExperimentError,
+    Reading,
+    TrafficState,
+    WeightPeriod,
+)
 from features.serving.slots import CHAMPION, SLOTS
 
 
@@ -76,8 +83,23 @@ def start(experiment: Experiment, state: TrafficState, now_ms: int) -> Experimen
             "slots": slots,
             "versions": {name: state.slots[slot].version for name, slot in slots.items()},
             "periods": [WeightPeriod(since_ms=now_ms, weights=experiment.weights, users=0)],
+            "sample_users": experiment.planned_users,
         }
     )
+
+
+def fix_sample(experiment: Experiment, users: int) -> Experiment:
+    """The experiment with the users in each variant at which it is read. Raises `ExperimentError` where it has them."""
+    if experiment.status != "running" or experiment.sample_users is not None:
+        raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}, or its sample has been fixed")
+    return experiment.model_copy(update={"sample_users": users})
+
+
+def read_once(experiment: Experiment, reading: Reading) -> Experiment:
+    """The experiment with what its test was read from. Raises `ExperimentError` where it has been read."""
+    if experiment.reading is not None:
+        raise ExperimentError("conflict", f"{experiment.id} has been read already")
+    return experiment.model_copy(update={"reading": reading})
 
 
 def stop(experiment: Experiment, now_ms: int, reason: str) -> Experiment:

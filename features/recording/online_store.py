@@ -65,6 +65,7 @@ class OnlineStore:
             "SESSION_GAP_MS": store.session_gap_s * 1000,
             "CLOCK_SKEW_MS": store.clock_skew_s * 1000,
             "LISTS_KEPT": store.attribution_lists,
+            "COUNTED_LISTS": store.counted_lists,
         }
         self._record = Script(
             "record_event",
@@ -187,8 +188,12 @@ class OnlineStore:
             b"" if replay else pack_exposure(exposure),
             len(exposure.item_ids),
         ]
-        if exposure.experiment is not None and not exposure.forced and not replay:
+        counts = exposure.experiment is not None and not exposure.forced
+        if not replay and (counts or exposure.forced):
             script_keys += [keys.user(user_id), keys.user_experiments(user_id), self._sums[partition]]
+        if not replay and exposure.forced:
+            args.append("")
+        elif not replay and counts:
             shown = "\t".join(("", *exposure.item_ids, ""))
             args += [exposure.experiment, exposure.variant, exposure.before, int(exposure.simulated), shown]
         return Call(self._log, script_keys, args)

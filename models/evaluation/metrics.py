@@ -2,8 +2,8 @@
 
 With hits_r = 1 where the item at rank r is relevant:
 
-    MAP@k     sum_r(hits_r * precision at r) / |relevant|           (the published benchmark's definition)
-    MAPk@k    the same / min(|relevant|, k)
+    MAP@k     average precision over |relevant|                     (the published benchmark's definition)
+    MAPk@k    the same over min(|relevant|, k)
     NDCG@k    sum_r gain_r / log2(r + 1), over the best possible; the gain of what is relevant is 1, or how much it is
               (a purchase more than a view)
 
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from scipy.stats import bootstrap
+
+from experiments.average_precision import average_precision
 
 _INT64_ROOM = 2**62
 
@@ -77,7 +79,6 @@ def user_metrics(recommended: np.ndarray, relevant: sp.csr_matrix) -> UserMetric
     n_relevant = np.diff(relevant.indptr).astype(np.float64)
     n_relevant[n_relevant == 0] = np.nan
     ranks = np.arange(1, k + 1)
-    precision_sum = (hit * np.cumsum(hit, axis=1) / ranks).sum(axis=1)
     discounts = 1.0 / np.log2(ranks + 1)
     reachable = np.fmin(n_relevant, k)
     gains = np.zeros((n, k))
@@ -86,8 +87,8 @@ def user_metrics(recommended: np.ndarray, relevant: sp.csr_matrix) -> UserMetric
     found = hit.sum(axis=1).astype(np.float64)
     undefined = np.where(np.isnan(n_relevant), np.nan, 0.0)
     return UserMetrics(
-        map_at_k=precision_sum / n_relevant,
-        map_k_at_k=precision_sum / (reachable + undefined),
+        map_at_k=average_precision(hit, n_relevant),
+        map_k_at_k=average_precision(hit, reachable + undefined),
         ndcg=(gains * discounts).sum(axis=1) / _ideal(relevant, discounts),
         precision=found / k + undefined,
         recall=found / n_relevant,

@@ -6,19 +6,28 @@ open list, belongs to it. When it closes,
     clicked     anything of it was taken up
     relevant    items that the user took up, on the list or not
     hit         one of them is among the first ten; undefined without relevant items
-    precision   sum over the ranks of hits among the first ten of the precision there, over |relevant| (MAP@10)
+    precision   the live average precision of the relevant ones among the first ten (`experiments.average_precision`)
 
-The time is that of the store's streams, so a reader that starts again comes to the same judgement.
+A list whose variant was forced for a test is followed, so that events which name it are known, and not judged. Of one
+user `LISTS_A_DAY` lists of a day are judged: a robot that asks without end is one user among others.
+
+The time is that of the store's streams, so a reader that starts again comes to the same judgement, but for counting a
+day's lists of a user anew.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from experiments.average_precision import live_average_precision
+
 CUTOFF = 10
 MILLION = 1_000_000
-SUMS = ("lists", "clicked", "judged", "hits", "precision", "diverse", "diversity")
+LISTS_A_DAY = 100
+USERS_COUNTED = 50_000
+"""Users of whom the lists of a day are counted; whoever asks for more than a few is among the latest."""
+SUMS = ("lists", "clicked", "judged", "hits", "ranked", "average_precision", "diverse", "diversity")
 
 
 @dataclass(slots=True)
@@ -30,13 +39,14 @@ class Shown:
     shown_ms: int
     model_version: str | None
     item_ids: tuple[str, ...]
+    forced: bool = False
     taken: set[str] = field(default_factory=set)
     relevant: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedList:
-    """A list that has closed. `hit` and `precision` are None where nothing followed; `relevant` is how much did."""
+    """A list that has closed. `hit` is None where nothing followed; `relevant` is how much did."""
 
     user_id: str
     shown_ms: int
@@ -44,7 +54,7 @@ class JudgedList:
     item_ids: tuple[str, ...]
     clicked: bool
     hit: bool | None
-    precision: float | None
+    precision: float
     relevant: int = 0
 
 
@@ -59,6 +69,7 @@ class LiveQuality:
         self._window_ms = window_ms
         self._by_user: dict[str, list[Shown]] = {}
         self._order: deque[Shown] = deque()
+        self._today: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     @property
     def open_lists(self) -> int:
@@ -74,7 +85,10 @@ class LiveQuality:
         found = [one for one in self._by_user.get(user_id, ()) if one.shown_ms + self._window_ms >= time_ms]
         if not found:
             return
-        named = next((one for one in found if one.recommendation_id == recommendation_id), found[-1])
+        named = next((one for one in found if one.recommendation_id == recommendation_id), None)
+        named = named or next((one for one in found[::-1] if not one.forced), None)
+        if named is None:
+            return
         named.relevant.add(item_id)
         if item_id in named.item_ids:
             named.taken.add(item_id)
@@ -88,8 +102,19 @@ class LiveQuality:
             mine.remove(shown)
             if not mine:
                 del self._by_user[shown.user_id]
-            judged.append(_judge(shown))
+            if not shown.forced and self._counts(shown):
+                judged.append(_judge(shown))
         return judged
+
+    def _counts(self, shown: Shown) -> bool:
+        """Whether the user's lists of that day leave room for this one."""
+        day = shown.shown_ms // 86_400_000
+        known_day, lists = self._today.pop(shown.user_id, (day, 0))
+        lists = lists + 1 if known_day == day else 1
+        self._today[shown.user_id] = day, lists
+        if len(self._today) > USERS_COUNTED:
+            self._today.popitem(last=False)
+        return lists <= LISTS_A_DAY
 
     def forget(self) -> int:
         """Drop the open lists unjudged. Returns how many there were."""
@@ -129,17 +154,19 @@ def day_of(time_ms: int) -> str:
 def add_up(
     judged: Sequence[JudgedList], categories: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], dict[str, int]]:
-    """Whole-numbered sums by (model version, day): `lists`, `clicked`, `judged`, `hits`, and in millionths
-    `precision`, `diversity`; `diverse` counts the lists behind the latter."""
+    """Whole-numbered sums by (model version, day): `lists`, `clicked`, `judged` (those that something followed),
+    `hits`, `ranked` (all of them), and in millionths `average_precision`, `diversity`; `diverse` counts the lists
+    behind the latter."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for one in judged:
         sums = found.setdefault((one.model_version or "none", day_of(one.shown_ms)), dict.fromkeys(SUMS, 0))
         sums["lists"] += 1
         sums["clicked"] += one.clicked
-        if one.precision is not None:
+        sums["ranked"] += 1
+        sums["average_precision"] += round(one.precision * MILLION)
+        if one.hit is not None:
             sums["judged"] += 1
-            sums["hits"] += bool(one.hit)
-            sums["precision"] += round(one.precision * MILLION)
+            sums["hits"] += one.hit
         diversity = category_diversity([categories.get(item_id, ()) for item_id in one.item_ids])
         if diversity is not None:
             sums["diverse"] += 1
@@ -148,14 +175,14 @@ def add_up(
 
 
 def _judge(shown: Shown) -> JudgedList:
-    precision, hit = None, None
-    if shown.relevant:
-        found, total = 0, 0.0
-        for rank, item_id in enumerate(shown.item_ids[:CUTOFF], start=1):
-            if item_id in shown.relevant:
-                found += 1
-                total += found / rank
-        hit, precision = found > 0, total / len(shown.relevant)
+    hits = [item_id in shown.relevant for item_id in shown.item_ids[:CUTOFF]]
     return JudgedList(
-        shown.user_id, shown.shown_ms, shown.model_version, shown.item_ids, bool(shown.taken), hit, precision
+        shown.user_id,
+        shown.shown_ms,
+        shown.model_version,
+        shown.item_ids,
+        clicked=bool(shown.taken),
+        hit=any(hits) if shown.relevant else None,
+        precision=live_average_precision(hits),
+        relevant=len(shown.relevant),
     )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,8 +14,8 @@ SLOW_MS = 120_000
 USERS = 60
 
 
-def browse(api: httpx.Client, experiment: str, users: int, clicks: int) -> None:
-    """Simulated users, the first `clicks` of whom take up what is shown first."""
+def browse(api: httpx.Client, experiment: str, users: int, clicks: Callable[[int, str], bool]) -> None:
+    """Simulated users, who take up what is shown first where `clicks` says so of their number and variant."""
     deadline = time.monotonic() + 30
     probe = {"user_id": "experiment-0", "context": {"simulated": True}}
     while api.post("/api/v1/recommend", json=probe).json()["experiment"] != experiment:
@@ -24,7 +25,7 @@ def browse(api: httpx.Client, experiment: str, users: int, clicks: int) -> None:
         user = f"experiment-{number}"
         body = {"user_id": user, "context": {"simulated": True}}
         shown = api.post("/api/v1/recommend", json=body).json()
-        if number < clicks:
+        if clicks(number, shown["variant"]):
             event = {
                 "user_id": user,
                 "item_id": shown["recommendations"][0]["item_id"],
@@ -69,7 +70,7 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
 
     step(page, "Start", "a test of the console")
     assert the_one(api)["status"] == "running"
-    browse(api, made["id"], USERS, USERS // 2)
+    browse(api, made["id"], USERS, lambda number, _: number < USERS // 2)
     expect(page.get_by_text("simulated traffic", exact=True)).to_be_visible()
     deadline = 100
     while deadline and page.locator(".tile", has_text="Users").locator("dd").first.inner_text() != str(USERS):
@@ -86,7 +87,7 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
         clicked = float(numbers.nth(4).inner_text().split()[0])
         assert clicked == pytest.approx(arm["metrics"]["click_through"]["value"], abs=6e-5)
     expect(page.get_by_text(results["decision"]["reason"])).to_be_visible()
-    ratio = f"p = {results['sample_ratio']['p_value']:.3f}"
+    ratio = f"p = {results['sample_ratio']['always_valid_p_value']:.3f}"
     expect(page.locator(".tile", has_text="Sample ratio")).to_contain_text(ratio)
     expect(page.locator(".plot .scatterlayer")).to_have_count(
         3, timeout=SLOW_MS
@@ -100,11 +101,42 @@ def test_an_experiment_lives_through_the_page(open_page: Any, api: httpx.Client)
     assert the_one(api)["status"] == "stopped"
     expect(page.locator(".timeline")).to_contain_text("enough of it")
 
-    page.get_by_role("button", name="Promote the winner").click()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("Escape")
+    # The same model twice: there is nothing to promote, and the server would refuse it.
+    assert api.get(f"/api/v1/experiments/{made['id']}/results").json()["decision"]["winner"] is None
+    expect(page.get_by_role("button", name="Archive", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Promote")).to_have_count(0)
     step(page, "Archive", "done")
     assert the_one(api)["status"] == "archived"
+
+
+def test_the_winner_is_offered_once_there_is_one(open_page: Any, api: httpx.Client) -> None:
+    definition = {
+        "hypothesis": "one is clicked more",
+        "variants": [
+            {"name": "plain", "slot": "champion", "weight": 0.5},
+            {"name": "other", "slot": "champion", "weight": 0.5},
+        ],
+        "minimum_days": 0,
+        "minimum_users": 10,
+        "planned_users": 20,
+    }
+    made = api.post("/api/v1/experiments", json=definition).json()
+    assert api.post(f"/api/v1/experiments/{made['id']}/start", timeout=120).status_code == 200
+    try:
+        browse(api, made["id"], USERS, lambda number, variant: (number % 7 == 0) ^ (variant == "other"))
+    finally:
+        assert api.post(f"/api/v1/experiments/{made['id']}/stop").status_code == 200
+    assert api.get(f"/api/v1/experiments/{made['id']}/results").json()["decision"]["winner"] == "other"
+    page = open_page(f"#/experiments?id={made['id']}")
+    page.get_by_role("button", name="Promote the winner").click()
+    expect(page.get_by_role("dialog").get_by_label("Variant").locator("option")).to_have_text(
+        ["other, as decided", "plain"]
+    )
+    page.keyboard.press("Escape")
+    step(page, "Promote the winner", "it is clicked more")
+    expect(page.get_by_role("button", name="Promote")).to_have_count(0)
+    assert the_one(api)["winner"] == "other"
+    step(page, "Archive", "done")
 
 
 def test_a_running_experiment_has_a_column_for_each_variant(open_page: Any, api: httpx.Client) -> None:

@@ -1,11 +1,14 @@
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments.attribution import CLICK, CONVERT, ENGAGE, RATE, Rule, UserReplay, average_precision
 from experiments.user_totals import PRODUCTS, QUANTITIES, STATISTICS, UserTotals, add_sums, pair_sums, variant_sums
 
-RULE = Rule(window_ms=1_000, session_gap_ms=500, clock_skew_ms=50, lists_kept=3)
+RULE = Rule(window_ms=1_000, session_gap_ms=500, clock_skew_ms=50, lists_kept=3, counted_lists=5)
 ITEMS = [f"i{n}" for n in range(1, 13)]
 
 
@@ -68,18 +71,61 @@ def test_what_an_event_means() -> None:
     acted(user, 220, "i12", CLICK | ENGAGE | CONVERT)  # beyond the tenth place: no precision
     totals = user.totals["e"]
     assert (totals.rated, totals.ratings, totals.clicked, totals.engaged, totals.conversions) == (2, 5_500, 1, 1, 1)
-    assert totals.precision == 3_333
+    assert totals.precision == 333
     acted(user, 230, "i1", CLICK | ENGAGE)
-    assert totals.precision == round((1 / 1 + 2 / 3) / 2 * 10_000)
+    assert totals.precision == round((1 / 1 + 2 / 3) / 10 * 10_000)
     acted(user, 240, "i1", CLICK | ENGAGE)  # the same item again
-    assert totals.precision == 8_333
+    assert totals.precision == 1_667
 
 
 @pytest.mark.parametrize(
-    ("hits", "expected"), [("1", 10_000), ("01", 5_000), ("1" * 10, 10_000), ("0000000001", 1_000), ("0", 0)]
+    ("hits", "expected"), [("1", 1_000), ("01", 500), ("1" * 10, 10_000), ("0000000001", 100), ("0", 0), ("", 0)]
 )
 def test_average_precision(hits: str, expected: int) -> None:
     assert average_precision([hit == "1" for hit in hits]) == expected
+
+
+@given(st.lists(st.booleans(), min_size=10, max_size=10), st.integers(0, 9))
+def test_a_metric_never_falls_because_a_user_took_up_more(hits: list[bool], place: int) -> None:
+    """One hit at the first place was worth 1, and with a further one at the tenth .6."""
+    more = [hit or number == place for number, hit in enumerate(hits)]
+    assert average_precision(more) >= average_precision(hits)
+    user, other = UserReplay(RULE), UserReplay(RULE)
+    for one, taken in ((user, hits), (other, more)):
+        shown(one, 1, 100)
+        for number in np.flatnonzero(taken):
+            acted(one, 200, ITEMS[number], CLICK | ENGAGE)
+    assert other.totals["e"].precision >= user.totals["e"].precision
+
+
+def test_of_a_user_the_first_lists_and_ratings_count() -> None:
+    user = UserReplay(RULE)
+    for number in range(1, 9):
+        shown(user, number, 100 * number, ["i1", "i2"])
+        acted(user, 100 * number + 10, "i1", CLICK | ENGAGE | RATE, named=f"r{number}", rating=4.0)
+        acted(user, 100 * number + 20, "i2", CLICK | ENGAGE | CONVERT)
+    totals = user.totals["e"]
+    assert (totals.lists, totals.clicked, totals.engaged) == (5, 5, 5)
+    assert totals.precision == 5 * average_precision([True, True])
+    assert (totals.rated, totals.ratings) == (5, 5 * 4_000)
+    assert (totals.events, totals.conversions, totals.last_ms) == (16, 8, 800)
+
+
+def test_an_event_that_names_a_forced_list_counts_nowhere() -> None:
+    """It raised the events of a user."""
+    user = UserReplay(RULE)
+    user.expose_forced("f1", 50)
+    shown(user, 1, 100)
+    user.expose_forced("f2", 150)
+    acted(user, 200, "i1", CLICK | CONVERT, named="f1")
+    acted(user, 200, "i1", CLICK | CONVERT, named="f2")
+    totals = user.totals["e"]
+    assert (totals.events, totals.clicked, totals.conversions, totals.lists) == (0, 0, 0, 1)
+    acted(user, 210, "i1", CLICK)  # names none: the latest list that counts has it
+    assert (totals.events, totals.clicked) == (1, 1)
+    shown(user, 2, 300, experiment="f")
+    acted(user, 310, "i1", CLICK, named="f2")
+    assert user.totals["f"].events == 0
 
 
 def test_a_user_of_two_variants_counts_for_none() -> None:

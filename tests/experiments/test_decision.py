@@ -180,3 +180,35 @@ def test_impossible_rules_are_refused() -> None:
         DecisionRule(minimum_users=-1)
     with pytest.raises(ValueError, match="at least one"):
         decide(RULE, 1.0, 10, [], sample_ratio_test([10, 10], [0.5, 0.5]))
+
+
+def test_health_is_decided_by_the_test_that_may_be_looked_at_any_time() -> None:
+    """A chi-square below .001 at one of many looks is no alarm."""
+    ratio = sample_ratio_test([1000, 1155], [0.5, 0.5])
+    assert ratio.p_value is not None
+    assert ratio.p_value < 0.001
+    assert decide(RULE, 10.0, 1000, [Treatment("t0", 1155, comparison(0.08))], ratio).action == "ship"
+
+
+def test_a_fixed_sample_waits_for_the_planned_users_and_the_least_days() -> None:
+    """It was read at every look from the planned users on, until the least days were over."""
+    rule, worse = DecisionRule(planned_users=900), comparison(-0.08, method="welch")
+    found = outcome(worse, rule=rule, days=2.0)
+    assert (found.action, found.reason) == (
+        "keep_running", "a fixed-sample test is read once, at its end: 2 of at least 7 days",
+    )  # fmt: skip
+    assert outcome(worse, rule=rule, days=7.0).action == "stop"
+    assert not DecisionRule(planned_users=50).due(days=8.0, fewest=60)
+    assert DecisionRule(planned_users=50).due(days=28.0, fewest=3)
+
+
+def test_before_its_end_harm_is_looked_for_by_the_always_valid_comparison() -> None:
+    def looked(primary: float, guardrail: float = 0.0) -> Decision:
+        guarded = Guardrail("rating", comparison(-0.05, method="welch"), safety=comparison(guardrail))
+        one = Treatment("t0", 1000, comparison(-0.08, method="welch"), (guarded,), safety=comparison(primary))
+        return decide(DecisionRule(planned_users=5000), 2.0, 1000, [one], sample_ratio_test([1000, 1000], [1, 1]))
+
+    assert looked(-0.01).action == "keep_running"
+    assert looked(-0.06).action == "stop"
+    assert looked(-0.06).reason.startswith("t0 is worse: -6.0% relative, 95% interval -8.0% to -4.0%, p = 0.0010")
+    assert looked(-0.01, guardrail=-0.07).reason.startswith("t0 breaks the guardrail rating: -7.0% relative")

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.bandit import ADAPTIVE_WARNING
-from experiments.report import Design, expected_weights, report, value_of
+from experiments.design import Design, expected_weights
+from experiments.plan import needed_users
+from experiments.report import reading_due, report, value_of
 from experiments.statistics.cuped import cuped_ratio_difference
 from experiments.statistics.sums import PairSums, RatioSums
 from experiments.statistics.welch import welch_test
@@ -186,3 +188,132 @@ def test_a_bandits_weights_count_for_as_long_as_they_held_and_it_warns() -> None
     assert expected_weights(design, 60) == pytest.approx([0.5, 0.5])
     assert expected_weights(design, 0) == [0.2, 0.8]
     assert ADAPTIVE_WARNING in report(design, SUMS, 1.0).warnings
+
+
+def test_an_arm_without_weight_is_left_out_everywhere() -> None:
+    """A half, a half and nothing: the plan, the sample ratio and the decision are those of the two live arms."""
+    three = replace(DESIGN, variants=("control", "new", "paused"), periods=((0, (0.5, 0.5, 0.0)),), bandit=False)
+    two, found = report(DESIGN, SUMS, 2.0), report(three, {**SUMS, "paused": add_sums([])}, 2.0)
+    assert (found.decision, found.plan) == (two.decision, two.plan)
+    assert (found.decision.action, found.decision.winner) == ("ship", "new")
+    assert (found.comparisons, found.guardrails) == (two.comparisons, two.guardrails)
+    assert found.sample_ratio.always_valid_p_value == two.sample_ratio.always_valid_p_value
+    first = replace(three, variants=("control", "paused", "new"), periods=((0, (0.5, 0.0, 0.5)),))
+    assert report(first, {**SUMS, "paused": add_sums([])}, 2.0).decision == two.decision
+
+
+def test_an_arm_that_a_bandit_took_the_weight_from_still_counts() -> None:
+    design = replace(DESIGN, periods=((0, (0.5, 0.5)), (1220, (1.0, 0.0))), bandit=True)
+    assert report(design, SUMS, 2.0).decision.winner == "new"
+
+
+@pytest.mark.parametrize("weights", [(0.0, 1.0), (1.0, 0.0)])
+def test_without_two_live_arms_there_is_nothing_to_decide(weights: tuple[float, float]) -> None:
+    design = replace(DESIGN, periods=((0, weights),))
+    running, ended = (report(design, sums_of(*CONTROL), days) for days in (1.0, 30.0))
+    assert (running.decision.action, ended.decision.action) == ("keep_running", "stop")
+    assert "nothing to compare" in running.decision.reason
+    assert running.comparisons == []
+
+
+def test_a_fixed_sample_has_always_valid_looks_until_its_plan_is_reached() -> None:
+    design = replace(DESIGN, always_valid=False, planned_users=5_000, guardrails=(("conversion", 0.0),))
+    worse = sums_of(*(replace(u, variant="new") for u in CONTROL), *(replace(u, variant="control") for u in NEW))
+    assert report(design, worse, 2.0).decision.action == "stop"
+    # By Welch the difference is one, and by the always-valid test it is not yet.
+    slightly = sums_of(*users("control", 600, 0.3, 3), *users("new", 600, 0.27, 4))
+    found = report(replace(design, guardrails=()), slightly, 2.0)
+    (primary,) = found.primary
+    assert primary.adjusted_p_value is not None
+    assert primary.adjusted_p_value < 0.05
+    assert found.decision.action == "keep_running"
+    assert reading_due(replace(design, planned_users=600), SUMS, 7.0)
+    assert not reading_due(replace(design, planned_users=601), SUMS, 7.0)
+    assert not reading_due(replace(design, planned_users=600, minimum_days=7.0), SUMS, 6.9)
+
+
+def test_the_end_of_the_plan_is_never_made_up_from_the_present_results() -> None:
+    """With an effect and no number of users the end moved at every look."""
+    design = replace(DESIGN, always_valid=False, planned_effect=0.3)
+    assert needed_users(design, SUMS) is not None
+    found = report(design, SUMS, 8.0)
+    assert found.plan.users == needed_users(design, SUMS)
+    assert (found.plan.users or 0) < 600
+    assert found.decision.action == "keep_running"
+    fixed = report(replace(design, sample_users=500), SUMS, 8.0)
+    assert (fixed.plan.users, fixed.decision.action) == (500, "ship")
+    assert needed_users(design, sums_of(*CONTROL[:99], *NEW)) is None
+    assert needed_users(replace(design, planned_effect=None), SUMS) is None
+
+
+@pytest.mark.parametrize("always_valid", [True, False])
+def test_intervals_agree_with_the_p_values_beside_them(always_valid: bool) -> None:
+    """Of three treatments with differences of every size, over many samples."""
+    names = ("control", "a", "b", "c")
+    design = replace(
+        DESIGN, variants=names, periods=((0, (0.25,) * 4),), always_valid=always_valid, planned_users=300, guardrails=()
+    )
+    agreed = set()
+    for seed in range(30):
+        people = [
+            user for place, name in enumerate(names) for user in users(name, 300, 0.2 + 0.02 * place, 10 * seed + place)
+        ]
+        found = variant_sums(people)
+        results = report(design, {name: add_sums([found[name]]) for name in names}, 8.0)
+        pairs = [(one.adjusted_p_value, one.absolute.interval) for one in results.primary]
+        assert [p for p, _ in pairs] == list(results.decision.adjusted_p_values)
+        pairs += [(one.adjusted_p_value, one.adjusted.absolute) for one in results.comparisons]
+        pairs += [(one.decides.p_value, one.decides.interval) for one in results.comparisons]
+        for p, interval in pairs:
+            assert p is not None
+            assert interval is not None
+            assert (p < 0.05) == (interval[0] > 0 or interval[1] < 0)
+            agreed.add(p < 0.05)
+    assert agreed == {True, False}
+
+
+def test_the_reason_gives_the_interval_of_its_step() -> None:
+    design = replace(DESIGN, variants=("control", "new", "third"), periods=((0, (1 / 3,) * 3),), guardrails=())
+    third = variant_sums(users("third", 600, 0.2, 8))["third"]
+    found = report(design, {**SUMS, "third": add_sums([third])}, 8.0)
+    assert found.decision.winner == "new"
+    assert "97.5% interval" in found.decision.reason
+
+
+def test_a_robot_neither_ships_nor_stops_a_variant() -> None:
+    """400 alike users in each arm, and one more who takes up all of 5,000 lists: it was shipped, p below .0001."""
+    alike = [replace(user, lists=5, clicked=n % 3, engaged=0) for n, user in enumerate(users("control", 400, 0.2, 5))]
+    others = [replace(user, variant="new") for user in alike]
+    for robots, worse in (([("new", 5_000)], False), ([("control", 5_000)], True)):
+        people = [replace(alike[0], variant=name, lists=n, clicked=n, before=0) for name, n in robots]
+        for always_valid in (True, False):
+            design = replace(DESIGN, always_valid=always_valid, planned_users=300, guardrails=(("engagement", 0.0),))
+            found = report(design, sums_of(*alike, *others, *people), 10.0)
+            assert found.decision.winner is None
+            assert not any(word in found.decision.reason for word in ("is worse", "breaks"))
+            assert any("one user may hold 71% of the lists" in text for text in found.warnings)
+            assert found.primary[0].adjusted_p_value is None
+            assert worse == ("control: one user" in found.decision.reason)
+    # What it may count of the robot's lists is too little to decide anything, and is told of where it is much.
+    counted = replace(others[0], lists=300, clicked=300)
+    told = report(replace(DESIGN, guardrails=()), sums_of(*alike, *others, counted), 10.0)
+    assert told.decision.action == "keep_running"
+    assert told.primary[0].adjusted_p_value is not None
+    assert "new: one user may hold 13% of the lists; beyond 20% none is read" in told.warnings
+
+
+@pytest.mark.parametrize("name", ["new", "control"])
+def test_a_robots_events_neither_ship_nor_stop_a_variant(name: str) -> None:
+    """A mean over users bears one of them: the error grows with the difference that it makes."""
+    alike = [replace(user, events=n % 5) for n, user in enumerate(users("control", 400, 0.2, 5))]
+    others = [replace(user, variant="new") for user in alike]
+    robot = replace(alike[0], variant=name, events=50_000, before=0)
+    for always_valid in (True, False):
+        design = replace(
+            DESIGN, primary="events_per_user", always_valid=always_valid, planned_users=300,
+            guardrails=(("events_per_user", 0.0), ("session_return", 0.0)),
+        )  # fmt: skip
+        found = report(design, sums_of(*alike, *others, robot), 10.0)
+        assert found.decision.winner is None
+        assert not any(word in found.decision.reason for word in ("is worse", "breaks"))
+        assert (found.primary[0].adjusted_p_value or 0.0) > 0.2

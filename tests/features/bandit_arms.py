@@ -10,7 +10,7 @@ from features.experiments.steps import start
 from features.recording.online_store import OnlineStore
 from features.serving.slots import set_slot
 
-RULE = Rule(1_000, 500, 0, 3)
+RULE = Rule(1_000, 500, 0, 3, 100)
 
 
 def people(variant: str, n: int, rate: float) -> list[UserTotals]:
@@ -22,11 +22,14 @@ def people(variant: str, n: int, rate: float) -> list[UserTotals]:
     ]
 
 
-async def begun(store: OnlineStore, bandit: dict[str, float] | None) -> str:
+async def begun(store: OnlineStore, bandit: dict[str, float] | None, paused: bool = False) -> str:
+    """Start an experiment of a and b; with `paused`, of a third arm too, which has no weight."""
     client, keys = store.client, store.keys
     await set_slot(client, keys, "champion", "v1", "/v1", "first")
     await set_slot(client, keys, "challenger", "v2", "/v2", "second")
     variants = [{"name": "a", "weight": 0.5, "slot": "champion"}, {"name": "b", "weight": 0.5, "slot": "challenger"}]
+    if paused:
+        variants.insert(1, {"name": "paused", "weight": 0.0, "slot": "champion"})
     made = await create_experiment(
         client, keys, Definition.model_validate({"hypothesis": "h", "variants": variants, "bandit": bandit}), 1
     )

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from configs import clock
 from configs.settings import Settings
 from deployments.http.errors import ApiError
-from deployments.operations.experiments.results import ExperimentResults
+from deployments.operations.experiments.results import ExperimentResults, design_of
+from experiments.plan import needed_users
+from experiments.user_totals import VariantSums
 from features.experiments.counts import read_sums, write_ends
 from features.experiments.experiment import (
     Definition,
@@ -26,6 +28,7 @@ from features.experiments.series import add_snapshot, due, last_snapshot_ms
 from features.experiments.steps import (
     archive,
     check_start,
+    fix_sample,
     promoted,
     resolve_slots,
     running,
@@ -42,7 +45,6 @@ logger = logging.getLogger("ray.serve")
 LOAD_S = 60.0
 """How long a start waits for the challenger's replicas, which are scaled to zero while nothing needs them."""
 HOLD_S = 20.0
-STREAM_PAGE = 1_000_000
 AskVersion = Callable[[str], Awaitable[str | None]]
 Hold = Callable[[str, float], Awaitable[None]]
 
@@ -89,6 +91,28 @@ class ExperimentControl:
             if due(experiment.started_ms or now_ms, now_ms, last_ms):
                 sums = await read_sums(self._client, self._keys, experiment.id, experiment.names)
                 await add_snapshot(self._client, self._keys, experiment.id, now_ms, sums)
+                await self._fix_sample(experiment, sums, now_ms)
+
+    async def _fix_sample(self, experiment: Experiment, sums: dict[str, VariantSums], now_ms: int) -> None:
+        """Fix at how many users an experiment is read that has planned an effect and no users; once for ever."""
+        if experiment.sample_users is not None or experiment.planned_users is not None:
+            return
+        users = needed_users(design_of(experiment), sums)
+        if users is None:
+            return
+        reason = f"{users} users in each variant find the planned effect, by the variance of the control's first users"
+        try:
+            await change_experiment(
+                self._client,
+                self._keys,
+                experiment.id,
+                lambda one, _: fix_sample(one, users),
+                "planned",
+                reason,
+                now_ms,
+            )
+        except ExperimentError:
+            logger.info("the sample of %s has been fixed meanwhile", experiment.id)
 
     async def create(self, definition: Definition) -> Experiment:
         """Store a new experiment as a draft. Raises `ExperimentError`."""

@@ -1,25 +1,30 @@
 """What experiments found: results from their sums, over time, and user by user."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from configs.clock import now_ms
 from configs.settings import Settings
-from data.event_log import EventLog
-from data.log_tables import KINDS, Kind, entry_row
-from experiments.report import Design, Report, compare_all, report, value_of
+from deployments.http.schemas import iso_time
+from deployments.operations.experiments.user_rows import UserRows
+from experiments.design import Design
+from experiments.report import Report, compare_all, reading_due, report, value_of
 from experiments.user_metrics import METRICS
-from experiments.user_totals import add_sums
-from features.experiments.counts import read_sums, rule_of
-from features.experiments.experiment import Experiment, ExperimentError, TrafficState, known, read_traffic
-from features.experiments.recount import PartitionReplay
-from features.experiments.series import read_series
-from features.experiments.steps import changed_slot, running
+from experiments.user_totals import VariantSums, add_sums
+from features.experiments.counts import read_sums
+from features.experiments.experiment import (
+    Experiment,
+    ExperimentError,
+    Reading,
+    TrafficState,
+    change_experiment,
+    known,
+    read_traffic,
+)
+from features.experiments.series import SeriesPoint, read_series
+from features.experiments.steps import changed_slot, read_once, running
 from features.recording.online_store import OnlineStore
-from features.streams.drain import read_entries
-from features.users.erasure import read_erasures
-
-STREAM_PAGE = 1_000_000
 
 
 class ExperimentResults:
@@ -31,17 +36,37 @@ class ExperimentResults:
     """
 
     def __init__(self, settings: Settings, store: OnlineStore) -> None:
-        self._settings = settings
         self._store = store
         self._client, self._keys = store.client, store.keys
-        self._log = EventLog(settings.log_dir)
+        self._rows = UserRows(settings, store)
 
     async def of(self, experiment: str) -> tuple[Experiment, Report]:
         """An experiment with all results that follow from its sums as they stand. Raises `ExperimentError`."""
         state = await read_traffic(self._client, self._keys)
         found = known(state, experiment)
         sums = await read_sums(self._client, self._keys, found.id, found.names)
-        return found, report(design_of(found), sums, days_of(found), notes_of(found, state))
+        design, days, notes = design_of(found), days_of(found), notes_of(found, state)
+        if not design.always_valid and found.reading is None and reading_due(design, sums, days):
+            found = await self._read_once(found, sums)
+        if found.reading is not None:
+            sums = {name: add_sums([found.reading.sums.get(name, {})]) for name in found.names}
+            days = (found.reading.time_ms - (found.started_ms or found.reading.time_ms)) / 86_400_000
+            notes.append(f"read once, as planned, at {iso_time(found.reading.time_ms)}; later users change nothing")
+        return found, report(design, sums, days, notes)
+
+    async def _read_once(self, experiment: Experiment, sums: dict[str, VariantSums]) -> Experiment:
+        """The experiment with what a fixed-sample test is read from; whoever looks first when it is due decides."""
+        small = {variant: {name: value for name, value in found.items() if value} for variant, found in sums.items()}
+        time_ms = min(now_ms(), experiment.ended_ms or 2**53)
+        reading = Reading(time_ms=time_ms, sums=small)
+        try:
+            return await change_experiment(
+                self._client, self._keys, experiment.id, lambda one, _: read_once(one, reading), "read",
+                "its planned sample or its last day has come", time_ms,
+            )  # fmt: skip
+        except ExperimentError:
+            # Another replica has read it meanwhile.
+            return known(await read_traffic(self._client, self._keys), experiment.id)
 
     async def latest(self) -> Experiment | None:
         """The experiment that runs, else the one that was stopped last."""
@@ -58,21 +83,9 @@ class ExperimentResults:
                 "invalid", f"metric: no such metric {metric!r}; there are {', '.join(METRICS)}", "metric"
             )
         found = known(await read_traffic(self._client, self._keys), experiment)
-        design = design_of(found, metric)
-        points = []
-        for snapshot in await read_series(self._client, self._keys, experiment, limit):
-            sums = {name: add_sums([snapshot.sums.get(name, {})]) for name in found.names}
-            points.append(
-                {
-                    "time_ms": snapshot.time_ms,
-                    "variants": {
-                        name: {"users": sums[name]["n"], **vars(value_of(METRICS[metric], sums[name], design.alpha))}
-                        for name in found.names
-                    },
-                    "comparisons": {one.variant: vars(one.decides) for one in compare_all(design, sums)},
-                }
-            )
-        return points
+        snapshots = await read_series(self._client, self._keys, experiment, limit)
+        # A thousand points of ten variants take seconds.
+        return await asyncio.to_thread(_points, found, metric, snapshots)
 
     async def users(self, experiment: str, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
         """One row for each user, computed from the log, a page at a time.
@@ -84,39 +97,23 @@ class ExperimentResults:
             ExperimentError: no such experiment, or a cursor that is none.
         """
         state = await read_traffic(self._client, self._keys)
-        found = known(state, experiment)
-        partition, after = _cursor(cursor, self._keys.partitions)
-        rows: list[dict[str, Any]] = []
-        while partition < self._keys.partitions:
-            for user_id, totals in await self._partition_users(found, partition, state):
-                if user_id <= after:
-                    continue
-                if len(rows) == limit:
-                    return rows, f"{partition}:{rows[-1]['user_id'] if _in(rows, partition, self._keys) else ''}"
-                rows.append({"user_id": user_id, **totals})
-            partition, after = partition + 1, ""
-        return rows, None
+        return await self._rows.page(state, experiment, cursor, limit)
 
-    async def _partition_users(
-        self, experiment: Experiment, partition: int, state: TrafficState
-    ) -> list[tuple[str, dict[str, Any]]]:
-        ends = {one.id: one.ended_ms for one in state.experiments.values() if one.ended_ms is not None}
-        erasures = await read_erasures(self._client, self._keys)
-        replay = PartitionReplay(self._store, rule_of(self._settings.store), ends, erasures)
-        for kind in KINDS[::-1]:
-            stream = self._keys.events(partition) if kind == "events" else self._keys.exposures(partition)
-            # The stream first: what a compaction moves in between is then found in both, instead of in neither.
-            entries = await read_entries(self._client, stream, "-", "+", STREAM_PAGE)
-            tables = await asyncio.to_thread(self._logged_rows, kind, partition)
-            logged = {row["stream_id"] for rows in tables for row in rows}
-            for rows in tables:
-                replay.add(kind, rows)
-            replay.add(kind, [entry_row(kind, entry, partition) for entry in entries if entry[0] not in logged])
-        users = replay.users().items()
-        return sorted((user, vars(one.totals[experiment.id])) for user, one in users if experiment.id in one.totals)
 
-    def _logged_rows(self, kind: Kind, partition: int) -> list[list[dict[str, Any]]]:
-        return [table.to_pylist() for table in self._log.tables(kind, partition)]
+def _points(experiment: Experiment, metric: str, snapshots: Sequence[SeriesPoint]) -> list[dict[str, Any]]:
+    design = design_of(experiment, metric)
+    points = []
+    for snapshot in snapshots:
+        sums = {name: add_sums([snapshot.sums.get(name, {})]) for name in experiment.names}
+        values = {name: value_of(METRICS[metric], sums[name], design.alpha) for name in experiment.names}
+        points.append(
+            {
+                "time_ms": snapshot.time_ms,
+                "variants": {name: {"users": sums[name]["n"], **vars(value)} for name, value in values.items()},
+                "comparisons": {one.variant: vars(one.decides) for one in compare_all(design, sums)},
+            }
+        )
+    return points
 
 
 def design_of(experiment: Experiment, primary: str | None = None) -> Design:
@@ -132,6 +129,7 @@ def design_of(experiment: Experiment, primary: str | None = None) -> Design:
         alpha=experiment.alpha,
         planned_effect=experiment.planned_effect,
         planned_users=experiment.planned_users,
+        sample_users=experiment.sample_users,
         power=experiment.power,
         minimum_days=experiment.minimum_days,
         minimum_users=experiment.minimum_users,
@@ -156,16 +154,3 @@ def notes_of(experiment: Experiment, state: TrafficState) -> list[str]:
         if problem is not None:
             return [f"suspended, no users are let in: {problem}"]
     return []
-
-
-def _cursor(cursor: str | None, partitions: int) -> tuple[int, str]:
-    if cursor is None:
-        return 0, ""
-    number, separator, user_id = cursor.partition(":")
-    if not (separator and number.isascii() and number.isdigit() and int(number) < partitions):
-        raise ExperimentError("invalid", f"cursor: {cursor!r} is none that this interface gave out", "cursor")
-    return int(number), user_id
-
-
-def _in(rows: list[dict[str, Any]], partition: int, keys: Any) -> bool:
-    return bool(rows) and keys.partition_of(rows[-1]["user_id"]) == partition

@@ -6,8 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from deployments.http.schemas import iso_time
-from experiments.report import MetricComparison, Report
-from experiments.statistics.difference import Comparison
+from experiments.report import MetricComparison, PrimaryResult, Report
 from experiments.user_metrics import METRICS
 from features.experiments.experiment import Experiment
 
@@ -33,6 +32,7 @@ class ComparisonSummary(BaseModel):
     metric: str
     method: str
     difference: float | None
+    confidence: float = Field(description="of the intervals; by Holm's step, so that they agree with the p-value")
     interval: tuple[float, float] | None
     relative_lift: float | None
     relative_interval: tuple[float, float] | None
@@ -45,7 +45,7 @@ class HealthSummary(BaseModel):
     """Whether the results mean anything."""
 
     status: Literal["ok", "unhealthy", "unknown"]
-    sample_ratio_p_value: float | None
+    sample_ratio_p_value: float | None = Field(description="always valid: by it the status is decided")
     mixed_users: int = Field(description="users who saw several variants; left out")
     warnings: list[str]
 
@@ -67,10 +67,11 @@ class ResultsSummary(BaseModel):
 
 
 def experiment_view(experiment: Experiment) -> dict[str, Any]:
-    """An experiment with readable times."""
+    """An experiment with readable times; what it was read from is among its results."""
     times = {name: getattr(experiment, f"{name}_ms") for name in ("created", "started", "ended")}
+    times["read"] = None if experiment.reading is None else experiment.reading.time_ms
     return {
-        **experiment.model_dump(),
+        **experiment.model_dump(exclude={"reading"}),
         **{f"{name}_at": None if time_ms is None else iso_time(time_ms) for name, time_ms in times.items()},
     }
 
@@ -108,6 +109,7 @@ def results_view(experiment: Experiment, results: Report) -> dict[str, Any]:
             for place, arm in enumerate(results.arms)
         ],
         "comparisons": [_comparison(one) for one in results.comparisons],
+        "primary": [asdict(one) for one in results.primary],
         "guardrails": [asdict(one) for one in results.guardrails],
         "sample_ratio": asdict(results.sample_ratio),
         "plan": asdict(results.plan),
@@ -135,10 +137,10 @@ def summary(experiment: Experiment | None, results: Report | None) -> ResultsSum
             reason="no experiment has been started yet",
         )
     decision = results.decision
-    primary = [one for one in results.comparisons if one.metric == experiment.primary_metric]
-    comparisons = [_brief(one, p, experiment.alpha) for one, p in zip(primary, decision.adjusted_p_values, strict=True)]
-    chosen = next((one for one in comparisons if one.variant == decision.winner), comparisons[0])
-    tested = results.sample_ratio.p_value is not None
+    comparisons = [_brief(one, experiment) for one in results.primary]
+    first = comparisons[0] if comparisons else None
+    chosen = next((one for one in comparisons if one.variant == decision.winner), first)
+    p_ratio = results.sample_ratio.always_valid_p_value
     return ResultsSummary(
         experiment=experiment.id,
         status=experiment.status,
@@ -160,8 +162,8 @@ def summary(experiment: Experiment | None, results: Report | None) -> ResultsSum
         comparison=chosen,
         comparisons=comparisons,
         health=HealthSummary(
-            status="unhealthy" if decision.action == "unhealthy" else "ok" if tested else "unknown",
-            sample_ratio_p_value=results.sample_ratio.p_value,
+            status="unhealthy" if decision.action == "unhealthy" else "ok" if p_ratio is not None else "unknown",
+            sample_ratio_p_value=p_ratio,
             mixed_users=sum(arm.mixed for arm in results.arms),
             warnings=results.warnings,
         ),
@@ -179,20 +181,22 @@ def _comparison(one: MetricComparison) -> dict[str, Any]:
         "other_method": asdict(one.other),
         "cuped": asdict(one.cuped),
         "adjusted_p_value": one.adjusted_p_value,
+        "adjusted_intervals": asdict(one.adjusted),
     }
 
 
-def _brief(one: MetricComparison, p_value: float | None, alpha: float) -> ComparisonSummary:
-    found: Comparison = one.decides
+def _brief(one: PrimaryResult, experiment: Experiment) -> ComparisonSummary:
+    found, p_value = one.absolute, one.adjusted_p_value
     return ComparisonSummary(
         variant=one.variant,
-        metric=one.metric,
+        metric=experiment.primary_metric,
         method=found.method,
         difference=found.estimate,
+        confidence=1 - found.alpha,
         interval=found.interval,
         relative_lift=one.relative.estimate,
         relative_interval=one.relative.interval,
         p_value=p_value,
-        significant=None if p_value is None else p_value < alpha,
+        significant=None if p_value is None else p_value < experiment.alpha,
         reason=found.reason,
     )

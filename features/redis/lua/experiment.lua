@@ -4,10 +4,12 @@
 -- A user's hash `x` holds, for each experiment, `t:<experiment>`: the totals, as text; and `lists`: the latest lists of
 -- the current experiment, newest first, each a line
 --     <recommendation id> <time ms> <clicked 0|1> <engaged 0|1> <hits, ten 0|1>\t<item>\t<item>\t ... \t\n
+-- A list beyond the first COUNTED_LISTS of a user has all of these set, so that nothing more is counted for it. A list
+-- whose variant was forced has no items and ten 2 for hits: an event that names it counts nowhere.
 -- Ids hold no control characters. Which experiment is current is field `x` of the user hash (`u`): `<experiment>|<variant>`.
 -- The partition's hash of sums has `<experiment>|<variant>|<statistic>` and, once stopped, `<experiment>|end` in ms.
 -- All of it in one function, so that a script which needs none of it (no experiment runs) makes none of it.
--- Constants: ATTRIBUTION_MS, SESSION_GAP_MS, CLOCK_SKEW_MS, LISTS_KEPT
+-- Constants: ATTRIBUTION_MS, SESSION_GAP_MS, CLOCK_SKEW_MS, LISTS_KEPT, COUNTED_LISTS
 local function experiments()
   local CLICK, ENGAGE, CONVERT, RATE = 1, 2, 4, 8
   local NAMES = {
@@ -86,9 +88,10 @@ local function experiments()
         total = total + found / place
       end
     end
-    if found == 0 then return 0 end
-    return math.floor(total / found * 10000 + 0.5)
+    return math.floor(total / 10 * 10000 + 0.5)
   end
+
+  local FORCED = '2222222222'
 
   -- A list was shown. `shown` is its items, each between tabs.
   local function count_list(user_key, key, sums_key, experiment, variant, id, ms, shown, before, simulated)
@@ -103,20 +106,31 @@ local function experiments()
     end
     if totals.variant ~= variant then totals.mixed = 1 end
     if totals.lists == 0 or ms - totals.last_ms > SESSION_GAP_MS then totals.sessions = totals.sessions + 1 end
-    totals.lists = totals.lists + 1
     totals.last_ms = ms
-    local lines = {id .. ' ' .. string.format('%.0f', ms) .. ' 0 0 0000000000' .. shown}
-    local own = experiment .. '|' .. totals.variant
-    if marker == own then
-      for line in string.gmatch(state[2] or '', '[^\n]+') do
-        if #lines == LISTS_KEPT then break end
-        lines[#lines + 1] = line
-      end
-    else
-      redis.call('HSET', user_key, 'x', own)
+    local flags = ' 1 1 1111111111'
+    if totals.lists < COUNTED_LISTS then
+      totals.lists = totals.lists + 1
+      flags = ' 0 0 0000000000'
     end
+    local lines = {id .. ' ' .. string.format('%.0f', ms) .. flags .. shown}
+    local own = experiment .. '|' .. totals.variant
+    for line in string.gmatch(state[2] or '', '[^\n]+') do
+      if #lines == LISTS_KEPT then break end
+      if marker == own or string.match(line, '^%S+ %d+ %d %d (%d+)') == FORCED then lines[#lines + 1] = line end
+    end
+    if marker ~= own then redis.call('HSET', user_key, 'x', own) end
     redis.call('HSET', key, 't:' .. experiment, write_totals(totals), 'lists', table.concat(lines, '\n') .. '\n')
     change_sums(sums_key, experiment, totals.variant, old, quantities(totals))
+  end
+
+  -- A list of a forced variant was shown.
+  local function note_forced(key, id, ms)
+    local lines = {id .. ' ' .. string.format('%.0f', ms) .. ' 1 1 ' .. FORCED .. '\t'}
+    for line in string.gmatch(redis.call('HGET', key, 'lists') or '', '[^\n]+') do
+      if #lines == LISTS_KEPT then break end
+      lines[#lines + 1] = line
+    end
+    redis.call('HSET', key, 'lists', table.concat(lines, '\n') .. '\n')
   end
 
   -- An event was recorded, by a user whose current experiment is `marker`.
@@ -140,6 +154,7 @@ local function experiments()
     if id ~= '' then
       at = string.find(lists, '\n' .. id .. ' ', 1, true)
       if at and string.match(lists, '^(%S+) ', at + 1) ~= id then at = nil end
+      if at and string.match(lists, '^%S+ %d+ %d %d (%d+)', at + 1) == FORCED then return end
     else
       local item_at = string.find(lists, '\t' .. item_id .. '\t', 1, true)
       if item_at then
@@ -177,7 +192,7 @@ local function experiments()
           end
         end
         if bits(CONVERT) then totals.conversions = totals.conversions + 1 end
-        if bits(RATE) and rating == rating then
+        if bits(RATE) and rating == rating and totals.rated < COUNTED_LISTS then
           totals.rated = totals.rated + 1
           totals.ratings = totals.ratings + math.floor(rating * 1000 + 0.5)
         end
@@ -203,6 +218,6 @@ local function experiments()
     end
   end
 
-  return {count_list = count_list, count_event = count_event, forget_user = forget_user}
+  return {count_list = count_list, note_forced = note_forced, count_event = count_event, forget_user = forget_user}
 end
 

@@ -5,6 +5,7 @@
 --       and for a list that counts for an experiment, with three keys more after those of the items (user hash, the
 --       user's experiments, sums of the partition):
 --       5 experiment   6 variant   7 events before   8 simulated 0|1   9 items, each between tabs
+--       or for a list whose variant was forced, with the same keys: 5 ''
 -- Constants: WINDOW_MS, MAX_EXPOSURES; and those of experiment.lua
 --
 -- Answers 1, or 0 when this is the user's last exposure already: the client lost the connection and tried again.
@@ -19,7 +20,9 @@ if ARGV[1] == 'live' then
   -- A rebuild counts the exposures of the stream itself, at its end
   if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
   -- Experiments count what is logged, so that the log can always prove them
-  if ARGV[5] and id then
+  if ARGV[5] == '' and id then
+    experiments().note_forced(KEYS[items + 5], ARGV[2], tonumber(string.match(id, '^%d+')))
+  elseif ARGV[5] and id then
     experiments().count_list(KEYS[items + 4], KEYS[items + 5], KEYS[items + 6], ARGV[5], ARGV[6], ARGV[2],
                              tonumber(string.match(id, '^%d+')), ARGV[9], tonumber(ARGV[7]), tonumber(ARGV[8]))
   end

@@ -6,14 +6,25 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import AutopilotLimits, Store
 from data.event_log import EventLog
-from deployments.autopilot.drift_watch import DriftWatch
+from deployments.autopilot.drift_watch import (
+    MEASURED,
+    DriftWatch,
+    binary_sums,
+    click_sums,
+    precision_sums,
+    reference_of,
+    rise,
+)
 from deployments.autopilot.list_judge import ListJudge
+from experiments.statistics.performance import change_since
+from experiments.statistics.sums import PairSums
 from features.items.catalogue import Catalogue, Item, put_items
 from features.recording.event import Event
 from features.recording.exposure import Exposure
@@ -21,6 +32,7 @@ from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.telemetry.quality_sums import QualitySums, read_quality
+from models.monitoring.live_quality import JudgedList
 from tests.features.server_clock import next_millisecond
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +216,32 @@ async def test_simulated_lists_are_left_out_unless_training_learns_from_them(pla
     await taking.look()
     assert taking.seen_events == 40
     assert taking.left_out_since(0) == 0
+
+
+def judged(user: str, clicked: bool) -> JudgedList:
+    return JudgedList(user, 0, "v1", ("a",), clicked, clicked or None, float(clicked) / 10)
+
+
+def test_one_robot_makes_no_loss_of_quality_and_no_cold_items() -> None:
+    """It looks at as many lists as all others together and takes nothing up, or takes up what nobody knows."""
+    generator = np.random.default_rng(5)
+    then, now = ([judged(f"u{n}", bool(generator.random() < 0.3)) for n in range(800)] for _ in range(2))
+    robot = [judged("robot", clicked=False)] * 800
+    for sums in (click_sums, precision_sums):
+        assert change_since(sums(then), sums(now), 0.1).dropped is False
+        found = change_since(sums(then), sums(now + robot), 0.1)
+        assert found.dropped is None
+        assert "one user may hold 50%" in (found.reason or "")
+    cold, warm = PairSums.of(np.array([0.0] * 800 + [800.0]), np.array([1.0] * 800 + [800.0])), binary_sums(0, 800)
+    view = rise("cold_items", warm, cold, "words")
+    assert (view.value, view.drifted) == (None, None)
+
+
+def test_a_reference_that_was_measured_otherwise_is_none() -> None:
+    """Its precision was divided by what was taken up, so the same lists would look worse now."""
+    fields = {
+        "version": "v1", "users": [], "items": [], "types": [], "categories": [], "cold_users": [0, 1],
+        "cold_items": [], "list_users": [], "taken_up": [], "clicks": [], "precision": [],
+    }  # fmt: skip
+    assert reference_of(orjson.dumps(fields)) is None
+    assert reference_of(orjson.dumps({**fields, "measured": MEASURED})) is not None

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.statistics.multiple_comparisons import benjamini_hochberg, holm
+from experiments.statistics.multiple_comparisons import (
+    benjamini_hochberg,
+    false_coverage_levels,
+    holm,
+    holm_levels,
+)
 
 METHODS = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -60,3 +65,42 @@ def test_what_is_no_p_value_is_refused(wrong: float) -> None:
 
 def test_no_tests_at_all() -> None:
     assert holm([]) == benjamini_hochberg([]) == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.0, 1.0) | st.none(), max_size=6), st.floats(0.001, 0.2))
+def test_a_test_passes_at_its_level_exactly_where_its_adjusted_p_value_is_below_alpha(
+    p_values: list[float | None], alpha: float
+) -> None:
+    for adjust, levels in ((holm, holm_levels), (benjamini_hochberg, false_coverage_levels)):
+        found = zip(p_values, adjust(p_values), levels(p_values, alpha), strict=True)
+        for p, adjusted, level in found:
+            assert 0 < level <= alpha
+            # Away from the very boundary, where rounding decides.
+            near = p is None or adjusted is None or abs(p - level) < 1e-12 or abs(adjusted - alpha) < 1e-12
+            assert near or (p < level) == (adjusted < alpha)
+
+
+def test_levels_are_those_of_the_steps() -> None:
+    assert holm_levels([0.04, 0.001, 0.02], 0.06) == pytest.approx([0.06, 0.02, 0.03])
+    assert holm_levels([0.04, 0.5, 0.001], 0.06) == pytest.approx([0.03, 0.03, 0.02])
+    assert holm_levels([0.5, None], 0.05) == [0.05, 0.05]
+    assert false_coverage_levels([0.001, 0.02, 0.5, None], 0.06) == pytest.approx([0.04, 0.04, 0.04, 0.06])
+    assert false_coverage_levels([0.9, 0.5], 0.05) == pytest.approx([0.025, 0.025])
+    assert holm_levels([], 0.05) == false_coverage_levels([], 0.05) == []
+
+
+def test_intervals_of_selected_metrics_miss_no_more_often_than_alpha_says() -> None:
+    """Ten metrics of which two have an effect: of the intervals of the positive ones, 5 % may miss the truth."""
+    rng = np.random.default_rng(97)
+    truth = np.array([3.0, 2.0, *[0.0] * 8])
+    shares, plain = [], []
+    for z in rng.normal(truth, 1.0, (4_000, 10)):
+        p_values = (2 * stats.norm.sf(np.abs(z))).tolist()
+        positive = np.array([p < 0.05 for p in benjamini_hochberg(p_values)])  # type: ignore[operator]
+        widths = stats.norm.isf(np.array(false_coverage_levels(p_values, 0.05)) / 2)
+        n = max(1, positive.sum())
+        shares.append((positive & (np.abs(z - truth) > widths)).sum() / n)
+        plain.append((positive & (np.abs(z - truth) > 1.96)).sum() / n)
+    assert np.mean(shares) <= 0.05 + 3 * np.std(shares) / np.sqrt(4_000)
+    assert np.mean(plain) > 0.06

@@ -2,9 +2,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments.statistics.difference import Comparison
-from experiments.statistics.ratio import ratio, ratio_difference, ratio_variance
+from experiments.statistics.ratio import (
+    LARGEST_SHARE,
+    largest_share,
+    one_user_decides,
+    ratio,
+    ratio_difference,
+    ratio_variance,
+)
 from experiments.statistics.sums import PairSums
 from experiments.statistics.welch import welch_test
 from tests.experiments.simulated_arms import POPULATION, Arms, compared
@@ -78,3 +87,29 @@ def test_a_control_without_clicks_has_no_relative_lift() -> None:
     control = PairSums.of(np.array([1.0, -1.0]), np.array([3.0, 4.0]))
     found = welch_test(ratio_difference(control, SOME, relative=True))
     assert found.reason == "control is 0.0: a relative difference needs a control above 0"
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=30))
+def test_the_largest_user_holds_no_more_than_the_bound(shown: list[int]) -> None:
+    bound = largest_share(PairSums.of(np.zeros(len(shown)), np.array(shown)))
+    assert bound is not None
+    assert max(shown) / sum(shown) <= bound + 1e-9
+
+
+def test_the_bound_is_the_share_itself_where_all_others_are_alike() -> None:
+    shown = np.array([5.0] * 400 + [600.0])
+    assert largest_share(PairSums.of(np.zeros(401), shown)) == pytest.approx(600 / 2_600)
+    assert largest_share(PairSums.of(np.zeros(400), shown[:400])) == pytest.approx(1 / 400)
+    assert largest_share(PairSums(0, 0, 0, 0, 0, 0)) is None
+    assert not one_user_decides(PairSums.of(np.zeros(2), np.array([3.0, 9.0])))
+
+
+def test_a_ratio_that_one_user_makes_is_undefined_and_says_so() -> None:
+    rng = np.random.default_rng(13)
+    clicks, shown = rng.binomial(5, 0.3, 400).astype(float), np.full(400, 5.0)
+    control = PairSums.of(clicks, shown)
+    for lists, defined in ((400.0, True), (600.0, False), (5_000.0, False)):
+        treatment = PairSums.of(np.append(clicks, lists), np.append(shown, lists))
+        found = ratio_difference(control, treatment, relative=False)
+        assert (found.value is not None) == defined
+        assert lists / (2_000 + lists) <= LARGEST_SHARE or "treatment: one user may hold" in (found.reason or "")

@@ -43,3 +43,13 @@ async def test_an_experiment_keeps_its_weights(valkey_store: OnlineStore) -> Non
     await count(valkey_store, name, [*people("a", 300, 0.1), *people("b", 300, 0.4)])
     assert await reweigh_bandits(valkey_store.client, valkey_store.keys, 5) == {}
     assert (await read_traffic(valkey_store.client, valkey_store.keys)).experiments[name].weights == [0.5, 0.5]
+
+
+async def test_an_arm_without_weight_neither_holds_the_others_up_nor_gets_one(valkey_store: OnlineStore) -> None:
+    name = await begun(valkey_store, {"floor": 0.1, "minimum_users": 100}, paused=True)
+    await count(valkey_store, name, [*people("a", 200, 0.1), *people("b", 300, 0.4)])
+    assert name in await reweigh_bandits(valkey_store.client, valkey_store.keys, 6)
+    weights = (await read_traffic(valkey_store.client, valkey_store.keys)).experiments[name].weights
+    assert weights[1] == 0.0
+    assert sum(weights) == pytest.approx(1.0)
+    assert min(weights[0], weights[2]) >= 0.1

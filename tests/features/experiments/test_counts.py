@@ -33,7 +33,7 @@ KINDS = [
 @pytest.fixture
 def limits() -> Store:
     """A short memory, so that random traffic reaches every limit."""
-    return Store(partitions=2, attribution_lists=3, session_gap_s=1, history_limit=50, seen_limit=20)
+    return Store(partitions=2, attribution_lists=3, counted_lists=15, session_gap_s=1, history_limit=50, seen_limit=20)
 
 
 class Traffic:
@@ -139,6 +139,7 @@ async def test_sums_equal_a_recomputation_from_the_log_through_everything(store:
     assert any(totals.mixed for totals in before.values())
     for name in QUANTITIES:
         assert sum(totals.quantities()[name] for totals in before.values()) > 0, name
+    assert max(totals.lists for totals in before.values()) == store.limits.counted_lists
 
     async with maintenance(store.client, store.keys, "compaction") as lock:
         await drain(store.client, store.keys, log, lock)
@@ -201,4 +202,56 @@ async def test_an_event_without_a_list_and_a_wrong_clock_are_defined(valkey_stor
         await store.record_events([event])
         found = await sums()
         assert (found["n"], found["lists"], found["events"], found["clicked"]) == (1, 1, events, clicked), event
-    assert (await sums())["precision"] == 5_000  # a hit at the second of two places
+    assert (await sums())["precision"] == 500  # a hit at the second of ten places
+
+
+async def test_an_event_that_names_a_forced_list_counts_nowhere(valkey_store: OnlineStore, tmp_path: Path) -> None:
+    """It raised the events of a user."""
+    store = valkey_store
+
+    async def moved() -> None:
+        await next_millisecond(store)
+
+    async def forced(name: str) -> None:
+        await store.log_exposures([Exposure(name, "u", await server_ms(store), "v", "a", "e", ("i1",), forced=True)])
+        await moved()
+
+    async def sent(number: int, named: str | None) -> dict[str, int]:
+        await store.record_events(
+            [Event(f"e{number}", "u", "i1", "purchase", await server_ms(store), recommendation_id=named)]
+        )
+        await moved()
+        found = (await read_sums(store.client, store.keys, "e", ["a"]))["a"]
+        return {name: found[name] for name in ("lists", "clicked", "events", "converted")}
+
+    await forced("f1")  # before the user is in any experiment
+    await store.log_exposures([Exposure("r1", "u", await server_ms(store), "v", "a", "e", ("i1",))])
+    await moved()
+    await forced("f2")
+    nothing = {"lists": 1, "clicked": 0, "events": 0, "converted": 0}
+    assert [await sent(1, "f1"), await sent(2, "f2")] == [nothing, nothing]
+    assert await sent(3, None) == {"lists": 1, "clicked": 1, "events": 1, "converted": 1}
+    log = EventLog(tmp_path)
+    lists = await store.client.run("HGET", store.keys.user_experiments("u"), "lists")
+    async with maintenance(store.client, store.keys, "rebuild") as lock:
+        await rebuild(store, log, None, lock)
+    assert await store.client.run("HGET", store.keys.user_experiments("u"), "lists") == lists
+    assert await sent(4, "f2") == {"lists": 1, "clicked": 1, "events": 1, "converted": 1}
+
+
+async def test_of_a_robot_only_the_first_lists_count(valkey_store: OnlineStore) -> None:
+    store, cap = valkey_store, valkey_store.limits.counted_lists
+    for number in range(cap + 20):
+        await store.log_exposures([Exposure(f"r{number}", "u", await server_ms(store), "v", "a", "e", ("i1", "i2"))])
+        await next_millisecond(store)
+        events = [
+            Event(f"{kind}{number}", "u", "i1", kind, await server_ms(store), value, recommendation_id=f"r{number}")
+            for kind, value in (("like", None), ("rating", 5.0))
+        ]
+        await store.record_events(events)
+    found = (await read_sums(store.client, store.keys, "e", ["a"]))["a"]
+    assert (found["lists"], found["clicked"], found["engaged"], found["rated"]) == (cap,) * 4
+    assert (found["lists^2"], found["clicked*lists"]) == (cap * cap, cap * cap)
+    assert found["ratings"] == cap * 5_000
+    assert found["precision"] == cap * 1_000
+    assert found["events"] == 2 * (cap + 20)

@@ -212,4 +212,6 @@ async def test_a_rollout_is_one_change_in_the_timeline(store: OnlineStore) -> No
 
 def test_the_rule_of_attribution_comes_from_the_settings() -> None:
     rule = rule_of(Store(attribution_lists=7))
-    assert rule == Rule(window_ms=86_400_000, session_gap_ms=1_800_000, clock_skew_ms=300_000, lists_kept=7)
+    assert rule == Rule(
+        window_ms=86_400_000, session_gap_ms=1_800_000, clock_skew_ms=300_000, lists_kept=7, counted_lists=100
+    )

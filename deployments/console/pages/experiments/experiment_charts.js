@@ -70,9 +70,9 @@ export function differenceChart(title) {
   const shown = figure(title, "No interval yet: each variant needs users.")
   return {
     ...shown,
-    update({ comparisons, primary_metric: metric }) {
-      const points = comparisons
-        .filter((one) => one.metric === metric && one.absolute.interval)
+    update({ primary }) {
+      const points = primary
+        .filter((one) => one.absolute.interval)
         .map((one) => {
           const [low, high] = one.absolute.interval
           return { label: words(one.variant), value: one.absolute.estimate, low, high }

@@ -26,7 +26,7 @@ export function resultsView(experiment, buttons) {
     h(
       "section",
       { class: "card" },
-      h("div", { class: "card-head" }, h("h2", {}, experiment.id, " ", badge(experiment.status, STATUS[experiment.status]), " ", marks), h("div", { class: "buttons" }, buttons)),
+      h("div", { class: "card-head" }, h("h2", {}, experiment.id, " ", badge(experiment.status, STATUS[experiment.status]), " ", marks), buttons),
       h("p", {}, experiment.hypothesis),
       h("p", { class: "small muted" }, plan(experiment)),
       problem,
@@ -95,12 +95,13 @@ function decisionOf({ decision, warnings }) {
 
 function healthTiles(results) {
   const ratio = results.sample_ratio
-  const off = known(ratio.p_value) && ratio.p_value < 0.001
+  const ratioP = ratio.always_valid_p_value
+  const off = results.decision.action === "unhealthy"
   const users = results.variants.reduce((sum, arm) => sum + arm.users, 0)
   const mixed = results.variants.reduce((sum, arm) => sum + arm.mixed, 0)
   const { plan: planned } = results
   return [
-    tile("Sample ratio", known(ratio.p_value) ? `p = ${fixed(ratio.p_value, 3)}` : "–", off ? "the arms do not hold the users that the weights promise" : ratio.reason ?? "as the weights promise", off),
+    tile("Sample ratio", known(ratioP) ? `p = ${fixed(ratioP, 3)}` : "–", off ? "the arms do not hold the users that the weights promise" : known(ratioP) ? "as the weights promise" : ratio.reason, off),
     tile("Users", count(users), results.variants.map((arm) => `${arm.name} ${count(arm.users)}`).join(", ")),
     tile("Saw several variants", count(mixed), "left out of all comparisons", mixed > 0),
     tile("Power", known(planned.power) ? percent(planned.power, 0) : "–", known(planned.power) ? "to find the planned effect with these users" : planned.reason ?? "no effect was planned"),
@@ -164,10 +165,10 @@ function comparisonTable(results) {
             {},
             h("th", { scope: "row", title: results.metrics[one.metric]?.meaning }, words(one.metric), one.metric === results.primary_metric ? [" ", badge("decides", "accent")] : null),
             h("td", {}, one.variant),
-            h("td", { class: "numeric" }, estimateText(one.absolute, (value) => signed(value, 4))),
-            h("td", { class: "numeric" }, estimateText(one.relative, (value) => `${signed(value * 100, 1)} %`)),
+            h("td", { class: "numeric" }, estimateText(one.absolute, (value) => signed(value, 4), one.adjusted_intervals.absolute)),
+            h("td", { class: "numeric" }, estimateText(one.relative, (value) => `${signed(value * 100, 1)} %`, one.adjusted_intervals.relative)),
             h("td", { class: "numeric" }, fixed(one.adjusted_p_value, 4)),
-            h("td", { class: "numeric" }, estimateText(one.cuped.absolute, (value) => signed(value, 4))),
+            h("td", { class: "numeric" }, estimateText(one.cuped.absolute, (value) => signed(value, 4), one.adjusted_intervals.cuped)),
           ),
         ),
       ),
@@ -175,9 +176,10 @@ function comparisonTable(results) {
   )
 }
 
-function estimateText(found, write) {
+/** An estimate with the interval that agrees with the adjusted p-value beside it. */
+function estimateText(found, write, interval) {
   if (!known(found.estimate)) return h("span", { class: "muted", title: found.reason }, "–")
-  return [write(found.estimate), found.interval ? h("div", { class: "small muted" }, `${write(found.interval[0])} to ${write(found.interval[1])}`) : null]
+  return [write(found.estimate), interval ? h("div", { class: "small muted" }, `${write(interval[0])} to ${write(interval[1])}`) : null]
 }
 
 const GUARDRAIL_KINDS = { broken: "bad", safe: "good", unproven: "warn", undefined: "quiet" }

@@ -84,7 +84,10 @@ export function mount(root, query) {
     for (const chart of state.charts) chart.unmount()
     state.charts = []
     if (!experiment) return fill(detail)
-    const view = resultsView(experiment, steps(experiment))
+    const buttons = h("div", { class: "buttons" }, steps(experiment, null))
+    const view = resultsView(experiment, buttons)
+    view.buttons = buttons
+    view.winner = null
     state.shown = view
     state.charts = view.charts
     fill(detail, view.element)
@@ -96,7 +99,14 @@ export function mount(root, query) {
     if (state.gone || state.shown !== view) return
     try {
       if (!document.hidden) {
-        if (experiment.started_ms) view.update(await get(path(experiment, "results")))
+        if (experiment.started_ms) {
+          const results = await get(path(experiment, "results"))
+          view.update(results)
+          if (results.decision.winner !== view.winner) {
+            view.winner = results.decision.winner
+            fill(view.buttons, steps(experiment, view.winner))
+          }
+        }
         if (experiment.started_ms && Date.now() - view.seriesAt > SERIES_MS) {
           view.seriesAt = Date.now()
           const metric = encodeURIComponent(experiment.primary_metric)
@@ -113,7 +123,8 @@ export function mount(root, query) {
     if (experiment.status === "running" && state.shown === view) state.timer = setTimeout(() => turn(experiment, view), RESULTS_MS)
   }
 
-  function steps(experiment) {
+  /** The steps that the server would take now; `winner` is the decision's, null while there is none. */
+  function steps(experiment, winner) {
     const step = (label, name, lines, options = {}) =>
       h("button", { type: "button", class: options.primary ? "primary" : null, onclick: () => ask(experiment, label, name, lines, options) }, label)
     const names = experiment.variants.map((one) => one.name).join(", ")
@@ -128,14 +139,22 @@ export function mount(root, query) {
     }
     if (experiment.status !== "stopped") return []
     return [
-      !experiment.promoted_version && step("Promote the winner", "promote", ["The winner's version becomes the champion for all users."], { primary: true, variants: experiment.variants }),
+      !experiment.promoted_version && promotion(experiment, winner, step),
       step("Archive", "archive", ["It is put away; its results stay."]),
     ]
   }
 
-  function ask(experiment, label, name, lines, { danger = false, variants = null }) {
+  /** The winner may be promoted. Without one a person may still choose, where the variants have different versions. */
+  function promotion(experiment, winner, step) {
+    const names = experiment.variants.map((one) => one.name)
+    if (winner) return step("Promote the winner", "promote", [`The version of ${winner}, or of the variant chosen here, becomes the champion for all users.`], { primary: true, choices: [["", `${winner}, as decided`], ...names.filter((name) => name !== winner).map((name) => [name, name])] })
+    if (new Set(Object.values(experiment.versions)).size < 2) return null
+    return step("Promote a variant", "promote", ["Nothing was decided. The version of the variant chosen here becomes the champion for all users."], { choices: names.map((name) => [name, name]) })
+  }
+
+  function ask(experiment, label, name, lines, { danger = false, choices = null }) {
     const reason = h("input", { id: "step-reason", maxlength: "500", placeholder: "Why" })
-    const variant = variants && h("select", { id: "step-variant" }, h("option", { value: "" }, "as decided"), variants.map((one) => h("option", { value: one.name }, one.name)))
+    const variant = choices && h("select", { id: "step-variant" }, choices.map(([value, text]) => h("option", { value }, text)))
     return confirm({
       title: `${label}: ${experiment.id}?`,
       lines,

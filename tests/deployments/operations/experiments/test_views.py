@@ -6,7 +6,7 @@ from deployments.operations.experiments.results import design_of
 from deployments.operations.experiments.views import results_view, summary
 from experiments.report import report
 from experiments.user_totals import UserTotals, add_sums, variant_sums
-from features.experiments.experiment import Experiment
+from features.experiments.experiment import Definition, Experiment
 
 
 def users(variant: str, clicked: int, converted: int) -> list[UserTotals]:
@@ -54,3 +54,33 @@ def test_without_guardrails_the_list_is_empty() -> None:
     experiment = Experiment.model_validate(given)
     sums = {name: add_sums([]) for name in ("control", "new")}
     assert results_view(experiment, report(design_of(experiment), sums, 0.0))["guardrails"] == []
+
+
+def test_two_live_arms_decide_beside_one_without_weight() -> None:
+    given = {
+        "hypothesis": "a test of the experiment itself",
+        "variants": [
+            {"name": "control", "slot": "champion", "weight": 0.5},
+            {"name": "treatment", "slot": "challenger", "weight": 0.5},
+            {"name": "paused", "slot": "champion", "weight": 0.0},
+        ],
+        "minimum_days": 0,
+        "minimum_users": 100,
+    }
+    definition = Definition.model_validate(given)
+    experiment = Experiment(**{**definition.model_dump(), "id": "e", "seed": "e"}, created_ms=0)
+    sums = variant_sums([*users("control", 10, 5), *users("treatment", 60, 40)])
+    found = report(design_of(experiment), {name: add_sums([sums.get(name, {})]) for name in experiment.names}, 1.0)
+    assert (found.decision.action, found.decision.winner) == ("ship", "treatment")
+    answer = orjson.loads(orjson.dumps(results_view(experiment, found)))
+    assert [one["expected_users"] for one in answer["variants"]] == [100, 100, None]
+    assert {one["variant"] for one in answer["comparisons"]} == {"treatment"}
+    brief = summary(experiment, found)
+    assert [one.variant for one in brief.comparisons] == ["treatment"]
+    nobody = experiment.model_copy(
+        update={
+            "variants": [one.model_copy(update={"weight": float(one.name == "paused")}) for one in experiment.variants]
+        }
+    )
+    alone = summary(nobody, report(design_of(nobody), {name: add_sums([]) for name in experiment.names}, 1.0))
+    assert (alone.comparison, alone.winner, alone.recommendation) == (None, None, "keep_running")
