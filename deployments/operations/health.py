@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel
 
 from configs import clock
+from configs.addresses import without_credentials
 from configs.settings import Settings
 from deployments.operations.heartbeat import read_heartbeat
 from features.redis.connection import StoreClient, durability
@@ -97,16 +98,17 @@ class HealthProbe:
     async def _registry(self) -> Component:
         """The registry's state. Serving goes on without it; only training and promotion need it."""
         uri = self._settings.tracking_uri
+        shown = without_credentials(uri)  # anybody may read the health
         if not uri.startswith("http"):
-            return Component(status="ok", detail=f"not a server: {uri}")
+            return Component(status="ok", detail=f"not a server: {shown}")
         try:
-            async with httpx.AsyncClient(timeout=PROBE_S) as http:
+            async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as http:
                 answer = await http.get(f"{uri}/health")
-        except httpx.HTTPError as error:
-            return Component(status="degraded", detail=f"{uri} does not answer: {type(error).__name__}")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Component(status="degraded", detail=f"{shown} does not answer: {type(error).__name__}")
         if answer.status_code != 200:
-            return Component(status="degraded", detail=f"{uri} answers {answer.status_code}")
-        return Component(status="ok", detail=f"{uri} answers")
+            return Component(status="degraded", detail=f"{shown} answers {answer.status_code}")
+        return Component(status="ok", detail=f"{shown} answers")
 
     async def _autopilot(self) -> Component:
         """Autopilot's state. Nothing that is served depends on it."""
