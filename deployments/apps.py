@@ -30,6 +30,7 @@ from deployments.http.asgi_app import Endpoint, EndpointApp, header
 from deployments.http.request_log import request_log
 from deployments.operations.similar_items import Similar
 from deployments.recommend.endpoints import recommend_endpoints
+from deployments.recommend.first_answer import first_answer
 from deployments.recommend.messages import Question, Reply
 from deployments.recommend.ranking import Ranking
 from deployments.recommend.retrieval import Retrieval
@@ -42,6 +43,8 @@ from features.serving.slots import SLOTS
 
 logger = logging.getLogger("ray.serve")
 RETRY_S = 0.02
+PATIENCE = 0.2
+"""Which share of a request's deadline one retrieval replica gets before another is asked as well."""
 
 
 class RecommendArgs(BaseModel):
@@ -97,7 +100,9 @@ class RetrievalDeployment(Retrieval):
 @serve.ingress()
 class RankingDeployment(Ranking):
     async def __init__(self, settings: Settings, retrieval: dict[str, DeploymentHandle]) -> None:  # type: ignore[misc]
-        super().__init__(settings, {slot: _asking(handle) for slot, handle in retrieval.items()})
+        super().__init__(
+            settings, {slot: _asking(handle, settings.serving.deadline_s) for slot, handle in retrieval.items()}
+        )
         self.metrics.export_to(RayMetrics())
         await self.start()
         keep_for_good()
@@ -206,13 +211,12 @@ def _served(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) -> AS
     return app
 
 
-def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:
+def _asking(handle: DeploymentHandle, deadline_s: float) -> Callable[[list[Question]], Awaitable[Reply]]:
     # Made once. The messages are plain tuples, for which cloudpickle's look at each object is wasted.
     retrieve = handle.options(method_name="retrieve", request_serialization="pickle", response_serialization="pickle")
 
-    async def ask(questions: list[Question]) -> Reply:
-        """Ask a replica; ask another when it dies meanwhile. Only an answer or another error ends this: a request past
-        its deadline no longer waits for it, but the call stays under way for the others of its micro-batch."""
+    async def ask_one(questions: list[Question]) -> Reply:
+        """Ask a replica; ask another when it dies meanwhile."""
         while True:
             try:
                 reply: Reply = await retrieve.remote(questions)
@@ -221,6 +225,10 @@ def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Re
                 await asyncio.sleep(RETRY_S)
             else:
                 return reply
+
+    async def ask(questions: list[Question]) -> Reply:
+        """Ask a replica, and others where it hangs, for as long as any request of the micro-batch can still wait."""
+        return await first_answer(lambda: ask_one(questions), deadline_s * PATIENCE, deadline_s)
 
     return ask
 

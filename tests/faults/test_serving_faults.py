@@ -172,6 +172,21 @@ def test_no_request_fails_when_a_replica_is_killed(pair: Any, deployment: str) -
     assert load.degraded == 0
 
 
+def test_no_request_fails_while_a_retrieval_replica_hangs(pair: Any) -> None:
+    """A stopped process takes calls and answers none; Serve finds it out only after half a minute."""
+    wait_for(lambda: len(replicas(pair, "Retrieval-champion")) == 2)
+    hung = replicas(pair, "Retrieval-champion")[0]
+    with Load(pair.url) as load:
+        wait_for(lambda: load.versions.total() > 200)
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            asked = load.versions.total()
+            wait_for(lambda: load.versions.total() > asked + 500)
+        finally:
+            os.kill(hung, signal.SIGCONT)
+    assert load.failures == []
+
+
 def test_an_event_is_recorded_once_when_its_replica_is_killed_before_the_answer(pair: Any) -> None:
     """The proxy, or the client, sends it again to the other replica, which must know it: it carries no event_id."""
     rounds = 3
