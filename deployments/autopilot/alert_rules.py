@@ -59,6 +59,8 @@ def due_alerts(
         )
     if durability.durable is False or durability.evicts:
         yield Alert(name="store_not_durable", severity="critical", text=durability.reason)
+    if seen.memory.problem:
+        yield Alert(name="store_full", severity="critical", text=f"the online store: {seen.memory.problem}")
     drifted = [view.name for view in drift if view.drifted]
     if drifted and not retraining:
         yield Alert(

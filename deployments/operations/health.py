@@ -17,6 +17,7 @@ from deployments.operations.heartbeat import read_heartbeat
 from features.redis.connection import StoreClient, durability
 from features.redis.errors import StoreError
 from features.redis.keys import Keys
+from features.redis.memory import read_memory
 from features.serving.replicas import ReplicaReport, read_replicas
 from features.serving.slots import Slot, read_slots
 
@@ -75,9 +76,11 @@ class HealthProbe:
 
     async def _store(self) -> Component:
         try:
-            state = await durability(self._client)
+            state, memory = await asyncio.gather(durability(self._client), read_memory(self._client))
         except StoreError as error:
             return Component(status="down", detail=str(error))
+        if memory.problem:
+            return Component(status="degraded", detail=f"{state.server} answers, but {memory.problem}")
         if state.durable is None:
             return Component(status="ok", detail=f"{state.server} answers; its durability is unknown: {state.reason}")
         if not state.durable or state.evicts:
@@ -88,12 +91,17 @@ class HealthProbe:
         try:
             slots = await read_slots(self._client, self._keys)
             replicas = await read_replicas(self._client, self._keys)
+            memory = await read_memory(self._client)
         except StoreError as error:
             return Component(status="down", detail=f"unknown, the online store is down: {error}")
         champion = slots.get("champion")
         if champion is None:
             return Component(status="down", detail="no champion yet; train one with: make retrain")
-        return _judge_replicas(champion, [report for report in replicas if report.deployment == "retrieval-champion"])
+        found = [report for report in replicas if report.deployment == "retrieval-champion"]
+        if not found and memory.full:
+            # They go on serving what they have.
+            return Component(status="degraded", detail="unknown: no replica can report, since the store is full")
+        return _judge_replicas(champion, found)
 
     async def _registry(self) -> Component:
         """The registry's state. Serving goes on without it; only training and promotion need it."""

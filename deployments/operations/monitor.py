@@ -31,6 +31,7 @@ from deployments.replica.latency import counts_of, quantile_s, sum_name
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.redis.memory import StoreMemory, read_memory
 from features.serving.retraining_run import Run, read_last_run, read_run
 from features.serving.slots import CHAMPION, Slot, read_slots
 from features.streams.backlog import Backlog, read_backlog
@@ -64,6 +65,7 @@ class Observation:
     """Number of items of each version in `quality` whose bundle is still on disk."""
     heartbeat: Heartbeat | None
     """What autopilot last saw; None where it never looked."""
+    memory: StoreMemory
 
 
 class Monitor:
@@ -100,11 +102,12 @@ class Monitor:
         self._latest = self._reading = None
 
     async def _observe(self, now_ms: int) -> Observation:
-        (telemetry, backlog, slots), (run, last_run), (quality, heartbeat) = await asyncio.gather(
+        (telemetry, backlog, slots, memory), (run, last_run), (quality, heartbeat) = await asyncio.gather(
             asyncio.gather(
                 read_telemetry(self._client, self._keys),
                 read_backlog(self._client, self._keys),
                 read_slots(self._client, self._keys),
+                read_memory(self._client),
             ),
             asyncio.gather(read_run(self._client, self._keys), read_last_run(self._client, self._keys)),
             asyncio.gather(
@@ -114,7 +117,18 @@ class Monitor:
         judged = {one.version for one in quality}
         manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, slots, judged)
         return Observation(
-            now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows, quality, catalogues, heartbeat
+            now_ms,
+            telemetry,
+            backlog,
+            slots,
+            manifests,
+            run,
+            last_run,
+            log_rows,
+            quality,
+            catalogues,
+            heartbeat,
+            memory,
         )
 
     def _from_disk(
