@@ -1,7 +1,7 @@
 """The catalogue: what can be recommended, in the store and as a view in every replica's memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import orjson
@@ -9,6 +9,7 @@ import orjson
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
+from features.redis.stored import known_fields
 
 CHANGES_KEPT = 10_000
 MAX_CATEGORY_BYTES = 60
@@ -37,6 +38,9 @@ class Item:
         return not (self.hidden or self.deleted)
 
 
+_FIELDS = frozenset(field.name for field in fields(Item))
+
+
 def pack_item(item: Item) -> bytes:
     """JSON of an item without `created_ms`, which the script writes in front of it."""
     return orjson.dumps(
@@ -54,8 +58,8 @@ def pack_item(item: Item) -> bytes:
 
 def unpack_item(raw: bytes) -> Item:
     """The item in the JSON of the store."""
-    fields: dict[str, Any] = orjson.loads(raw)
-    return Item(**{**fields, "categories": tuple(fields["categories"])})
+    content = known_fields("Item", _FIELDS, orjson.loads(raw))
+    return Item(**{**content, "categories": tuple(content["categories"])})
 
 
 async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only_new: bool = False) -> int:
@@ -154,7 +158,7 @@ class Catalogue:
         )
         if len(entries) != version - self.version:
             return await self.load()
-        ids = list(dict.fromkeys(item_id for _, fields in entries for item_id in orjson.loads(fields[b"ids"])))
+        ids = list(dict.fromkeys(item_id for _, entry in entries for item_id in orjson.loads(entry[b"ids"])))
         changed: list[Item] = []
         for start in range(0, len(ids), _CHUNK):
             raws = await self._client.run("HMGET", self._keys.catalogue, *ids[start : start + _CHUNK])
