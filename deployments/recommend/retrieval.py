@@ -60,7 +60,7 @@ class Retrieval:
         self._erasures = Erasures({})
         self._standing = Standing(0, None)
         self._popularity: list[Popularity] = []
-        self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
+        self._missed: dict[str, Item] | None = None  # what changed in the catalogue while a model loads; else None
         self._watch = ControlWatch(
             self._client,
             self._keys,
@@ -216,24 +216,28 @@ class Retrieval:
             self._refused = None
         else:
             items = list(self._catalogue.items.values())
-            self._missed = []
+            missed: dict[str, Item] = {}
+            self._missed = missed
             try:
                 loaded = await asyncio.to_thread(load_model, value, self.settings.serving.prior_weight, items)
             except (BundleError, OSError, FloatingPointError) as error:
                 self._refused = f"{value.version}: {error}"
                 logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
             else:
-                if self._missed:
-                    loaded.take_items(self._missed)
+                if missed:
+                    loaded.take_items(list(missed.values()))
                 loaded.take_popularity(self._popularity)
                 self._loaded, self._refused = loaded, None
                 logger.warning("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
+            finally:
+                self._missed = None
         self._slot_known.set()
         await self._report()
 
     async def _follow_catalogue(self) -> None:
         changed = await self._catalogue.refresh()
-        self._missed.extend(changed)
+        if self._missed is not None:
+            self._missed.update((item.item_id, item) for item in changed)
         if self._loaded is not None and changed:
             self._loaded.take_items(changed)
             self._loaded.take_popularity(self._popularity)
