@@ -247,13 +247,18 @@ class Autopilot:
             calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
         if self._limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
             calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
-        since = events_since_training(seen)
+        # While streams are not read to their end it is not known which of the waiting events are simulated.
+        since = events_since_training(seen, self._simulated_pending(seen)) if self._live.caught_up else None
         if self._limits.new_events and since is not None and since > self._limits.new_events:
             calls["events"] = f"{since} new events since the last training, more than {self._limits.new_events}"
         due = self._schedule is not None and memory.scheduled_ms > 0
         if due and self._schedule is not None and self._schedule.due_between(memory.scheduled_ms, now_ms()):
             calls["schedule"] = f"the schedule {self._limits.schedule}"
         return calls
+
+    def _simulated_pending(self, seen: Observation) -> int:
+        """How many of the events that wait in the streams training leaves out."""
+        return self._live.left_out_since(seen.time_ms - int(seen.backlog["events"].lag_s * 1000))
 
     async def _note_changes(self, memory: Memory, calls: dict[Trigger, str]) -> None:
         """Write new drift and new triggers into the timeline, each once for as long as it lasts."""
@@ -352,7 +357,7 @@ class Autopilot:
             failures=memory.failures,
             quiet_until_ms=memory.quiet_until_ms,
             skipped_lists=self._live.skipped,
-            simulated_pending=self._live.left_out_since(seen.time_ms - int(seen.backlog["events"].lag_s * 1000)),
+            simulated_pending=self._simulated_pending(seen),
             problems=problems,
             store_durable=durable.durable,
             experiments=await self._trial.health(),

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,18 +84,21 @@ class Monitor:
         self._log = EventLog(settings.log_dir)
         self._manifests: dict[str, Manifest] = {}
         self._latest: Observation | None = None
+        self._latest_s = 0.0  # of the monotonic clock: the wall's may be set back
         self._reading: asyncio.Task[Observation] | None = None
 
     async def observe(self) -> Observation:
         """Read everything anew, or share a reading of the last half second. Raises `StoreError`."""
         now_ms = clock.now_ms()
-        if self._latest is not None and now_ms - self._latest.time_ms <= FRESH_S * 1000:
+        if self._latest is not None and time.monotonic() - self._latest_s <= FRESH_S:
             return self._latest
         if self._reading is None or self._reading.done():
             # One reading for all who ask meanwhile: while the store is silent they wait together, not in turn. In a
             # context of its own, so that a client who hangs up does not cancel it for the others.
             self._reading = asyncio.get_running_loop().create_task(self._observe(now_ms), context=contextvars.Context())
+        started_s = time.monotonic()
         self._latest = await asyncio.shield(self._reading)
+        self._latest_s = started_s
         return self._latest
 
     def forget(self) -> None:
@@ -301,17 +305,21 @@ def autopilot_view(seen: Observation, settings: AutopilotLimits) -> AutopilotVie
     )
 
 
-def events_since_training(seen: Observation) -> int | None:
+def events_since_training(seen: Observation, simulated: int | None = None) -> int | None:
     """Events that the champion has not learned from: logged or waiting, less those that its training read. Simulated
     ones only count where training learns from them.
+
+    Args:
+        simulated: how many of the waiting ones are left out as simulated; None for what autopilot last saw.
 
     Never below 0, though erased users take events away that it did learn from. None without a readable champion.
     """
     manifest = seen.manifests.get(CHAMPION)
     if manifest is None:
         return None
-    invented = seen.heartbeat.simulated_pending if seen.heartbeat else 0
-    waiting = max(0, seen.backlog["events"].pending - invented)
+    if simulated is None:
+        simulated = seen.heartbeat.simulated_pending if seen.heartbeat else 0
+    waiting = max(0, seen.backlog["events"].pending - simulated)
     return max(0, seen.log_rows + waiting - manifest.data.log_events)
 
 
