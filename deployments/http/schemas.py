@@ -110,7 +110,7 @@ class RecommendRequest(_Request):
 
 class Reason(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     share: float = Field(description="of what all interactions that speak for the item add to its score")
 
 
@@ -118,7 +118,7 @@ class Recommendation(BaseModel):
     item_id: int | str
     score: float = Field(description="comparable among items of one source")
     rank: int
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
     source: Literal["fold_in", "trained", "category", "trending", "popular", "newest", "exploration"]
     reason: list[Reason] | None = Field(None, description="present when `explain` was asked for")
@@ -135,6 +135,7 @@ class RecommendAnswer(BaseModel):
     cold_start: bool = Field(description="nothing is known of the user's taste yet")
     degraded: bool = Field(description="the online store did not answer; made from the last model alone")
     latency_ms: float = Field(description="time inside the ranking replica")
+    warnings: list[str] | None = Field(None, description="present where a filter names a category that no item has")
 
 
 class EventRequest(_Request):
@@ -161,7 +162,10 @@ class EventAnswer(BaseModel):
     processed_at: str
     actions_taken: list[str]
     duplicate: bool
-    next_recommendations_ready: bool
+    next_recommendations_ready: bool = Field(
+        description="the user's next list knows of this event; false while features are rebuilt, and for an item that "
+        "no model has learned and that has no categories"
+    )
 
 
 class BatchAnswer(BaseModel):
@@ -193,7 +197,7 @@ class FoundItems(BaseModel):
 
 class TrendingItem(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
     rank: int
     weight: float = Field(description="preference of all users, halved with every window, as at the newest event")
@@ -207,7 +211,7 @@ class TrendingAnswer(BaseModel):
 
 class SimilarItem(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
     rank: int
     similarity: float = Field(description="cosine of the item factors")

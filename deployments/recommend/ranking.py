@@ -19,6 +19,7 @@ from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError
 from deployments.http.schemas import RecommendRequest, id_text
 from deployments.recommend.candidate_call import AskRetrieval, CandidateCall, Found
+from deployments.recommend.category_names import unknown_categories
 from deployments.recommend.list_cache import ListCache
 from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
@@ -142,6 +143,7 @@ class Ranking:
         self._stages.total.observe(finished - started)
         degraded = features is None or not logged
         self._count(ranked, hit, degraded, logged)
+        unknown = unknown_categories(request.filters, self._catalogue.categories)
         return orjson.dumps(
             {
                 "user_id": request.user_id,
@@ -154,6 +156,7 @@ class Ranking:
                 "cold_start": ranked.cold_start,
                 "degraded": degraded,
                 "latency_ms": round((time.perf_counter() - started) * 1000, 3),
+                **({"warnings": unknown} if unknown else {}),
             }
         )
 

@@ -157,26 +157,30 @@ class Retrieval:
         histories = decode_histories([question.history for question in questions])
         places = find(histories.item_ids, len(histories.codes))
         rows = np.repeat(np.arange(len(questions)), histories.sizes)
-        in_model = (places >= 0) & (places < loaded.model.n_items)
-        known = places[in_model]
+        listed = places >= 0
+        in_model = listed & (places < loaded.model.n_items)
         interest = aggregate_interest(
-            rows[in_model],
-            known,
-            histories.times_ms[in_model],
-            histories.codes[in_model],
-            histories.values[in_model],
+            rows[listed],
+            places[listed],
+            histories.times_ms[listed],
+            histories.codes[listed],
+            histories.values[listed],
             self._types,
             loaded.model.manifest.weighting,
         )
-        speaks = interest.weights > 0
-        seen = (places >= 0) & self._types.seen_codes[histories.codes]
+        liked = interest.weights > 0
+        speaks = liked & (interest.items < loaded.model.n_items)
+        seen = listed & self._types.seen_codes[histories.codes]
         number = len(questions)
-        events = _split(rows[in_model], known, number)
+        events = _split(rows[in_model], places[in_model], number)
         items = _split(interest.users[speaks], interest.items[speaks], number)
         weights = _split(interest.users[speaks], interest.weights[speaks], number)
         # What the user refused stays away, even where seen items may come back.
         refused = _split(interest.users[interest.refused], interest.items[interest.refused], number)
         seen_items = _split(rows[seen], places[seen], number)
+        new = liked & ~speaks
+        new_items = _split(interest.users[new], interest.items[new], number)
+        new_weights = _split(interest.users[new], interest.weights[new], number)
         queries = []
         for row, question in enumerate(questions):
             exclude = [refused[row]]
@@ -195,6 +199,8 @@ class Retrieval:
                     trained_user=-1 if question.history else self._trained_user(loaded, question.user_id),
                     include_categories=question.include_categories,
                     exclude_categories=question.exclude_categories,
+                    new_items=new_items[row],
+                    new_weights=new_weights[row],
                 )
             )
         return queries, events

@@ -1,5 +1,6 @@
 """The catalogue: what can be recommended, in the store and as a view in every replica's memory."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -110,6 +111,7 @@ class Catalogue:
 
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
+        categories: category -> how many items of it may be recommended; above 0.
         version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
@@ -117,6 +119,7 @@ class Catalogue:
         self._client = client
         self._keys = keys
         self.items: dict[str, Item] = {}
+        self.categories: Counter[str] = Counter()
         self.version = 0
         self._loaded = False
 
@@ -136,7 +139,8 @@ class Catalogue:
                 items[item.item_id] = item
             if int(cursor) == 0:
                 break
-        self.items, self.version, self._loaded = items, version, True
+        counts = Counter(name for item in items.values() if item.recommendable for name in item.categories)
+        self.items, self.categories, self.version, self._loaded = items, counts, version, True
         return list(items.values())
 
     async def refresh(self) -> list[Item]:
@@ -164,9 +168,17 @@ class Catalogue:
             raws = await self._client.run("HMGET", self._keys.catalogue, *ids[start : start + _CHUNK])
             changed += [unpack_item(raw) for raw in raws if raw is not None]
         for item in changed:
+            self._count(self.items.get(item.item_id), -1)
+            self._count(item, 1)
             self.items[item.item_id] = item
         self.version = version
         return changed
+
+    def _count(self, item: Item | None, one: int) -> None:
+        for name in item.categories if item is not None and item.recommendable else ():
+            self.categories[name] += one
+            if not self.categories[name]:
+                del self.categories[name]
 
 
 async def _version(client: StoreClient, keys: Keys) -> int:
