@@ -25,7 +25,7 @@ from deployments.console.routes import console_api
 from deployments.events.endpoints import events_endpoints
 from deployments.events.ingestion import Ingestion
 from deployments.http import serve_bypass as ingress
-from deployments.http.api_keys import ApiKeyGate, KeylessGate, Refused, counter
+from deployments.http.api_keys import COUNT_S, ApiKeyGate, KeylessGate, Refused, counter
 from deployments.http.asgi_app import Endpoint, EndpointApp, header
 from deployments.http.request_log import request_log
 from deployments.operations.similar_items import Similar
@@ -174,9 +174,11 @@ def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
     """Put the check of API keys in front of `app`; without keys, the check that a request comes from this machine."""
     keys = settings.security.keys
     if not keys:
-        return KeylessGate(app, *on_refused)
-    client = connect(settings.store, settings.store_url)
-    return ApiKeyGate(app, keys, counter(client, keys_of(settings.store)), *on_refused)
+        return KeylessGate(app, settings.security.hosts, *on_refused)
+    wait_s = min(settings.store.timeout_s, COUNT_S)
+    client = connect(settings.store.model_copy(update={"timeout_s": wait_s}), settings.store_url)
+    count = counter(client, keys_of(settings.store), settings.serving.max_in_flight)
+    return ApiKeyGate(app, keys, count, *on_refused)
 
 
 def at_root(app: ASGIApp) -> ASGIApp:

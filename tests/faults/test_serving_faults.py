@@ -245,7 +245,7 @@ def test_a_thousand_clients_that_hang_up_leave_the_replicas_serving(pair: Any) -
     address = ("127.0.0.1", pair.settings.ports.http)
     for number in range(1000):
         body = json.dumps({"user_id": number % 943 + 1, "filters": {"exclude_items": [number]}}).encode()
-        head = f"POST /api/v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        head = f"POST /api/v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         with socket.create_connection(address, timeout=10) as connection:
             connection.sendall(head + body)
             # A reset and not an orderly end, at another moment of the request each time.
