@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from features.redis.connection import StoreClient
+from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 from features.redis.stored import known_fields
@@ -17,6 +18,7 @@ MAX_CATEGORY_BYTES = 60
 """A longer field name would push a user's hash out of its compact encoding."""
 _CHANGE = Script("change_catalogue", CHANGES_KEPT=CHANGES_KEPT)
 _CHUNK = 1000
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,22 @@ async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only
 
 
 async def delete_item(client: StoreClient, keys: Keys, item_id: str, now_ms: int) -> bool:
-    """Mark an item as deleted; False when the catalogue does not list it."""
-    item = await read_item(client, keys, item_id)
-    if item is None or item.deleted:
-        return False
-    await put_items(client, keys, [replace(item, deleted=True, updated_ms=now_ms)])
-    return True
+    """Mark an item as deleted, as it is at that moment; False when the catalogue does not list it.
+
+    Raises:
+        StoreBusy: others keep changing the item.
+    """
+    script_keys = [keys.catalogue, keys.versions, keys.catalogue_changes]
+    for _ in range(_TRIES):
+        raw = await client.run("HGET", keys.catalogue, item_id)
+        item = None if raw is None else unpack_item(raw)
+        if item is None or item.deleted:
+            return False
+        deleted = pack_item(replace(item, deleted=True, updated_ms=now_ms))
+        # An item that was put meanwhile must not come back as it was before.
+        if int(await run_script(client, _CHANGE, script_keys, ["swap", item_id, item.created_ms, deleted, raw])) >= 0:
+            return True
+    raise StoreBusy(f"others keep changing item {item_id!r}; try again")
 
 
 async def read_item(client: StoreClient, keys: Keys, item_id: str) -> Item | None:
