@@ -80,7 +80,7 @@ def parse_body(model: type[Model], body: bytes) -> Model:
 
 def validation_error(errors: Sequence[Any]) -> ApiError:
     first = errors[0]
-    path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    path = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
         return invalid_field(f"the body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}", None)
     field = ".".join(path) or None
@@ -88,11 +88,24 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
         return invalid_field(f"unknown field {field!r}; leave it out", field)
     if first["type"] == "missing":
         return invalid_field(f"{field} is required", field)
-    words = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    words = re.sub(
+        r"^(?:Input|String|List|Dictionary|Tuple) should", "should", first["msg"].removeprefix("Value error, ")
+    )
     if field is None and (named := re.match(r"([a-z_]+): ", words)):
         # A check over several fields names the one that it blames.
         return invalid_field(words, named[1])
     return invalid_field(f"{field or 'the body'}: {words}", field)
+
+
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a query parameter that a route of the API does not take, as unknown fields of bodies are refused."""
+    if not request.query_params or not request.url.path.startswith("/api/"):
+        return  # Prometheus, say, may be told to send more to /metrics.
+    takes = {field.alias for field in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in takes:
+            known = f"; there are {', '.join(sorted(takes))}" if takes else ""
+            raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -107,7 +120,9 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def on_invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return validation_error(error.errors()).response()
+        # The first part of a place says whether it is in the query or in the path; the rest names the field.
+        found = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+        return validation_error(found).response()
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
