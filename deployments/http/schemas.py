@@ -106,6 +106,9 @@ class RecommendRequest(_Request):
         description="for tests: a variant of a running experiment, or a slot; such a list counts for no experiment",
     )
     explain: StrictBool = Field(False, description="name the interactions that speak most for each item")
+    preview: StrictBool = Field(
+        False, description="only look: the list is not logged as shown, counts nowhere, and has no recommendation_id"
+    )
 
 
 class Reason(BaseModel):
@@ -127,7 +130,9 @@ class Recommendation(BaseModel):
 class RecommendAnswer(BaseModel):
     user_id: int | str
     recommendations: list[Recommendation]
-    recommendation_id: str = Field(description="give it back with the events that this list leads to")
+    recommendation_id: str | None = Field(
+        description="give it back with the events that this list leads to; null for a preview"
+    )
     model_version: str | None = Field(description="the one model version that made this answer")
     experiment: str | None
     variant: str = Field(description="of the experiment; without one, the model slot that answered")

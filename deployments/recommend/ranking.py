@@ -59,7 +59,7 @@ class Ranking:
     2. assign a variant, and with it the slot whose model answers;
     3. find candidates, in one call to the slot's retrieval that concurrent requests share;
     4. order them by the learned ranker's scores, with diversity and exploration;
-    5. log the exposure durably, and answer.
+    5. log the exposure durably, and answer. A preview is no exposure: it is answered at once.
 
     A list from the cache takes the place of steps 3 and 4.
 
@@ -133,16 +133,19 @@ class Ranking:
         assigned = given.answered_by(ranked.model_version)
         if assigned is not given:
             self.metrics.counts["version_mismatches"] += 1
-        # After the cache, so that chance is drawn anew for every list.
-        ranked = explore(ranked, self.settings.serving.exploration, self._generator)
-        recommendation_id = os.urandom(12).hex()
-        logging_since = time.perf_counter()
-        logged = await self._log_exposure(asker, assigned, ranked, recommendation_id)
-        finished = time.perf_counter()
-        self._stages.exposure.observe(finished - logging_since)
-        self._stages.total.observe(finished - started)
+        recommendation_id, logged = None, True
+        if not request.preview:
+            # After the cache, so that chance is drawn anew for every list.
+            ranked = explore(ranked, self.settings.serving.exploration, self._generator)
+            recommendation_id = os.urandom(12).hex()
+            logging_since = time.perf_counter()
+            logged = await self._log_exposure(asker, assigned, ranked, recommendation_id)
+            finished = time.perf_counter()
+            self._stages.exposure.observe(finished - logging_since)
+            self._stages.total.observe(finished - started)
         degraded = features is None or not logged
-        self._count(ranked, hit, degraded, logged)
+        if not request.preview:
+            self._count(ranked, hit, degraded, logged)
         unknown = unknown_categories(request.filters, self._catalogue.categories)
         return orjson.dumps(
             {
@@ -199,7 +202,7 @@ class Ranking:
         key = None
         model_and_catalogue = (self._versions.get(slot), self._catalogue.version)
         if features is not None and features.version > 0:
-            key = (user_id, slot, *model_and_catalogue, request.model_dump_json(exclude={"user_id"}))
+            key = (user_id, slot, *model_and_catalogue, request.model_dump_json(exclude={"user_id", "preview"}))
             cached = self._cache.get(key, features.version)
             if cached is not None:
                 return cached, True
