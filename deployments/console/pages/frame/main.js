@@ -20,6 +20,8 @@ let turn = 0
 
 const ticks = new Ticks(
   (snapshot, receivedAt) => {
+    // A module that failed to load may stay failed until the document is loaded anew.
+    if (shown?.missing) location.reload()
     remember(snapshot, receivedAt)
     showHealth(snapshot)
     update(snapshot)
@@ -49,7 +51,10 @@ async function show() {
   try {
     page = await PAGES[name]()
   } catch (error) {
-    fill(main, h("p", { class: "failure", role: "alert" }, `The page could not be loaded: ${error.message}`))
+    if (mine !== turn) return
+    shown.missing = true
+    const why = "This page could not be loaded: the server does not answer. It comes by itself as soon as it does."
+    fill(main, h("p", { class: "failure", role: "alert", title: error.message }, why))
     return
   }
   if (mine !== turn) return // another page was asked for meanwhile
@@ -85,7 +90,10 @@ function showState({ failing, since, error }) {
   if (!failing) return
   badge.title = error.message
   setText(badge, since ? `stale since ${clock(since)}` : "no answer")
-  if (!since) setText(document.getElementById("health"), error.message)
+  const health = document.getElementById("health")
+  health.className = "badge"
+  health.title = error.message
+  setText(health, since ? "health unknown" : error.message)
 }
 
 function themeNow() {
@@ -130,8 +138,11 @@ async function begin() {
     document.getElementById("health").hidden = true
   }
   window.addEventListener("hashchange", show)
-  show()
-  if (admin) ticks.now()
+  await show()
+  if (!admin) return
+  ticks.now()
+  // So that a change of the page asks for nothing more; one that fails now is tried again when it is wanted.
+  for (const load of Object.values(PAGES)) load().catch(() => {})
 }
 
 labelTheme()
