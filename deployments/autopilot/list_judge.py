@@ -86,7 +86,8 @@ class ListJudge:
         self._since_ms = 0  # events from then on are new
         self._left_out: Counter[int] = Counter()  # second -> simulated events of it
         self._carried: Counter[int] = Counter()  # those that the store does not know of yet
-        self._oldest_s = 0
+        self._oldest_s = 0  # nothing older waits in the streams
+        self._forgotten_s = 0  # what is older the store has forgotten
         self.champion: str | None = None
         self.bias: BiasModel | None = None
         self.judged: deque[JudgedList] = deque(maxlen=KEPT)
@@ -132,7 +133,7 @@ class ListJudge:
         if not await self._record(fresh, read, until_ms):
             self._reader = None  # Another process judges too: go on from where the store is.
             return False
-        self._watermark = until_ms
+        self._watermark, self._forgotten_s = until_ms, self._oldest_s
         # Only now, when the store has them: what it refused is read again, and must not stand here twice.
         self._carried.clear()
         self._left_out.update(read.left_out)
@@ -159,7 +160,14 @@ class ListJudge:
         for one in fresh:
             shown.setdefault((one.model_version or "none", day_of(one.shown_ms)), set()).update(one.item_ids)
         return await record_quality(
-            self._client, self._keys, self._watermark, until_ms, sums, shown, read.left_out, self._oldest_s
+            self._client,
+            self._keys,
+            self._watermark,
+            until_ms,
+            sums,
+            shown,
+            read.left_out,
+            self._oldest_s if self._oldest_s > self._forgotten_s else 0,
         )
 
     def left_out_since(self, time_ms: int) -> int:

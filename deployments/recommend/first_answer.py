@@ -32,7 +32,8 @@ async def first_answer(call: Callable[[], Awaitable[T]], again_s: float, deadlin
             )
             if done:
                 under_way |= done
-                return done.pop().result()
+                well = [task for task in done if task.exception() is None]
+                return (well or [*done])[0].result()
     finally:
         for task in under_way:
             task.cancel()
