@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from configs.settings import Settings
-from deployments.operations.monitor import Observation
 from deployments.operations.monitor_views import Alert, DriftView
+from deployments.operations.observation import Observation
 from deployments.replica.latency import counts_of, quantile_s
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import Durability

@@ -27,8 +27,9 @@ from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
 from deployments.operations.model_registry import ModelRegistry, RegistryAway
-from deployments.operations.monitor import Monitor, Observation, events_since_training
+from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import Alert
+from deployments.operations.observation import Observation, events_since_training
 from deployments.operations.ray_jobs import JobsError, RayJobs
 from deployments.operations.retraining import Retraining
 from experiments.statistics.sums import pack_sums

@@ -6,14 +6,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from configs import clock
 from configs.settings import AutopilotLimits, Settings
 from data.event_log import EventLog
 from deployments.http.schemas import iso_time
-from deployments.operations.heartbeat import Heartbeat, read_heartbeat
+from deployments.operations.heartbeat import read_heartbeat
 from deployments.operations.monitor_views import (
     AutopilotView,
     BacklogView,
@@ -28,14 +27,15 @@ from deployments.operations.monitor_views import (
     TrainingStatus,
     TrainingView,
 )
+from deployments.operations.observation import Observation, events_since_training
 from deployments.replica.latency import counts_of, quantile_s, sum_name
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.redis.memory import StoreMemory, read_memory
-from features.serving.retraining_run import Run, read_last_run, read_run
+from features.redis.memory import read_memory
+from features.serving.retraining_run import read_last_run, read_run
 from features.serving.slots import CHAMPION, Slot, read_slots
-from features.streams.backlog import Backlog, read_backlog
+from features.streams.backlog import read_backlog
 from features.telemetry.counters import Telemetry, read_telemetry
 from features.telemetry.quality_sums import QualitySums, read_quality
 from models.bundle.arrays import BundleError
@@ -47,26 +47,6 @@ STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")
 ENDPOINTS = ("recommend", "events", "events_batch")
 FRESH_S = 0.5
 QUALITY_DAYS = 14
-
-
-@dataclass(frozen=True)
-class Observation:
-    """Everything that the views are made of, as read at one moment."""
-
-    time_ms: int
-    telemetry: Telemetry
-    backlog: dict[str, Backlog]
-    slots: dict[str, Slot]
-    manifests: dict[str, Manifest]
-    run: Run | None
-    last_run: Run | None
-    log_rows: int
-    quality: list[QualitySums]
-    n_items: dict[str, int]
-    """Number of items of each version in `quality` whose bundle is still on disk."""
-    heartbeat: Heartbeat | None
-    """What autopilot last saw; None where it never looked."""
-    memory: StoreMemory
 
 
 class Monitor:
@@ -303,24 +283,6 @@ def autopilot_view(seen: Observation, settings: AutopilotLimits) -> AutopilotVie
         alerts=beat.alerts if beat else [],
         problems=beat.problems if beat else {},
     )
-
-
-def events_since_training(seen: Observation, simulated: int | None = None) -> int | None:
-    """Events that the champion has not learned from: logged or waiting, less those that its training read. Simulated
-    ones only count where training learns from them.
-
-    Args:
-        simulated: how many of the waiting ones are left out as simulated; None for what autopilot last saw.
-
-    Never below 0, though erased users take events away that it did learn from. None without a readable champion.
-    """
-    manifest = seen.manifests.get(CHAMPION)
-    if manifest is None:
-        return None
-    if simulated is None:
-        simulated = seen.heartbeat.simulated_pending if seen.heartbeat else 0
-    waiting = max(0, seen.backlog["events"].pending - simulated)
-    return max(0, seen.log_rows + waiting - manifest.data.log_events)
 
 
 def learning_view(seen: Observation, threshold: int) -> LearningView:

@@ -7,7 +7,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from deployments.operations.monitor import ENDPOINTS, STAGES, Observation, events_since_training, quality_view
+from deployments.operations.monitor import ENDPOINTS, STAGES, quality_view
+from deployments.operations.observation import Observation, events_since_training
 from deployments.replica.latency import BOUNDS_S, counts_of, sum_name
 from features.serving.retraining_run import Run
 

@@ -7,7 +7,8 @@ import pytest
 
 from configs import clock
 from configs.event_types import load_event_types
-from deployments.operations.monitor import Monitor, events_since_training
+from deployments.operations.monitor import Monitor
+from deployments.operations.observation import events_since_training
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.serving.slots import CHAMPION, set_slot
