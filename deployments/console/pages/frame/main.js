@@ -17,6 +17,7 @@ const WITHOUT_ADMIN = "recommendations"
 let admin = true
 let shown = null // { name, page, mounted }
 let turn = 0
+let away = false // no answer since the last one
 
 const ticks = new Ticks(
   (snapshot, receivedAt) => {
@@ -36,7 +37,8 @@ function place() {
   return [path in PAGES ? path : "overview", new URLSearchParams(query)]
 }
 
-async function show() {
+/** Show the page of the address. `again`: it stands there already, and what it could not load is asked for anew. */
+async function show(again = false) {
   if (location.hash && !location.hash.startsWith("#/")) return
   const [name, query] = place()
   const mine = ++turn
@@ -64,8 +66,8 @@ async function show() {
   fill(main, h("div", { class: "page-head" }, heading, h("p", {}, page.about)), content)
   shown.mounted = page.mount(content, query)
   // A screen reader follows to the new page; the first page is where it starts anyway.
-  if (!first) heading.focus({ preventScroll: true })
-  window.scrollTo(0, 0)
+  if (!first && !again) heading.focus({ preventScroll: true })
+  if (!again) window.scrollTo(0, 0)
   if (ticks.snapshot) update(ticks.snapshot)
 }
 
@@ -87,6 +89,9 @@ function showState({ failing, since, error }) {
   const badge = document.getElementById("stale")
   document.body.classList.toggle("is-stale", failing)
   badge.hidden = !failing
+  const back = away && !failing
+  away = failing
+  if (back && main.querySelector(".failure")) show(true)
   if (!failing) return
   badge.title = error.message
   setText(badge, since ? `stale since ${clock(since)}` : "no answer")
@@ -137,7 +142,7 @@ async function begin() {
     for (const link of document.querySelectorAll("nav [data-page]")) link.hidden = link.dataset.page !== WITHOUT_ADMIN
     document.getElementById("health").hidden = true
   }
-  window.addEventListener("hashchange", show)
+  window.addEventListener("hashchange", () => show())
   await show()
   if (!admin) return
   ticks.now()
