@@ -205,7 +205,7 @@ class ApiKey(Group):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="who uses it; shown in errors")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key")
-    scopes: tuple[Literal["recommend", "events", "admin"], ...] = Field(min_length=1)
+    scopes: tuple[Literal["recommend", "events", "read", "admin"], ...] = Field(min_length=1)
     per_minute: int | None = Field(None, ge=1, description="requests a minute, over all replicas; None: no limit")
 
 
@@ -223,6 +223,7 @@ class Security(Group):
     """Who may call the HTTP functions."""
 
     keys: tuple[ApiKey, ...] = Field((), description="without any, everybody may do everything, on loopback only")
+    hosts: tuple[str, ...] = Field((), description="host names, beside localhost, by which it is asked without keys")
 
     @model_validator(mode="after")
     def _keys_differ(self) -> "Security":

@@ -25,11 +25,12 @@ from deployments.console.routes import console_api
 from deployments.events.endpoints import events_endpoints
 from deployments.events.ingestion import Ingestion
 from deployments.http import serve_bypass as ingress
-from deployments.http.api_keys import ApiKeyGate, KeylessGate, Refused, counter
+from deployments.http.api_keys import COUNT_S, ApiKeyGate, KeylessGate, Refused, counter
 from deployments.http.asgi_app import Endpoint, EndpointApp, header
 from deployments.http.request_log import request_log
 from deployments.operations.similar_items import Similar
 from deployments.recommend.endpoints import recommend_endpoints
+from deployments.recommend.first_answer import first_answer
 from deployments.recommend.messages import Question, Reply
 from deployments.recommend.ranking import Ranking
 from deployments.recommend.retrieval import Retrieval
@@ -42,6 +43,8 @@ from features.serving.slots import SLOTS
 
 logger = logging.getLogger("ray.serve")
 RETRY_S = 0.02
+PATIENCE = 0.2
+"""Which share of a request's deadline one retrieval replica gets before another is asked as well."""
 
 
 class RecommendArgs(BaseModel):
@@ -97,7 +100,9 @@ class RetrievalDeployment(Retrieval):
 @serve.ingress()
 class RankingDeployment(Ranking):
     async def __init__(self, settings: Settings, retrieval: dict[str, DeploymentHandle]) -> None:  # type: ignore[misc]
-        super().__init__(settings, {slot: _asking(handle) for slot, handle in retrieval.items()})
+        super().__init__(
+            settings, {slot: _asking(handle, settings.serving.deadline_s) for slot, handle in retrieval.items()}
+        )
         self.metrics.export_to(RayMetrics())
         await self.start()
         keep_for_good()
@@ -169,9 +174,11 @@ def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
     """Put the check of API keys in front of `app`; without keys, the check that a request comes from this machine."""
     keys = settings.security.keys
     if not keys:
-        return KeylessGate(app, *on_refused)
-    client = connect(settings.store, settings.store_url)
-    return ApiKeyGate(app, keys, counter(client, keys_of(settings.store)), *on_refused)
+        return KeylessGate(app, settings.security.hosts, *on_refused)
+    wait_s = min(settings.store.timeout_s, COUNT_S)
+    client = connect(settings.store.model_copy(update={"timeout_s": wait_s}), settings.store_url)
+    count = counter(client, keys_of(settings.store), settings.serving.max_in_flight)
+    return ApiKeyGate(app, keys, count, *on_refused)
 
 
 def at_root(app: ASGIApp) -> ASGIApp:
@@ -207,13 +214,12 @@ def served_app(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) ->
     return app
 
 
-def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Reply]]:
+def _asking(handle: DeploymentHandle, deadline_s: float) -> Callable[[list[Question]], Awaitable[Reply]]:
     # Made once. The messages are plain tuples, for which cloudpickle's look at each object is wasted.
     retrieve = handle.options(method_name="retrieve", request_serialization="pickle", response_serialization="pickle")
 
-    async def ask(questions: list[Question]) -> Reply:
-        """Ask a replica; ask another when it dies meanwhile. Only an answer or another error ends this: a request past
-        its deadline no longer waits for it, but the call stays under way for the others of its micro-batch."""
+    async def ask_one(questions: list[Question]) -> Reply:
+        """Ask a replica; ask another when it dies meanwhile."""
         while True:
             try:
                 reply: Reply = await retrieve.remote(questions)
@@ -222,6 +228,10 @@ def _asking(handle: DeploymentHandle) -> Callable[[list[Question]], Awaitable[Re
                 await asyncio.sleep(RETRY_S)
             else:
                 return reply
+
+    async def ask(questions: list[Question]) -> Reply:
+        """Ask a replica, and others where it hangs, for as long as any request of the micro-batch can still wait."""
+        return await first_answer(lambda: ask_one(questions), deadline_s * PATIENCE, deadline_s)
 
     return ask
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from configs.settings import Settings
-from deployments.operations.monitor import Observation
 from deployments.operations.monitor_views import Alert, DriftView
+from deployments.operations.observation import Observation
 from deployments.replica.latency import counts_of, quantile_s
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import Durability
@@ -59,6 +59,8 @@ def due_alerts(
         )
     if durability.durable is False or durability.evicts:
         yield Alert(name="store_not_durable", severity="critical", text=durability.reason)
+    if seen.memory.problem:
+        yield Alert(name="store_full", severity="critical", text=f"the online store: {seen.memory.problem}")
     drifted = [view.name for view in drift if view.drifted]
     if drifted and not retraining:
         yield Alert(

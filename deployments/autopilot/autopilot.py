@@ -28,8 +28,9 @@ from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
 from deployments.operations.model_registry import ModelRegistry, RegistryAway
-from deployments.operations.monitor import Monitor, Observation
+from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import Alert
+from deployments.operations.observation import Observation
 from deployments.operations.ray_jobs import JobsError, RayJobs
 from deployments.operations.retraining import Retraining
 from experiments.statistics.sums import pack_sums
@@ -232,8 +233,10 @@ class Autopilot:
 
     async def _trigger(self, seen: Observation, memory: Memory) -> None:
         """Start a retraining where something calls for one; in mode `observe` only say so."""
+        # While streams are not read to their end it is not known which of the waiting events are simulated.
+        simulated = self._simulated_pending(seen) if self._live.caught_up else None
         measures, schedule = self._drift.measures, self._schedule
-        calls = calls_for_retraining(seen, measures, self._limits, schedule, memory.scheduled_ms, now_ms())
+        calls = calls_for_retraining(seen, simulated, measures, self._limits, schedule, memory.scheduled_ms, now_ms())
         await self._note_changes(memory, calls)
         # The run itself says when it ended, in case autopilot was killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
@@ -250,6 +253,10 @@ class Autopilot:
             if error.code != "retraining_in_progress":
                 self._problems["jobs"] = error.message
             logger.warning("autopilot: no retraining was started: %s", error.message)
+
+    def _simulated_pending(self, seen: Observation) -> int:
+        """How many of the events that wait in the streams training leaves out."""
+        return self._live.left_out_since(seen.time_ms - int(seen.backlog["events"].lag_s * 1000))
 
     async def _note_changes(self, memory: Memory, calls: dict[Trigger, str]) -> None:
         """Write new drift and new triggers into the timeline, each once for as long as it lasts."""
@@ -348,7 +355,7 @@ class Autopilot:
             failures=memory.failures,
             quiet_until_ms=memory.quiet_until_ms,
             skipped_lists=self._live.skipped,
-            simulated_pending=self._live.left_out_since(seen.time_ms - int(seen.backlog["events"].lag_s * 1000)),
+            simulated_pending=self._simulated_pending(seen),
             problems=problems,
             store_durable=durable.durable,
             experiments=await self._trial.health(),

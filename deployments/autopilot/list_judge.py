@@ -1,14 +1,14 @@
 """Follows the streams of lists and events: judges lists, keeps the sums in the store, and the latest in memory."""
 
 import time
-from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import orjson
 
 from configs import clock
 from configs.event_types import EventTypes
@@ -18,7 +18,7 @@ from features.items.catalogue import Catalogue
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.streams.stream_reader import StreamReader, StreamRow
-from features.telemetry.quality_sums import VersionDay, read_watermark, record_quality
+from features.telemetry.quality_sums import VersionDay, read_left_out, read_watermark, record_quality
 from models.monitoring.bias import BiasModel
 from models.monitoring.live_quality import MILLION, JudgedList, LiveQuality, Shown, add_up, day_of
 
@@ -26,6 +26,7 @@ BEHIND_MS = 60_000
 LOOK_S = 5.0
 KEPT = 20_000
 LONG_AGO_MS = 3_600_000
+PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ class LiveEvent:
     categories: tuple[str, ...]
     delay_s: float
     """From the request to the user's features."""
+
+
+@dataclass
+class _Read:
+    """What one reading of the streams brought beside lists: counted once the store has it."""
+
+    events: list[LiveEvent] = field(default_factory=list)
+    ratings: dict[VersionDay, dict[str, int]] = field(default_factory=dict)
+    left_out: Counter[int] = field(default_factory=Counter)
 
 
 class ListJudge:
@@ -73,7 +83,11 @@ class ListJudge:
         self._reader: StreamReader | None = None
         self._watermark: int | None = None
         self._with_simulated = with_simulated
-        self._left_out: deque[int] = deque(maxlen=1_000_000)
+        self._since_ms = 0  # events from then on are new
+        self._left_out: Counter[int] = Counter()  # second -> simulated events of it
+        self._carried: Counter[int] = Counter()  # those that the store does not know of yet
+        self._oldest_s = 0  # nothing older waits in the streams
+        self._forgotten_s = 0  # what is older the store has forgotten
         self.champion: str | None = None
         self.bias: BiasModel | None = None
         self.judged: deque[JudgedList] = deque(maxlen=KEPT)
@@ -81,16 +95,24 @@ class ListJudge:
         self.seen_lists = 0
         self.seen_events = 0
         self.skipped = 0
+        self.caught_up = False
 
     async def look(self) -> None:
         """Read what came, judge what has closed, add it up in the store, until nothing is left or time is up.
 
         Raises:
-            StoreError, DataError: store or log cannot be read; the next look goes on.
+            StoreError, DataError: store or log cannot be read or written; the next look starts from what the store has.
         """
         deadline, more = time.monotonic() + LOOK_S, True
-        while more and time.monotonic() < deadline:
-            more = await self._step()
+        try:
+            self.caught_up = False
+            while more and time.monotonic() < deadline:
+                more = await self._step()
+            self.caught_up = not more
+        except BaseException:
+            # What was read and closed here may or may not be in the store: its watermark tells.
+            self._reader = None
+            raise
 
     async def _step(self) -> bool:
         """Read the streams once. Returns whether there is more."""
@@ -99,49 +121,102 @@ class ListJudge:
         reader = self._reader
         assert reader is not None
         rows, until_ms = await reader.read()
-        ratings: dict[VersionDay, dict[str, int]] = {}
+        read = _Read()
         for row in rows:
-            self._follow(row, ratings)
+            self._follow(row, read)
+        read.left_out.update(self._carried)
         judged = self._open.close(until_ms)
         # Lists that closed before the watermark were judged by a look before this one, or by another process.
         fresh = [one for one in judged if one.shown_ms + self._window_ms >= (self._watermark or 0)]
-        sums = add_up(fresh, self._categories(fresh))
-        for day, amounts in ratings.items():
-            sums.setdefault(day, {}).update(amounts)
-        shown: dict[VersionDay, set[str]] = {}
-        for one in fresh:
-            shown.setdefault((one.model_version or "none", day_of(one.shown_ms)), set()).update(one.item_ids)
-        if until_ms > (self._watermark or 0):
-            if not await record_quality(self._client, self._keys, self._watermark, until_ms, sums, shown):
-                self._reader = None  # Another process judges too: go on from where the store is.
-                return False
-            self._watermark = until_ms
+        if until_ms <= (self._watermark or 0):
+            return reader.more
+        if not await self._record(fresh, read, until_ms):
+            self._reader = None  # Another process judges too: go on from where the store is.
+            return False
+        self._watermark, self._forgotten_s = until_ms, self._oldest_s
+        # Only now, when the store has them: what it refused is read again, and must not stand here twice.
+        self._carried.clear()
+        self._left_out.update(read.left_out)
+        self.events.extend(read.events)
+        self.seen_events += len(read.events)
         self.judged.extend(fresh)
         self.seen_lists += len(fresh)
         if time.time() * 1000 - until_ms > BEHIND_MS:
             # More comes than can be followed: these lists are skipped and counted, since later ones matter more.
             self.skipped += self._open.forget()
-            reader.skip_to(clock.now_ms())
+            now_ms = clock.now_ms()
+            self._carried.update(await self._simulated_between(until_ms, now_ms))
+            self._since_ms = now_ms
+            reader.skip_to(now_ms)
             return False
         return reader.more
 
+    async def _record(self, fresh: list[JudgedList], read: _Read, until_ms: int) -> bool:
+        """Add to the store's sums. False when another process was quicker. Raises `StoreError`."""
+        sums = add_up(fresh, self._categories(fresh))
+        for day, amounts in read.ratings.items():
+            sums.setdefault(day, {}).update(amounts)
+        shown: dict[VersionDay, set[str]] = {}
+        for one in fresh:
+            shown.setdefault((one.model_version or "none", day_of(one.shown_ms)), set()).update(one.item_ids)
+        return await record_quality(
+            self._client,
+            self._keys,
+            self._watermark,
+            until_ms,
+            sums,
+            shown,
+            read.left_out,
+            self._oldest_s if self._oldest_s > self._forgotten_s else 0,
+        )
+
     def left_out_since(self, time_ms: int) -> int:
-        """How many simulated events from `ms` on were left out."""
-        return len(self._left_out) - bisect_left(self._left_out, time_ms)
+        """How many simulated events that were left out came in the second of `time_ms` or later.
+
+        Earlier ones are forgotten: nothing that old waits in the streams any more.
+        """
+        self._oldest_s = time_ms // 1000
+        for second in [second for second in self._left_out if second < self._oldest_s]:
+            del self._left_out[second]
+        return sum(self._left_out.values())
 
     async def _begin(self) -> None:
-        self._watermark = await read_watermark(self._client, self._keys)
+        watermark = await read_watermark(self._client, self._keys)
+        left_out = await read_left_out(self._client, self._keys)
         now_ms = clock.now_ms()
-        since = now_ms if self._watermark is None else max(self._watermark, now_ms - 10 * BEHIND_MS)
+        since = now_ms if watermark is None else max(watermark, now_ms - 10 * BEHIND_MS)
+        # While nobody looked, simulated events may have come too; they need no judging, but must not count as real.
+        unseen_from = 0 if left_out is None or watermark is None else watermark
+        self._carried = await self._simulated_between(unseen_from, since)
+        self._watermark, self._since_ms = watermark, since
+        self._left_out = Counter({} if self._with_simulated else left_out or {})
         self._open = LiveQuality(self._window_ms)
         # Lists that were open at the watermark began within the window before it.
         self._reader = StreamReader(self._client, self._keys, self._log, since - self._window_ms - 1)
 
-    def _follow(self, row: StreamRow, ratings: dict[VersionDay, dict[str, int]]) -> None:
+    async def _simulated_between(self, first_ms: int, end_ms: int) -> Counter[int]:
+        """second -> simulated events of it in the streams, from `first_ms` to before `end_ms`."""
+        found: Counter[int] = Counter()
+        if self._with_simulated or first_ms >= end_ms:
+            return found
+        for partition in range(self._keys.partitions):
+            at = str(first_ms)
+            while True:
+                command = ("XRANGE", self._keys.events(partition), at, end_ms - 1, "COUNT", PAGE)
+                entries = await self._client.run(*command)
+                for entry_id, fields in entries:
+                    if _simulated(orjson.loads(fields[b"e"])):
+                        found[int(entry_id.partition(b"-")[0]) // 1000] += 1
+                if len(entries) < PAGE:
+                    break
+                at = f"({entries[-1][0].decode()}"
+        return found
+
+    def _follow(self, row: StreamRow, read: _Read) -> None:
         content = row.content
         if not self._with_simulated and _simulated(content):
-            if row.kind == "events":
-                self._left_out.append(row.time_ms)
+            if row.kind == "events" and row.time_ms >= self._since_ms:
+                read.left_out[row.time_ms // 1000] += 1
             return
         if row.kind == "exposures":
             self._open.show(
@@ -160,9 +235,9 @@ class ListJudge:
             return  # An event that tells of long ago is neither an answer to a list nor what users do now.
         if self._takes_up(content["event_type"], content["value"]):
             self._open.take_up(content["user_id"], content["item_id"], row.time_ms, content["recommendation_id"])
-        if row.time_ms < (self._watermark or 0):
+        if row.time_ms < self._since_ms:
             return  # These events are read again only for lists that are still open.
-        self.events.append(
+        read.events.append(
             LiveEvent(
                 content["user_id"],
                 content["item_id"],
@@ -171,10 +246,9 @@ class ListJudge:
                 max(0.0, (row.time_ms - content["received_ms"]) / 1000),
             )
         )
-        self.seen_events += 1
         if content["event_type"] == "rating" and content["value"] is not None and self.bias and self.champion:
             expected = self.bias.predict(content["user_id"], content["item_id"])
-            sums = ratings.setdefault((self.champion, day_of(row.time_ms)), {"ratings": 0, "squared_error": 0})
+            sums = read.ratings.setdefault((self.champion, day_of(row.time_ms)), {"ratings": 0, "squared_error": 0})
             sums["ratings"] += 1
             sums["squared_error"] += round((content["value"] - expected) ** 2 * MILLION)
 

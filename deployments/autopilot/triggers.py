@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from configs.settings import AutopilotLimits
 from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import PERFORMANCE, TASTE
-from deployments.operations.monitor import Observation, events_since_training
 from deployments.operations.monitor_views import DriftView
+from deployments.operations.observation import Observation, events_since_training
 from features.serving.retraining_run import Trigger
 
 
 def calls_for_retraining(
     seen: Observation,
+    simulated: int | None,
     measures: Sequence[DriftView],
     limits: AutopilotLimits,
     schedule: Cron | None,
@@ -21,6 +22,7 @@ def calls_for_retraining(
     """The triggers that call for a retraining, the weightiest first, each with its reason in words.
 
     Args:
+        simulated: how many of the events that wait in the streams training leaves out; None while it is not known.
         measures: of drift, as of the latest look.
         schedule: that of `limits`.
         scheduled_ms: until when the schedule was looked at; 0 when it never was.
@@ -31,7 +33,7 @@ def calls_for_retraining(
         calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
     if limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
         calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
-    since = events_since_training(seen)
+    since = None if simulated is None else events_since_training(seen, simulated)
     if limits.new_events and since is not None and since > limits.new_events:
         calls["events"] = f"{since} new events since the last training, more than {limits.new_events}"
     if schedule is not None and scheduled_ms > 0 and schedule.due_between(scheduled_ms, now_ms):

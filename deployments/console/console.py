@@ -52,7 +52,7 @@ ERASURE_WAIT_S = 20.0
 
 class HistoryEntry(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     event_type: str
     value: float | None
     time: str
@@ -77,7 +77,7 @@ class ItemView(BaseModel):
     """An item of the catalogue, with what all users did, as at this moment."""
 
     item_id: int | str
-    title: str | None
+    title: str
     year: int | None
     genres: list[str]
     hidden: bool
@@ -315,9 +315,10 @@ class Console:
     def _item_id(self, text: str) -> int | str:
         return typed_id(text, self._manifest.item_id_type if self._manifest else "str")
 
-    def _title(self, item_id: str) -> str | None:
+    def _title(self, item_id: str) -> str:
+        """The item's title; its id where nobody has described it."""
         item = self._catalogue.items.get(item_id)
-        return item.title if item else None
+        return item.title if item else item_id
 
     def _genres(self, item_id: str) -> list[str]:
         item = self._catalogue.items.get(item_id)

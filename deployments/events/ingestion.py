@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import logging
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -25,8 +26,12 @@ from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
+from features.serving.slots import CHAMPION, read_slots
+from models.bundle.arrays import BundleError
+from models.bundle.reading import read_manifest
 
 T = TypeVar("T")
+logger = logging.getLogger("ray.serve")
 BATCH_LIMIT = 1000
 STORE_SHARE = 0.9
 """How much of the deadline an event waits for the store: unlike a list, it has nothing to fall back on."""
@@ -52,7 +57,10 @@ class Ingestion:
         self._batch_store = OnlineStore(connect(store, settings.store_url), keys, store, self._types)
         # Batches go one at a time: one that only waits for others must not run into the store's timeout.
         self._one_batch = asyncio.Semaphore(1)
+        self._client, self._keys = client, keys
         self._catalogue = Catalogue(client, keys)
+        self._champion: str | None = None
+        self._trained_ms = 0  # when the champion was; until it is known, the items of the data set count as learned
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
         self._write_time = self.metrics.stage("event")
         self._deadlines = Deadlines(settings.serving.deadline_s)
@@ -60,6 +68,7 @@ class Ingestion:
             client,
             keys,
             settings.serving.watch_s,
+            on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
             on_beat=(FLUSH_S, self.metrics.flush),
         )
@@ -96,7 +105,7 @@ class Ingestion:
             raise result
         self._write_time.observe(time.perf_counter() - started)
         self._count(event, result)
-        return orjson.dumps(_answer(event, result))
+        return orjson.dumps(self._answer(event, result))
 
     async def record_batch(self, body: bytes, request_id: str) -> bytes:
         """Record up to 1,000 events, each accepted or refused on its own, by index."""
@@ -118,7 +127,7 @@ class Ingestion:
                 answers[index] = _refusal(store_error(result))
             else:
                 self._count(event, result)
-                answers[index] = _answer(event, result)
+                answers[index] = self._answer(event, result)
         accepted = sum(answer is not None and answer["status"] == "accepted" for answer in answers)
         if accepted < len(rows):
             self.metrics.counts["events_refused"] += len(rows) - accepted
@@ -173,6 +182,32 @@ class Ingestion:
         except EventError as error:
             raise invalid_field(str(error), error.field) from None
 
+    def _answer(self, event: Event, result: EventResult) -> dict[str, object]:
+        return {
+            "status": "accepted",
+            "event_id": event.event_id,
+            "processed_at": iso_time(result.processed_ms),
+            "actions_taken": result.actions,
+            "duplicate": result.duplicate,
+            "next_recommendations_ready": "profile_updated" in result.actions and self._speaks(event),
+        }
+
+    def _speaks(self, event: Event) -> bool:
+        """Whether lists can follow an event on this item: the champion may have learned it, or categories speak for
+        it. An item of neither kind waits for the next training."""
+        item = self._catalogue.items.get(event.item_id)
+        return item is not None and (bool(item.categories) or item.created_ms <= self._trained_ms)
+
+    async def _follow_slots(self) -> None:
+        champion = (await read_slots(self._client, self._keys)).get(CHAMPION)
+        if champion is None or champion.version == self._champion:
+            return
+        try:
+            self._trained_ms = (await asyncio.to_thread(read_manifest, champion.path)).created_ms
+            self._champion = champion.version
+        except BundleError as error:
+            logger.warning("the manifest of %s cannot be read: %s", champion.version, error)
+
     async def _follow_catalogue(self) -> None:
         await self._catalogue.refresh()
 
@@ -193,17 +228,6 @@ def _row_bytes(row: object) -> bytes:
         return orjson.dumps(row)
     except TypeError:  # a whole number of more than 64 bits, which no field's range allows
         return repr(row).encode()
-
-
-def _answer(event: Event, result: EventResult) -> dict[str, object]:
-    return {
-        "status": "accepted",
-        "event_id": event.event_id,
-        "processed_at": iso_time(result.processed_ms),
-        "actions_taken": result.actions,
-        "duplicate": result.duplicate,
-        "next_recommendations_ready": True,
-    }
 
 
 def _refusal(error: ApiError) -> dict[str, object]:

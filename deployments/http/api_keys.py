@@ -7,12 +7,12 @@ Without configured keys nothing is asked and nothing costs anything; then only t
 import argparse
 import hashlib
 import hmac
+import ipaddress
 import math
 import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
 
 import orjson
 import yaml
@@ -21,31 +21,50 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from configs.settings import ApiKey
 from deployments.http.errors import ApiError
 from features.redis.connection import StoreClient
-from features.redis.errors import StoreError
+from features.redis.errors import StoreError, StoreUnavailable
 from features.redis.keys import Keys
 
 PREFIX = "rk_"
 WINDOW_S = 60
-Need = Literal["recommend", "events", "admin"] | None
-"""The scope that a request needs; None: anybody may."""
-_READ_BY_ALL = ("/api/v1/items", "/api/v1/trending", "/api/v1/categories")
+COUNT_S = 0.25
+"""How long a request may wait to be counted."""
+REST_S = 1.0
+"""How long nothing is counted after the store was silent."""
+SCOPES = ("recommend", "events", "read", "admin")
+Need = tuple[str, ...] | None
+"""The scopes any of which opens a request; None: anybody may."""
+ADMIN: Need = ("admin",)
 WHOAMI = "/api/v1/console/key"
+_PUBLIC = frozenset(("/", "/health", "/health/live", "/health/ready", "/docs", "/openapi.json"))
+_PUBLIC_FILES = ("/console/", "/static/docs/")
+_CATALOGUE = ("/api/v1/items", "/api/v1/trending", "/api/v1/categories")
 
 
 def needed_scope(method: str, path: str) -> Need:
-    """The scope that a request needs, of which `admin` includes all; None where anybody may ask."""
-    if path.startswith("/api/v1/recommend"):
-        return "recommend"
-    if path.startswith("/api/v1/events"):
-        return "events"
+    """The scopes any of which opens a request; `admin` opens all. What is not named here is for admins alone."""
     if path == WHOAMI:
         return None
-    if method in ("GET", "HEAD") and path.startswith(_READ_BY_ALL):
-        return "recommend"
-    if path.startswith("/api/") or path == "/metrics":
-        return "admin"
+    if method == "POST" and _within(path, "/api/v1/recommend"):
+        return ("recommend",)
+    if method == "POST" and _within(path, "/api/v1/events"):
+        return ("events",)
+    if method not in ("GET", "HEAD"):
+        return ADMIN
     # Pages and health need no key: all else that they show, they ask the API for.
-    return None
+    if path in _PUBLIC or path.startswith(_PUBLIC_FILES):
+        return None
+    if any(_within(path, part) for part in _CATALOGUE):
+        return ("recommend", "read")
+    # What users did is for admins: a key that only watches must not carry it away.
+    if _within(path, "/api/v1/users") or (_within(path, "/api/v1/experiments") and path.endswith("/users")):
+        return ADMIN
+    if path == "/metrics" or path.startswith("/api/v1/"):
+        return ("read",)
+    return ADMIN
+
+
+def _within(path: str, part: str) -> bool:
+    return path == part or path.startswith(f"{part}/")
 
 
 Refused = Callable[[str, int, str], None]
@@ -118,8 +137,9 @@ class ApiKeyGate:
             return
         if key is None:
             raise ApiError(401, "key_needed", "an API key is needed; give it as: Authorization: Bearer KEY")
-        if need not in _scopes(key):
-            raise ApiError(403, "scope_needed", f"this needs the scope {need}; the key {key.name} has {_listed(key)}")
+        if not set(need) & set(_scopes(key)):
+            wanted = " or ".join(need)
+            raise ApiError(403, "scope_needed", f"this needs the scope {wanted}; the key {key.name} has {_listed(key)}")
         if key.per_minute is not None:
             try:
                 made = await self._count(key.name)
@@ -135,35 +155,82 @@ class KeylessGate:
     """Gives everybody on this machine every scope, where no keys are configured.
 
     A page of another site, which a browser on this machine may show, is refused all changes: browsers say in
-    `Sec-Fetch-Site` where a request comes from, and pages cannot forge that.
+    `Sec-Fetch-Site` where a request comes from, and pages cannot forge that. And a request must name this machine in
+    its Host: a page whose own name was made to point here (DNS rebinding) counts as this site, and could read all.
+
+    Args:
+        hosts: other names by which this machine may be asked, as behind a reverse proxy.
     """
 
-    def __init__(self, app: ASGIApp, on_refused: Refused = _ignore) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = (), on_refused: Refused = _ignore) -> None:
         self._app = app
         self._on_refused = on_refused
+        self._hosts = frozenset(("localhost", "127.0.0.1", "::1", *(host.lower() for host in hosts)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == WHOAMI:
-            await _answer(send, 200, {"name": None, "scopes": ["recommend", "events", "admin"]})
-            return
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD") and _from_elsewhere(scope):
-            error = ApiError(403, "cross_site", "a page of another site may not change anything here")
-            self._on_refused(scope["path"], error.status, error.code)
-            await _answer(send, 403, {"error": error.content()})
-            return
+        if scope["type"] == "http":
+            error = self._refusal(scope)
+            if error is not None:
+                self._on_refused(scope["path"], error.status, error.code)
+                await _answer(send, error.status, {"error": error.content()})
+                return
+            if scope["path"] == WHOAMI:
+                await _answer(send, 200, {"name": None, "scopes": list(SCOPES)})
+                return
         await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        host = next((value for name, value in scope["headers"] if name == b"host"), None)
+        if host is not None and not self._names_this_machine(host):  # Browsers always send one.
+            message = "this server is asked for as localhost; security.hosts may allow more names"
+            return ApiError(403, "unknown_host", message)
+        if scope["method"] not in ("GET", "HEAD") and _from_elsewhere(scope):
+            return ApiError(403, "cross_site", "a page of another site may not change anything here")
+        return None
+
+    def _names_this_machine(self, host: bytes) -> bool:
+        name = host.decode("latin-1").lower()
+        name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
+        return name in self._hosts or _is_loopback(name)
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _from_elsewhere(scope: Scope) -> bool:
     return any(name == b"sec-fetch-site" and value in (b"cross-site", b"same-site") for name, value in scope["headers"])
 
 
-def counter(client: StoreClient, keys: Keys) -> Callable[[str], Awaitable[int]]:
-    """A function that counts the requests of a key in the present minute, over all replicas, in the store."""
+def counter(client: StoreClient, keys: Keys, most_waiting: int) -> Callable[[str], Awaitable[int]]:
+    """A function that counts the requests of a key in the present minute, over all replicas, in the store.
+
+    A store that is silent is left alone for a while, so that only the requests of one moment wait for it, and of these
+    no more than `most_waiting`: they wait in front of the application, where nothing else bounds them.
+
+    Args:
+        client: with a short timeout: whoever waits here has the deadline of the request still ahead.
+    """
+    asked_again_s, waiting = 0.0, 0
 
     async def count(name: str) -> int:
+        nonlocal asked_again_s, waiting
+        if time.monotonic() < asked_again_s:
+            raise StoreUnavailable("the online store was silent a moment ago")
+        if waiting >= most_waiting:
+            raise ApiError(503, "overloaded", f"{waiting} requests are waiting already", retry_after_s=1)
+        waiting += 1
         key = keys.rate(name, int(time.time() // WINDOW_S))
-        made, _ = await client.read([("INCR", key), ("EXPIRE", key, 2 * WINDOW_S)])
+        try:
+            made, _ = await client.read([("INCR", key), ("EXPIRE", key, 2 * WINDOW_S)])
+        except StoreUnavailable:
+            asked_again_s = time.monotonic() + REST_S
+            raise
+        finally:
+            waiting -= 1
         return int(made)
 
     return count
@@ -172,7 +239,7 @@ def counter(client: StoreClient, keys: Keys) -> Callable[[str], Awaitable[int]]:
 def _scopes(key: ApiKey | None) -> list[str]:
     if key is None:
         return []
-    return ["recommend", "events", "admin"] if "admin" in key.scopes else list(key.scopes)
+    return list(SCOPES) if "admin" in key.scopes else list(key.scopes)
 
 
 def _listed(key: ApiKey) -> str:
@@ -199,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a new key once, and the lines for the settings file."""
     parser = argparse.ArgumentParser(prog="python -m deployments.http.api_keys", description="Make an API key.")
     parser.add_argument("name", help="who will use it")
-    parser.add_argument("--scopes", default="recommend,events", help="of recommend, events, admin")
+    parser.add_argument("--scopes", default="recommend,events", help=f"of {', '.join(SCOPES)}")
     parser.add_argument("--per-minute", type=int, help="requests a minute at most")
     given = parser.parse_args(arguments)
     try:

@@ -14,12 +14,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from deployments.http.errors import ApiError, store_error
+from deployments.http.errors import ApiError, invalid_field, store_error
 from deployments.http.request_log import RequestLog
 from deployments.http.schemas import ErrorAnswer
 from features.redis.errors import StoreError
@@ -102,6 +103,8 @@ class EndpointApp:
         started = 0.0 if logged is None else time.perf_counter()
         try:
             endpoint = self._endpoint(scope)
+            if scope.get("query_string"):
+                raise _unknown_parameter(scope["query_string"])
             self._in_flight += 1
             try:
                 body = await read_body(scope, receive, endpoint.max_body_bytes)
@@ -158,6 +161,12 @@ class EndpointApp:
         if self._in_flight >= self._max_in_flight:
             raise ApiError(503, "overloaded", f"{self._in_flight} requests are waiting already", retry_after_s=1)
         return endpoint
+
+
+def _unknown_parameter(query: bytes) -> ApiError:
+    name = parse_qsl(query.decode("latin-1"), keep_blank_values=True)[:1]
+    field = name[0][0] if name else query.decode("latin-1")
+    return invalid_field(f"unknown parameter {field!r}; leave it out: all that is asked stands in the body", field)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

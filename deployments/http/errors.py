@@ -111,6 +111,17 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
     return invalid_field(words, field)
 
 
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a query parameter that a route of the API does not take, as unknown fields of bodies are refused."""
+    if not request.query_params or not request.url.path.startswith("/api/"):
+        return  # Prometheus, say, may be told to send more to /metrics.
+    takes = {field.alias for field in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in takes:
+            known = f"; there are {', '.join(sorted(takes))}" if takes else ""
+            raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Make every error of `app` take the common form."""
 
@@ -123,7 +134,9 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def on_invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return validation_error(error.errors()).response()
+        # The first part of a place says whether it is in the query or in the path; the rest names the field.
+        found = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+        return validation_error(found).response()
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

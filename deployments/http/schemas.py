@@ -39,11 +39,14 @@ class RecommendRequest(_Request):
         description="for tests: a variant of a running experiment, or a slot; such a list counts for no experiment",
     )
     explain: StrictBool = Field(False, description="name the interactions that speak most for each item")
+    preview: StrictBool = Field(
+        False, description="only look: the list is not logged as shown, counts nowhere, and has no recommendation_id"
+    )
 
 
 class Reason(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     share: float = Field(description="of what all interactions that speak for the item add to its score")
 
 
@@ -51,7 +54,7 @@ class Recommendation(BaseModel):
     item_id: int | str
     score: float = Field(description="comparable among items of one source")
     rank: int
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
     source: Literal["fold_in", "trained", "category", "trending", "popular", "newest", "exploration"]
     reason: list[Reason] | None = Field(None, description="present when `explain` was asked for")
@@ -60,7 +63,9 @@ class Recommendation(BaseModel):
 class RecommendAnswer(BaseModel):
     user_id: int | str
     recommendations: list[Recommendation]
-    recommendation_id: str = Field(description="give it back with the events that this list leads to")
+    recommendation_id: str | None = Field(
+        description="give it back with the events that this list leads to; null for a preview"
+    )
     model_version: str | None = Field(description="the one model version that made this answer")
     experiment: str | None
     variant: str = Field(description="of the experiment; without one, the model slot that answered")
@@ -68,6 +73,7 @@ class RecommendAnswer(BaseModel):
     cold_start: bool = Field(description="nothing is known of the user's taste yet")
     degraded: bool = Field(description="the online store did not answer; made from the last model alone")
     latency_ms: float = Field(description="time inside the ranking replica")
+    warnings: list[str] | None = Field(None, description="present where a filter names a category that no item has")
 
 
 class BatchRequest(_Request):
@@ -80,7 +86,10 @@ class EventAnswer(BaseModel):
     processed_at: str
     actions_taken: list[str]
     duplicate: bool
-    next_recommendations_ready: bool
+    next_recommendations_ready: bool = Field(
+        description="the user's next list knows of this event; false while features are rebuilt, and for an item that "
+        "no model has learned and that has no categories"
+    )
 
 
 class BatchAnswer(BaseModel):
@@ -112,7 +121,7 @@ class FoundItems(BaseModel):
 
 class TrendingItem(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
     rank: int
     weight: float = Field(description="preference of all users, halved with every window, as at the newest event")
@@ -126,7 +135,7 @@ class TrendingAnswer(BaseModel):
 
 class SimilarItem(BaseModel):
     item_id: int | str
-    title: str | None
+    title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
     rank: int
     similarity: float = Field(description="cosine of the item factors")

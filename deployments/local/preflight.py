@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from configs.addresses import without_credentials
 from configs.settings import Settings
 from deployments.local.probes import listens
 from deployments.local.processes import processes
@@ -110,16 +111,11 @@ def _outside(settings: Settings) -> list[str]:
     """One line for each outside part (store, registry) that does not answer now."""
     found = []
     if not owns_store(settings) and not listens(settings.store_url, 6379):
-        found.append(f"nothing answers at REDIS_URL={_without_password(settings.store_url)}: start it, or unset it")
+        found.append(f"nothing answers at REDIS_URL={without_credentials(settings.store_url)}: start it, or unset it")
     uri = settings.tracking_uri
     if not owns_tracking(settings) and uri.startswith("http") and not listens(uri, 443 if "https" in uri else 80):
-        found.append(f"nothing answers at MLFLOW_TRACKING_URI={_without_password(uri)}: start it, or unset it")
+        found.append(f"nothing answers at MLFLOW_TRACKING_URI={without_credentials(uri)}: start it, or unset it")
     return found
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def needed_ports(settings: Settings) -> dict[str, dict[str, int]]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import yaml
 
+from configs.addresses import without_credentials
 from configs.settings import PROJECT_DIR, Settings
 from deployments.local.preflight import problems
+from deployments.local.private_file import write_private
 from deployments.local.processes import Record, start, stop
 from deployments.local.ray_environment import (
     client_environment,
@@ -73,7 +75,7 @@ class LocalStack:
                     self._start(part)
             for part in started:
                 self._wait_for(part)
-            (self.state_dir / "env").write_text(env_file(self.settings))
+            write_private(self.state_dir / "env", env_file(self.settings))
             self._fill(trials)
             self.serve.deploy()
         except BaseException:
@@ -105,7 +107,7 @@ class LocalStack:
             "documentation": f"{self.serve.url}/docs",
             "console": f"{self.serve.url}/",
             "Ray dashboard": f"{self.serve.dashboard}  (asks for a token: cat {settings.token_path})",
-            "MLflow": settings.tracking_uri,
+            "MLflow": without_credentials(settings.tracking_uri),
             "for ray, serve": f"source {self.state_dir / 'env'}",
         }
         print()
@@ -139,9 +141,7 @@ class LocalStack:
         for name in ("logs", "run", "store", "mlflow"):
             (self.state_dir / name).mkdir(exist_ok=True)
         make_token(self.settings.token_path)
-        file = settings_file(self.settings)
-        file.touch(mode=0o600)
-        file.write_text(resolved_settings(self.settings))
+        write_private(settings_file(self.settings), resolved_settings(self.settings))
 
     def _start(self, part: StackPart) -> None:
         if part.name == "ray":

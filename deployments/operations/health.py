@@ -11,11 +11,13 @@ import httpx
 from pydantic import BaseModel
 
 from configs import clock
+from configs.addresses import without_credentials
 from configs.settings import Settings
 from deployments.operations.heartbeat import read_heartbeat
 from features.redis.connection import StoreClient, durability
 from features.redis.errors import StoreError
 from features.redis.keys import Keys
+from features.redis.memory import read_memory
 from features.serving.replicas import ReplicaReport, read_replicas
 from features.serving.slots import Slot, read_slots
 
@@ -74,9 +76,11 @@ class HealthProbe:
 
     async def _store(self) -> Component:
         try:
-            state = await durability(self._client)
+            state, memory = await asyncio.gather(durability(self._client), read_memory(self._client))
         except StoreError as error:
             return Component(status="down", detail=str(error))
+        if memory.problem:
+            return Component(status="degraded", detail=f"{state.server} answers, but {memory.problem}")
         if state.durable is None:
             return Component(status="ok", detail=f"{state.server} answers; its durability is unknown: {state.reason}")
         if not state.durable or state.evicts:
@@ -87,26 +91,32 @@ class HealthProbe:
         try:
             slots = await read_slots(self._client, self._keys)
             replicas = await read_replicas(self._client, self._keys)
+            memory = await read_memory(self._client)
         except StoreError as error:
             return Component(status="down", detail=f"unknown, the online store is down: {error}")
         champion = slots.get("champion")
         if champion is None:
             return Component(status="down", detail="no champion yet; train one with: make retrain")
-        return _judge_replicas(champion, [report for report in replicas if report.deployment == "retrieval-champion"])
+        found = [report for report in replicas if report.deployment == "retrieval-champion"]
+        if not found and memory.full:
+            # They go on serving what they have.
+            return Component(status="degraded", detail="unknown: no replica can report, since the store is full")
+        return _judge_replicas(champion, found)
 
     async def _registry(self) -> Component:
         """The registry's state. Serving goes on without it; only training and promotion need it."""
         uri = self._settings.tracking_uri
+        shown = without_credentials(uri)  # anybody may read the health
         if not uri.startswith("http"):
-            return Component(status="ok", detail=f"not a server: {uri}")
+            return Component(status="ok", detail=f"not a server: {shown}")
         try:
-            async with httpx.AsyncClient(timeout=PROBE_S) as http:
+            async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as http:
                 answer = await http.get(f"{uri}/health")
-        except httpx.HTTPError as error:
-            return Component(status="degraded", detail=f"{uri} does not answer: {type(error).__name__}")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Component(status="degraded", detail=f"{shown} does not answer: {type(error).__name__}")
         if answer.status_code != 200:
-            return Component(status="degraded", detail=f"{uri} answers {answer.status_code}")
-        return Component(status="ok", detail=f"{uri} answers")
+            return Component(status="degraded", detail=f"{shown} answers {answer.status_code}")
+        return Component(status="ok", detail=f"{shown} answers")
 
     async def _autopilot(self) -> Component:
         """Autopilot's state. Nothing that is served depends on it."""

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, Field
 
+from configs.addresses import without_credentials
 from configs.settings import Settings
 
 BUNDLE_TAG = "bundle_version"
@@ -19,6 +20,9 @@ _KEPT = 200
 
 class RegistryAway(Exception):  # noqa: N818 - it names a state, which serving survives
     """The registry does not answer, or refuses; the message says which address and why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class RegisteredVersion(BaseModel):
@@ -40,6 +44,7 @@ class ModelRegistry:
 
     def __init__(self, settings: Settings) -> None:
         self.uri = settings.tracking_uri.rstrip("/")
+        self._shown = without_credentials(self.uri)
         self._model = settings.tracking.model
         self._is_server = self.uri.startswith(("http://", "https://"))
 
@@ -51,12 +56,12 @@ class ModelRegistry:
             async with httpx.AsyncClient(timeout=REACH_S, trust_env=False) as http:
                 if (await http.get(f"{self.uri}/health")).status_code == 200:
                     return None
-        return f"{self.uri} does not answer; a training goes on and delivers later"
+        return f"{self._shown} does not answer; a training goes on and delivers later"
 
     @property
     def web_url(self) -> str | None:
         """The page of the registered model; None where the registry is no server."""
-        return f"{self.uri}/#/models/{self._model}" if self._is_server else None
+        return f"{self._shown}/#/models/{self._model}" if self._is_server else None
 
     async def versions(self) -> dict[str, RegisteredVersion]:
         """Bundle version -> its latest entry in the registry. Raises `RegistryAway`."""
@@ -96,7 +101,7 @@ class ModelRegistry:
         if not self._is_server:
             raise RegistryAway(f"{self.uri} is not a server that could be asked")
         try:
-            async with httpx.AsyncClient(timeout=REACH_S) as http:
+            async with httpx.AsyncClient(timeout=REACH_S, trust_env=False) as http:
                 answer = await http.request(method, f"{self.uri}{_API}{path}", **options)
                 answer.raise_for_status()
                 content: dict[str, Any] = answer.json()
@@ -111,7 +116,7 @@ class ModelRegistry:
             aliases=sorted(aliases.get(entry["version"], [])),
             reason=tags.get("reason"),
             gate=tags.get("gate"),
-            url=f"{self.uri}/#/models/{self._model}/versions/{entry['version']}",
+            url=f"{self._shown}/#/models/{self._model}/versions/{entry['version']}",
         )
 
 

@@ -3,16 +3,16 @@
 import asyncio
 import contextvars
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from configs import clock
 from configs.settings import AutopilotLimits, Settings
 from data.event_log import EventLog
 from deployments.http.schemas import iso_time
-from deployments.operations.heartbeat import Heartbeat, read_heartbeat
+from deployments.operations.heartbeat import read_heartbeat
 from deployments.operations.monitor_views import (
     AutopilotView,
     BacklogView,
@@ -27,13 +27,15 @@ from deployments.operations.monitor_views import (
     TrainingStatus,
     TrainingView,
 )
+from deployments.operations.observation import Observation, events_since_training
 from deployments.replica.latency import counts_of, quantile_s, sum_name
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.retraining_run import Run, read_last_run, read_run
+from features.redis.memory import read_memory
+from features.serving.retraining_run import read_last_run, read_run
 from features.serving.slots import CHAMPION, Slot, read_slots
-from features.streams.backlog import Backlog, read_backlog
+from features.streams.backlog import read_backlog
 from features.telemetry.counters import Telemetry, read_telemetry
 from features.telemetry.quality_sums import QualitySums, read_quality
 from models.bundle.arrays import BundleError
@@ -45,25 +47,6 @@ STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")
 ENDPOINTS = ("recommend", "events", "events_batch")
 FRESH_S = 0.5
 QUALITY_DAYS = 14
-
-
-@dataclass(frozen=True)
-class Observation:
-    """Everything that the views are made of, as read at one moment."""
-
-    time_ms: int
-    telemetry: Telemetry
-    backlog: dict[str, Backlog]
-    slots: dict[str, Slot]
-    manifests: dict[str, Manifest]
-    run: Run | None
-    last_run: Run | None
-    log_rows: int
-    quality: list[QualitySums]
-    n_items: dict[str, int]
-    """Number of items of each version in `quality` whose bundle is still on disk."""
-    heartbeat: Heartbeat | None
-    """What autopilot last saw; None where it never looked."""
 
 
 class Monitor:
@@ -81,18 +64,21 @@ class Monitor:
         self._log = EventLog(settings.log_dir)
         self._manifests: dict[str, Manifest] = {}
         self._latest: Observation | None = None
+        self._latest_s = 0.0  # of the monotonic clock: the wall's may be set back
         self._reading: asyncio.Task[Observation] | None = None
 
     async def observe(self) -> Observation:
         """Read everything anew, or share a reading of the last half second. Raises `StoreError`."""
         now_ms = clock.now_ms()
-        if self._latest is not None and now_ms - self._latest.time_ms <= FRESH_S * 1000:
+        if self._latest is not None and time.monotonic() - self._latest_s <= FRESH_S:
             return self._latest
         if self._reading is None or self._reading.done():
             # One reading for all who ask meanwhile: while the store is silent they wait together, not in turn. In a
             # context of its own, so that a client who hangs up does not cancel it for the others.
             self._reading = asyncio.get_running_loop().create_task(self._observe(now_ms), context=contextvars.Context())
+        started_s = time.monotonic()
         self._latest = await asyncio.shield(self._reading)
+        self._latest_s = started_s
         return self._latest
 
     def forget(self) -> None:
@@ -100,11 +86,12 @@ class Monitor:
         self._latest = self._reading = None
 
     async def _observe(self, now_ms: int) -> Observation:
-        (telemetry, backlog, slots), (run, last_run), (quality, heartbeat) = await asyncio.gather(
+        (telemetry, backlog, slots, memory), (run, last_run), (quality, heartbeat) = await asyncio.gather(
             asyncio.gather(
                 read_telemetry(self._client, self._keys),
                 read_backlog(self._client, self._keys),
                 read_slots(self._client, self._keys),
+                read_memory(self._client),
             ),
             asyncio.gather(read_run(self._client, self._keys), read_last_run(self._client, self._keys)),
             asyncio.gather(
@@ -114,7 +101,18 @@ class Monitor:
         judged = {one.version for one in quality}
         manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, slots, judged)
         return Observation(
-            now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows, quality, catalogues, heartbeat
+            now_ms,
+            telemetry,
+            backlog,
+            slots,
+            manifests,
+            run,
+            last_run,
+            log_rows,
+            quality,
+            catalogues,
+            heartbeat,
+            memory,
         )
 
     def _from_disk(
@@ -285,20 +283,6 @@ def autopilot_view(seen: Observation, settings: AutopilotLimits) -> AutopilotVie
         alerts=beat.alerts if beat else [],
         problems=beat.problems if beat else {},
     )
-
-
-def events_since_training(seen: Observation) -> int | None:
-    """Events that the champion has not learned from: logged or waiting, less those that its training read. Simulated
-    ones only count where training learns from them.
-
-    Never below 0, though erased users take events away that it did learn from. None without a readable champion.
-    """
-    manifest = seen.manifests.get(CHAMPION)
-    if manifest is None:
-        return None
-    invented = seen.heartbeat.simulated_pending if seen.heartbeat else 0
-    waiting = max(0, seen.backlog["events"].pending - invented)
-    return max(0, seen.log_rows + waiting - manifest.data.log_events)
 
 
 def learning_view(seen: Observation, threshold: int) -> LearningView:

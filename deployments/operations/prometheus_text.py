@@ -7,7 +7,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from deployments.operations.monitor import ENDPOINTS, STAGES, Observation, events_since_training, quality_view
+from deployments.operations.monitor import ENDPOINTS, STAGES, quality_view
+from deployments.operations.observation import Observation, events_since_training
 from deployments.replica.latency import BOUNDS_S, counts_of, sum_name
 from features.serving.retraining_run import Run
 
@@ -71,6 +72,8 @@ def _lists_and_events(totals: Mapping[str, int]) -> Iterator[Metric]:
         ("degraded", "Lists made without the online store"),
         ("fold_ins", "Lists by a user vector folded in at request time"),
         ("variant_fallbacks", "Lists by the champion because a variant's slot did not answer"),
+        ("version_mismatches", "Lists by another version than their variant promises, which count for no experiment"),
+        ("exposures_lost", "Lists that were shown and could not be logged"),
     ):
         yield _counter(name, text, [((), totals[name])])
     yield _counter("events", "Events recorded, by type", _split(totals, "events"), ("type",))
@@ -95,6 +98,9 @@ def _streams_and_replicas(seen: Observation) -> Iterator[Metric]:
         [((kind,), one.lag_s) for kind, one in seen.backlog.items()],
         ("stream",),
     )
+    yield _gauge("store_memory_bytes", "Memory that counts for the online store's limit", [((), seen.memory.used)])
+    limit: list[Sample] = [((), seen.memory.limit)] if seen.memory.limit else []
+    yield _gauge("store_memory_limit_bytes", "That limit, past which it refuses writes; absent without one", limit)
     replicas: dict[str, int] = {}
     for writer in seen.telemetry.writers:
         replicas[writer.deployment] = replicas.get(writer.deployment, 0) + 1

@@ -7,7 +7,7 @@ never waits for a timer.
 import asyncio
 import contextvars
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -40,7 +40,7 @@ class MicroBatcher(Generic[Question, Answer]):
         self._call = call
         self._max_batch = max_batch
         self._concurrency = concurrency
-        self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[Answer], Question] = OrderedDict()  # in the order of asking
         self._active = 0
         self._in_flight = 0  # questions, in all calls that are under way
         self._tasks: set[asyncio.Task[None]] = set()  # A strong reference: the loop itself holds tasks weakly.
@@ -49,7 +49,7 @@ class MicroBatcher(Generic[Question, Answer]):
         """Ask one question. A caller that is cancelled leaves the others untouched."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((question, future))
+        self._waiting[future] = question
         if self._active < self._concurrency:
             self._active += 1
             # Serve cancels the calls made in the context of a cancelled request. In a context of its own, this task
@@ -57,7 +57,16 @@ class MicroBatcher(Generic[Question, Answer]):
             task = loop.create_task(self._flush(), context=contextvars.Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await future
+        try:
+            return await future
+        finally:
+            # While calls hang, clients give up: what they asked must not wait on, nor count as waiting.
+            self._waiting.pop(future, None)
+
+    @property
+    def waiting(self) -> int:
+        """Questions that are in no call yet."""
+        return len(self._waiting)
 
     async def _flush(self) -> None:
         try:
@@ -65,8 +74,8 @@ class MicroBatcher(Generic[Question, Answer]):
                 batch: list[tuple[Question, asyncio.Future[Answer]]] = []
                 share = -(-(len(self._waiting) + self._in_flight) // self._concurrency)
                 while self._waiting and len(batch) < min(max(share, LEAST_SHARE), self._max_batch):
-                    question, future = self._waiting.popleft()
-                    if not future.done():  # else its client hung up
+                    future, question = self._waiting.popitem(last=False)
+                    if not future.done():  # else its client hung up a moment ago
                         batch.append((question, future))
                 if batch:
                     self._in_flight += len(batch)

@@ -110,7 +110,7 @@ def dress(ranked: RankedList, items: Mapping[str, Item], explained: bool) -> lis
             "item_id": typed_id(item_id, ranked.item_id_type),
             "score": score,
             "rank": place + 1,
-            "title": item.title if item else None,
+            "title": item.title if item else item_id,  # where nobody has described it
             "genres": item.categories if item else [],
             "source": source,
         }
@@ -119,7 +119,7 @@ def dress(ranked: RankedList, items: Mapping[str, Item], explained: bool) -> lis
             entry["reason"] = [
                 {
                     "item_id": typed_id(text, ranked.item_id_type),
-                    "title": items[text].title if text in items else None,
+                    "title": items[text].title if text in items else text,
                     "share": share,
                 }
                 for text, share in ((item_id.decode(), share) for item_id, share in reasons)

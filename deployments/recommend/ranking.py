@@ -19,6 +19,7 @@ from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError
 from deployments.http.schemas import RecommendRequest, id_text, shown_id
 from deployments.recommend.candidate_call import AskRetrieval, CandidateCall, Found
+from deployments.recommend.category_names import unknown_categories
 from deployments.recommend.list_cache import ListCache
 from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
@@ -28,7 +29,7 @@ from features.items.catalogue import Catalogue
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
-from features.redis.errors import StoreError
+from features.redis.errors import StoreError, StoreUnavailable
 from features.redis.layout import keys_of
 from features.serving.slots import read_slots
 from features.users.user_features import UserFeatures
@@ -37,6 +38,10 @@ from models.compiled import compile_all
 logger = logging.getLogger("ray.serve")
 STORE_SHARE = 0.4
 """How much of the deadline features and exposure may each wait: a silent store costs freshness, not the answer."""
+
+
+WRITE_REST_S = 1.0
+"""How long no exposure is written after the store was silent on one: the next requests would all wait for it too."""
 
 
 class _Asker(NamedTuple):
@@ -54,7 +59,7 @@ class Ranking:
     2. assign a variant, and with it the slot whose model answers;
     3. find candidates, in one call to the slot's retrieval that concurrent requests share;
     4. order them by the learned ranker's scores, with diversity and exploration;
-    5. log the exposure durably, and answer.
+    5. log the exposure durably, and answer. A preview is no exposure: it is answered at once.
 
     A list from the cache takes the place of steps 3 and 4.
 
@@ -78,6 +83,7 @@ class Ranking:
         self._cache = ListCache(serving.cache_size, serving.cache_age_s)
         self.metrics = RequestMetrics(self._client, self._keys, "ranking", settings.tracing.endpoint is not None)
         self._stages = RecommendStages(self.metrics)
+        self._writes_due = 0.0  # a moment of the monotonic clock
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(
             self._client,
@@ -123,17 +129,24 @@ class Ranking:
         self._stages.features.observe(time.perf_counter() - started)
         assigned = self._assignment.assign(user_id, features.fields if features else None, request.force_variant)
         asker = _Asker(request, user_id, features)
-        assigned, ranked, hit = await self._list_of_variant(asker, assigned)
-        # After the cache, so that chance is drawn anew for every list.
-        ranked = explore(ranked, self.settings.serving.exploration, self._generator)
-        recommendation_id = os.urandom(12).hex()
-        logging_since = time.perf_counter()
-        logged = await self._log_exposure(asker, assigned, ranked, recommendation_id)
-        finished = time.perf_counter()
-        self._stages.exposure.observe(finished - logging_since)
-        self._stages.total.observe(finished - started)
+        given, ranked, hit = await self._list_of_variant(asker, assigned)
+        assigned = given.answered_by(ranked.model_version)
+        if assigned is not given:
+            self.metrics.counts["version_mismatches"] += 1
+        recommendation_id, logged = None, True
+        if not request.preview:
+            # After the cache, so that chance is drawn anew for every list.
+            ranked = explore(ranked, self.settings.serving.exploration, self._generator)
+            recommendation_id = os.urandom(12).hex()
+            logging_since = time.perf_counter()
+            logged = await self._log_exposure(asker, assigned, ranked, recommendation_id)
+            finished = time.perf_counter()
+            self._stages.exposure.observe(finished - logging_since)
+            self._stages.total.observe(finished - started)
         degraded = features is None or not logged
-        self._count(ranked, hit, degraded)
+        if not request.preview:
+            self._count(ranked, hit, degraded, logged)
+        unknown = unknown_categories(request.filters, self._catalogue.categories)
         return orjson.dumps(
             {
                 "user_id": shown_id(request.user_id),
@@ -146,6 +159,7 @@ class Ranking:
                 "cold_start": ranked.cold_start,
                 "degraded": degraded,
                 "latency_ms": round((time.perf_counter() - started) * 1000, 3),
+                **({"warnings": unknown} if unknown else {}),
             }
         )
 
@@ -153,14 +167,16 @@ class Ranking:
 
     async def _read_features(self, user_id: str) -> UserFeatures | None:
         """None when the store does not answer. It is not even asked while the watch finds it silent: otherwise every
-        request would wait for the timeout that the one before it has already met."""
+        request would wait for the timeout that the one before it has already met. Only silence of a reading counts for
+        that: a store that refuses writes still answers who the user is."""
         if not self._watch.store_answers:
             return None
         try:
             [features] = await self._store.read_users([user_id])
         except StoreError as error:
             logger.warning("answering without features: %r", error)
-            self._watch.store_answers = False
+            if isinstance(error, StoreUnavailable):
+                self._watch.store_answers = False
             return None
         return features
 
@@ -186,7 +202,7 @@ class Ranking:
         key = None
         model_and_catalogue = (self._versions.get(slot), self._catalogue.version)
         if features is not None and features.version > 0:
-            key = (user_id, slot, *model_and_catalogue, request.model_dump_json(exclude={"user_id"}))
+            key = (user_id, slot, *model_and_catalogue, request.model_dump_json(exclude={"user_id", "preview"}))
             cached = self._cache.get(key, features.version)
             if cached is not None:
                 return cached, True
@@ -220,8 +236,8 @@ class Ranking:
     async def _log_exposure(
         self, asker: _Asker, assigned: Assigned, ranked: RankedList, recommendation_id: str
     ) -> bool:
-        """Log what is about to be shown, durably; False when the store does not answer."""
-        if not self._watch.store_answers:
+        """Log what is about to be shown, durably; False when the store does not answer, or refuses."""
+        if not self._watch.store_answers or time.monotonic() < self._writes_due:
             return False
         context, features = asker.request.context, asker.features
         exposure = Exposure(
@@ -243,12 +259,15 @@ class Ranking:
             await self._store.log_exposures([exposure])
         except StoreError as error:
             logger.warning("the exposure %s was not logged: %r", recommendation_id, error)
-            self._watch.store_answers = False
+            if isinstance(error, StoreUnavailable):
+                self._writes_due = time.monotonic() + WRITE_REST_S
             return False
         return True
 
-    def _count(self, ranked: RankedList, hit: bool, degraded: bool) -> None:
+    def _count(self, ranked: RankedList, hit: bool, degraded: bool, logged: bool) -> None:
         counts = self.metrics.counts
+        if not logged:
+            counts["exposures_lost"] += 1
         if hit:
             counts["cache_hits"] += 1
         elif ranked.sources and ranked.sources[0] == "fold_in":

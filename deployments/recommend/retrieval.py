@@ -61,7 +61,7 @@ class Retrieval:
         self._erasures = Erasures({})
         self._standing = Standing(0, None)
         self._popularity: list[Popularity] = []
-        self._missed: list[Item] = []  # catalogue changes that arrived while a model was loading
+        self._missed: dict[str, Item] | None = None  # what changed in the catalogue while a model loads; else None
         self._watch = ControlWatch(
             self._client,
             self._keys,
@@ -158,25 +158,29 @@ class Retrieval:
         histories = decode_histories([question.history for question in questions])
         places = find(histories.item_ids, len(histories.codes))
         rows = np.repeat(np.arange(len(questions)), histories.sizes)
-        in_model = (places >= 0) & (places < loaded.model.n_items)
-        known = places[in_model]
+        listed = places >= 0
+        in_model = listed & (places < loaded.model.n_items)
         interest = aggregate_interest(
-            rows[in_model],
-            known,
-            histories.times_ms[in_model],
-            histories.codes[in_model],
-            histories.values[in_model],
+            rows[listed],
+            places[listed],
+            histories.times_ms[listed],
+            histories.codes[listed],
+            histories.values[listed],
             self._types,
             loaded.model.manifest.weighting,
         )
-        speaks = interest.weights > 0
+        liked = interest.weights > 0
+        speaks = liked & (interest.items < loaded.model.n_items)
         out = left_out(rows, places, histories.codes, self._types, interest)
         number = len(questions)
-        events = _split(rows[in_model], known, number)
+        events = _split(rows[in_model], places[in_model], number)
         items = _split(interest.users[speaks], interest.items[speaks], number)
         weights = _split(interest.users[speaks], interest.weights[speaks], number)
         refused = _split(out.refused_rows, out.refused_items, number)
         seen_items = _split(out.seen_rows, out.seen_items, number)
+        new = liked & ~speaks
+        new_items = _split(interest.users[new], interest.items[new], number)
+        new_weights = _split(interest.users[new], interest.weights[new], number)
         queries = []
         for row, question in enumerate(questions):
             exclude = [refused[row]]
@@ -195,6 +199,8 @@ class Retrieval:
                     trained_user=-1 if question.history else self._trained_user(loaded, question.user_id),
                     include_categories=question.include_categories,
                     exclude_categories=question.exclude_categories,
+                    new_items=new_items[row],
+                    new_weights=new_weights[row],
                 )
             )
         return queries, events
@@ -216,24 +222,28 @@ class Retrieval:
             self._refused = None
         else:
             items = list(self._catalogue.items.values())
-            self._missed = []
+            missed: dict[str, Item] = {}
+            self._missed = missed
             try:
                 loaded = await asyncio.to_thread(load_model, value, self.settings.serving.prior_weight, items)
             except (BundleError, OSError, FloatingPointError) as error:
                 self._refused = f"{value.version}: {error}"
                 logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
             else:
-                if self._missed:
-                    loaded.take_items(self._missed)
+                if missed:
+                    loaded.take_items(list(missed.values()))
                 loaded.take_popularity(self._popularity)
                 self._loaded, self._refused = loaded, None
                 logger.warning("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
+            finally:
+                self._missed = None
         self._slot_known.set()
         await self._report()
 
     async def _follow_catalogue(self) -> None:
         changed = await self._catalogue.refresh()
-        self._missed.extend(changed)
+        if self._missed is not None:
+            self._missed.update((item.item_id, item) for item in changed)
         if self._loaded is not None and changed:
             self._loaded.take_items(changed)
             self._loaded.take_popularity(self._popularity)

@@ -27,12 +27,23 @@ class Assigned(NamedTuple):
         variant: the name that the answer and the exposure give.
         slot: the slot whose `Retrieval` answers.
         forced: whether the variant was chosen by hand; such a list counts for no experiment.
+        version: the model version that the experiment compares, or that is rolled out; None where any will do.
     """
 
     experiment: str | None
     variant: str
     slot: str
     forced: bool = False
+    version: str | None = None
+
+    def answered_by(self, version: str | None) -> "Assigned":
+        """The same, unless another version answered than was promised: such a list counts for no experiment.
+
+        A replica of retrieval may still serve the version before, or a promotion may have moved the slot a moment ago.
+        """
+        if self.version is None or version == self.version:
+            return self
+        return Assigned(None, self.slot, self.slot, self.forced)
 
 
 DEFAULT = Assigned(None, CHAMPION, CHAMPION)
@@ -48,7 +59,10 @@ class _Plan:
         self.marker = f"{experiment.id}|"
         self.namespace: Namespace | None = traffic.namespace
         self.seed_state = traffic.seed_state
-        self.variants = {name: Assigned(self.id, name, experiment.slots[name]) for name in experiment.names}
+        self.variants = {
+            name: Assigned(self.id, name, experiment.slots[name], version=experiment.versions[name])
+            for name in experiment.names
+        }
         places = [choose(place / BUCKETS, traffic.ranges) for place in range(BUCKETS)]
         self.table = bytes(_OUTSIDE if place is None else place for place in places)
         self.by_place = list(self.variants.values())
@@ -125,7 +139,7 @@ class VariantAssignment:
                 if assigned is not None:
                     return assigned
         if self._rollout is not None and bucket_of(SEED, user_id) < self._rollout.share * BUCKETS:
-            return Assigned(None, CHALLENGER, CHALLENGER)
+            return Assigned(None, CHALLENGER, CHALLENGER, version=self._rollout.version)
         return DEFAULT
 
     def _forced(self, force: str) -> Assigned:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from features.redis.connection import StoreClient
-from features.redis.errors import StoreError
+from features.redis.errors import StoreError, StoreUnavailable
 from features.redis.keys import Keys
 from features.serving.slots import read_control
 
@@ -25,8 +25,8 @@ class ControlWatch:
     """Polls the version numbers in one round trip and calls back what changed.
 
     The callbacks are also called at the start. `on_slots` may take long (it loads a model) and runs beside the
-    polling, so that a hidden item disappears within a second even while a large model loads. An error of the store
-    is logged and tried again at the next poll.
+    polling, so that a hidden item disappears within a second even while a large model loads. What fails is
+    logged and tried again at the next poll; a callback that fails keeps no other from following.
 
     Args:
         interval_s: time between polls.
@@ -62,9 +62,8 @@ class ControlWatch:
         self._on_beat = on_beat
         self._beat_due = 0.0
         self._slots_version = -1
-        self._catalogue_version = -1
-        self._erasures_version = -1
-        self._traffic_version = -1
+        self._taken: dict[str, int] = {}  # step -> the version that it has followed
+        self._failing: set[str] = set()
         self._slots_task: asyncio.Task[None] | None = None
         self._slots_due = 0.0
         self._interval_due = 0.0
@@ -116,15 +115,13 @@ class ControlWatch:
         self._last_turn = time.monotonic()
         try:
             control = await read_control(self._client, self._keys)
-            if control.catalogue_version != self._catalogue_version:
-                await self._on_catalogue()
-                self._catalogue_version = control.catalogue_version
-            if control.erasures_version != self._erasures_version:
-                await self._on_erasures()
-                self._erasures_version = control.erasures_version
-            if control.traffic_version != self._traffic_version:
-                await self._on_traffic()
-                self._traffic_version = control.traffic_version
+            for name, version, callback in (
+                ("catalogue", control.catalogue_version, self._on_catalogue),
+                ("erasures", control.erasures_version, self._on_erasures),
+                ("traffic", control.traffic_version, self._on_traffic),
+            ):
+                if version != self._taken.get(name) and await self._step(name, callback):
+                    self._taken[name] = version
             if self._slots_task is None or self._slots_task.done():
                 changed = control.slots_version != self._slots_version
                 if changed or time.monotonic() > self._slots_due:
@@ -133,7 +130,7 @@ class ControlWatch:
                     self._slots_task = asyncio.create_task(self._follow_slots())
             if self._on_interval is not None and time.monotonic() >= self._interval_due:
                 self._interval_due = time.monotonic() + self._on_interval[0]
-                await self._on_interval[1]()
+                await self._step("interval", self._on_interval[1])
         except StoreError as error:
             if self.store_answers:
                 logger.warning("the online store does not answer, trying on: %s", error)
@@ -145,12 +142,31 @@ class ControlWatch:
                 logger.warning("the online store answers again")
             self.store_answers = True
 
+    async def _step(self, name: str, callback: Callable[[], Awaitable[None]]) -> bool:
+        """Take one step of a turn. Returns whether it succeeded; one that fails is tried again, and the others go on.
+
+        Raises:
+            StoreUnavailable: the store is silent, so that the other steps would only wait for it too.
+        """
+        try:
+            await callback()
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if name not in self._failing:  # and not again several times a second
+                logger.exception("following the %s failed, trying on: %s", name, error)
+            self._failing.add(name)
+            return False
+        if name in self._failing:
+            self._failing.discard(name)
+            logger.warning("following the %s works again", name)
+        return True
+
     async def _follow_slots(self) -> None:
         try:
-            await self._on_slots()
-        except StoreError as error:
-            self._slots_version = -1  # The next poll then tries again.
+            done = await self._step("slots", self._on_slots)
+        except StoreUnavailable as error:
+            done = False
             logger.warning("the slots could not be read: %s", error)
-        except Exception:
-            self._slots_version = -1
-            logger.exception("following the model slot failed, trying on")
+        if not done:
+            self._slots_version = -1  # The next poll then tries again.

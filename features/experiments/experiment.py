@@ -19,6 +19,7 @@ from features.redis.connection import StoreClient
 from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
+from features.redis.stored import read_record
 from features.serving.rollout import Rollout, unpack_rollout
 from features.serving.slots import SLOTS, Slot, unpack_slot
 from features.serving.timeline import entry, note
@@ -226,7 +227,7 @@ async def read_traffic(client: StoreClient, keys: Keys) -> TrafficState:
     experiments, slots, rollout = await client.read(
         [("HGETALL", keys.experiments), ("HGETALL", keys.slots), ("GET", keys.rollout)]
     )
-    found = [Experiment.model_validate_json(raw) for raw in experiments.values()]
+    found = [read_record(Experiment, raw) for raw in experiments.values()]
     return TrafficState(
         version=int(version or 0),
         experiments={one.id: one for one in sorted(found, key=lambda one: (one.created_ms, one.id))},

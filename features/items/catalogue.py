@@ -1,20 +1,24 @@
 """The catalogue: what can be recommended, in the store and as a view in every replica's memory."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import orjson
 
 from features.redis.connection import StoreClient
+from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
+from features.redis.stored import known_fields
 
 CHANGES_KEPT = 10_000
 MAX_CATEGORY_BYTES = 60
 """A longer field name would push a user's hash out of its compact encoding."""
 _CHANGE = Script("change_catalogue", CHANGES_KEPT=CHANGES_KEPT)
 _CHUNK = 1000
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Item:
         return not (self.hidden or self.deleted)
 
 
+_FIELDS = frozenset(field.name for field in fields(Item))
+
+
 def pack_item(item: Item) -> bytes:
     """JSON of an item without `created_ms`, which the script writes in front of it."""
     return orjson.dumps(
@@ -54,8 +61,8 @@ def pack_item(item: Item) -> bytes:
 
 def unpack_item(raw: bytes) -> Item:
     """The item in the JSON of the store."""
-    fields: dict[str, Any] = orjson.loads(raw)
-    return Item(**{**fields, "categories": tuple(fields["categories"])})
+    content = known_fields("Item", _FIELDS, orjson.loads(raw))
+    return Item(**{**content, "categories": tuple(content["categories"])})
 
 
 async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only_new: bool = False) -> int:
@@ -87,12 +94,22 @@ async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only
 
 
 async def delete_item(client: StoreClient, keys: Keys, item_id: str, now_ms: int) -> bool:
-    """Mark an item as deleted; False when the catalogue does not list it."""
-    item = await read_item(client, keys, item_id)
-    if item is None or item.deleted:
-        return False
-    await put_items(client, keys, [replace(item, deleted=True, updated_ms=now_ms)])
-    return True
+    """Mark an item as deleted, as it is at that moment; False when the catalogue does not list it.
+
+    Raises:
+        StoreBusy: others keep changing the item.
+    """
+    script_keys = [keys.catalogue, keys.versions, keys.catalogue_changes]
+    for _ in range(_TRIES):
+        raw = await client.run("HGET", keys.catalogue, item_id)
+        item = None if raw is None else unpack_item(raw)
+        if item is None or item.deleted:
+            return False
+        deleted = pack_item(replace(item, deleted=True, updated_ms=now_ms))
+        # An item that was put meanwhile must not come back as it was before.
+        if int(await run_script(client, _CHANGE, script_keys, ["swap", item_id, item.created_ms, deleted, raw])) >= 0:
+            return True
+    raise StoreBusy(f"others keep changing item {item_id!r}; try again")
 
 
 async def read_item(client: StoreClient, keys: Keys, item_id: str) -> Item | None:
@@ -106,6 +123,7 @@ class Catalogue:
 
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
+        categories: category -> how many items of it may be recommended; above 0.
         version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
@@ -113,6 +131,7 @@ class Catalogue:
         self._client = client
         self._keys = keys
         self.items: dict[str, Item] = {}
+        self.categories: Counter[str] = Counter()
         self.version = 0
         self._loaded = False
 
@@ -132,7 +151,8 @@ class Catalogue:
                 items[item.item_id] = item
             if int(cursor) == 0:
                 break
-        self.items, self.version, self._loaded = items, version, True
+        counts = Counter(name for item in items.values() if item.recommendable for name in item.categories)
+        self.items, self.categories, self.version, self._loaded = items, counts, version, True
         return list(items.values())
 
     async def refresh(self) -> list[Item]:
@@ -154,15 +174,23 @@ class Catalogue:
         )
         if len(entries) != version - self.version:
             return await self.load()
-        ids = list(dict.fromkeys(item_id for _, fields in entries for item_id in orjson.loads(fields[b"ids"])))
+        ids = list(dict.fromkeys(item_id for _, entry in entries for item_id in orjson.loads(entry[b"ids"])))
         changed: list[Item] = []
         for start in range(0, len(ids), _CHUNK):
             raws = await self._client.run("HMGET", self._keys.catalogue, *ids[start : start + _CHUNK])
             changed += [unpack_item(raw) for raw in raws if raw is not None]
         for item in changed:
+            self._count(self.items.get(item.item_id), -1)
+            self._count(item, 1)
             self.items[item.item_id] = item
         self.version = version
         return changed
+
+    def _count(self, item: Item | None, one: int) -> None:
+        for name in item.categories if item is not None and item.recommendable else ():
+            self.categories[name] += one
+            if not self.categories[name]:
+                del self.categories[name]
 
 
 async def _version(client: StoreClient, keys: Keys) -> int:

@@ -1,5 +1,6 @@
 """Trending items: weights decayed by a half-life, merged over the partitions."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,23 +79,26 @@ async def read_popularity(
         windows: names of half-lives in `ACTIVITY_HALF_LIVES_MS`.
         depth: strongest items asked of each partition; None for all that it keeps (`store.TRENDING_LIMIT`).
     """
-    partitions = range(keys.partitions)
+    partitions = keys.partitions
     last = -1 if depth is None else depth - 1
     answers = await client.read(
         [
             ("ZREVRANGE", keys.trending(partition, window), 0, last, "WITHSCORES")
             for window in windows
-            for partition in partitions
+            for partition in range(partitions)
         ]
-        + [("HGET", keys.totals(partition), "last_ms") for partition in partitions]
+        + [("HGET", keys.totals(partition), "last_ms") for partition in range(partitions)]
     )
-    newest_ms = max((int(answer) for answer in answers[-keys.partitions :] if answer), default=0)
-    return [
-        _merge(
-            answers[place * keys.partitions : (place + 1) * keys.partitions], newest_ms / ACTIVITY_HALF_LIVES_MS[window]
-        )
-        for place, window in enumerate(windows)
-    ]
+    newest_ms = max((int(answer) for answer in answers[-partitions:] if answer), default=0)
+
+    def merged() -> list[Popularity]:
+        return [
+            _merge(answers[place * partitions : (place + 1) * partitions], newest_ms / ACTIVITY_HALF_LIVES_MS[window])
+            for place, window in enumerate(windows)
+        ]
+
+    # Beside the event loop, for which requests wait: 16 partitions of 1,050 items take 10 ms a window.
+    return await asyncio.to_thread(merged)
 
 
 @dataclass(frozen=True)
@@ -118,15 +122,26 @@ async def read_standing(client: StoreClient, keys: Keys) -> Standing:
 def _merge(heads: Sequence[Sequence[bytes]], at: float) -> Popularity:
     """Add up the partitions' weights. `at` is the moment in half-lives; a score less `at` is log2 of a weight then."""
     index: dict[bytes, int] = {}
-    places = [index.setdefault(item_id, len(index)) for head in heads for item_id in head[::2]]
-    scores = np.array([float(text) for head in heads for text in head[1::2]])
-    if not places:
+    places = np.array([index.setdefault(item_id, len(index)) for head in heads for item_id in head[::2]], np.int64)
+    if not len(places):
         return Popularity([], np.empty(0))
+    scores = np.array([text for head in heads for text in head[1::2]]).astype(np.float64)
     weights = np.bincount(places, np.exp2(scores - at), len(index))
     highest = np.full(len(index), -np.inf)
     np.maximum.at(highest, places, scores)
-    ranked = sorted(zip((-weights).tolist(), (-highest).tolist(), index, strict=True))
-    return Popularity([item_id for _, _, item_id in ranked], -np.array([weight for weight, _, _ in ranked]))
+    item_ids = list(index)
+    order = np.lexsort((-highest, -weights))
+    tied = (np.diff(weights[order]) == 0) & (np.diff(highest[order]) == 0)
+    # A tie goes by the id. Sorting all ids for the few that are tied would cost more than all the rest.
+    for first, last in _runs(tied):
+        order[first:last] = sorted(order[first:last].tolist(), key=item_ids.__getitem__)
+    return Popularity([item_ids[place] for place in order.tolist()], weights[order])
+
+
+def _runs(tied: np.ndarray) -> list[tuple[int, int]]:
+    """First and last + 1 of each run of places, where `tied[i]` says that i + 1 is tied with i."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], tied, [False]]).astype(np.int8)))
+    return [(first, last + 1) for first, last in edges.reshape(-1, 2).tolist()]
 
 
 def _wanted(item: Item | None, category: str | None) -> bool:

@@ -190,6 +190,11 @@ class Keys:
         """Hash: `<model version>|<day>|<sum>` -> what became of served lists; `watermark`: judged up to then."""
         return f"{self._control}quality"
 
+    @property
+    def left_out(self) -> str:
+        """Hash: second -> simulated events of it that wait in the streams; `counted`: that they were counted at all."""
+        return f"{self._control}left_out"
+
     def shown_items(self, version: str, day: str) -> str:
         """HyperLogLog: items that a model showed on a day."""
         return f"{self._control}shown:{version}:{day}"

@@ -40,8 +40,18 @@ async def record_quality(
     watermark: int,
     sums: Mapping[VersionDay, Mapping[str, int]],
     shown: Mapping[VersionDay, set[str]],
+    left_out: Mapping[int, int] | None = None,
+    forget_before_s: int = 0,
 ) -> bool:
-    """Add sums, and move the watermark from `seen`. False when it was not there any more. Raises `StoreError`."""
+    """Add sums, and move the watermark from `seen`. False when it was not there any more.
+
+    Args:
+        left_out: second -> how many simulated events of it were left out.
+        forget_before_s: those of earlier seconds wait no longer in the streams; 0 to forget none.
+
+    Raises:
+        StoreError: all of it is in the store, or nothing.
+    """
     fields = [
         (f"{version}|{day}|{name}", amount)
         for (version, day), amounts in sums.items()
@@ -51,10 +61,26 @@ async def record_quality(
     args: list[object] = ["" if seen is None else seen, watermark, len(fields)]
     for field in fields:
         args += field
+    args.append(len(left_out or {}))
+    for pair in (left_out or {}).items():
+        args += pair
+    args.append(forget_before_s)
     for items in shown.values():
         args += [len(items), *items]
-    touched = [keys.quality, *(keys.shown_items(version, day) for version, day in shown)]
+    touched = [keys.quality, keys.left_out, *(keys.shown_items(version, day) for version, day in shown)]
     return bool(await run_script(client, _RECORD, touched, args))
+
+
+async def read_left_out(client: StoreClient, keys: Keys) -> dict[int, int] | None:
+    """Second -> simulated events of it that were left out; None where nobody has counted any yet.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    found = await client.run("HGETALL", keys.left_out)
+    if not found:
+        return None
+    return {int(second): int(amount) for second, amount in found.items() if second != b"counted"}
 
 
 async def read_quality(client: StoreClient, keys: Keys, days: int = 14) -> list[QualitySums]:

@@ -27,12 +27,11 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     dataset = load_dataset(processed_dir(settings))
     log = read_event_log(settings.log_dir)
     types = load_event_types(settings.data.events)
+    invented = log["simulated"].fillna(False).astype(bool) & (not settings.training.simulated)
+    log = log[~invented]
     known = log["event_type"].isin(list(types.by_name))
     unknown = Counter(log.loc[~known, "event_type"].tolist())
     log = log[known]
-    log_events = len(log)
-    if not settings.training.simulated:
-        log = log[~log["simulated"].fillna(False).astype(bool)]
     imported = dataset.interactions
     erased = erasures.covered(imported["user_id"].unique())
     if erased:
@@ -46,7 +45,8 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
         types,
         name=dataset.meta.name,
         id_types=(dataset.meta.user_id_type, dataset.meta.item_id_type),
-        log_events=log_events,
+        log_events=len(log),
         unknown_types=dict(unknown),
+        simulated_left_out=int(invented.sum()),
         fingerprint=digest.hexdigest(),
     )

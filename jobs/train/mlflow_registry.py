@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from configs import clock
+from configs.addresses import without_credentials
 from configs.settings import Settings
 from jobs.train.publication import Publication, TrialRecord
 
@@ -17,6 +18,9 @@ REACH_S = 3.0
 
 class RegistryUnavailable(Exception):  # noqa: N818 - it names a state, which a training survives
     """The registry is away or refuses; the message says which address and why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class MlflowRegistry:

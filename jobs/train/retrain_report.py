@@ -32,10 +32,13 @@ def describe_data(data: TrainingData) -> str:
         f"{data.name}: {len(data):,} events of {len(data.users):,} users with {len(data.items):,} items, "
         f"{data.log_events:,} of them from the event log"
     )
+    left_out = []
+    if data.simulated_left_out:
+        left_out.append(f"{data.simulated_left_out:,} simulated events")
     if data.unknown_types:
-        text += f"; left out: {sum(data.unknown_types.values())} events of types unknown to this preset"
-        text += f" ({', '.join(sorted(data.unknown_types))})"
-    return text
+        names = ", ".join(sorted(data.unknown_types))
+        left_out.append(f"{sum(data.unknown_types.values()):,} events of types unknown to this preset ({names})")
+    return f"{text}; left out: {' and '.join(left_out)}" if left_out else text
 
 
 def describe_metrics(metrics: dict[str, float]) -> str:

@@ -37,6 +37,7 @@ class Source(IntEnum):
 
 
 _EMPTY = np.empty(0, np.int64)
+_NO_WEIGHTS = np.empty(0, np.float32)
 _HEAD = 6  # times as many trending items as are wanted are looked at first
 _SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
 
@@ -50,6 +51,8 @@ class Query:
         exclude: positions not to be returned (seen, refused, named by the caller).
         trained_user: row of the trained user factors, -1 if the user was not trained.
         include_categories: only items in any of these (None: all).
+        new_items: (p,) positions, unknown to the model, that speak for interest, with `new_weights` (p,) float32 > 0.
+            They speak through their estimated factors where nothing else is known of the user.
     """
 
     items: np.ndarray
@@ -59,6 +62,8 @@ class Query:
     trained_user: int = -1
     include_categories: tuple[str, ...] | None = None
     exclude_categories: tuple[str, ...] = ()
+    new_items: np.ndarray = field(default_factory=lambda: _EMPTY)
+    new_weights: np.ndarray = field(default_factory=lambda: _NO_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,12 @@ class CandidateModel:
             if not folded[row] and query.trained_user >= 0:
                 vectors[row] = self.user_factors[query.trained_user]
                 folded[row] = True
+            elif not folded[row] and len(query.new_items):
+                estimated = query.new_weights @ shelf.extra_factors[query.new_items - self.n_items]
+                if estimated.any():  # else none of their categories has an item that the model knows
+                    vectors[row] = estimated / query.new_weights.sum()
+                    sources[row] = Source.CATEGORY
+                    folded[row] = True
         filters = [_Filter(query, shelf) for query in queries]
         personal = np.flatnonzero(folded)
         ranked: dict[int, Candidates] = {}

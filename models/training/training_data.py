@@ -29,6 +29,7 @@ class TrainingData:
         log_events: how many of the n came from the offline log.
         unknown_types: logged events left out because `events.yaml` does not know their type, by type.
         fingerprint: sha256 over data set and log.
+        simulated_left_out: logged events left out because they are simulated.
     """
 
     name: str
@@ -47,6 +48,7 @@ class TrainingData:
     log_events: int
     unknown_types: dict[str, int]
     fingerprint: str
+    simulated_left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.user)
@@ -81,6 +83,7 @@ def training_data_from_frame(
     log_events: int,
     unknown_types: dict[str, int],
     fingerprint: str,
+    simulated_left_out: int = 0,
 ) -> TrainingData:
     """Arrays from canonical interactions (see `data.dataset`), which may say when the store took them (`received_ms`).
 
@@ -118,6 +121,7 @@ def training_data_from_frame(
         log_events=log_events,
         unknown_types=unknown_types,
         fingerprint=fingerprint,
+        simulated_left_out=simulated_left_out,
     )
 
 

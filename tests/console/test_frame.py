@@ -142,3 +142,34 @@ def test_an_unchanged_snapshot_is_not_sent_again(api: httpx.Client) -> None:
     assert again.content == b""
     assert again.headers["etag"] == tag
     assert api.get("/api/v1/console/snapshot", headers={"If-None-Match": '"another"'}).status_code == 200
+
+
+OFFLINE = ("Failed to load resource", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
+
+
+def test_a_page_can_be_changed_while_the_network_is_away_and_all_comes_back(open_page: Any) -> None:
+    page = open_page("#/overview", expected=OFFLINE)
+    settle(page)
+    page.context.set_offline(True)
+    expect(page.locator("#stale")).to_contain_text("stale since")
+    expect(page.locator("#health")).to_have_text("health unknown")
+    page.locator('nav [data-page="models"]').click()
+    expect(page.locator("h1")).to_have_text("Models")
+    page.context.set_offline(False)
+    expect(page.locator("#stale")).to_be_hidden()
+    expect(page.locator("#health")).not_to_have_text("health unknown")
+    expect(page.locator("main tbody tr").first).to_be_visible()
+
+
+def test_a_page_that_could_not_be_loaded_comes_by_itself(open_page: Any) -> None:
+    page = open_page("#/overview", expected=OFFLINE)
+    module = "**/console/models/models.js"
+    page.route(module, lambda route: route.abort())
+    page.route("**/api/v1/console/snapshot", lambda route: route.abort())
+    page.reload()
+    page.locator('nav [data-page="models"]').click()
+    expect(page.get_by_role("alert")).to_contain_text("It comes by itself")
+    page.unroute(module)
+    page.unroute("**/api/v1/console/snapshot")
+    expect(page.locator("h1")).to_have_text("Models")
+    expect(page.locator("main tbody tr").first).to_be_visible()

@@ -21,6 +21,9 @@ def test_the_list_is_the_apis_and_a_like_changes_it(open_page: Any, api: httpx.C
     user = f"liker-{uuid.uuid4().hex[:8]}"
     page = open_page(f"#/recommendations?user={user}")
     expect(page.locator(".items > li")).to_have_count(10)
+    with page.expect_response("**/api/v1/recommend"):
+        page.get_by_label("Count as shown").check()
+    expect(page.locator(".items > li")).to_have_count(10)
     listed = api.post("/api/v1/recommend", json={"user_id": user}).json()["recommendations"]
     assert shown(page) == [str(entry["item_id"]) for entry in listed]
     first = shown(page)[0]
@@ -35,6 +38,25 @@ def test_the_list_is_the_apis_and_a_like_changes_it(open_page: Any, api: httpx.C
     expect(page.locator(".history li")).to_have_count(1)
     after = api.post("/api/v1/recommend", json={"user_id": user}).json()["recommendations"]
     assert shown(page) == [str(entry["item_id"]) for entry in after]
+
+
+def test_looking_is_no_traffic(open_page: Any, api: httpx.Client) -> None:
+    user = f"looked-at-{uuid.uuid4().hex[:8]}"
+    page = open_page(f"#/recommendations?user={user}")
+    expect(page.locator(".items > li")).to_have_count(10)
+    with page.expect_response("**/api/v1/recommend"):
+        page.get_by_label("Titles", exact=True).select_option("20")
+    expect(page.locator(".items > li")).to_have_count(20)
+    assert api.get(f"/api/v1/users/{user}/export").status_code == 404, "nothing of this user is kept"
+    page.get_by_role("button", name=re.compile("^Like: ")).first.click()
+    expect(page.locator(".history li")).to_have_count(1)
+    export = api.get(f"/api/v1/users/{user}/export").json()
+    assert export["exposures"] == []
+    assert [event["recommendation_id"] for event in export["events"]] == [None]
+    with page.expect_response("**/api/v1/recommend"):
+        page.get_by_label("Count as shown").check()
+    expect(page.locator(".items > li")).to_have_count(20)
+    assert api.get(f"/api/v1/users/{user}/export").json()["exposures"]
 
 
 def test_a_rating_and_a_click_reach_the_system(open_page: Any, api: httpx.Client) -> None:

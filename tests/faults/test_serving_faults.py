@@ -173,6 +173,21 @@ def test_no_request_fails_when_a_replica_is_killed(pair: Any, deployment: str) -
     assert load.degraded == 0
 
 
+def test_no_request_fails_while_a_retrieval_replica_hangs(pair: Any) -> None:
+    """A stopped process takes calls and answers none; Serve finds it out only after half a minute."""
+    wait_for(lambda: len(replicas(pair, "Retrieval-champion")) == 2)
+    hung = replicas(pair, "Retrieval-champion")[0]
+    with Load(pair.url) as load:
+        wait_for(lambda: load.versions.total() > 200)
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            asked = load.versions.total()
+            wait_for(lambda: load.versions.total() > asked + 500)
+        finally:
+            os.kill(hung, signal.SIGCONT)
+    assert load.failures == []
+
+
 def test_an_event_is_recorded_once_when_its_replica_is_killed_before_the_answer(pair: Any) -> None:
     """The proxy, or the client, sends it again to the other replica, which must know it: it carries no event_id."""
     rounds = 3
@@ -231,7 +246,7 @@ def test_a_thousand_clients_that_hang_up_leave_the_replicas_serving(pair: Any) -
     address = ("127.0.0.1", pair.settings.ports.http)
     for number in range(1000):
         body = json.dumps({"user_id": number % 943 + 1, "filters": {"exclude_items": [number]}}).encode()
-        head = f"POST /api/v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        head = f"POST /api/v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         with socket.create_connection(address, timeout=10) as connection:
             connection.sendall(head + body)
             # A reset and not an orderly end, at another moment of the request each time.

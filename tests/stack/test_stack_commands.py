@@ -154,8 +154,9 @@ class TestRunningStack:
     def test_ray_wants_its_token_and_the_store_is_durable(self, stack: RunningStack) -> None:
         dashboard = f"http://127.0.0.1:{stack.settings.ports.dashboard}"
         assert httpx.get(f"{dashboard}/api/jobs/").status_code == 401
-        token = stack.settings.token_path
-        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        state_dir = stack.settings.state_dir
+        for secret in (stack.settings.token_path, state_dir / "env", state_dir / "settings.yaml"):
+            assert stat.S_IMODE(secret.stat().st_mode) == 0o600, secret
         with socket.create_connection(("127.0.0.1", stack.settings.ports.store), timeout=5) as store:
             for name, value in (("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")):
                 store.sendall(f"CONFIG GET {name}\r\n".encode())

@@ -192,7 +192,7 @@ async def test_drift_while_quality_holds_retrains_only_where_asked_for(
     found = pilots(on_drift=asked)
     seen = await Monitor(found.settings, found.client, found.keys).observe()
     drift = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
-    calls = calls_for_retraining(seen, drift, found.settings.autopilot, None, 0, clock.now_ms())
+    calls = calls_for_retraining(seen, 0, drift, found.settings.autopilot, None, 0, clock.now_ms())
     assert calls == ({"drift": "items: far apart"} if asked else {})
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from configs.settings import ApiKey, Settings, SettingsError, Store, load_settings
-from deployments.http.api_keys import WHOAMI, ApiKeyGate, KeylessGate, counter, main, make_key, needed_scope
+from deployments.console.console import Console
+from deployments.console.page_files import page_routes
+from deployments.console.routes import console_api
+from deployments.http.api_keys import ADMIN, WHOAMI, ApiKeyGate, KeylessGate, counter, main, make_key, needed_scope
 from features.redis.connection import connect
 from features.redis.keys import Keys
 from tests.features.servers import Server, valkey_binary
@@ -50,25 +54,35 @@ async def never(name: str) -> int:
 
 
 def test_a_key_opens_what_its_scopes_name_and_nothing_else() -> None:
-    (reader, reading), (writer, writing), (owner, owning) = (
+    (reader, reading), (writer, writing), (watcher, watching), (owner, owning) = (
         make_key("reader", ["recommend"], None),
         make_key("writer", ["events"], None),
+        make_key("watcher", ["read"], None),
         make_key("owner", ["admin"], None),
     )
-    ask = asking([reading, writing, owning], never)
+    ask = asking([reading, writing, watching, owning], never)
     rows = [
         ("POST", "/api/v1/recommend", {reader, owner}),
         ("POST", "/api/v1/events", {writer, owner}),
         ("POST", "/api/v1/events/batch", {writer, owner}),
-        ("GET", "/api/v1/items/1/similar", {reader, owner}),
+        ("GET", "/api/v1/items/1/similar", {reader, watcher, owner}),
         ("PUT", "/api/v1/items/1", {owner}),
         ("DELETE", "/api/v1/users/1", {owner}),
         ("GET", "/api/v1/users/1", {owner}),
         ("POST", "/api/v1/models/rollback", {owner}),
-        ("GET", "/metrics", {owner}),
+        ("GET", "/metrics", {watcher, owner}),
+        ("GET", "/api/v1/metrics/system", {watcher, owner}),
+        ("GET", "/api/v1/experiments/e1/results", {watcher, owner}),
+        ("GET", "/api/v1/experiments/e1/users", {owner}),
+        ("GET", "/api/v1/items", {reader, watcher, owner}),
+        ("GET", "/api/v1/events", {watcher, owner}),
+        ("POST", "/metrics", {owner}),
+        ("POST", "/health", {owner}),
+        ("POST", "/api/v1/recommendations", {owner}),
+        ("GET", "/new", {owner}),
     ]
     for method, path, allowed in rows:
-        answers = {key: ask(method, path, key) for key in (reader, writer, owner)}
+        answers = {key: ask(method, path, key) for key in (reader, writer, watcher, owner)}
         assert {key for key, answer in answers.items() if answer.status_code == 200} == allowed, (method, path)
         refused = [answers[key] for key in answers.keys() - allowed]
         codes = {(answer.status_code, answer.json()["error"]["code"]) for answer in refused}
@@ -97,11 +111,13 @@ def test_everybody_may_ask_what_the_own_key_is_good_for() -> None:
     assert ask("GET", WHOAMI, None).json() == {"name": None, "scopes": []}
 
     async def without_keys() -> dict[str, object]:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://here") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://localhost"
+        ) as client:
             assert (await client.get("/api/v1/models")).text == "served"
             return dict((await client.get(WHOAMI)).json())
 
-    assert asyncio.run(without_keys()) == {"name": None, "scopes": ["recommend", "events", "admin"]}
+    assert asyncio.run(without_keys()) == {"name": None, "scopes": ["recommend", "events", "read", "admin"]}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +132,9 @@ def test_everybody_may_ask_what_the_own_key_is_good_for() -> None:
 )
 def test_without_keys_a_page_of_another_site_changes_nothing(method: str, site: str | None, status: int) -> None:
     async def send() -> int:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://here") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://localhost"
+        ) as client:
             headers = {} if site is None else {"sec-fetch-site": site}
             return (await client.request(method, "/api/v1/models/rollback", headers=headers)).status_code
 
@@ -132,7 +150,7 @@ def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str
 
     async def requests() -> list[httpx.Response]:
         clients = [connect(Store(), store_url) for _ in range(2)]
-        guards = [ApiKeyGate(app, [kept], counter(client, Keys("limit", 4)), tell) for client in clients]
+        guards = [ApiKeyGate(app, [kept], counter(client, Keys("limit", 4), 100), tell) for client in clients]
         found = []
         for number in range(8):
             transport = httpx.ASGITransport(guards[number % 2])
@@ -157,7 +175,7 @@ def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str
 def test_a_store_that_is_away_lets_requests_with_a_key_pass() -> None:
     key, kept = make_key("busy", ["recommend"], 1)
     client = connect(Store(timeout_s=0.5), "redis://127.0.0.1:9/0")
-    ask = asking([kept], counter(client, Keys("limit", 4)))
+    ask = asking([kept], counter(client, Keys("limit", 4), 100))
     assert ask("POST", "/api/v1/recommend", key).status_code == 200
 
 
@@ -196,5 +214,89 @@ def test_bad_keys_are_refused_with_the_field(
 
 
 def test_whatever_is_new_in_the_api_is_for_admins() -> None:
-    assert needed_scope("GET", "/api/v2/anything") == "admin"
-    assert needed_scope("POST", "/api/v1/items") == "admin"
+    assert needed_scope("GET", "/api/v2/anything") == ADMIN
+    assert needed_scope("POST", "/api/v1/items") == ADMIN
+
+
+def test_only_pages_and_health_are_open_of_all_routes_that_there_are() -> None:
+    """A route that somebody adds is for admins, or for those who may read, until it is named."""
+    app = console_api(_no_console, Settings().serving)
+    routes = [(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods]
+    routes += [("GET", route.path) for route in page_routes().routes if isinstance(route, APIRoute)]
+    opened = {path for method, path in routes if needed_scope(method, path) is None}
+    assert opened == {
+        "/", "/health", "/health/live", "/health/ready", "/console/plotly.js", "/console/{name:path}",
+    }  # fmt: skip
+    changing = {(method, path) for method, path in routes if method not in ("GET", "HEAD")}
+    assert len(changing) > 10
+    assert {needed_scope(*one) for one in changing} == {ADMIN}
+
+
+def _no_console() -> Console:
+    raise RuntimeError("only the routes are looked at")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("localhost:8000", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:8000", 200),
+        ("127.0.0.2", 200),
+        ("[::1]:8000", 200),
+        ("shop.example", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:8000", 403),
+        ("localhost.evil.example", 403),
+        ("192.168.1.5", 403),
+        ("[", 403),
+        ("", 403),
+    ],
+)
+def test_without_keys_a_request_must_name_this_machine(host: str, status: int) -> None:
+    """A page whose name was made to point to this machine is of this site for the browser, and could read all."""
+    refused: list[tuple[str, int, str]] = []
+    gate = KeylessGate(app, ("Shop.example",), lambda *what: refused.append(what))
+
+    async def send(path: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
+            return (await client.get(path, headers={"host": host})).status_code
+
+    assert [asyncio.run(send(path)) for path in ("/api/v1/users/1", WHOAMI)] == [status] * 2
+    assert [code for _, _, code in refused] == ["unknown_host"] * (2 * (status == 403))
+
+
+def test_a_silent_store_is_waited_for_once_and_by_so_many(tmp_path: Path) -> None:
+    """Regression: each request of a limited key waited for the store's timeout, however many they were."""
+    server = Server(valkey_binary(), tmp_path)
+    key, kept = make_key("busy", ["recommend"], 1000)
+
+    async def scenario() -> None:
+        client = connect(Store(timeout_s=0.5), server.url)
+        gate = ApiKeyGate(app, [kept], counter(client, Keys("limit", 4), 5))
+        headers = {"authorization": f"Bearer {key}"}
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://here") as http:
+
+            async def ask() -> int:
+                return (await http.post("/api/v1/recommend", headers=headers)).status_code
+
+            assert await ask() == 200
+            server.pause()
+            try:
+                together = await asyncio.gather(*(ask() for _ in range(20)))
+                assert sorted(together) == [200] * 5 + [503] * 15
+                # Now it is known that the store is silent: nobody waits.
+                loop = asyncio.get_running_loop()
+                started = loop.time()
+                assert [await ask() for _ in range(20)] == [200] * 20
+                assert loop.time() - started < 0.5
+            finally:
+                server.resume()
+        await client.aclose()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.stop()

@@ -21,7 +21,12 @@ def app(answer: Any, limit: int = 100) -> EndpointApp:
 
 
 def ask(
-    hot: EndpointApp, chunks: list[bytes], path: str = "/a", method: str = "POST", headers: list[Any] | None = None
+    hot: EndpointApp,
+    chunks: list[bytes],
+    path: str = "/a",
+    method: str = "POST",
+    headers: list[Any] | None = None,
+    query: bytes = b"",
 ) -> tuple[int, dict[str, str], Any]:
     messages = [
         {"type": "http.request", "body": chunk, "more_body": number < len(chunks) - 1}
@@ -35,7 +40,7 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": headers or []}
+    scope = {"type": "http", "method": method, "path": path, "headers": headers or [], "query_string": query}
     asyncio.run(hot(scope, receive, send))
     start, body = sent
     found = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -66,6 +71,13 @@ def test_too_long_a_body_is_refused(headers: list[Any]) -> None:
     assert (status, content["error"]["code"]) == (413, "body_too_large")
     assert ask(app(echo), [b"x" * 60, b"x" * 40])[0] == 200
     assert ask(app(echo), [b"x" * 101])[0] == 413
+
+
+@pytest.mark.parametrize(("query", "field"), [(b"top_k=5", "top_k"), (b"user+id=", "user id"), (b"=", "")])
+def test_what_is_asked_in_the_query_is_refused_and_not_ignored(query: bytes, field: str) -> None:
+    status, _, content = ask(app(echo), [b"{}"], query=query)
+    assert (status, content["error"]["field"]) == (422, field)
+    assert "stands in the body" in content["error"]["message"]
 
 
 def test_other_paths_and_methods() -> None:

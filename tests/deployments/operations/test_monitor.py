@@ -1,10 +1,12 @@
 """What the console says is true now, read from a real store."""
 
+import time
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from configs import clock
 from configs.settings import Settings, Store
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.operations.monitor import Monitor
@@ -117,3 +119,16 @@ async def test_a_silent_store_is_an_error_for_all_who_ask_together(
     finally:
         server.resume()
     assert (await monitor.dashboard()).requests_total == 0
+
+
+async def test_a_clock_that_is_set_back_freezes_nothing(
+    settings: Settings, client: StoreClient, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(settings, client, keys)
+    before = await monitor.observe()
+    now_ms = clock.now_ms()
+    monkeypatch.setattr(clock, "now_ms", lambda: now_ms - 3_600_000)
+    deadline = time.monotonic() + 20
+    while (seen := await monitor.observe()) is before:
+        assert time.monotonic() < deadline, "an hour-old reading is shown for an hour"
+    assert seen.time_ms == now_ms - 3_600_000

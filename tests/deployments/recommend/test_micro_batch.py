@@ -110,6 +110,28 @@ def test_callers_that_hang_up_leave_the_batcher_serving() -> None:
     asyncio.run(scenario())
 
 
+def test_while_calls_hang_nothing_is_kept_of_those_who_gave_up() -> None:
+    """Regression: 500 of 500 questions whose clients had given up were kept, and counted in the share of a call."""
+
+    async def scenario() -> None:
+        recorder = Recorder()
+        batcher = MicroBatcher(recorder, concurrency=2)
+        hanging = [asyncio.create_task(batcher.ask(n)) for n in range(20, 40)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        given_up = [asyncio.create_task(batcher.ask(n)) for n in range(500)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 500
+        for task in given_up:
+            task.cancel()
+        await asyncio.gather(*given_up, return_exceptions=True)
+        assert batcher.waiting == 0
+        recorder.gate.set()
+        assert await asyncio.gather(*hanging) == [2 * n for n in range(20, 40)]
+
+    asyncio.run(scenario())
+
+
 def test_a_cancelled_call_is_an_error_and_not_the_end() -> None:
     async def scenario() -> None:
         calls = 0

@@ -57,7 +57,7 @@ def test_an_answer_shows_titles_typed_ids_and_reasons() -> None:
     [first, second] = dress(ranked, {"0": Item("0", "Zero", 1999, ("Drama",)), "7": Item("7", "Seven")}, explained=True)
     assert (first["item_id"], first["title"], first["genres"], first["rank"]) == (0, "Zero", ("Drama",), 1)
     assert first["reason"] == [{"item_id": 7, "title": "Seven", "share": 0.5}]
-    assert (second["title"], second["genres"]) == (None, [])
+    assert (second["title"], second["genres"]) == ("1", [])
     assert "reason" not in dress(ranked, {}, explained=False)[0]
 
 

@@ -42,7 +42,8 @@ def test_the_compiled_plan_assigns_as_the_published_hash_does(
     variants = [one.model_copy(update={"weight": weight}) for one, weight in zip(EVEN, weights, strict=True)]
     experiment = started(variants=variants, coverage=coverage, group="g", group_range=(0.1, 0.8))
     expected = assign(experiment.traffic(), user)
-    inside = expected.variant and Assigned("e1", expected.variant, experiment.slots[expected.variant])
+    slot = experiment.slots.get(expected.variant or "")
+    inside = slot and Assigned("e1", expected.variant, slot, version=SLOTS[slot].version)
     assert traffic(experiment).assign(user, None, None) == (inside or DEFAULT)
 
 
@@ -78,7 +79,7 @@ def test_a_changed_slot_suspends_the_experiment_for_both_variants() -> None:
 
 def test_a_variant_can_be_forced_and_is_marked() -> None:
     plan = traffic(started(coverage=0.0001))
-    assert plan.assign("u", None, "new") == Assigned("e1", "new", "challenger", forced=True)
+    assert plan.assign("u", None, "new") == Assigned("e1", "new", "challenger", forced=True, version="v2")
     assert plan.assign("u", None, "challenger") == Assigned(None, "challenger", "challenger", forced=True)
     assert plan.assign("u", None, "challenger-2") == Assigned(None, "challenger-2", "challenger-2", forced=True)
     with pytest.raises(ApiError, match=r"force_variant: there is no 'best'.*control, new, champion") as caught:

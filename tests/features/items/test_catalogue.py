@@ -1,10 +1,14 @@
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from features.items import catalogue
 from features.items.catalogue import Catalogue, Item, delete_item, put_items, read_item
 from features.recording.online_store import OnlineStore
+from features.redis.connection import StoreClient
+from features.redis.wire import Command
 from features.serving.slots import read_control
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +37,34 @@ async def test_a_view_takes_over_changes_only(store: OnlineStore) -> None:
     assert not view.items["1"].recommendable
     assert view.items["2"].deleted
     assert view.version == (await read_control(store.client, store.keys)).catalogue_version == 4
+
+
+async def test_a_deletion_keeps_what_was_put_at_the_same_moment(store: OnlineStore) -> None:
+    """Regression: the item came back with the title that it had before the PUT."""
+    client, keys = store.client, store.keys
+    await put_items(client, keys, [TOY])
+    puts = [replace(TOY, title="Toy Story 2"), replace(TOY, title="Toy Story 3")]
+
+    class Meanwhile:
+        """The client, with what another replica does between this one's reading and its writing."""
+
+        async def run(self, *command: object) -> object:
+            found = await client.run(*command)
+            if puts:
+                await put_items(client, keys, [puts.pop(0)])
+            return found
+
+        async def exchange(self, commands: Sequence[Command]) -> list[object]:
+            return await client.exchange(commands)
+
+        async def load_script(self, text: str) -> None:
+            await client.load_script(text)
+
+    assert await delete_item(cast(StoreClient, Meanwhile()), keys, "1", 10)
+    left = await read_item(client, keys, "1")
+    assert left is not None
+    assert (left.title, left.deleted, left.created_ms, left.updated_ms) == ("Toy Story 3", True, 5, 10)
+    assert not await delete_item(client, keys, "1", 11)
 
 
 async def test_a_view_that_fell_behind_the_kept_changes_reads_everything(store: OnlineStore) -> None:

@@ -1,5 +1,11 @@
-import pytest
+import threading
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.items import trending
 from features.items.catalogue import Item
 from features.items.trending import read_trending
 from features.recording import online_store as store_module
@@ -77,3 +83,40 @@ async def test_the_bounded_list_holds_exactly_the_strongest(
     await small.record_events([like(999, "weak0", 0, "u")])
     (top,) = await read_trending(small.client, small.keys, 1, "1d")
     assert top == ("weak0", pytest.approx(1 + 2 ** (-30 / 24)))
+
+
+def merged_in_plain_words(heads: list[list[bytes]], at: float) -> list[tuple[bytes, float]]:
+    weights: dict[bytes, float] = {}
+    highest: dict[bytes, float] = {}
+    for head in heads:
+        for item_id, text in zip(head[::2], head[1::2], strict=True):
+            score = float(text)
+            weights[item_id] = weights.get(item_id, 0.0) + 2.0 ** (score - at)
+            highest[item_id] = max(highest.get(item_id, score), score)
+    return [(one, weights[one]) for one in sorted(weights, key=lambda one: (-weights[one], -highest[one], one))]
+
+
+HEADS = st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(-1100, 3), max_size=8), max_size=4)
+
+
+@given(HEADS)
+def test_partitions_are_merged_by_weight_then_score_then_id(heads: list[dict[str, int]]) -> None:
+    flat = [[part for name, score in head.items() for part in (name.encode(), b"%d" % score)] for head in heads]
+    found = trending._merge(flat, 3.0)
+    assert list(zip(found.item_ids, found.weights.tolist(), strict=True)) == merged_in_plain_words(flat, 3.0)
+
+
+async def test_the_merge_leaves_the_event_loop_free(store: OnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    merge = trending._merge
+
+    def noting(*given: Any) -> trending.Popularity:
+        threads.append(threading.get_ident())
+        return merge(*given)
+
+    monkeypatch.setattr(trending, "_merge", noting)
+    await store.record_events([like(1, "a", 0)])
+    found = await trending.read_popularity(store.client, store.keys, ["1d", "7d"])
+    assert [one.item_ids for one in found] == [[b"a"], [b"a"]]
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads

@@ -10,6 +10,7 @@ from data.event_log import EventLog
 from data.log_tables import SCHEMAS
 from features.users.erasure import Erasures, erasure_digest
 from jobs.train.load_data import load_training_data
+from jobs.train.retrain_report import describe_data
 from models.training.training_data import TrainingData
 from tests.jobs.job_data import two_tastes, write_interactions
 
@@ -109,4 +110,10 @@ def test_simulated_events_are_left_out_unless_asked_for(settings: Settings) -> N
     plain = load_training_data(settings, Erasures({}))
     asked = settings.model_copy(update={"training": settings.training.model_copy(update={"simulated": True})})
     both = load_training_data(asked, Erasures({}))
-    assert (len(both) - len(plain), both.log_events, plain.log_events) == (1, 2, 2)
+    assert (len(both) - len(plain), both.log_events, plain.log_events) == (1, 2, 1)
+    # What is said adds up: the events of the data set and those of the log that are used.
+    imported = 60 * 17
+    assert (len(plain), len(both)) == (imported + plain.log_events, imported + both.log_events)
+    assert "1,021 events" in describe_data(plain)
+    assert describe_data(plain).endswith("1 of them from the event log; left out: 1 simulated events")
+    assert describe_data(both).endswith("2 of them from the event log")

@@ -17,9 +17,12 @@ const WITHOUT_ADMIN = "recommendations"
 let admin = true
 let shown = null // { name, page, mounted }
 let turn = 0
+let away = false // no answer since the last one
 
 const ticks = new Ticks(
   (snapshot, receivedAt) => {
+    // A module that failed to load may stay failed until the document is loaded anew.
+    if (shown?.missing) location.reload()
     remember(snapshot, receivedAt)
     showHealth(snapshot)
     update(snapshot)
@@ -34,7 +37,8 @@ function place() {
   return [path in PAGES ? path : "overview", new URLSearchParams(query)]
 }
 
-async function show() {
+/** Show the page of the address. `again`: it stands there already, and what it could not load is asked for anew. */
+async function show(again = false) {
   if (location.hash && !location.hash.startsWith("#/")) return
   const [name, query] = place()
   const mine = ++turn
@@ -49,7 +53,10 @@ async function show() {
   try {
     page = await PAGES[name]()
   } catch (error) {
-    fill(main, h("p", { class: "failure", role: "alert" }, `The page could not be loaded: ${error.message}`))
+    if (mine !== turn) return
+    shown.missing = true
+    const why = "This page could not be loaded: the server does not answer. It comes by itself as soon as it does."
+    fill(main, h("p", { class: "failure", role: "alert", title: error.message }, why))
     return
   }
   if (mine !== turn) return // another page was asked for meanwhile
@@ -59,8 +66,8 @@ async function show() {
   fill(main, h("div", { class: "page-head" }, heading, h("p", {}, page.about)), content)
   shown.mounted = page.mount(content, query)
   // A screen reader follows to the new page; the first page is where it starts anyway.
-  if (!first) heading.focus({ preventScroll: true })
-  window.scrollTo(0, 0)
+  if (!first && !again) heading.focus({ preventScroll: true })
+  if (!again) window.scrollTo(0, 0)
   if (ticks.snapshot) update(ticks.snapshot)
 }
 
@@ -82,10 +89,16 @@ function showState({ failing, since, error }) {
   const badge = document.getElementById("stale")
   document.body.classList.toggle("is-stale", failing)
   badge.hidden = !failing
+  const back = away && !failing
+  away = failing
+  if (back && main.querySelector(".failure")) show(true)
   if (!failing) return
   badge.title = error.message
   setText(badge, since ? `stale since ${clock(since)}` : "no answer")
-  if (!since) setText(document.getElementById("health"), error.message)
+  const health = document.getElementById("health")
+  health.className = "badge"
+  health.title = error.message
+  setText(health, since ? "health unknown" : error.message)
 }
 
 function themeNow() {
@@ -129,9 +142,12 @@ async function begin() {
     for (const link of document.querySelectorAll("nav [data-page]")) link.hidden = link.dataset.page !== WITHOUT_ADMIN
     document.getElementById("health").hidden = true
   }
-  window.addEventListener("hashchange", show)
-  show()
-  if (admin) ticks.now()
+  window.addEventListener("hashchange", () => show())
+  await show()
+  if (!admin) return
+  ticks.now()
+  // So that a change of the page asks for nothing more; one that fails now is tried again when it is wanted.
+  for (const load of Object.values(PAGES)) load().catch(() => {})
 }
 
 labelTheme()

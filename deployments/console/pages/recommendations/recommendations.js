@@ -25,6 +25,7 @@ export function mount(root, query) {
   const many = h("select", { id: "many" }, [5, 10, 20, 50].map((n) => h("option", { value: n, selected: n === 10 }, n)))
   const diversity = h("input", { id: "diversity", type: "range", min: "0", max: "1", step: "0.1", value: "0" })
   const seen = h("input", { id: "seen", type: "checkbox" })
+  const live = h("input", { id: "live", type: "checkbox" })
   const categories = h("div", { class: "chips", role: "group", "aria-label": "Categories: once only these, twice without" })
   const history = h("div", {}, empty("Loading"))
   const lists = h("div", { class: "variants" }, h("p", { class: "loading" }, "Loading"))
@@ -49,6 +50,7 @@ export function mount(root, query) {
       h("div", { class: "field" }, h("label", { for: "many" }, "Titles"), many),
       h("div", { class: "field" }, h("label", { for: "diversity" }, "Diversity"), diversity),
       h("label", { class: "check" }, seen, "Seen titles too"),
+      h("label", { class: "check", title: "Lists count as shown to this user: in experiments, live quality and exposures" }, live, "Count as shown"),
       h(
         "div",
         { class: "buttons" },
@@ -73,7 +75,7 @@ export function mount(root, query) {
       h("section", { class: "card", "aria-label": "Recommended" }, delay, lists),
     ),
   )
-  for (const input of [many, diversity, seen]) input.addEventListener("change", () => refresh())
+  for (const input of [many, diversity, seen, live]) input.addEventListener("change", () => refresh())
   search.addEventListener("input", debounced(findTitles, 250))
 
   function choose(text) {
@@ -99,6 +101,7 @@ export function mount(root, query) {
       diversity: Number(diversity.value),
       exclude_seen: !seen.checked,
       explain: true,
+      preview: !live.checked,
       filters,
     }
     return variant === null ? asked : { ...asked, force_variant: variant }
