@@ -31,8 +31,9 @@ from deployments.replica.latency import counts_of, quantile_s, sum_name
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.retraining_run import Run, read_last_run, read_run
-from features.serving.slots import CHAMPION, Slot, read_slots
+from features.serving.run_record import Run
+from features.serving.serving_state import read_state
+from features.serving.slots import CHAMPION, Slot
 from features.streams.backlog import Backlog, read_backlog
 from features.telemetry.counters import Telemetry, read_telemetry
 from features.telemetry.quality_sums import QualitySums, read_quality
@@ -54,7 +55,9 @@ class Observation:
     time_ms: int
     telemetry: Telemetry
     backlog: dict[str, Backlog]
-    slots: dict[str, Slot]
+    state_version: int
+    """Version of the serving state."""
+    slots: Mapping[str, Slot]
     manifests: dict[str, Manifest]
     run: Run | None
     last_run: Run | None
@@ -100,22 +103,19 @@ class Monitor:
         self._latest = self._reading = None
 
     async def _observe(self, now_ms: int) -> Observation:
-        (telemetry, backlog, slots), (run, last_run), (quality, heartbeat) = await asyncio.gather(
-            asyncio.gather(
-                read_telemetry(self._client, self._keys),
-                read_backlog(self._client, self._keys),
-                read_slots(self._client, self._keys),
-            ),
-            asyncio.gather(read_run(self._client, self._keys), read_last_run(self._client, self._keys)),
-            asyncio.gather(
-                read_quality(self._client, self._keys, QUALITY_DAYS), read_heartbeat(self._client, self._keys)
-            ),
+        telemetry, backlog, state, quality, heartbeat = await asyncio.gather(
+            read_telemetry(self._client, self._keys),
+            read_backlog(self._client, self._keys),
+            read_state(self._client, self._keys),
+            read_quality(self._client, self._keys, QUALITY_DAYS),
+            read_heartbeat(self._client, self._keys),
         )
         judged = {one.version for one in quality}
-        manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, slots, judged)
+        manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, state.slots, judged)
         return Observation(
-            now_ms, telemetry, backlog, slots, manifests, run, last_run, log_rows, quality, catalogues, heartbeat
-        )
+            now_ms, telemetry, backlog, state.version, state.slots, manifests, state.run, state.last_run, log_rows,
+            quality, catalogues, heartbeat,
+        )  # fmt: skip
 
     def _from_disk(
         self, slots: Mapping[str, Slot], judged: Iterable[str]

@@ -13,6 +13,7 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
 from features.redis.errors import StoreError
+from features.serving.serving_state import PERSON
 from features.serving.slots import CHAMPION
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
@@ -25,7 +26,7 @@ from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_ask
 from jobs.train.read_shown_lists import read_shown_lists
 from jobs.train.retrain_report import Report, describe_data, describe_metrics, describe_ranker
 from jobs.train.search_space import SPACE_FILE, load_search_space
-from jobs.train.store_calls import current_slots
+from jobs.train.store_calls import current_slots, current_state
 from jobs.train.trial_log import TrialLog
 from jobs.train.tune import METRIC, SearchError, Trial, inner_folds, search
 from models.bundle.arrays import BundleError
@@ -108,6 +109,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
     manifest, footprint = _verified(path)
     report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
+    seen = current_state(settings).version
     verdict = _gate(settings, ordered, catalogue, second, footprint, seed)
     report(88, str(verdict) + ("; forced" if options.force and not verdict.promote else ""))
 
@@ -115,12 +117,13 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
         path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms
     )
     takes_slot = options.force or options.slot != CHAMPION or verdict.promote
-    registered = publish(settings, trained, options.slot if takes_slot else None, report)
+    who = PERSON if options.run_id is None else f"retraining {options.run_id}"
+    published = publish(settings, trained, options.slot if takes_slot else None, who, seen, report)
     if options.run_id is not None:
-        tell_asker(settings, options.run_id, trained)
+        tell_asker(settings, options.run_id, trained, published.not_served)
     remove_unused_bundles(settings, report)
     report(100, f"done in {(clock.now_ms() - started_ms) / 1000:.1f} s")
-    return Result(manifest.version, path, parameters, metrics, registered, verdict)
+    return Result(manifest.version, path, parameters, metrics, published.registered_as, verdict)
 
 
 def _read_data(settings: Settings, report: Report) -> TrainingData:

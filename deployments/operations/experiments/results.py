@@ -10,12 +10,14 @@ from data.log_tables import KINDS, Kind, entry_row
 from experiments.report import Design, Report, compare_all, report, value_of
 from experiments.user_metrics import METRICS
 from experiments.user_totals import add_sums
+from features.experiments.changes import known
 from features.experiments.counts import read_sums, rule_of
-from features.experiments.experiment import Experiment, ExperimentError, TrafficState, known, read_traffic
+from features.experiments.experiment import Experiment, ExperimentError
 from features.experiments.recount import PartitionReplay
 from features.experiments.series import read_series
 from features.experiments.steps import changed_slot, running
 from features.recording.online_store import OnlineStore
+from features.serving.serving_state import ServingState, read_state
 from features.streams.drain import read_entries
 from features.users.erasure import read_erasures
 
@@ -38,14 +40,14 @@ class ExperimentResults:
 
     async def of(self, experiment: str) -> tuple[Experiment, Report]:
         """An experiment with all results that follow from its sums as they stand. Raises `ExperimentError`."""
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         found = known(state, experiment)
         sums = await read_sums(self._client, self._keys, found.id, found.names)
         return found, report(design_of(found), sums, days_of(found), notes_of(found, state))
 
     async def latest(self) -> Experiment | None:
         """The experiment that runs, else the one that was stopped last."""
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         if found := running(state):
             return found[-1]
         ended = [one for one in state.experiments.values() if one.started_ms is not None]
@@ -57,7 +59,7 @@ class ExperimentResults:
             raise ExperimentError(
                 "invalid", f"metric: no such metric {metric!r}; there are {', '.join(METRICS)}", "metric"
             )
-        found = known(await read_traffic(self._client, self._keys), experiment)
+        found = known(await read_state(self._client, self._keys), experiment)
         design = design_of(found, metric)
         points = []
         for snapshot in await read_series(self._client, self._keys, experiment, limit):
@@ -83,7 +85,7 @@ class ExperimentResults:
         Raises:
             ExperimentError: no such experiment, or a cursor that is none.
         """
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         found = known(state, experiment)
         partition, after = _cursor(cursor, self._keys.partitions)
         rows: list[dict[str, Any]] = []
@@ -98,7 +100,7 @@ class ExperimentResults:
         return rows, None
 
     async def _partition_users(
-        self, experiment: Experiment, partition: int, state: TrafficState
+        self, experiment: Experiment, partition: int, state: ServingState
     ) -> list[tuple[str, dict[str, Any]]]:
         ends = {one.id: one.ended_ms for one in state.experiments.values() if one.ended_ms is not None}
         erasures = await read_erasures(self._client, self._keys)
@@ -147,7 +149,7 @@ def days_of(experiment: Experiment) -> float:
     return max(0, min(now_ms(), experiment.ended_ms or 2**53) - experiment.started_ms) / 86_400_000
 
 
-def notes_of(experiment: Experiment, state: TrafficState) -> list[str]:
+def notes_of(experiment: Experiment, state: ServingState) -> list[str]:
     """What a reader of the results should know of the experiment's state, in words."""
     if experiment.status == "draft":
         return ["it has not been started"]
