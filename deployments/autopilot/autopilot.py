@@ -39,7 +39,7 @@ from features.redis.connection import connect, durability
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
 from features.serving.aliases import move_aliases
-from features.serving.promotion import roll_back_to, rollback_reason, watch
+from features.serving.promotion import end_watch, roll_back_to, rollback_reason, watch
 from features.serving.replicas import read_replicas
 from features.serving.retraining_run import read_run
 from features.serving.run_record import Run, Trigger
@@ -94,7 +94,7 @@ class Autopilot:
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
         self._store_away = False
-        self._aliases_due = 0.0
+        self._aliases_due, self._aliases_problem = 0.0, ""
         self._last_look = time.monotonic()
         self._task: asyncio.Task[None] | None = None
 
@@ -299,13 +299,13 @@ class Autopilot:
                 memory.watched = None
                 found = comparison(watched, click_sums(lists), precision_sums(lists))
                 words = "; ".join(filter(None, (f"{version} was watched and broke no guardrail", found)))
-                await watch(self._client, self._keys, None, entry("guardrail", words, model_version=version))
+                await end_watch(self._client, self._keys, version, entry("guardrail", words, model_version=version))
             return
         acting = self._limits.mode == "act"
         words = f"rolled back to {watched.previous}" if acting else f"would roll back to {watched.previous}"
         line = entry("guardrail", f"{words}: {harm}", model_version=version)
         if not acting:
-            await watch(self._client, self._keys, None, line)
+            await end_watch(self._client, self._keys, version, line)
         else:
             version_to, uri, why = watched.previous, watched.previous_uri, f"guardrail: {harm}"
             try:
@@ -328,7 +328,9 @@ class Autopilot:
             await note(self._client, self._keys, entry("slot", words))
         if problem is not None:
             self._aliases_due = time.monotonic() + ALIASES_RETRY_S
-            logger.warning("autopilot: the registry's aliases follow later: %s", problem)
+            if problem != self._aliases_problem:
+                logger.warning("autopilot: the registry's aliases follow later: %s", problem)
+        self._aliases_problem = problem or ""
 
     # Bandits
 

@@ -216,17 +216,27 @@ def with_slot(state: ServingState, name: str, slot: Slot, who: str) -> ServingSt
     return replace(after, rollout=None if over else state.rollout, guard=None if yields else state.guard)
 
 
-async def watch(client: StoreClient, keys: Keys, guard: Guard | None, line: Entry) -> None:
-    """Begin to watch the champion, or end it.
+async def watch(client: StoreClient, keys: Keys, guard: Guard, line: Entry) -> None:
+    """Begin to watch the champion.
 
     Raises:
         StateMovedError: the champion is not the version to be watched any more.
     """
 
     def decide(state: ServingState) -> Decision:
-        if guard is not None and state.serving(CHAMPION) != guard.version:
+        if state.serving(CHAMPION) != guard.version:
             raise StateMovedError(f"the champion is not {guard.version} any more")
         return Decision(replace(state, guard=guard), AUTOPILOT, line.text, (line,))
+
+    await change(client, keys, decide)
+
+
+async def end_watch(client: StoreClient, keys: Keys, version: str, line: Entry) -> None:
+    """Watch a version no more."""
+
+    def decide(state: ServingState) -> Decision:
+        over = state.guard is not None and state.guard.version == version
+        return Decision(replace(state, guard=None if over else state.guard), AUTOPILOT, line.text, (line,))
 
     await change(client, keys, decide)
 
