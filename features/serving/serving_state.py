@@ -22,7 +22,7 @@ from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 from features.serving.run_record import Run
-from features.serving.slots import CHALLENGER, CHAMPION, Rollout, Slot, unpack_slot
+from features.serving.slots import CHALLENGER, CHAMPION, Rollout, Slot, unpack
 from features.serving.timeline import KEPT, Entry
 
 PERSON, AUTOPILOT = "a person", "autopilot"
@@ -142,10 +142,10 @@ async def read_state(client: StoreClient, keys: Keys) -> ServingState:
     counted = {name.decode(): int(value) for name, value in versions.items()}
     return ServingState(
         version=counted.get("serving", 0),
-        slots={name.decode(): unpack_slot(raw) for name, raw in slots.items()},
+        slots={name.decode(): unpack(Slot, raw) for name, raw in slots.items()},
         experiments={one.id: one for one in sorted(found, key=lambda one: (one.created_ms, one.id))},
-        rollout=None if rollout is None else Rollout(**orjson.loads(rollout)),
-        guard=None if guard is None else Guard(**orjson.loads(guard)),
+        rollout=None if rollout is None else unpack(Rollout, rollout),
+        guard=None if guard is None else unpack(Guard, guard),
         run=None if run is None else Run.model_validate_json(run),
         last_run=None if last_run is None else Run.model_validate_json(last_run),
         moved={name[5:]: value for name, value in counted.items() if name.startswith("slot:")},

@@ -1,9 +1,9 @@
 """Model slots: which version each serves, the decisions that put it there, and the rollout between two of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 
+T = TypeVar("T")
 CHAMPION, CHALLENGER = "champion", "challenger"
 SlotName = Literal["champion", "challenger", "challenger-2"]
 """The last one is for experiments between three models; `serve_config.yaml` has a deployment for each."""
@@ -76,12 +77,13 @@ async def read_control(client: StoreClient, keys: Keys) -> Control:
 async def read_slots(client: StoreClient, keys: Keys) -> dict[str, Slot]:
     """The slots that serve something, by name."""
     found: dict[bytes, bytes] = await client.run("HGETALL", keys.slots)
-    return {name.decode(): unpack_slot(raw) for name, raw in found.items()}
+    return {name.decode(): unpack(Slot, raw) for name, raw in found.items()}
 
 
-def unpack_slot(raw: bytes) -> Slot:
-    """The slot in the JSON of the store."""
-    return Slot(**orjson.loads(raw))
+def unpack(kind: type[T], raw: bytes) -> T:
+    """The dataclass in the JSON of the store. Fields that only a later version knows are left out."""
+    content = orjson.loads(raw)
+    return kind(**{one.name: content[one.name] for one in fields(kind) if one.name in content})  # type: ignore[arg-type]
 
 
 async def read_decisions(client: StoreClient, keys: Keys, limit: int = 100) -> list[SlotDecision]:

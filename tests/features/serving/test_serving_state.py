@@ -218,6 +218,18 @@ async def test_a_full_store_takes_all_of_a_change_or_nothing(served: OnlineStore
     assert (await read_state(client, keys), await read_decisions(client, keys)) == (before, told)
 
 
+async def test_fields_that_a_later_version_stored_stop_nobody(served: OnlineStore) -> None:
+    client, keys = served.client, served.keys
+    await roll_out(client, keys)
+    before = await read_state(client, keys)
+    for name in ("champion", "challenger"):
+        slot = orjson.loads(await client.run("HGET", keys.slots, name))
+        await client.run("HSET", keys.slots, name, orjson.dumps({**slot, "colour": "red"}))
+    rollout = orjson.loads(await client.run("GET", keys.rollout))
+    await client.run("SET", keys.rollout, orjson.dumps({**rollout, "colour": "red"}))
+    assert await read_state(client, keys) == before
+
+
 async def test_what_an_earlier_version_stored_goes_on(store: OnlineStore) -> None:
     """Slots, an experiment whose slot was taken from it, a rollout and a run, as the version before wrote them."""
     client, keys = store.client, store.keys
