@@ -58,12 +58,13 @@ BEGUN = st.sampled_from([[], [starting("e1")], [starting("e1"), starting("e2")],
 
 
 def test_any_interleaving_is_some_order_of_the_changes(valkey_url: str, limits: Store) -> None:
+    patient = limits.model_copy(update={"timeout_s": 30.0})
     with asyncio.Runner() as runner:
 
         @settings(max_examples=250)
         @given(st.lists(STEPS, min_size=4, max_size=8), st.data())
         def interleave(steps: list[Step], data: st.DataObject) -> None:
-            runner.run(attempt(valkey_url, limits, steps, data))
+            runner.run(attempt(valkey_url, patient, steps, data))
 
         interleave()
 
