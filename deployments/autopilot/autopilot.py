@@ -21,13 +21,13 @@ from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import DriftWatch, click_sums, precision_sums
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
-from deployments.autopilot.memory import AliasDue, Memory, remember, save
+from deployments.autopilot.memory import Memory, remember, save
 from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
 from deployments.autopilot.triggers import calls_for_retraining
 from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
-from deployments.operations.model_registry import ModelRegistry, RegistryAway
+from deployments.operations.model_registry import ModelRegistry
 from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import Alert
 from deployments.operations.observation import Observation
@@ -40,10 +40,13 @@ from features.recording.online_store import OnlineStore
 from features.redis.connection import connect, durability
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
-from features.serving.promotion import rollback_reason
+from features.serving.aliases import move_aliases
+from features.serving.promotion import end_watch, roll_back_to, rollback_reason, watch
 from features.serving.replicas import read_replicas
-from features.serving.retraining_run import Run, Trigger, read_run
-from features.serving.slots import CHAMPION, read_slots, set_slot
+from features.serving.retraining_run import read_run
+from features.serving.run_record import Run, Trigger
+from features.serving.serving_state import AUTOPILOT, Guard, StateMovedError
+from features.serving.slots import CHAMPION
 from features.serving.timeline import Kind, entry, note
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
@@ -53,8 +56,8 @@ logger = logging.getLogger("ray.serve")
 STUCK_S = 120.0
 LONGEST_WAIT_S = 86_400.0
 LISTS_BEFORE = 50
-ALIAS_TRIED_MS = 3_600_000
-"""How long autopilot tries to move the registry's alias after a rollback."""
+ALIASES_RETRY_S = 30.0
+"""How long autopilot waits before it asks again a registry that did not take an alias."""
 REWEIGH_MS = 10_000
 
 
@@ -93,6 +96,7 @@ class Autopilot:
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
         self._store_away = False
+        self._aliases_due, self._aliases_problem = 0.0, ""
         self._last_look = time.monotonic()
         self._task: asyncio.Task[None] | None = None
 
@@ -154,8 +158,7 @@ class Autopilot:
             await self._trigger(seen, memory)
         if memory.watched is not None:
             await self._guard(memory.watched, memory, seen)
-        if memory.alias_due is not None:
-            await self._move_alias(memory.alias_due, memory)
+        await self._move_aliases()
         await self._reweigh(memory)
         await self._alert(seen, memory)
         await save(self._client, self._keys, memory)
@@ -204,8 +207,12 @@ class Autopilot:
         clicks, precision = (pack_sums(sums(lists)) if known else None for sums in (click_sums, precision_sums))
         counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
         memory.watched = begin(champion, before, counts, clicks, precision, self._limits)
-        line = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
-        await note(self._client, self._keys, entry("guardrail", line, model_version=champion.version))
+        words = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
+        guard = Guard(champion.version, before.version, memory.watched.until_ms)
+        try:
+            await watch(self._client, self._keys, guard, entry("guardrail", words, model_version=champion.version))
+        except StateMovedError:
+            memory.watched = None  # The next look sees what serves by now.
 
     # One retraining
 
@@ -289,40 +296,44 @@ class Autopilot:
             self._limits,
             now_ms(),
         )
+        version = watched.version
         if harm is None:
             if now_ms() > watched.until_ms:
                 memory.watched = None
                 found = comparison(watched, click_sums(lists), precision_sums(lists))
-                line = "; ".join(filter(None, (f"{watched.version} was watched and broke no guardrail", found)))
-                await note(self._client, self._keys, entry("guardrail", line, model_version=watched.version))
+                words = "; ".join(filter(None, (f"{version} was watched and broke no guardrail", found)))
+                await end_watch(self._client, self._keys, version, entry("guardrail", words, model_version=version))
             return
         acting = self._limits.mode == "act"
         words = f"rolled back to {watched.previous}" if acting else f"would roll back to {watched.previous}"
-        await note(self._client, self._keys, entry("guardrail", f"{words}: {harm}", model_version=watched.version))
-        if acting:
-            memory.alias_due = AliasDue(version=watched.previous, until_ms=now_ms() + ALIAS_TRIED_MS)
-            await save(self._client, self._keys, memory)  # If this replica is killed now, the next one moves the alias.
-            reason = rollback_reason(f"guardrail: {harm}")
-            await set_slot(self._client, self._keys, CHAMPION, watched.previous, watched.previous_uri, reason)
+        line = entry("guardrail", f"{words}: {harm}", model_version=version)
+        if not acting:
+            await end_watch(self._client, self._keys, version, line)
+        else:
+            version_to, uri, why = watched.previous, watched.previous_uri, f"guardrail: {harm}"
+            try:
+                await roll_back_to(
+                    self._client, self._keys, version_to, uri, why, seen.state_version, AUTOPILOT, (line,)
+                )
+            except StateMovedError as error:
+                logger.info("autopilot does not roll back %s: %s", version, error)
+                return  # The next look decides on what serves by now.
             self._count(memory, success=False)
         memory.watched = None
 
-    async def _move_alias(self, due: AliasDue, memory: Memory) -> None:
-        """Let the registry's alias follow a rollback; a registry that is away is asked again at the next look."""
-        slot = (await read_slots(self._client, self._keys)).get(CHAMPION)
-        if slot is None or slot.version != due.version:
-            memory.alias_due = None  # Another version serves by now, and whoever put it there moves the alias.
+    async def _move_aliases(self) -> None:
+        """Let the registry's aliases follow where whoever changed a slot could not reach it."""
+        if time.monotonic() < self._aliases_due:
             return
-        try:
-            await self._registry.point_alias(CHAMPION, due.version)
-        except RegistryAway as error:
-            if now_ms() < due.until_ms:
-                return
-            line = f"the registry's alias {CHAMPION} was not moved to {due.version}: {error}"
-        else:
-            line = f"the registry's alias {CHAMPION} names {due.version} again"
-        memory.alias_due = None
-        await note(self._client, self._keys, entry("guardrail", line, model_version=due.version))
+        moved, problem = await move_aliases(self._client, self._keys, self._registry.point)
+        for slot, version in moved.items():
+            words = f"the registry's alias {slot} names {version or 'nothing'} now"
+            await note(self._client, self._keys, entry("slot", words))
+        if problem is not None:
+            self._aliases_due = time.monotonic() + ALIASES_RETRY_S
+            if problem != self._aliases_problem:
+                logger.warning("autopilot: the registry's aliases follow later: %s", problem)
+        self._aliases_problem = problem or ""
 
     # Bandits
 

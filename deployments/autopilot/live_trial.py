@@ -7,7 +7,8 @@ from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.retraining import TrialEnd, trial_id
 from features.experiments.experiment import Definition, Experiment, ExperimentError, Variant
-from features.serving.retraining_run import Run, RunResult
+from features.serving.run_record import Run, RunResult
+from features.serving.serving_state import AUTOPILOT, StateConflictError
 from features.serving.slots import CHALLENGER, CHAMPION
 
 logger = logging.getLogger("ray.serve")
@@ -31,10 +32,10 @@ class LiveTrial:
         try:
             found = await self._known(run)
             if found is None:
-                found = await self._control.create(self._definition(run, result))
+                found = await self._control.create(self._definition(run, result), AUTOPILOT)
             if found.status == "draft":
-                await self._control.start(found.id, f"{run.run_id} passed the gate")
-        except (ExperimentError, ApiError) as error:
+                await self._control.start(found.id, f"{run.run_id} passed the gate", AUTOPILOT)
+        except (ExperimentError, StateConflictError, ApiError) as error:
             logger.warning("the experiment of %s does not start yet: %s", run.run_id, error)
             return str(error)
         return None
@@ -50,15 +51,15 @@ class LiveTrial:
             if decision.action == "keep_running":
                 return None
             if decision.action != "ship":
-                await self._control.stop(found.id, f"autopilot ends it: {decision.reason}")
+                await self._control.stop(found.id, f"autopilot ends it: {decision.reason}", AUTOPILOT)
                 return TrialEnd("not_promoted", f"the experiment {found.id}: {decision.reason}")
-            found = await self._control.stop(found.id, f"{SHIP}: {decision.reason}")
+            found = await self._control.stop(found.id, f"{SHIP}: {decision.reason}", AUTOPILOT)
         if found.promoted_version is not None:
             return TrialEnd("promoted", f"the experiment {found.id}: {found.reason}")
         if (found.reason or "").startswith(SHIP):
             try:
-                await self._control.promote(found.id, CHALLENGER, "decided by its experiment")
-            except ExperimentError as error:
+                await self._control.promote(found.id, CHALLENGER, "decided by its experiment", AUTOPILOT)
+            except (ExperimentError, StateConflictError) as error:
                 return TrialEnd("waiting", f"the experiment {found.id} was won, but: {error}")
             return TrialEnd("promoted", f"the experiment {found.id}: {found.reason}")
         return TrialEnd("not_promoted", f"the experiment {found.id} was ended: {found.reason}")
@@ -85,7 +86,7 @@ class LiveTrial:
             hypothesis=f"{result.version} (retrained: {run.reason})"[:900] + " is clicked more than the champion",
             variants=[
                 Variant(name=CHAMPION, weight=1 - share, slot=CHAMPION),
-                Variant(name=CHALLENGER, weight=share, slot=CHALLENGER),
+                Variant(name=CHALLENGER, weight=share, version=result.version),
             ],
             minimum_days=self._limits.trial_min_days,
             maximum_days=max(self._limits.trial_max_days, self._limits.trial_min_days),

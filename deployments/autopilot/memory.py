@@ -14,16 +14,6 @@ logger = logging.getLogger("ray.serve")
 _MEMORY = "memory"
 
 
-class AliasDue(BaseModel):
-    """A move of the registry's alias for the champion that is still to be made."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    version: str
-    until_ms: int
-    """Until when the move is tried."""
-
-
 class Memory(BaseModel):
     """What autopilot keeps between two looks, beside the run."""
 
@@ -32,7 +22,6 @@ class Memory(BaseModel):
     champion: Slot | None = None
     """The champion when it was last seen; another one since then is a promotion or a rollback."""
     watched: Watched | None = None
-    alias_due: AliasDue | None = None
     failures: int = 0
     """How many retrainings in a row promoted nothing."""
     quiet_until_ms: int = 0

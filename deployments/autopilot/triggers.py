@@ -7,7 +7,7 @@ from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import PERFORMANCE, TASTE
 from deployments.operations.monitor_views import DriftView
 from deployments.operations.observation import Observation, events_since_training
-from features.serving.retraining_run import Trigger
+from features.serving.run_record import Trigger
 
 
 def calls_for_retraining(

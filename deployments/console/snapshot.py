@@ -19,11 +19,11 @@ from configs.settings import Settings
 from deployments.operations.health import HealthProbe, Status
 from deployments.operations.monitor import Monitor, learning_view, system_metrics
 from deployments.operations.monitor_views import LearningView, ModelMetrics, SystemMetrics
-from features.experiments.experiment import read_traffic
 from features.redis.connection import StoreClient
 from features.redis.errors import StoreError
 from features.redis.keys import Keys
 from features.serving.replicas import read_replicas
+from features.serving.serving_state import read_state
 from features.serving.timeline import Entry, read_timeline
 
 SHARED_S = 0.5
@@ -180,7 +180,7 @@ class ConsoleSnapshot:
         ]
 
     async def _split(self) -> SplitView:
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         return SplitView(
             experiments=[
                 ExperimentBrief(
@@ -188,7 +188,7 @@ class ConsoleSnapshot:
                     status=one.status,
                     variants=[VariantBrief(name=name, slot=one.slots.get(name)) for name in one.names],
                 )
-                for one in reversed(state.experiments.values())
+                for one in reversed(list(state.experiments.values()))
                 if one.status != "archived"
             ],
             rollout=RolloutBrief(share=state.rollout.share, version=state.rollout.version) if state.rollout else None,

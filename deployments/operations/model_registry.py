@@ -11,6 +11,9 @@ from pydantic import BaseModel, Field
 
 from configs.addresses import without_credentials
 from configs.settings import Settings
+from features.redis.connection import StoreClient
+from features.redis.keys import Keys
+from features.serving.aliases import move_aliases
 
 BUNDLE_TAG = "bundle_version"
 REACH_S = 2.0
@@ -77,17 +80,25 @@ class ModelRegistry:
             if (version := _tags(entry).get(BUNDLE_TAG)) is not None
         }
 
-    async def point_alias(self, alias: str, version: str) -> None:
-        """Let an alias name a bundle version.
+    async def follow(self, client: StoreClient, keys: Keys) -> str | None:
+        """Let the aliases name what the slots serve. Returns what is in the way. Raises `StoreError`."""
+        return (await move_aliases(client, keys, self.point))[1]
 
-        Raises:
-            RegistryAway: the registry does not know the version, does not answer, or refuses.
-        """
-        entry = (await self.versions()).get(version)
-        if entry is None:
-            raise RegistryAway(f"{self.uri}: version {version} is not registered there")
-        content = {"name": self._model, "alias": alias, "version": entry.number}
-        await self._ask("POST", "/registered-models/alias", json=content)
+    async def point(self, alias: str, version: str | None) -> str | None:
+        """Let an alias name a bundle version, or remove it. Returns what is in the way: the registry does not know the
+        version, does not answer, or refuses."""
+        content = {"name": self._model, "alias": alias}
+        try:
+            if version is None:
+                await self._ask("DELETE", "/registered-models/alias", json=content)
+                return None
+            entry = (await self.versions()).get(version)
+            if entry is None:
+                return f"{self.uri}: version {version} is not registered there"
+            await self._ask("POST", "/registered-models/alias", json={**content, "version": entry.number})
+        except RegistryAway as error:
+            return str(error)
+        return None
 
     async def _aliases(self) -> dict[str, list[str]]:
         found = await self._ask("GET", "/registered-models/search", params={"filter": f"name='{self._model}'"})

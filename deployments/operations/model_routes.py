@@ -21,7 +21,7 @@ from deployments.operations.model_versions import (
 
 _MAX_BODY_BYTES = 4096
 _CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": ErrorAnswer, "description": "The slots are not as the request expects"}
+    409: {"model": ErrorAnswer, "description": "A slot is in use, or is not as the request expects; the error says why"}
 }
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such version"}}
 _NO_SLOT: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such slot"}}

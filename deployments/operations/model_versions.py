@@ -1,6 +1,8 @@
 """Model versions as an operator sees them: what each is, where it serves, and moving the slots."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
@@ -13,7 +15,8 @@ from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving import promotion
 from features.serving.promotion import AlreadyServedError, NothingBeforeError, PromotionError, UnknownVersionError
-from features.serving.slots import CHAMPION, SLOTS, Slot, SlotName, clear_slot, read_decisions, read_slots
+from features.serving.serving_state import StateConflictError, StateMovedError
+from features.serving.slots import CHAMPION, SLOTS, Slot, SlotName, read_decisions, read_slots
 from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
 from models.bundle.reading import list_bundles, read_manifest
@@ -130,19 +133,19 @@ class ModelVersions:
 
     async def promote(self, version: str, request: PromoteRequest) -> SlotChange:
         """Let a slot serve a version. Raises ApiError 404, 409, 422 and `StoreError`."""
-        return await self._move(request.slot, version, request.reason)
+        with _errors():
+            previous = await promotion.promote(
+                self._client, self._keys, self._settings.bundles_dir, version, request.reason, request.slot
+            )
+        return await self._changed(request.slot, version, previous)
 
     async def rollback(self, request: RollbackRequest) -> SlotChange:
         """Let the champion serve what it served before. Raises ApiError 409 and `StoreError`."""
-        current = (await read_slots(self._client, self._keys)).get(CHAMPION)
-        if request.expected is not None and (current is None or current.version != request.expected):
-            serving = current.version if current else "nothing"
-            raise ApiError(409, "conflict", f"the champion is {serving}, not {request.expected}", "expected")
-        try:
-            version = await promotion.previous_champion(self._client, self._keys)
-        except NothingBeforeError as error:
-            raise ApiError(409, "conflict", str(error)) from None
-        return await self._move(CHAMPION, version, promotion.rollback_reason(request.reason))
+        with _errors():
+            version, previous = await promotion.roll_back(
+                self._client, self._keys, self._settings.bundles_dir, request.reason, request.expected
+            )
+        return await self._changed(CHAMPION, version, previous)
 
     async def clear(self, slot: str, request: ClearRequest) -> SlotChange:
         """Let a challenger's slot serve nothing. Raises ApiError 404, 409 and `StoreError`."""
@@ -150,30 +153,13 @@ class ModelVersions:
             raise ApiError(404, "not_found", f"there is no slot {slot!r}; there are {', '.join(SLOTS)}", "slot")
         if slot == CHAMPION:
             raise ApiError(409, "conflict", "the champion slot always serves: promote another version", "slot")
-        current = (await read_slots(self._client, self._keys)).get(slot)
-        if current is None:
-            raise ApiError(409, "conflict", f"the {slot} slot is empty already")
-        await clear_slot(self._client, self._keys, slot, request.reason)
-        return SlotChange(slot=slot, version=None, previous=current.version, registry_problem=None)
+        with _errors():
+            previous = await promotion.clear_slot(self._client, self._keys, slot, request.reason)
+        return await self._changed(slot, None, previous)
 
-    async def _move(self, slot: str, version: str, reason: str) -> SlotChange:
-        before = (await read_slots(self._client, self._keys)).get(slot)
-        try:
-            await promotion.promote(self._client, self._keys, self._settings.bundles_dir, version, reason, slot)
-        except UnknownVersionError as error:
-            raise ApiError(404, "not_found", str(error), "version") from None
-        except AlreadyServedError as error:
-            raise ApiError(409, "conflict", str(error), "version") from None
-        except PromotionError as error:
-            raise ApiError(422, "invalid_field", str(error), "version") from None
-        problem = None
-        try:
-            await self._registry.point_alias(slot, version)
-        except RegistryAway as error:
-            problem = str(error)
-        return SlotChange(
-            slot=slot, version=version, previous=before.version if before else None, registry_problem=problem
-        )
+    async def _changed(self, slot: str, version: str | None, previous: str | None) -> SlotChange:
+        problem = await self._registry.follow(self._client, self._keys)
+        return SlotChange(slot=slot, version=version, previous=previous, registry_problem=problem)
 
     async def _registered(self) -> tuple[dict[str, RegisteredVersion], RegistryState]:
         url = self._registry.web_url
@@ -211,6 +197,24 @@ class ModelVersions:
             size_mb = sum(file.stat().st_size for file in path.iterdir()) / 1e6
             found = self._read[path.name] = (read_manifest(path), round(size_mb, 2))
         return found
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except StateMovedError as error:
+        raise ApiError(409, "conflict", str(error), "expected") from None
+    except StateConflictError as error:
+        raise ApiError(409, "conflict", str(error)) from None
+    except UnknownVersionError as error:
+        raise ApiError(404, "not_found", str(error), "version") from None
+    except NothingBeforeError as error:
+        raise ApiError(409, "conflict", str(error)) from None
+    except AlreadyServedError as error:
+        raise ApiError(409, "conflict", str(error), "version") from None
+    except PromotionError as error:
+        raise ApiError(422, "invalid_field", str(error), "version") from None
 
 
 def slot_view(slot: Slot) -> SlotView:

@@ -33,8 +33,8 @@ from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.memory import read_memory
-from features.serving.retraining_run import read_last_run, read_run
-from features.serving.slots import CHAMPION, Slot, read_slots
+from features.serving.serving_state import read_state
+from features.serving.slots import CHAMPION, Slot
 from features.streams.backlog import read_backlog
 from features.telemetry.counters import Telemetry, read_telemetry
 from features.telemetry.quality_sums import QualitySums, read_quality
@@ -86,34 +86,24 @@ class Monitor:
         self._latest = self._reading = None
 
     async def _observe(self, now_ms: int) -> Observation:
-        (telemetry, backlog, slots, memory), (run, last_run), (quality, heartbeat) = await asyncio.gather(
+        (telemetry, backlog, state), (quality, heartbeat, memory) = await asyncio.gather(
             asyncio.gather(
                 read_telemetry(self._client, self._keys),
                 read_backlog(self._client, self._keys),
-                read_slots(self._client, self._keys),
-                read_memory(self._client),
+                read_state(self._client, self._keys),
             ),
-            asyncio.gather(read_run(self._client, self._keys), read_last_run(self._client, self._keys)),
             asyncio.gather(
-                read_quality(self._client, self._keys, QUALITY_DAYS), read_heartbeat(self._client, self._keys)
+                read_quality(self._client, self._keys, QUALITY_DAYS),
+                read_heartbeat(self._client, self._keys),
+                read_memory(self._client),
             ),
         )
         judged = {one.version for one in quality}
-        manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, slots, judged)
+        manifests, catalogues, log_rows = await asyncio.to_thread(self._from_disk, state.slots, judged)
         return Observation(
-            now_ms,
-            telemetry,
-            backlog,
-            slots,
-            manifests,
-            run,
-            last_run,
-            log_rows,
-            quality,
-            catalogues,
-            heartbeat,
-            memory,
-        )
+            now_ms, telemetry, backlog, state.version, state.slots, manifests, state.run, state.last_run, log_rows,
+            quality, catalogues, heartbeat, memory,
+        )  # fmt: skip
 
     def _from_disk(
         self, slots: Mapping[str, Slot], judged: Iterable[str]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.serving.retraining_run import Run
+from features.serving.run_record import Run
 
 TrainingStatus = Literal["idle", "submitting", "training", "judging", "testing", "failed"]
 

@@ -1,10 +1,11 @@
 """What the monitor reads at one moment, of which all views, alerts and metrics are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployments.operations.heartbeat import Heartbeat
 from features.redis.memory import StoreMemory
-from features.serving.retraining_run import Run
+from features.serving.run_record import Run
 from features.serving.slots import CHAMPION, Slot
 from features.streams.backlog import Backlog
 from features.telemetry.counters import Telemetry
@@ -19,7 +20,9 @@ class Observation:
     time_ms: int
     telemetry: Telemetry
     backlog: dict[str, Backlog]
-    slots: dict[str, Slot]
+    state_version: int
+    """Version of the serving state."""
+    slots: Mapping[str, Slot]
     manifests: dict[str, Manifest]
     run: Run | None
     last_run: Run | None

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from deployments.operations.monitor import ENDPOINTS, STAGES, quality_view
 from deployments.operations.observation import Observation, events_since_training
 from deployments.replica.latency import BOUNDS_S, counts_of, sum_name
-from features.serving.retraining_run import Run
+from features.serving.run_record import Run
 
 __all__ = ["CONTENT_TYPE", "prometheus_text"]
 

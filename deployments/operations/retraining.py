@@ -6,7 +6,8 @@
     submitting   the job is handed to Ray                     training; ended: failed (not taken before the deadline)
     training     the job runs, and tells what it published    judging; ended: failed, stopped (at the deadline)
     judging      the gate has spoken, the policy is followed  testing (policy experiment); ended: promoted (gate),
-                                                              waiting (manual, or no experiment can start),
+                                                              waiting (manual, a slot in use, or no experiment can
+                                                              start),
                                                               not_promoted, failed (the result is gone)
     testing      an experiment compares it with the champion  ended: promoted, not_promoted, waiting
 
@@ -26,19 +27,11 @@ from deployments.http.errors import ApiError
 from deployments.operations.ray_jobs import JobExistsError, JobsError, RayJobs
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.retraining_run import (
-    Outcome,
-    Run,
-    RunResult,
-    State,
-    Trigger,
-    advance_run,
-    begin_run,
-    new_run,
-    read_result,
-    read_run,
-)
-from features.serving.slots import CHALLENGER, CHAMPION, read_slots, set_slot
+from features.serving.promotion import with_slot
+from features.serving.retraining_run import Also, advance_run, begin_run, read_result, read_run, unchanged
+from features.serving.run_record import Outcome, Run, RunResult, State, Trigger, new_run
+from features.serving.serving_state import AUTOPILOT, ServingState, StateConflictError, read_state
+from features.serving.slots import CHALLENGER, CHAMPION, Slot
 from features.serving.timeline import Entry, entry
 
 logger = logging.getLogger("ray.serve")
@@ -104,9 +97,9 @@ class Retraining:
             StoreError: nothing was started.
         """
         await self._refuse_second()
-        champion = (await read_slots(self._client, self._keys)).get(CHAMPION)
-        version = champion.version if champion else None
-        run = new_run(trigger, reason, self._limits.policy, self._limits.job_deadline_s, version)
+        state = await read_state(self._client, self._keys)
+        limits = self._limits
+        run = new_run(trigger, reason, limits.policy, limits.job_deadline_s, state.serving(CHAMPION), state.version)
         asked = entry("retraining", f"asked for ({trigger}): {reason}", run.run_id)
         holder = await begin_run(self._client, self._keys, run, asked)
         if holder is not None:
@@ -204,25 +197,35 @@ class Retraining:
         if not result.passed:
             return await self._end(run, "not_promoted", f"the gate: {result.reasons}")
         if run.policy == "gate":
+            if result.not_served is not None:
+                return await self._end(run, "waiting", f"the gate: {result.reasons}; but {result.not_served}")
             return await self._end(run, "promoted", f"the gate: {result.reasons}")
-        await self._put_aside(run, result)
-        aside = f"{result.version} is in the slot {CHALLENGER}"
         if run.policy == "manual":
-            return await self._end(run, "waiting", f"{aside} and waits for a person to promote it")
+            return await self._put_aside(run, result)
         problem = await self._tester.begin(run, result)
         if problem is None:
             testing = run.at("testing", experiment=trial_id(run))
             line = entry("experiment", f"{trial_id(run)} tests {result.version}", run.run_id, result.version)
             await self._move(run, testing, line)
         elif now_ms() - run.since_ms > TRIAL_START_MS:
-            return await self._end(run, "waiting", f"{aside}, but no experiment could be started: {problem}")
+            detail = f"{result.version} passed the gate, but no experiment could be started: {problem}"
+            return await self._end(run, "waiting", detail)
         return None
 
-    async def _put_aside(self, run: Run, result: RunResult) -> None:
-        """Give the challenger's slot the new model, once."""
-        slot = (await read_slots(self._client, self._keys)).get(CHALLENGER)
-        if slot is None or slot.version != result.version:
-            await set_slot(self._client, self._keys, CHALLENGER, result.version, result.uri, f"{run.run_id} passed")
+    async def _put_aside(self, run: Run, result: RunResult) -> Outcome | None:
+        """End the run with the new model in the challenger's slot, unless that is in use, or somebody has given it
+        another model since the run began."""
+        reason = f"{run.run_id} passed"
+
+        def put(state: ServingState) -> ServingState:
+            state.unmoved(CHALLENGER, run.seen)
+            return with_slot(state, CHALLENGER, Slot(result.version, result.uri, now_ms(), reason), AUTOPILOT)
+
+        aside = f"{result.version} is in the slot {CHALLENGER} and waits for a person to promote it"
+        try:
+            return await self._end(run, "waiting", aside, put)
+        except StateConflictError as error:
+            return await self._end(run, "waiting", f"{result.version} waits for a person to promote it: {error}")
 
     # testing
 
@@ -238,18 +241,18 @@ class Retraining:
 
     # every state
 
-    async def _move(self, run: Run, after: Run, line: Entry) -> bool:
+    async def _move(self, run: Run, after: Run, line: Entry, also: Also = unchanged) -> bool:
         """Write a transition and its line; False when somebody else has moved the run meanwhile."""
         if after.state not in TRANSITIONS[run.state]:
             raise ValueError(f"a retraining does not go from {run.state} to {after.state}")
-        return await advance_run(self._client, self._keys, run, after, line)
+        return await advance_run(self._client, self._keys, run, after, line, also)
 
-    async def _end(self, run: Run, outcome: Outcome, detail: str) -> Outcome | None:
+    async def _end(self, run: Run, outcome: Outcome, detail: str, also: Also = unchanged) -> Outcome | None:
         """End the run. Returns None when somebody else has moved it meanwhile."""
         ended = run.at("ended", outcome=outcome, detail=detail, ended_ms=now_ms())
         words = f"{outcome.replace('_', ' ')}: {detail}"
         line = entry("retraining", words, run.run_id, run.challenger)
-        return outcome if await self._move(run, ended, line) else None
+        return outcome if await self._move(run, ended, line, also) else None
 
 
 def _taken(job_id: str, words: str) -> ApiError:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from deployments.http.errors import invalid_field
 from experiments.assignment import BUCKETS, Namespace, choose, fnv1a32, in_namespace
 from experiments.assignment import bucket as bucket_of
-from features.experiments.experiment import Experiment, TrafficState, read_traffic
+from features.experiments.experiment import Experiment
 from features.experiments.steps import changed_slot, running
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.rollout import SEED, Rollout
-from features.serving.slots import CHALLENGER, CHAMPION, SLOTS
+from features.serving.rollout import SEED
+from features.serving.serving_state import ServingState, read_state
+from features.serving.slots import CHALLENGER, CHAMPION, SLOTS, Rollout
 
 logger = logging.getLogger("ray.serve")
 _OUTSIDE = 255
@@ -101,9 +102,9 @@ class VariantAssignment:
 
     async def follow(self) -> None:
         """Take over the experiments and the rollout that the store holds now. Raises `StoreUnavailable`."""
-        self.use(await read_traffic(self._client, self._keys))
+        self.use(await read_state(self._client, self._keys))
 
-    def use(self, state: TrafficState) -> None:
+    def use(self, state: ServingState) -> None:
         """Compile the plans of a state, so that a request costs one hash and one look-up."""
         serving = {name: slot.version for name, slot in state.slots.items()}
         plans, suspended = [], {}

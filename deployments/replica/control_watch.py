@@ -30,10 +30,10 @@ class ControlWatch:
 
     Args:
         interval_s: time between polls.
-        on_slots: the model slots changed.
+        on_slots: the serving state changed, and with it perhaps a slot.
         on_catalogue: the catalogue changed.
         on_erasures: a user was erased.
-        on_traffic: an experiment or the rollout changed.
+        on_traffic: the serving state changed, and with it perhaps an experiment or the rollout.
         on_interval: (seconds, callback), called regularly while the store answers.
         on_beat: the same, also while it does not.
     """
@@ -118,14 +118,14 @@ class ControlWatch:
             for name, version, callback in (
                 ("catalogue", control.catalogue_version, self._on_catalogue),
                 ("erasures", control.erasures_version, self._on_erasures),
-                ("traffic", control.traffic_version, self._on_traffic),
+                ("traffic", control.serving_version, self._on_traffic),
             ):
                 if version != self._taken.get(name) and await self._step(name, callback):
                     self._taken[name] = version
             if self._slots_task is None or self._slots_task.done():
-                changed = control.slots_version != self._slots_version
+                changed = control.serving_version != self._slots_version
                 if changed or time.monotonic() > self._slots_due:
-                    self._slots_version = control.slots_version
+                    self._slots_version = control.serving_version
                     self._slots_due = time.monotonic() + RETRY_S
                     self._slots_task = asyncio.create_task(self._follow_slots())
             if self._on_interval is not None and time.monotonic() >= self._interval_due:

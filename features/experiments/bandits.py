@@ -7,11 +7,13 @@ from experiments.statistics.ratio import one_user_decides, ratio, ratio_variance
 from experiments.statistics.sums import Sums
 from experiments.user_metrics import METRICS, Metric
 from experiments.user_totals import VariantSums
+from features.experiments.changes import change_experiment
 from features.experiments.counts import read_sums
-from features.experiments.experiment import Experiment, ExperimentError, change_experiment, read_traffic
+from features.experiments.experiment import Experiment, ExperimentError
 from features.experiments.steps import reweigh, running
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.serving.serving_state import AUTOPILOT, read_state
 
 SMALLEST_CHANGE = 0.01
 """The weights are written only where one of them moves by at least this much."""
@@ -30,7 +32,7 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
         StoreError: the store does not answer.
     """
     changed = {}
-    for experiment in running(await read_traffic(client, keys)):
+    for experiment in running(await read_state(client, keys)):
         if experiment.bandit is None:
             continue
         sums = await read_sums(client, keys, experiment.id, experiment.names)
@@ -62,6 +64,7 @@ async def reweigh_bandits(client: StoreClient, keys: Keys, now_ms: int) -> dict[
                 "reweighed",
                 f"chance to be the best: {best}",
                 now_ms,
+                AUTOPILOT,
             )
         except ExperimentError:
             continue  # the experiment was stopped since it was read

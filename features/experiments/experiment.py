@@ -1,38 +1,18 @@
-"""Experiments in the store: what each compares, and its life from draft to archive.
-
-draft -> running -> stopped -> archived (a draft may be archived too). Every change is one script, which fails when
-an experiment or the rollout has changed since it was decided on (the version `traffic` counts these two; it does not
-count model slots); so two people cannot start two experiments on the same users. Replicas watch one version number and
-follow within a fraction of a second.
-"""
+"""Experiments: what each compares, and its state (`features.experiments.changes` has its life in the store)."""
 
 import re
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from experiments.assignment import Namespace, TrafficSplit
 from experiments.user_metrics import METRICS
-from features.redis.connection import StoreClient
-from features.redis.errors import StoreBusy
-from features.redis.keys import Keys
-from features.redis.scripts import Script, run_script
-from features.redis.stored import read_record
-from features.serving.rollout import Rollout, unpack_rollout
-from features.serving.slots import SLOTS, Slot, unpack_slot
-from features.serving.timeline import entry, note
+from features.serving.slots import SLOTS
 
 Status = Literal["draft", "running", "stopped", "archived"]
-CHANGES_KEPT = 10_000
-NOTED = ("started", "stopped", "promoted")
-"""Changes that are written into the timeline too."""
 GRACE_MS = 1_500
 """Between the decision to stop and the last moment that counts: every replica has heard of it by then."""
-_TRIES = 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-_CHANGE = Script("change_experiment", CHANGES_KEPT=CHANGES_KEPT)
 
 
 class ExperimentError(ValueError):
@@ -209,111 +189,6 @@ class ExperimentChange(_Part):
     change: str
     reason: str
     time_ms: int
-
-
-class TrafficState(_Part):
-    """All that decides who gets which model, read at one moment."""
-
-    version: int
-    experiments: dict[str, Experiment]
-    slots: dict[str, Slot]
-    rollout: Rollout | None
-
-
-async def read_traffic(client: StoreClient, keys: Keys) -> TrafficState:
-    """Read all that decides who gets which model. Raises `StoreUnavailable`."""
-    # The version first: what changes meanwhile is then newer than it says, and a change decided on it fails.
-    version = await client.run("HGET", keys.versions, "traffic")
-    experiments, slots, rollout = await client.read(
-        [("HGETALL", keys.experiments), ("HGETALL", keys.slots), ("GET", keys.rollout)]
-    )
-    found = [read_record(Experiment, raw) for raw in experiments.values()]
-    return TrafficState(
-        version=int(version or 0),
-        experiments={one.id: one for one in sorted(found, key=lambda one: (one.created_ms, one.id))},
-        slots={name.decode(): unpack_slot(raw) for name, raw in slots.items()},
-        rollout=unpack_rollout(rollout),
-    )
-
-
-async def read_ends(client: StoreClient, keys: Keys) -> dict[str, int]:
-    """experiment -> the last moment that counts, of those that were stopped."""
-    experiments = (await read_traffic(client, keys)).experiments.values()
-    return {one.id: one.ended_ms for one in experiments if one.ended_ms is not None}
-
-
-async def create_experiment(client: StoreClient, keys: Keys, definition: Definition, now_ms: int) -> Experiment:
-    """Store a draft. Raises `ExperimentError` when the id is taken."""
-    given = definition.model_dump()
-    given["id"] = (
-        definition.id or time.strftime("exp-%Y%m%d-%H%M%S", time.gmtime(now_ms / 1000)) + f"-{now_ms % 1000:03d}"
-    )
-    given["seed"] = definition.seed or given["id"]
-    draft = Experiment(**given, created_ms=now_ms)
-
-    def create(state: TrafficState) -> Experiment:
-        if draft.id in state.experiments:
-            raise ExperimentError("conflict", f"id: there is an experiment {draft.id!r} already", "id")
-        return draft
-
-    return await _change(client, keys, create, "created", draft.hypothesis, now_ms)
-
-
-async def change_experiment(
-    client: StoreClient,
-    keys: Keys,
-    experiment: str,
-    step: Callable[[Experiment, TrafficState], Experiment],
-    change: str,
-    reason: str,
-    now_ms: int,
-) -> Experiment:
-    """Take one step; `step` is asked again when something changed meanwhile.
-
-    Raises:
-        ExperimentError: no such experiment, or the step is not possible.
-    """
-
-    def take(state: TrafficState) -> Experiment:
-        return step(known(state, experiment), state)
-
-    return await _change(client, keys, take, change, reason, now_ms)
-
-
-def known(state: TrafficState, experiment: str) -> Experiment:
-    """The experiment. Raises `ExperimentError` where there is none."""
-    found = state.experiments.get(experiment)
-    if found is None:
-        raise ExperimentError("missing", f"there is no experiment {experiment!r}", "id")
-    return found
-
-
-async def read_changes(client: StoreClient, keys: Keys, experiment: str, limit: int = 200) -> list[ExperimentChange]:
-    """The latest changes of an experiment, newest first, among the last 2,000 of all."""
-    entries = await client.run("XREVRANGE", keys.experiment_changes, "+", "-", "COUNT", 2_000)
-    rows = [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
-    found = [row for row in rows if row["experiment"] == experiment][:limit]
-    return [ExperimentChange(**{name: row[name] for name in ExperimentChange.model_fields}) for row in found]
-
-
-async def _change(
-    client: StoreClient,
-    keys: Keys,
-    decide: Callable[[TrafficState], Experiment],
-    change: str,
-    reason: str,
-    now_ms: int,
-) -> Experiment:
-    for _ in range(_TRIES):
-        state = await read_traffic(client, keys)
-        changed = decide(state)
-        script_keys = [keys.experiments, keys.versions, keys.experiment_changes]
-        args: Sequence[Any] = [state.version, changed.id, changed.model_dump_json(), change, reason, now_ms]
-        if int(await run_script(client, _CHANGE, script_keys, args)) >= 0:
-            if change in NOTED:
-                await note(client, keys, entry("experiment", f"experiment {changed.id} {change}: {reason}"))
-            return changed
-    raise StoreBusy("others keep changing the traffic; try again")
 
 
 def _known_metric(name: str) -> None:

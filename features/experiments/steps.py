@@ -3,18 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.assignment import Namespace
-from features.experiments.experiment import (
-    GRACE_MS,
-    Experiment,
-    ExperimentError,
-    Reading,
-    TrafficState,
-    WeightPeriod,
-)
+from features.experiments.experiment import GRACE_MS, Experiment, ExperimentError, Reading, WeightPeriod
+from features.serving.serving_state import ServingState
 from features.serving.slots import CHAMPION, SLOTS
 
 
-def resolve_slots(experiment: Experiment, state: TrafficState) -> tuple[dict[str, str], dict[str, str]]:
+def resolve_slots(experiment: Experiment, state: ServingState) -> tuple[dict[str, str], dict[str, str]]:
     """Slots of the variants, and the versions that have to be put into slots first (slot -> version).
 
     Raises:
@@ -24,6 +18,7 @@ def resolve_slots(experiment: Experiment, state: TrafficState) -> tuple[dict[str
     wanted: dict[str, str] = {}
     serving = {slot.version: name for name, slot in state.slots.items()}
     taken = {CHAMPION, *(variant.slot for variant in experiment.variants if variant.slot)}
+    taken |= {claim.slot for claim in state.claims(0)}
     # A version that a slot serves already stays where it is, whichever variant asks for it.
     taken |= {serving[variant.version] for variant in experiment.variants if variant.version in serving}
     for place, variant in enumerate(experiment.variants):
@@ -50,7 +45,7 @@ def resolve_slots(experiment: Experiment, state: TrafficState) -> tuple[dict[str
     return slots, wanted
 
 
-def check_start(experiment: Experiment, state: TrafficState) -> None:
+def check_start(experiment: Experiment, state: ServingState) -> None:
     """Raises `ExperimentError` for a start that the state does not allow."""
     if experiment.status != "draft":
         raise ExperimentError("conflict", f"only a draft can be started; {experiment.id} is {experiment.status}")
@@ -66,7 +61,7 @@ def check_start(experiment: Experiment, state: TrafficState) -> None:
             )  # fmt: skip
 
 
-def start(experiment: Experiment, state: TrafficState, now_ms: int) -> Experiment:
+def start(experiment: Experiment, state: ServingState, now_ms: int) -> Experiment:
     """The experiment as running, with the slots and versions that it compares.
 
     Raises:
@@ -162,7 +157,7 @@ def reweigh(experiment: Experiment, weights: Sequence[float], users: int, now_ms
     return experiment.model_copy(update={"variants": variants, "periods": [*experiment.periods, period]})
 
 
-def running(state: TrafficState) -> list[Experiment]:
+def running(state: ServingState) -> list[Experiment]:
     """Running experiments, the one that was started first first: it has the first claim to a user."""
     found = [one for one in state.experiments.values() if one.status == "running"]
     return sorted(found, key=lambda one: (one.started_ms or 0, one.id))

@@ -16,8 +16,8 @@ import pandas as pd
 from data.dataset import Dataset
 from data.event_log import EventLog
 from data.log_tables import IDENTITY, KINDS, Kind, entry_row, stream_id
+from features.experiments.changes import read_ends
 from features.experiments.counts import rule_of, sums_command, user_commands
-from features.experiments.experiment import read_ends
 from features.experiments.recount import PartitionReplay
 from features.items.catalogue import Item, put_items
 from features.recording.event import Event

@@ -1,7 +1,8 @@
 """What of the store is in no event stream and no log: catalogue, slots, experiments, erasures, decisions, counts.
 
 For backups. Left out is what only the running processes mean: locks, replicas and what they report, limits of API keys,
-telemetry of the last quarter of an hour, and a retraining in progress, whose job runs in a Ray that is not restored.
+telemetry of the last quarter of an hour, a watched promotion, and a retraining in progress, whose job runs in a Ray
+that is not restored.
 """
 
 import base64
@@ -123,9 +124,10 @@ async def put_snapshot(client: StoreClient, keys: Keys, snapshot: StoreSnapshot)
         ("SET", keys.shown_items(*pair.split("|")), base64.b64decode(sketch.base64), "PX", sketch.expires_in_ms)
         for pair, sketch in snapshot.shown.items()
     ]
+    # A backup that an earlier version made knows nothing of the serving state's.
     commands += [
         ("HSET", keys.versions, name, max(value, int(current.get(name, 0))) + 1)
-        for name, value in snapshot.versions.items()
+        for name, value in {"serving": 0, **snapshot.versions}.items()
     ]
     for start in range(0, len(commands), 1000):
         await client.read(commands[start : start + 1000])

@@ -93,11 +93,11 @@ class StoreClient:
                     return await self._send(commands)
                 except raw.ConnectionError:
                     # The server was restarted and the pool held a dead connection, so the commands probably never
-                    # arrived. Where they did and only the answer was lost, this runs them twice: events, telemetry and
-                    # plain SET or HSET come to the same; an exposure is known again only while it is its user's
-                    # latest; what compares a version or state first (experiments, rollout, runs, quality) has changed
-                    # something but answers that somebody else was quicker; a slot's change, a note in the timeline and
-                    # a catalogue version stand there twice.
+                    # arrived. Where they did and only the answer was lost, this runs them twice: events, telemetry,
+                    # changes of the serving state and locks know the repeat, plain SET or HSET come to the same; an
+                    # exposure is known again only while it is its user's latest; sums of quality, which compare a
+                    # watermark first, answer that somebody else was quicker; a note in the timeline and a catalogue
+                    # version stand there twice.
                     return await self._send(commands)
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:

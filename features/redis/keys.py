@@ -109,7 +109,8 @@ class Keys:
 
     @property
     def versions(self) -> str:
-        """Hash: `catalogue`, `slots`, `erasures` and `traffic`, each counted up by every change."""
+        """Hash: `catalogue`, `serving` and `erasures`, each counted up by every change; `slot:<name>` is the version of
+        the serving state at which a slot changed last."""
         return f"{self._control}versions"
 
     @property
@@ -152,13 +153,27 @@ class Keys:
         return f"{self._control}rollout"
 
     @property
+    def guard(self) -> str:
+        """String: JSON of the promotion that is being watched (`features.serving.serving_state.Guard`)."""
+        return f"{self._control}guard"
+
+    @property
+    def aliases(self) -> str:
+        """Hash: slot -> version of the serving state at which the registry's alias last followed it."""
+        return f"{self._control}aliases"
+
+    def request(self, token: str) -> str:
+        """String: the answer to a change of the serving state, for a repeat of it; expires."""
+        return f"{self._control}request:{token}"
+
+    @property
     def replicas(self) -> str:
         """Hash: serving replica -> JSON of what it last said of itself."""
         return f"{self._control}replicas"
 
     @property
     def run(self) -> str:
-        """String: the retraining in progress, JSON (`features.serving.retraining_run`)."""
+        """String: the retraining in progress, JSON (`features.serving.run_record`)."""
         return f"{self._control}run"
 
     @property

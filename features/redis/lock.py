@@ -79,9 +79,11 @@ async def _acquire(client: StoreClient, key: str, token: str, busy: str, wait_s:
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
     while not await client.run("SET", key, token, "NX", "PX", int(ttl_s * 1000)):
+        other = (await client.run("GET", key) or b"nobody any more").decode()
+        if other == token:
+            return  # An answer was lost on the way, and the repeat met its own lock.
         if clock() >= deadline:
-            other = (await client.run("GET", key) or b"nobody any more").decode().partition(":")[0]
-            raise StoreBusy(busy.format(other))
+            raise StoreBusy(busy.format(other.partition(":")[0]))
         await asyncio.sleep(_POLL_S)
 
 

@@ -6,78 +6,29 @@ Every step is written before it is taken, together with its line of the timeline
 meanwhile. The job's id in Ray is the run's id: submitting it twice is refused by Ray, so it cannot run twice.
 """
 
-import secrets
-import time
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import replace
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.redis.scripts import Script, run_script
-from features.serving.timeline import KEPT, Entry
+from features.serving.run_record import Run, RunResult
+from features.serving.serving_state import AUTOPILOT, PERSON, Decision, ServingState, change
+from features.serving.timeline import Entry
 
-Trigger = Literal["person", "metric", "drift", "events", "schedule"]
-Policy = Literal["manual", "gate", "experiment"]
-State = Literal["submitting", "training", "judging", "testing", "ended"]
-Outcome = Literal["promoted", "not_promoted", "waiting", "failed", "stopped"]
 RESULT_KEPT_S = 30 * 86_400
-_CHANGE = Script("change_run", TIMELINE_KEPT=KEPT)
+Also = Callable[[ServingState], ServingState]
 
 
-class _Part(BaseModel):
-    # What another version of this wrote, before or after an upgrade, must still be read.
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+def unchanged(state: ServingState) -> ServingState:
+    """Nothing else changes by a step."""
+    return state
 
 
-class Run(_Part):
-    """One retraining, from its trigger to the last decision about its model."""
+class _TakenError(Exception):
+    """The place is another run's, or the run is no longer as it was seen."""
 
-    run_id: str = Field(description="also the id of its job in Ray")
-    trigger: Trigger
-    reason: str
-    policy: Policy
-    state: State = "submitting"
-    requested_ms: int
-    deadline_ms: int = Field(description="when a job that has not ended is stopped")
-    champion: str | None = Field(None, description="version that served when it began")
-    challenger: str | None = Field(None, description="version that it trained, once known")
-    experiment: str | None = Field(None, description="id of the experiment that tests it")
-    since_ms: int = Field(0, description="when the present state began")
-    outcome: Outcome | None = None
-    detail: str | None = Field(None, description="how it ended, in words")
-    ended_ms: int | None = None
-
-    def at(self, state: State, **changes: object) -> "Run":
-        """The same run in another state."""
-        return self.model_copy(update={"state": state, "since_ms": clock.now_ms(), **changes})
-
-
-class RunResult(_Part):
-    """What a retraining job says when it has published its model."""
-
-    version: str
-    uri: str
-    passed: bool = Field(description="whether the gate lets it replace the champion")
-    reasons: str
-    metrics: dict[str, float]
-
-
-def new_run(trigger: Trigger, reason: str, policy: Policy, deadline_s: float, champion: str | None) -> Run:
-    """A run that begins now."""
-    now = clock.now_ms()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now / 1000))
-    return Run(
-        run_id=f"retrain-{stamp}-{secrets.token_hex(3)}",
-        trigger=trigger,
-        reason=reason,
-        policy=policy,
-        requested_ms=now,
-        since_ms=now,
-        deadline_ms=now + int(deadline_s * 1000),
-        champion=champion,
-    )
+    def __init__(self, now: Run | None) -> None:
+        self.now = now
 
 
 async def read_run(client: StoreClient, keys: Keys) -> Run | None:
@@ -101,19 +52,53 @@ async def begin_run(client: StoreClient, keys: Keys, run: Run, line: Entry) -> R
     Raises:
         StoreError: the store does not answer; the place may or may not have been claimed.
     """
-    return await _change(client, keys, "", run, line)
+
+    def claim(state: ServingState) -> Decision:
+        if state.run is not None:
+            raise _TakenError(state.run)
+        who = PERSON if run.trigger == "person" else AUTOPILOT
+        return Decision(replace(state, run=run), who, run.reason, (line,))
+
+    try:
+        await change(client, keys, claim)
+    except _TakenError as error:
+        return error.now
+    return None
 
 
-async def advance_run(client: StoreClient, keys: Keys, seen: Run, after: Run, line: Entry) -> bool:
+async def advance_run(
+    client: StoreClient,
+    keys: Keys,
+    seen: Run,
+    after: Run,
+    line: Entry,
+    also: Also = unchanged,
+) -> bool:
     """Write the run's next state over the one that was seen.
+
+    Args:
+        also: what else changes by the same step; whatever it raises, nothing is written.
 
     Returns:
         False when somebody else changed the run meanwhile; then nothing is written.
 
     Raises:
+        StateConflictError: what else should change cannot.
         StoreError: the store does not answer; the change may or may not have been written.
     """
-    return await _change(client, keys, f"{seen.run_id}:{seen.state}", after, line) is None
+
+    def step(state: ServingState) -> Decision:
+        if state.run is None or (state.run.run_id, state.run.state) != (seen.run_id, seen.state):
+            raise _TakenError(state.run)
+        ended = after.state == "ended"
+        moved = replace(state, run=None, last_run=after) if ended else replace(state, run=after)
+        return Decision(also(moved), AUTOPILOT, line.text, (line,))
+
+    try:
+        await change(client, keys, step)
+    except _TakenError:
+        return False
+    return True
 
 
 async def keep_result(client: StoreClient, keys: Keys, run_id: str, result: RunResult) -> None:
@@ -125,14 +110,3 @@ async def read_result(client: StoreClient, keys: Keys, run_id: str) -> RunResult
     """What the job found; None while it has not said so. Raises `StoreError`."""
     found = await client.run("GET", keys.run_result(run_id))
     return None if found is None else RunResult.model_validate_json(found)
-
-
-async def _change(client: StoreClient, keys: Keys, seen: str, after: Run, line: Entry) -> Run | None:
-    ended = after.state == "ended"
-    text = after.model_dump_json()
-    args = [seen, "" if ended else text, text if ended else "", line.model_dump_json()]
-    answer = await run_script(client, _CHANGE, [keys.run, keys.last_run, keys.timeline], args)
-    if not answer:
-        return None
-    # "null": the run that the caller saw has ended meanwhile, and none has begun.
-    return after if answer == b"null" else Run.model_validate_json(answer)

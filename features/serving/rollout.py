@@ -1,38 +1,18 @@
 """A share of the traffic for the challenger without an experiment, so that a new model can be let in by degrees."""
 
-from dataclasses import asdict, dataclass
-
-import orjson
+from dataclasses import replace
 
 from features.redis.connection import StoreClient
-from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
-from features.redis.scripts import Script, run_script
-from features.serving.slots import CHALLENGER, DECISIONS_KEPT, read_slots
+from features.serving.serving_state import PERSON, Decision, ServingState, StateConflictError, change, read_state
+from features.serving.slots import CHALLENGER, Rollout
 
 SEED = "rollout"
 """The seed of the hash that lets users in. It never changes, so a user let in at 10 % stays in at 20 %."""
-_CHANGE = Script("change_rollout", DECISIONS_KEPT=DECISIONS_KEPT)
-_TRIES = 20
 
 
-class RolloutError(ValueError):
+class RolloutError(StateConflictError):
     """The rollout is not possible now; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """`share` of all users (above 0, at most 1) get the challenger's model."""
-
-    share: float
-    version: str
-    since_ms: int
-    reason: str
-
-
-def unpack_rollout(raw: bytes | None) -> Rollout | None:
-    """The rollout in the JSON of the store."""
-    return None if raw is None else Rollout(**orjson.loads(raw))
 
 
 def check_share(share: float) -> None:
@@ -43,33 +23,46 @@ def check_share(share: float) -> None:
 
 async def read_rollout(client: StoreClient, keys: Keys) -> Rollout | None:
     """The present rollout; None where there is none. Raises `StoreUnavailable`."""
-    return unpack_rollout(await client.run("GET", keys.rollout))
+    return (await read_state(client, keys)).rollout
 
 
-async def set_rollout(client: StoreClient, keys: Keys, share: float, reason: str, now_ms: int) -> Rollout | None:
-    """Give the challenger a share of the traffic; 0 ends it. One atomic change, written into the timeline.
+async def set_rollout(
+    client: StoreClient,
+    keys: Keys,
+    share: float,
+    reason: str,
+    now_ms: int,
+    who: str = PERSON,
+    version: str | None = None,
+) -> Rollout | None:
+    """Give the challenger a share of the traffic; 0 ends it.
+
+    Args:
+        version: refuse if the challenger's slot serves another one by now.
 
     Raises:
-        RolloutError: a share outside 0 to 1, nothing in the challenger's slot, an experiment that runs.
+        RolloutError: a share outside 0 to 1, nothing (or another version) in the challenger's slot, an experiment that
+            runs.
         StoreError: the store does not answer; nothing has changed, or all of it.
     """
     check_share(share)
-    for _ in range(_TRIES):
-        version = int(await client.run("HGET", keys.versions, "traffic") or 0)
-        challenger = (await read_slots(client, keys)).get(CHALLENGER)
-        if challenger is None and share > 0:
-            raise RolloutError("the slot challenger serves nothing: give it a version first")
+    changed: Rollout | None = None
+
+    def decide(state: ServingState) -> Decision | None:
+        nonlocal changed
+        serving = state.serving(CHALLENGER)
         if share > 0:
-            for raw in (await client.run("HGETALL", keys.experiments)).values():
-                experiment = orjson.loads(raw)
-                if experiment["status"] == "running":
-                    raise RolloutError(f"the experiment {experiment['id']} decides on the traffic: stop it first")
-        serving = challenger.version if challenger else ""
-        changed = Rollout(share, serving, now_ms, reason) if share > 0 else None
-        packed = b"" if changed is None else orjson.dumps(asdict(changed))
-        script_keys = [keys.rollout, keys.versions, keys.decisions]
-        text = f"rollout of {share:.3g} of the traffic: {reason}" if share > 0 else f"rollout ended: {reason}"
-        args = [version, packed, serving, f"{share:g}", text, now_ms]
-        if int(await run_script(client, _CHANGE, script_keys, args)) >= 0:
-            return changed
-    raise StoreBusy("others keep changing the traffic; try again")
+            if serving is None:
+                raise RolloutError("the slot challenger serves nothing: give it a version first")
+            if version not in (None, serving):
+                raise RolloutError(f"the slot challenger serves {serving} by now, not {version}; look again")
+            for one in state.experiments.values():
+                if one.status == "running":
+                    raise RolloutError(f"the experiment {one.id} decides on the traffic: stop it first")
+            changed = Rollout(share, serving, now_ms, reason)
+        elif state.rollout is None:
+            return None
+        return Decision(replace(state, rollout=changed), who, reason, time_ms=now_ms)
+
+    await change(client, keys, decide)
+    return changed

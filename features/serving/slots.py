@@ -1,24 +1,22 @@
-"""Model slots: which version each serves, and the timeline of decisions that put it there."""
+"""Model slots: which version each serves, the decisions that put it there, and the rollout between two of them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from configs import clock
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.redis.scripts import Script, run_script
+from features.redis.stored import known_fields
 
+T = TypeVar("T")
 CHAMPION, CHALLENGER = "champion", "challenger"
 SlotName = Literal["champion", "challenger", "challenger-2"]
 """The last one is for experiments between three models; `serve_config.yaml` has a deployment for each."""
 SLOTS: tuple[str, ...] = get_args(SlotName)
-DECISIONS_KEPT = 10_000
-_CHANGE = Script("change_slot", DECISIONS_KEPT=DECISIONS_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,18 @@ class SlotDecision:
     previous: str | None
     time_ms: int
     reason: str
+    who: str | None = None
+    """None in decisions that an earlier version wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """`share` of all users (above 0, at most 1) get the challenger's model."""
+
+    share: float
+    version: str
+    since_ms: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +64,27 @@ class Control:
     """Versions that every change counts up; replicas poll them."""
 
     catalogue_version: int
-    slots_version: int
+    serving_version: int
+    """Counts changes of the serving state (`features.serving.serving_state`)."""
     erasures_version: int
-    traffic_version: int = 0
-    """Counts changes of experiments and of the rollout."""
 
 
 async def read_control(client: StoreClient, keys: Keys) -> Control:
     """All versions in one round trip. Raises `StoreUnavailable`."""
-    found = await client.run("HMGET", keys.versions, "catalogue", "slots", "erasures", "traffic")
+    found = await client.run("HMGET", keys.versions, "catalogue", "serving", "erasures")
     return Control(*(int(version or 0) for version in found))
 
 
 async def read_slots(client: StoreClient, keys: Keys) -> dict[str, Slot]:
     """The slots that serve something, by name."""
     found: dict[bytes, bytes] = await client.run("HGETALL", keys.slots)
-    return {name.decode(): unpack_slot(raw) for name, raw in found.items()}
+    return {name.decode(): unpack(Slot, raw) for name, raw in found.items()}
 
 
-def unpack_slot(raw: bytes) -> Slot:
-    """The slot in the JSON of the store."""
-    return Slot(**orjson.loads(raw))
-
-
-async def set_slot(
-    client: StoreClient, keys: Keys, name: str, version: str, uri: str, reason: str, now_ms: int | None = None
-) -> int:
-    """Let a slot serve a version. Returns the slots version. Raises ValueError for a name that is no slot."""
-    now_ms = clock.now_ms() if now_ms is None else now_ms
-    slot = Slot(version, uri, now_ms, reason)
-    return await _change(client, keys, name, orjson.dumps(asdict(slot)), version, reason, now_ms)
-
-
-async def clear_slot(client: StoreClient, keys: Keys, name: str, reason: str, now_ms: int | None = None) -> int:
-    """Let a slot serve nothing. Returns the slots version."""
-    return await _change(client, keys, name, b"", "", reason, clock.now_ms() if now_ms is None else now_ms)
+def unpack(kind: type[T], raw: bytes) -> T:
+    """The dataclass in the JSON of the store. Fields that only a later version knows are left out."""
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**known_fields(kind.__name__, names, orjson.loads(raw)))
 
 
 async def read_decisions(client: StoreClient, keys: Keys, limit: int = 100) -> list[SlotDecision]:
@@ -100,14 +96,6 @@ async def read_decisions(client: StoreClient, keys: Keys, limit: int = 100) -> l
 def _decision(fields: Mapping[bytes, bytes]) -> SlotDecision:
     text = {name.decode(): value.decode() for name, value in fields.items()}
     return SlotDecision(
-        text["slot"], text["version"] or None, text["previous"] or None, int(text["time_ms"]), text["reason"]
-    )
-
-
-async def _change(
-    client: StoreClient, keys: Keys, name: str, packed: bytes, version: str, reason: str, now_ms: int
-) -> int:
-    if name not in SLOTS:
-        raise ValueError(f"no such slot: {name!r}; there are {', '.join(SLOTS)}")
-    script_keys = [keys.slots, keys.versions, keys.decisions]
-    return int(await run_script(client, _CHANGE, script_keys, [name, packed, version, reason, now_ms]))
+        text["slot"], text["version"] or None, text["previous"] or None, int(text["time_ms"]), text["reason"],
+        text.get("who"),
+    )  # fmt: skip

@@ -17,13 +17,16 @@ Kind = Literal["retraining", "trigger", "drift", "experiment", "guardrail", "ale
 class Entry(BaseModel):
     """One line of the timeline."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # What another version of this wrote, before or after an upgrade, must still be read.
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
     time_ms: int
     kind: Kind
     text: str
     run_id: str | None = None
     model_version: str | None = None
+    who: str | None = None
+    """Who changed what users get; None for what was only noticed."""
 
 
 def entry(kind: Kind, text: str, run_id: str | None = None, model_version: str | None = None) -> Entry:
@@ -55,4 +58,5 @@ def _of_decision(decision: SlotDecision) -> Entry:
         kind="slot",
         text=f"{text}: {decision.reason}",
         model_version=decision.version if decision.slot == CHAMPION else None,
+        who=decision.who,
     )

@@ -1,5 +1,6 @@
 """The model registry: MLflow runs, model versions and aliases. Serving never needs it."""
 
+import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,15 +51,11 @@ class MlflowRegistry:
 
         self._client: MlflowClient = MlflowClient(self.uri)
 
-    def publish(self, publication: Publication, alias: str | None) -> str:
-        """Log the runs, register the version, set the alias.
+    def publish(self, publication: Publication) -> str:
+        """Log the runs and register the version.
 
         Safe to repeat: a version that is registered is not registered again, and runs that a killed attempt left
         without one are removed first.
-
-        Args:
-            publication: what to log.
-            alias: "champion", "challenger", or None to leave the aliases alone.
 
         Returns:
             the number of the model version in the registry.
@@ -73,27 +70,28 @@ class MlflowRegistry:
             if number is None:
                 self._remove_unfinished(publication.version)
                 number = self._register(publication)
-            if alias is not None:
-                self._client.set_registered_model_alias(self.model, alias, number)
         except MlflowException as error:
             raise RegistryUnavailable(f"{self.uri}: {error}") from error
         return number
 
-    def point_alias(self, alias: str, version: str) -> None:
-        """Let an alias name a bundle version that is registered.
+    async def point(self, alias: str, version: str | None) -> str | None:
+        """Let an alias name a bundle version, or remove it. Returns what is in the way: the registry does not know the
+        version, went away, or refused."""
+        return await asyncio.to_thread(self._point, alias, version)
 
-        Raises:
-            RegistryUnavailable: it does not know the version, went away, or refused.
-        """
+    def _point(self, alias: str, version: str | None) -> str | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            number = self._registered(version)
-            if number is None:
-                raise RegistryUnavailable(f"{self.uri}: version {version} is not registered there")
-            self._client.set_registered_model_alias(self.model, alias, number)
+            if version is None:
+                self._client.delete_registered_model_alias(self.model, alias)
+            elif (number := self._registered(version)) is None:
+                return f"{self.uri}: version {version} is not registered there"
+            else:
+                self._client.set_registered_model_alias(self.model, alias, number)
         except MlflowException as error:
-            raise RegistryUnavailable(f"{self.uri}: {error}") from error
+            return f"{self.uri}: {error}"
+        return None
 
     def log_report(self, name: str, metrics: dict[str, float], tags: dict[str, str], files: list[Path]) -> str:
         """A run of its own with metrics and files. Returns its id.

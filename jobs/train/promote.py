@@ -18,10 +18,11 @@ from features.redis.errors import StoreError
 from features.redis.keys import Keys
 from features.redis.session import with_store
 from features.serving import promotion
-from features.serving.promotion import ROLLBACK, PromotionError, rollback_reason
-from features.serving.rollout import Rollout, RolloutError, check_share, read_rollout, set_rollout
-from features.serving.slots import CHALLENGER, CHAMPION, read_slots
-from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
+from features.serving.promotion import ROLLBACK, PromotionError
+from features.serving.rollout import check_share, set_rollout
+from features.serving.serving_state import StateConflictError, read_state
+from features.serving.slots import CHALLENGER, CHAMPION, Rollout
+from jobs.train.store_calls import follow_slots
 
 
 def promote(settings: Settings, version: str, reason: str) -> str | None:
@@ -32,14 +33,28 @@ def promote(settings: Settings, version: str, reason: str) -> str | None:
 
     Raises:
         PromotionError: there is no such bundle, or it is damaged, or it serves already.
+        StateConflictError: something needs the slot as it is.
         StoreError: the slot cannot be set.
     """
     with_store(settings, lambda client, keys: promotion.promote(client, keys, settings.bundles_dir, version, reason))
-    try:
-        MlflowRegistry(settings).point_alias(CHAMPION, version)
-    except RegistryUnavailable as error:
-        return str(error)
-    return None
+    return follow_slots(settings)
+
+
+def roll_back(settings: Settings, reason: str) -> tuple[str, str | None]:
+    """Let the champion's slot serve what it served before.
+
+    Returns:
+        that version, and what the registry had to say where its alias could not be set.
+
+    Raises:
+        PromotionError: there is nothing to go back to, or it cannot be served.
+        StateConflictError: somebody changed the slot at the same moment.
+        StoreError: the slot cannot be set.
+    """
+    version, _ = with_store(
+        settings, lambda client, keys: promotion.roll_back(client, keys, settings.bundles_dir, reason)
+    )
+    return version, follow_slots(settings)
 
 
 def roll_out(settings: Settings, version: str, share: float, reason: str) -> Rollout | None:
@@ -50,26 +65,20 @@ def roll_out(settings: Settings, version: str, share: float, reason: str) -> Rol
 
     Raises:
         PromotionError: there is no such bundle, or it is damaged.
-        RolloutError: an experiment decides on the traffic, the slot is empty, or the share is none.
+        StateConflictError: an experiment decides on the traffic, the slot is empty or in use, or the share is none.
         StoreError: nothing has changed, or the slot alone.
     """
 
     async def change(client: StoreClient, keys: Keys) -> Rollout | None:
-        slot = (await read_slots(client, keys)).get(CHALLENGER)
-        if version != CHALLENGER and (slot is None or slot.version != version):
-            check_share(share)
-            if await read_rollout(client, keys) is not None:
-                # Nobody may get the new version by the share of the old one.
-                await set_rollout(client, keys, 0.0, f"{version} takes the slot", clock.now_ms())
-            await promotion.promote(client, keys, settings.bundles_dir, version, reason, CHALLENGER)
-        return await set_rollout(client, keys, share, reason, clock.now_ms())
+        named = None if version == CHALLENGER else version
+        check_share(share)
+        if named is not None and (await read_state(client, keys)).serving(CHALLENGER) != named:
+            await promotion.promote(client, keys, settings.bundles_dir, named, reason, CHALLENGER)
+        return await set_rollout(client, keys, share, reason, clock.now_ms(), version=named)
 
-    return with_store(settings, change)
-
-
-def previous_champion(settings: Settings) -> str:
-    """The version to roll back to. Raises `PromotionError` where there is none, and `StoreError`."""
-    return with_store(settings, promotion.previous_champion)
+    found = with_store(settings, change)
+    follow_slots(settings)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,9 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{found.version} gets {found.share:.3g} of the traffic" if found else "no rollout any more")
             return 0
         if version == ROLLBACK:
-            version, reason = previous_champion(settings), rollback_reason(reason)
-        problem = promote(settings, version, reason)
-    except (PromotionError, RolloutError, SettingsError, StoreError) as error:
+            version, problem = roll_back(settings, reason)
+        else:
+            problem = promote(settings, version, reason)
+    except (PromotionError, StateConflictError, SettingsError, StoreError) as error:
         print(f"promote: {error}", file=sys.stderr)
         return 1
     print(f"slot {CHAMPION} serves {version}")

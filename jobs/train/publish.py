@@ -1,4 +1,4 @@
-"""Publishing: a trained bundle -> registry -> slot -> the result for whoever asked -> old bundles removed.
+"""Publishing: a trained bundle -> registry -> slot, aliases -> the result for whoever asked -> old bundles removed.
 
 The bundle is on disk by then. What the registry misses waits on disk for the next training, and the slot is set last,
 so that whatever kills the job, no slot points at something unfinished.
@@ -11,13 +11,14 @@ from pathlib import Path
 from configs import clock
 from configs.settings import PROJECT_DIR, Settings
 from features.redis.errors import StoreError
-from features.serving.retraining_run import RunResult
+from features.serving.run_record import RunResult
+from features.serving.serving_state import StateConflictError
 from features.serving.slots import CHAMPION
 from jobs.train.fit_bundle import remove_old_bundles
 from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from jobs.train.publication import Publication, TrialRecord, keep_pending, read_pending
 from jobs.train.retrain_report import Report
-from jobs.train.store_calls import current_slots, point_slot, tell_result
+from jobs.train.store_calls import current_state, follow_slots, point_slot, tell_result
 from jobs.train.tune import METRIC, Trial
 from models.bundle.manifest import Manifest
 from models.evaluation.gate import Verdict
@@ -50,32 +51,51 @@ class Trained:
     started_ms: int
 
 
-def publish(settings: Settings, trained: Trained, slot: str | None, report: Report) -> str | None:
+@dataclass(frozen=True)
+class Published:
+    """What became of a trained model.
+
+    Attributes:
+        registered_as: the number of the model version in the registry; None where the registry did not take it.
+        not_served: why the slot does not serve it; None where it does, or where no slot was wanted.
+    """
+
+    registered_as: str | None
+    not_served: str | None
+
+
+def publish(settings: Settings, trained: Trained, slot: str | None, who: str, seen: int, report: Report) -> Published:
     """Register the model, then let `slot` serve it.
 
     Args:
         settings: where registry, store and state lie.
         trained: the model.
         slot: "champion" or "challenger"; None to leave the slots alone.
+        who: whose decision it is to serve it, for the timeline.
+        seen: version of the serving state on which the model was judged; a slot that was changed since is left alone.
         report: called with percent done and one line.
-
-    Returns:
-        the number of the model version in the registry; None where the registry did not take it.
 
     Raises:
         StoreError: the slot could not be set; the bundle and its publication are on disk.
     """
     version = trained.manifest.version
     keep_pending(_pending_dir(settings), publication_of(trained))
-    registered = _deliver(settings, version, slot, report)
-    if slot is not None:
-        reason = f"{trained.reason}; {trained.verdict}" if slot == CHAMPION else trained.reason
-        point_slot(settings, slot, version, str(trained.path), reason)
-        report(98, f"slot {slot} serves {version}")
-    return registered
+    registered = _deliver(settings, version, report)
+    if slot is None:
+        return Published(registered, None)
+    reason = f"{trained.reason}; {trained.verdict}" if slot == CHAMPION else trained.reason
+    try:
+        point_slot(settings, slot, version, str(trained.path), reason, who, seen)
+    except StateConflictError as error:
+        report(98, f"slot {slot} does not serve {version}: {error}")
+        return Published(registered, str(error))
+    report(98, f"slot {slot} serves {version}")
+    if registered is not None and (problem := follow_slots(settings)):
+        report(98, f"the registry's aliases follow later: {problem}")
+    return Published(registered, None)
 
 
-def tell_asker(settings: Settings, run_id: str, trained: Trained) -> None:
+def tell_asker(settings: Settings, run_id: str, trained: Trained, not_served: str | None) -> None:
     """Tell the result under `run_id` to whoever waits for it. Raises `features.redis.errors.StoreError`."""
     verdict = trained.verdict
     result = RunResult(
@@ -84,17 +104,19 @@ def tell_asker(settings: Settings, run_id: str, trained: Trained) -> None:
         passed=verdict.promote,
         reasons=str(verdict),
         metrics=trained.metrics,
+        not_served=not_served,
     )
     tell_result(settings, run_id, result)
 
 
 def remove_unused_bundles(settings: Settings, report: Report) -> None:
-    """Delete old bundles that no slot serves and that the registry does not wait for."""
+    """Delete old bundles that no slot serves or may have to serve again, and that the registry does not wait for."""
     try:
-        protected = {slot.version for slot in current_slots(settings).values()}
+        state = current_state(settings)
     except StoreError as error:
         report(99, f"old bundles stay, since the slots cannot be read ({error})")
         return
+    protected = {slot.version for slot in state.slots.values()} | ({state.guard.previous} if state.guard else set())
     protected |= {publication.version for _, publication in read_pending(_pending_dir(settings))}
     removed = remove_old_bundles(settings.bundles_dir, settings.training.keep_bundles, protected)
     if removed:
@@ -142,17 +164,15 @@ def _trial_record(trial: Trial) -> TrialRecord:
     )
 
 
-def _deliver(settings: Settings, version: str, slot: str | None, report: Report) -> str | None:
+def _deliver(settings: Settings, version: str, report: Report) -> str | None:
     """Give the registry this publication and whatever it missed before. Returns this one's number there."""
     number = None
     try:
         registry = MlflowRegistry(settings)
         for path, publication in read_pending(_pending_dir(settings)):
-            # Only the newest sets an alias: an older one's slot may have moved on since.
-            mine = publication.version == version
-            given = registry.publish(publication, slot if mine else None)
+            given = registry.publish(publication)
             path.unlink(missing_ok=True)
-            number = given if mine else number
+            number = given if publication.version == version else number
             report(92, f"registered {publication.version} as {registry.model} version {given}")
     except RegistryUnavailable as error:
         report(92, f"the registry did not take it ({error}); kept in {_pending_dir(settings)} for the next training")

@@ -12,6 +12,7 @@ from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.redis.errors import StoreError
+from features.serving.serving_state import PERSON, ServingState
 from features.serving.slots import CHAMPION
 from jobs.batch.bundle_stage import catalogue_of, read_catalogue
 from jobs.launch.courtesy import step_back
@@ -25,7 +26,7 @@ from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_ask
 from jobs.train.read_shown_lists import read_shown_lists
 from jobs.train.retrain_report import Report, describe_data, describe_metrics, describe_ranker
 from jobs.train.search_space import SPACE_FILE, load_search_space
-from jobs.train.store_calls import current_slots
+from jobs.train.store_calls import current_state
 from jobs.train.trial_log import TrialLog
 from jobs.train.tune import METRIC, SearchError, Trial, inner_folds, search
 from models.bundle.arrays import BundleError
@@ -99,7 +100,9 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
 
     catalogue = catalogue_of(data, read_catalogue(settings))
     ordered = in_store_order(data)
-    champion = _champion(settings)
+    # The state is read before the models meet: a slot that is changed meanwhile is left alone.
+    state = current_state(settings)
+    champion = _champion(state)
     second = _second_stage(settings, ordered, catalogue, parameters, seed, champion)
     if second is not None:
         metrics |= second.metrics
@@ -117,12 +120,13 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
         path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms
     )
     takes_slot = options.force or options.slot != CHAMPION or verdict.promote
-    registered = publish(settings, trained, options.slot if takes_slot else None, report)
+    who = PERSON if options.run_id is None else f"retraining {options.run_id}"
+    published = publish(settings, trained, options.slot if takes_slot else None, who, state.version, report)
     if options.run_id is not None:
-        tell_asker(settings, options.run_id, trained)
+        tell_asker(settings, options.run_id, trained, published.not_served)
     remove_unused_bundles(settings, report)
     report(100, f"done in {(clock.now_ms() - started_ms) / 1000:.1f} s")
-    return Result(manifest.version, path, parameters, metrics, registered, verdict)
+    return Result(manifest.version, path, parameters, metrics, published.registered_as, verdict)
 
 
 def _read_data(settings: Settings, report: Report) -> TrainingData:
@@ -202,13 +206,9 @@ def _verified(path: Path) -> tuple[Manifest, Footprint]:
     return manifest, Footprint(load_s, sum(file.stat().st_size for file in path.iterdir()) / 1_000_000)
 
 
-def _champion(settings: Settings) -> Bundle | None:
-    """The bundle that the champion's slot serves; None where there is none that can be read.
-
-    Raises:
-        StoreError: the slots cannot be read.
-    """
-    slot = current_slots(settings).get(CHAMPION)
+def _champion(state: ServingState) -> Bundle | None:
+    """The bundle that the champion's slot serves; None where there is none that can be read."""
+    slot = state.slots.get(CHAMPION)
     if slot is None:
         return None
     try:

@@ -6,7 +6,8 @@ from deployments.operations.ray_jobs import RayJobs
 from deployments.operations.retraining import Retraining
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.retraining_run import Run, read_last_run, read_run
+from features.serving.retraining_run import read_last_run, read_run
+from features.serving.run_record import Run
 from features.serving.slots import read_slots
 
 

@@ -19,7 +19,8 @@ import yaml
 
 from features.redis.connection import connect
 from features.redis.layout import keys_of
-from features.serving.slots import CHAMPION, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import CHAMPION
 from models.bundle.reading import list_bundles
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]

@@ -4,11 +4,12 @@ import numpy as np
 
 from experiments.attribution import Rule, UserReplay
 from experiments.user_totals import UserTotals
+from features.experiments.changes import change_experiment, create_experiment
 from features.experiments.counts import sums_command
-from features.experiments.experiment import Definition, change_experiment, create_experiment
+from features.experiments.experiment import Definition
 from features.experiments.steps import start
 from features.recording.online_store import OnlineStore
-from features.serving.slots import set_slot
+from features.serving.promotion import set_slot
 
 RULE = Rule(1_000, 500, 0, 3, 100)
 

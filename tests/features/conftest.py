@@ -22,7 +22,10 @@ BACKENDS = ("valkey", "redis", "cluster")
 ALWAYS = {
     "redis": ("recording/test_online_store.py", "redis/"),
     # Commands that touch several keys, which a cluster takes only when they lie in one slot.
-    "cluster": ("recording/test_online_store.py", "experiments/test_counts.py", "users/test_erasure.py", "redis/"),
+    "cluster": (
+        *("recording/test_online_store.py", "experiments/test_counts.py", "users/test_erasure.py", "redis/"),
+        "serving/test_serving_state.py",
+    ),
 }
 
 

@@ -16,7 +16,8 @@ import pytest
 from data.dataset import load_dataset
 from features.redis.connection import connect
 from features.redis.keys import Keys
-from features.serving.slots import CHAMPION, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import CHAMPION
 
 pytestmark = pytest.mark.stack
 

@@ -257,16 +257,14 @@ def test_an_experiment_from_start_to_promotion(api: httpx.Client, stack: Any, ch
     wait_for(lambda: recommend(api, "afterwards")["model_version"] == champion)
 
 
-def test_an_experiment_whose_model_changes_is_suspended_and_says_so(api: httpx.Client, challenger: str) -> None:
+def test_what_a_running_experiment_compares_is_not_promoted_over(api: httpx.Client, challenger: str) -> None:
     champion = recommend(api, "somebody")["model_version"]
     name = create(api, "disturbed")
     step(api, name, "start")
     wait_for(lambda: recommend(api, "x")["experiment"] == name)
-    answered(api.post(f"/api/v1/models/{challenger}/promote"))
-    wait_for(lambda: recommend(api, "x")["experiment"] is None)
-    assert any("suspended" in text and challenger in text for text in results(api, name)["warnings"])
-    answered(api.post(f"/api/v1/models/{champion}/promote"))
-    wait_for(lambda: recommend(api, "x")["experiment"] == name)
+    error = answered(api.post(f"/api/v1/models/{challenger}/promote"), 409)["error"]
+    assert error["message"] == f"the slot champion is in use by the experiment {name}: stop it first"
+    assert answered(api.get("/api/v1/models"))["slots"]["champion"]["version"] == champion
     step(api, name, "stop")
 
 

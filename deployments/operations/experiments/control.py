@@ -9,27 +9,17 @@ from configs import clock
 from configs.settings import Settings
 from deployments.http.errors import ApiError
 from deployments.operations.experiments.results import ExperimentResults, design_of
+from deployments.operations.model_registry import ModelRegistry
 from experiments.plan import needed_users
 from experiments.user_totals import VariantSums
+from features.experiments.changes import change_experiment, create_experiment, known, promote_winner, read_changes
 from features.experiments.counts import read_sums, write_ends
-from features.experiments.experiment import (
-    Definition,
-    Experiment,
-    ExperimentChange,
-    ExperimentError,
-    TrafficState,
-    change_experiment,
-    create_experiment,
-    known,
-    read_changes,
-    read_traffic,
-)
+from features.experiments.experiment import Definition, Experiment, ExperimentChange, ExperimentError
 from features.experiments.series import add_snapshot, due, last_snapshot_ms
 from features.experiments.steps import (
     archive,
     check_start,
     fix_sample,
-    promoted,
     resolve_slots,
     running,
     start,
@@ -37,9 +27,10 @@ from features.experiments.steps import (
     winner_of,
 )
 from features.recording.online_store import OnlineStore
-from features.serving.promotion import AlreadyServedError, PromotionError, promote
-from features.serving.rollout import Rollout, RolloutError, set_rollout
-from features.serving.slots import CHALLENGER, CHAMPION
+from features.serving.promotion import PromotionError, promote
+from features.serving.rollout import RolloutError, set_rollout
+from features.serving.serving_state import PERSON, ServingState, read_state
+from features.serving.slots import CHALLENGER, CHAMPION, Rollout
 
 logger = logging.getLogger("ray.serve")
 LOAD_S = 60.0
@@ -66,15 +57,16 @@ class ExperimentControl:
         self._ask_version = ask_version
         self._hold = hold
         self.results = ExperimentResults(settings, store)
-        self._state = TrafficState(version=-1, experiments={}, slots={}, rollout=None)
+        self._registry = ModelRegistry(settings)
+        self._state = ServingState(version=-1)
         self._holding: dict[str, asyncio.Task[None]] = {}
 
     async def follow(self) -> None:
         """Follow a change of the experiments: slots in use are kept awake, and ends are written to every partition."""
-        self._state = await read_traffic(self._client, self._keys)
+        self._state = await read_state(self._client, self._keys)
         ended = [one for one in self._state.experiments.values() if one.status == "stopped"]
         await write_ends(self._client, self._keys, {one.id: one.ended_ms for one in ended if one.ended_ms is not None})
-        wanted = slots_in_use(self._state) - {CHAMPION}
+        wanted = {claim.slot for claim in self._state.claims(_now_ms())} - {CHAMPION}
         for slot in wanted - self._holding.keys():
             # In a context of its own: see `MicroBatcher.ask`.
             self._holding[slot] = asyncio.get_running_loop().create_task(
@@ -114,48 +106,61 @@ class ExperimentControl:
         except ExperimentError:
             logger.info("the sample of %s has been fixed meanwhile", experiment.id)
 
-    async def create(self, definition: Definition) -> Experiment:
+    async def create(self, definition: Definition, who: str = PERSON) -> Experiment:
         """Store a new experiment as a draft. Raises `ExperimentError`."""
-        return await create_experiment(self._client, self._keys, definition, _now_ms())
+        return await create_experiment(self._client, self._keys, definition, _now_ms(), who)
 
     async def all(self) -> list[Experiment]:
         """All experiments, the newest first."""
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         return list(state.experiments.values())[::-1]
 
     async def one(self, experiment: str) -> tuple[Experiment, list[ExperimentChange]]:
         """An experiment with its changes. Raises `ExperimentError`."""
-        found = known(await read_traffic(self._client, self._keys), experiment)
+        found = known(await read_state(self._client, self._keys), experiment)
         return found, await read_changes(self._client, self._keys, experiment)
 
-    async def start(self, experiment: str, reason: str) -> Experiment:
+    async def start(self, experiment: str, reason: str, who: str = PERSON) -> Experiment:
         """Start an experiment, once every model that it compares is loaded.
 
         Raises:
             ExperimentError: the experiment cannot start.
+            SlotInUseError: something else needs a slot of it.
             ApiError: 503, a model was not loaded in time.
         """
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         found = known(state, experiment)
         check_start(found, state)
         slots, wanted = resolve_slots(found, state)
         for slot, version in wanted.items():
-            if slot in slots_in_use(state):
-                raise ExperimentError("conflict", f"the slot {slot} is in use, so {version} has no place")
-            await _promote(self._store, self.settings, version, f"experiment {experiment}", slot)
-        state = await read_traffic(self._client, self._keys)
+            await self._put(slot, version, f"experiment {experiment}", who)
+        state = await read_state(self._client, self._keys)
         for slot in dict.fromkeys(slots.values()):
             await self._wait_for(slot, state.slots[slot].version)
         now_ms = _now_ms()
         return await change_experiment(
-            self._client, self._keys, experiment, lambda one, now: start(one, now, now_ms), "started", reason, now_ms
+            self._client,
+            self._keys,
+            experiment,
+            lambda one, now: start(one, now, now_ms),
+            "started",
+            reason,
+            now_ms,
+            who,
         )
 
-    async def stop(self, experiment: str, reason: str) -> Experiment:
+    async def stop(self, experiment: str, reason: str, who: str = PERSON) -> Experiment:
         """Stop a running experiment. Raises `ExperimentError`."""
         now_ms = _now_ms()
         done = await change_experiment(
-            self._client, self._keys, experiment, lambda one, _: stop(one, now_ms, reason), "stopped", reason, now_ms
+            self._client,
+            self._keys,
+            experiment,
+            lambda one, _: stop(one, now_ms, reason),
+            "stopped",
+            reason,
+            now_ms,
+            who,
         )
         await write_ends(self._client, self._keys, {done.id: done.ended_ms or now_ms})
         sums = await read_sums(self._client, self._keys, done.id, done.names)
@@ -168,44 +173,51 @@ class ExperimentControl:
             self._client, self._keys, experiment, lambda one, _: archive(one), "archived", reason, _now_ms()
         )
 
-    async def promote(self, experiment: str, variant: str | None, reason: str) -> Experiment:
+    async def promote(self, experiment: str, variant: str | None, reason: str, who: str = PERSON) -> Experiment:
         """Let a variant's version be the champion.
 
         Raises:
             ExperimentError: it is not stopped, or nobody has won; its version cannot be served.
+            SlotInUseError: something needs the champion's slot as it is.
         """
         found, results = await self.results.of(experiment)
         winner = winner_of(found, variant, results.decision.winner)
-        version = found.versions[winner]
         text = f"experiment {experiment}: {winner}; {reason}"
-        try:
-            await _promote(self._store, self.settings, version, text, CHAMPION)
-        except AlreadyServedError:
-            logger.info("%s, the winner of %s, is the champion already", version, experiment)
-        now_ms = _now_ms()
-        return await change_experiment(
-            self._client, self._keys, experiment, lambda one, _: promoted(one, winner), "promoted", text, now_ms
-        )
+        bundles = self.settings.bundles_dir
+        done = await promote_winner(self._client, self._keys, bundles, experiment, winner, text, _now_ms(), who)
+        await self._move_aliases()
+        return done
 
     async def roll_out(self, share: float, version: str | None, reason: str) -> Rollout | None:
         """Give the challenger a share of the traffic, with another version in its slot first where one is named.
 
         Raises:
             RolloutError: a rollout is not possible now.
+            SlotInUseError: something needs the challenger's slot as it is.
             ApiError: 503, the model was not loaded in time.
         """
-        state = await read_traffic(self._client, self._keys)
-        if version is not None and (CHALLENGER not in state.slots or state.slots[CHALLENGER].version != version):
-            if CHALLENGER in slots_in_use(state):
-                raise RolloutError(f"version: the slot {CHALLENGER} is in use; end what uses it first")
+        state = await read_state(self._client, self._keys)
+        if version is not None and state.serving(CHALLENGER) != version:
             try:
-                await _promote(self._store, self.settings, version, f"rollout: {reason}", CHALLENGER)
+                await self._put(CHALLENGER, version, f"rollout: {reason}", PERSON)
             except ExperimentError as error:
                 raise RolloutError(str(error)) from error
-            state = await read_traffic(self._client, self._keys)
-        if share > 0 and CHALLENGER in state.slots:
-            await self._wait_for(CHALLENGER, state.slots[CHALLENGER].version)
-        return await set_rollout(self._client, self._keys, share, reason, _now_ms())
+            state = await read_state(self._client, self._keys)
+        serving = state.serving(CHALLENGER)
+        if share > 0 and serving is not None:
+            await self._wait_for(CHALLENGER, serving)
+        return await set_rollout(self._client, self._keys, share, reason, _now_ms(), version=serving)
+
+    async def _put(self, slot: str, version: str, reason: str, who: str) -> None:
+        try:
+            await promote(self._client, self._keys, self.settings.bundles_dir, version, reason, slot, who)
+        except PromotionError as error:
+            raise ExperimentError("conflict", f"version: {error}", "version") from error
+        await self._move_aliases()
+
+    async def _move_aliases(self) -> None:
+        if problem := await self._registry.follow(self._client, self._keys):
+            logger.warning("the registry's aliases follow later: %s", problem)
 
     async def _wait_for(self, slot: str, version: str) -> None:
         """Wait until the slot's `Retrieval` answers with the version. Raises ApiError 503."""
@@ -225,21 +237,6 @@ class ExperimentControl:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try is due; a replica may be starting
                 logger.warning("the slot %s cannot be kept awake, trying on: %r", slot, error)
                 await asyncio.sleep(1.0)
-
-
-def slots_in_use(state: TrafficState) -> set[str]:
-    """Slots to which running experiments or the rollout send traffic."""
-    used = {slot for one in running(state) for slot in one.slots.values()}
-    return used | ({CHALLENGER} if state.rollout is not None else set())
-
-
-async def _promote(store: OnlineStore, settings: Settings, version: str, reason: str, slot: str) -> None:
-    try:
-        await promote(store.client, store.keys, settings.bundles_dir, version, reason, slot)
-    except AlreadyServedError:
-        raise
-    except PromotionError as error:
-        raise ExperimentError("conflict", f"version: {error}", "version") from error
 
 
 def _now_ms() -> int:

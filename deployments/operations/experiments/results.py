@@ -12,19 +12,13 @@ from experiments.design import Design
 from experiments.report import Report, compare_all, reading_due, report, value_of
 from experiments.user_metrics import METRICS
 from experiments.user_totals import VariantSums, add_sums
+from features.experiments.changes import change_experiment, known
 from features.experiments.counts import read_sums
-from features.experiments.experiment import (
-    Experiment,
-    ExperimentError,
-    Reading,
-    TrafficState,
-    change_experiment,
-    known,
-    read_traffic,
-)
+from features.experiments.experiment import Experiment, ExperimentError, Reading
 from features.experiments.series import SeriesPoint, read_series
 from features.experiments.steps import changed_slot, read_once, running
 from features.recording.online_store import OnlineStore
+from features.serving.serving_state import ServingState, read_state
 
 
 class ExperimentResults:
@@ -42,7 +36,7 @@ class ExperimentResults:
 
     async def of(self, experiment: str) -> tuple[Experiment, Report]:
         """An experiment with all results that follow from its sums as they stand. Raises `ExperimentError`."""
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         found = known(state, experiment)
         sums = await read_sums(self._client, self._keys, found.id, found.names)
         design, days, notes = design_of(found), days_of(found), notes_of(found, state)
@@ -66,11 +60,11 @@ class ExperimentResults:
             )  # fmt: skip
         except ExperimentError:
             # Another replica has read it meanwhile.
-            return known(await read_traffic(self._client, self._keys), experiment.id)
+            return known(await read_state(self._client, self._keys), experiment.id)
 
     async def latest(self) -> Experiment | None:
         """The experiment that runs, else the one that was stopped last."""
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         if found := running(state):
             return found[-1]
         ended = [one for one in state.experiments.values() if one.started_ms is not None]
@@ -82,7 +76,7 @@ class ExperimentResults:
             raise ExperimentError(
                 "invalid", f"metric: no such metric {metric!r}; there are {', '.join(METRICS)}", "metric"
             )
-        found = known(await read_traffic(self._client, self._keys), experiment)
+        found = known(await read_state(self._client, self._keys), experiment)
         snapshots = await read_series(self._client, self._keys, experiment, limit)
         # A thousand points of ten variants take seconds.
         return await asyncio.to_thread(_points, found, metric, snapshots)
@@ -96,7 +90,7 @@ class ExperimentResults:
         Raises:
             ExperimentError: no such experiment, or a cursor that is none.
         """
-        state = await read_traffic(self._client, self._keys)
+        state = await read_state(self._client, self._keys)
         return await self._rows.page(state, experiment, cursor, limit)
 
 
@@ -145,7 +139,7 @@ def days_of(experiment: Experiment) -> float:
     return max(0, min(now_ms(), experiment.ended_ms or 2**53) - experiment.started_ms) / 86_400_000
 
 
-def notes_of(experiment: Experiment, state: TrafficState) -> list[str]:
+def notes_of(experiment: Experiment, state: ServingState) -> list[str]:
     """What a reader of the results should know of the experiment's state, in words."""
     if experiment.status == "draft":
         return ["it has not been started"]

@@ -16,7 +16,7 @@ from deployments.http.schemas import ErrorAnswer
 from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.experiments.views import ResultsSummary, experiment_view, results_view, summary
 from features.experiments.experiment import Definition, ExperimentError
-from features.serving.rollout import RolloutError
+from features.serving.serving_state import StateConflictError
 
 _STATUS = {"missing": (404, "not_found"), "conflict": (409, "conflict"), "invalid": (422, "invalid_field")}
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is no such experiment"}}
@@ -210,5 +210,5 @@ def _errors() -> Iterator[None]:
         yield
     except ExperimentError as error:
         raise ApiError(*_STATUS[error.kind], str(error), error.field) from error
-    except RolloutError as error:
+    except StateConflictError as error:
         raise ApiError(409, "conflict", str(error)) from error

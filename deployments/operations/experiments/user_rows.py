@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 from configs.settings import Settings
 from data.event_log import EventLog
 from data.log_tables import Entry, Kind, entries_table
+from features.experiments.changes import known
 from features.experiments.counts import rule_of
-from features.experiments.experiment import ExperimentError, TrafficState, known
+from features.experiments.experiment import ExperimentError
 from features.experiments.recount import PartitionReplay
 from features.recording.online_store import OnlineStore
+from features.serving.serving_state import ServingState
 from features.streams.drain import read_entries
 from features.users.erasure import read_erasures
 
@@ -52,7 +54,7 @@ class UserRows:
         self._turn = asyncio.Lock()
 
     async def page(
-        self, state: TrafficState, experiment: str, cursor: str | None, limit: int
+        self, state: ServingState, experiment: str, cursor: str | None, limit: int
     ) -> tuple[list[dict[str, Any]], str | None]:
         """One row for each user, by partition and id.
 
@@ -98,7 +100,7 @@ class UserRows:
         return sorted(least)[:wanted]
 
     async def _replayed(
-        self, experiment: str, partition: int, users: list[str], state: TrafficState
+        self, experiment: str, partition: int, users: list[str], state: ServingState
     ) -> dict[str, dict[str, Any]]:
         """user -> totals, of the given users."""
         if not users:

@@ -16,17 +16,10 @@ from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import DriftView
 from deployments.operations.ray_jobs import RayJobs
 from deployments.replica.request_metrics import RecommendStages, RequestMetrics
-from features.serving.retraining_run import (
-    Policy,
-    Run,
-    RunResult,
-    advance_run,
-    begin_run,
-    keep_result,
-    new_run,
-    read_run,
-)
-from features.serving.slots import CHALLENGER, CHAMPION, read_slots, set_slot
+from features.serving.promotion import set_slot
+from features.serving.retraining_run import advance_run, begin_run, keep_result, read_run
+from features.serving.run_record import Policy, Run, RunResult, new_run
+from features.serving.slots import CHALLENGER, CHAMPION, read_slots
 from features.serving.timeline import entry, read_timeline
 from tests.deployments.jobs_api import JobsApi
 from tests.deployments.pilots import Pilots

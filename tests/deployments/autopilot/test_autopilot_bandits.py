@@ -6,10 +6,12 @@ import pytest
 
 from configs.event_types import load_event_types
 from deployments.autopilot import autopilot
-from features.experiments.experiment import Experiment, read_changes, read_traffic
+from features.experiments.changes import read_changes
+from features.experiments.experiment import Experiment
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.serving.serving_state import read_state
 from tests.deployments.pilots import Pilots
 from tests.features.bandit_arms import begun, count, people
 
@@ -22,7 +24,7 @@ def store(pilots: Callable[..., Pilots], client: StoreClient, keys: Keys) -> Onl
 
 
 async def experiment(store: OnlineStore, name: str) -> Experiment:
-    return (await read_traffic(store.client, store.keys)).experiments[name]
+    return (await read_state(store.client, store.keys)).experiments[name]
 
 
 @pytest.mark.parametrize("mode", ["off", "observe", "act"])

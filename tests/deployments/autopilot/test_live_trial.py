@@ -7,12 +7,15 @@ import pytest
 
 from configs import clock
 from configs.event_types import load_event_types
-from features.experiments.experiment import Experiment, read_traffic
+from features.experiments.experiment import Experiment
 from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
-from features.serving.retraining_run import Run, RunResult, keep_result, read_run
-from features.serving.slots import CHALLENGER, CHAMPION, read_slots, set_slot
+from features.serving.promotion import set_slot
+from features.serving.retraining_run import keep_result, read_run
+from features.serving.run_record import Run, RunResult
+from features.serving.serving_state import read_state
+from features.serving.slots import CHALLENGER, CHAMPION, read_slots
 from features.serving.timeline import read_timeline
 from models.bundle.writing import write_bundle
 from tests.deployments.jobs_api import JobsApi
@@ -34,7 +37,7 @@ async def in_testing(pilots: Callable[..., Pilots], jobs: JobsApi) -> tuple[Pilo
     await keep_result(found.client, found.keys, run.run_id, made)
     jobs.end(run.run_id, "SUCCEEDED")
     await found.look(4)
-    [experiment] = (await read_traffic(found.client, found.keys)).experiments.values()
+    [experiment] = (await read_state(found.client, found.keys)).experiments.values()
     return found, run, experiment, version
 
 
@@ -71,7 +74,7 @@ async def test_a_model_that_wins_its_experiment_is_promoted(pilots: Callable[...
     ended = await found.ended()
     assert (ended.run_id, ended.outcome) == (run.run_id, "promoted")
     assert (await read_slots(found.client, found.keys))[CHAMPION].version == version
-    [after] = (await read_traffic(found.client, found.keys)).experiments.values()
+    [after] = (await read_state(found.client, found.keys)).experiments.values()
     assert (after.status, after.promoted_version) == ("stopped", version)
     told = [line.text for line in await read_timeline(found.client, found.keys, 50)]
     assert len([text for text in told if text.startswith("promoted")]) == 1

@@ -11,8 +11,12 @@ from configs.settings import Settings, Store
 from deployments.http.errors import install_error_handlers
 from deployments.operations.model_routes import models_routes
 from deployments.operations.model_versions import ModelVersions
+from features.experiments.changes import change_experiment, create_experiment
+from features.experiments.experiment import Definition
+from features.experiments.steps import start
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.serving.serving_state import read_state
 from features.serving.slots import SLOTS
 from models.bundle.writing import write_bundle
 from tests.models.bundle.test_bundle import NOW_MS, contents, fields
@@ -75,3 +79,27 @@ async def test_impossible_steps_are_refused(
     answer = await api.post(f"/api/v1/models/{path}", json=content)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["field"] == field
+
+
+async def test_a_slot_that_an_experiment_compares_is_refused_and_says_by_whom(
+    api: httpx.AsyncClient, client: StoreClient, keys: Keys
+) -> None:
+    """Regression: a promotion took the model away from a running experiment."""
+    newer, older = (model["version"] for model in (await api.get("/api/v1/models")).json()["models"])
+    await api.post(f"/api/v1/models/{older}/promote")
+    await api.post(f"/api/v1/models/{newer}/promote")
+    variants = [{"name": name, "weight": 0.5, "slot": "champion"} for name in ("a", "b")]
+    definition = Definition.model_validate({"id": "e1", "hypothesis": "h", "variants": variants})
+    await create_experiment(client, keys, definition, 1)
+    await change_experiment(client, keys, "e1", lambda one, state: start(one, state, 2), "started", "go", 2)
+    refused = await api.post(f"/api/v1/models/{older}/promote")
+    assert (refused.status_code, refused.json()["error"]["message"]) == (
+        409, "the slot champion is in use by the experiment e1: stop it first",
+    )  # fmt: skip
+    # Back is always possible, once.
+    body = {"expected": newer, "reason": "it fails"}
+    back = await api.post("/api/v1/models/rollback", json=body)
+    assert (back.status_code, back.json()["version"], back.json()["previous"]) == (200, older, newer)
+    again = await api.post("/api/v1/models/rollback", json=body)
+    assert (again.status_code, again.json()["error"]["field"]) == (409, "expected")
+    assert (await read_state(client, keys)).experiments["e1"].status == "stopped"

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from deployments.http.errors import ApiError
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
 from experiments.assignment import assign
-from features.experiments.experiment import Bandit, Experiment, TrafficState, Variant
+from features.experiments.experiment import Bandit, Experiment, Variant
 from features.experiments.steps import running, start
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.rollout import Rollout
-from features.serving.slots import Slot
+from features.serving.serving_state import ServingState
+from features.serving.slots import Rollout, Slot
 
 SLOTS = {"champion": Slot("v1", "/v1", 0, ""), "challenger": Slot("v2", "/v2", 0, "")}
 EVEN = [Variant(name="control", weight=0.5, slot="champion"), Variant(name="new", weight=0.5, slot="challenger")]
@@ -23,7 +23,7 @@ EVEN = [Variant(name="control", weight=0.5, slot="champion"), Variant(name="new"
 
 def started(name: str = "e1", at_ms: int = 1, **fields: Any) -> Experiment:
     given = {"variants": EVEN, "hypothesis": "h", "seed": name, "created_ms": 0, **fields}
-    state = TrafficState(version=0, experiments={}, slots=SLOTS, rollout=None)
+    state = ServingState(version=0, experiments={}, slots=SLOTS, rollout=None)
     return start(Experiment(id=name, **given), state, at_ms)
 
 
@@ -31,7 +31,7 @@ def traffic(
     *experiments: Experiment, slots: dict[str, Slot] = SLOTS, rollout: Rollout | None = None
 ) -> VariantAssignment:
     found = VariantAssignment(cast(StoreClient, None), Keys("t", 4))
-    found.use(TrafficState(version=1, experiments={one.id: one for one in experiments}, slots=slots, rollout=rollout))
+    found.use(ServingState(version=1, experiments={one.id: one for one in experiments}, slots=slots, rollout=rollout))
     return found
 
 
@@ -105,5 +105,5 @@ def test_events_before_are_all_counters_and_nothing_else() -> None:
 
 
 def test_running_experiments_come_by_their_start() -> None:
-    state = TrafficState(version=1, experiments={"b": started("b", 5), "a": started("a", 9)}, slots=SLOTS, rollout=None)
+    state = ServingState(version=1, experiments={"b": started("b", 5), "a": started("a", 9)}, slots=SLOTS, rollout=None)
     assert [one.id for one in running(state)] == ["b", "a"]

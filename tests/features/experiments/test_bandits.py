@@ -4,8 +4,8 @@ from experiments.statistics.ratio import ratio, ratio_variance
 from experiments.user_metrics import METRICS
 from experiments.user_totals import add_sums, variant_sums
 from features.experiments.bandits import arm, reweigh_bandits
-from features.experiments.experiment import read_traffic
 from features.recording.online_store import OnlineStore
+from features.serving.serving_state import read_state
 from tests.features.bandit_arms import begun, count, people
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ async def test_weights_follow_the_results_of_a_bandit_and_of_no_other(valkey_sto
     assert await reweigh_bandits(store.client, store.keys, 5) == {}, "too early"
     await count(store, name, [*people("a", 200, 0.1), *people("b", 300, 0.4)])
     found = (await reweigh_bandits(store.client, store.keys, 6))[name]
-    after = (await read_traffic(store.client, store.keys)).experiments[name]
+    after = (await read_state(store.client, store.keys)).experiments[name]
     # Top-two: half of the time the second best is asked, so that it stays known.
     assert after.weights == pytest.approx([0.5, 0.5], abs=0.01) or after.weights[1] > 0.5
     assert after.weights == list(found.weights)
@@ -42,14 +42,14 @@ async def test_an_experiment_keeps_its_weights(valkey_store: OnlineStore) -> Non
     name = await begun(valkey_store, None)
     await count(valkey_store, name, [*people("a", 300, 0.1), *people("b", 300, 0.4)])
     assert await reweigh_bandits(valkey_store.client, valkey_store.keys, 5) == {}
-    assert (await read_traffic(valkey_store.client, valkey_store.keys)).experiments[name].weights == [0.5, 0.5]
+    assert (await read_state(valkey_store.client, valkey_store.keys)).experiments[name].weights == [0.5, 0.5]
 
 
 async def test_an_arm_without_weight_neither_holds_the_others_up_nor_gets_one(valkey_store: OnlineStore) -> None:
     name = await begun(valkey_store, {"floor": 0.1, "minimum_users": 100}, paused=True)
     await count(valkey_store, name, [*people("a", 200, 0.1), *people("b", 300, 0.4)])
     assert name in await reweigh_bandits(valkey_store.client, valkey_store.keys, 6)
-    weights = (await read_traffic(valkey_store.client, valkey_store.keys)).experiments[name].weights
+    weights = (await read_state(valkey_store.client, valkey_store.keys)).experiments[name].weights
     assert weights[1] == 0.0
     assert sum(weights) == pytest.approx(1.0)
     assert min(weights[0], weights[2]) >= 0.1

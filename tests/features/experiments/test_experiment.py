@@ -8,23 +8,15 @@ from pydantic import ValidationError
 
 from configs.settings import Store
 from experiments.attribution import Rule
+from features.experiments.changes import change_experiment, create_experiment, read_changes, read_ends
 from features.experiments.counts import rule_of
-from features.experiments.experiment import (
-    GRACE_MS,
-    Definition,
-    Experiment,
-    ExperimentError,
-    TrafficState,
-    change_experiment,
-    create_experiment,
-    read_changes,
-    read_ends,
-    read_traffic,
-)  # fmt: skip
+from features.experiments.experiment import GRACE_MS, Definition, Experiment, ExperimentError
 from features.experiments.steps import archive, promoted, resolve_slots, reweigh, start, stop, winner_of
 from features.recording.online_store import OnlineStore
+from features.serving.promotion import set_slot
 from features.serving.rollout import RolloutError, read_rollout, set_rollout
-from features.serving.slots import Slot, read_control, read_decisions, set_slot
+from features.serving.serving_state import ServingState, read_state
+from features.serving.slots import Slot, read_control, read_decisions
 
 pytestmark = pytest.mark.anyio
 BODY: dict[str, Any] = {
@@ -41,8 +33,8 @@ def experiment(name: str = "e1", **fields: Any) -> Experiment:
     return Experiment(**{**BODY, "id": name, "seed": name, "created_ms": 0, **fields})
 
 
-def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> TrafficState:
-    return TrafficState(version=0, experiments={one.id: one for one in experiments}, slots=slots, rollout=None)
+def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingState:
+    return ServingState(version=0, experiments={one.id: one for one in experiments}, slots=slots, rollout=None)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +154,9 @@ async def test_every_change_is_kept_and_counts_the_version_up(store: OnlineStore
     assert [(one.change, one.reason, one.time_ms) for one in await read_changes(client, keys, made.id)] == [
         ("stopped", "done", 4_000), ("started", "go", 3_000), ("created", BODY["hypothesis"], 1_000),
     ]  # fmt: skip
-    assert (await read_traffic(client, keys)).experiments[made.id].status == "stopped"
+    assert (await read_state(client, keys)).experiments[made.id].status == "stopped"
     assert await read_ends(client, keys) == {made.id: 4_000 + GRACE_MS}
-    assert (await read_control(client, keys)).traffic_version == 3
+    assert (await read_control(client, keys)).serving_version == 5
 
 
 async def test_two_who_start_on_the_same_users_at_once_cannot_both(store: OnlineStore) -> None:

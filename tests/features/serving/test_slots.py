@@ -3,16 +3,8 @@ from pathlib import Path
 import pytest
 
 from features.recording.online_store import OnlineStore
-from features.serving.slots import (
-    Control,
-    Slot,
-    SlotDecision,
-    clear_slot,
-    read_control,
-    read_decisions,
-    read_slots,
-    set_slot,
-)
+from features.serving.promotion import clear_slot, set_slot
+from features.serving.slots import Control, Slot, SlotDecision, read_control, read_decisions, read_slots
 
 pytestmark = pytest.mark.anyio
 
@@ -21,17 +13,17 @@ async def test_slots_point_at_versions_and_the_timeline_says_why(store: OnlineSt
     client, keys = store.client, store.keys
     assert await read_slots(client, keys) == {}
     assert await read_control(client, keys) == Control(0, 0, 0)
-    assert await set_slot(client, keys, "champion", "v1", "/models/v1", "first model", 100) == 1
-    assert await set_slot(client, keys, "challenger", "v2", "file:///models/a%20b", "trial", 200) == 2
-    assert await set_slot(client, keys, "champion", "v2", "/models/v2", 'better: "MAP" +3 %', 300) == 3
-    assert await clear_slot(client, keys, "challenger", "trial ended", 400) == 4
+    await set_slot(client, keys, "champion", "v1", "/models/v1", "first model", 100)
+    await set_slot(client, keys, "challenger", "v2", "file:///models/a%20b", "trial", 200)
+    await set_slot(client, keys, "champion", "v2", "/models/v2", 'better: "MAP" +3 %', 300)
+    assert await clear_slot(client, keys, "challenger", "trial ended", 400) == "v2"
     assert await read_slots(client, keys) == {"champion": Slot("v2", "/models/v2", 300, 'better: "MAP" +3 %')}
     assert await read_control(client, keys) == Control(0, 4, 0)
     decisions = await read_decisions(client, keys, 3)
     assert decisions == [
-        SlotDecision("challenger", None, "v2", 400, "trial ended"),
-        SlotDecision("champion", "v2", "v1", 300, 'better: "MAP" +3 %'),
-        SlotDecision("challenger", "v2", None, 200, "trial"),
+        SlotDecision("challenger", None, "v2", 400, "trial ended", "a person"),
+        SlotDecision("champion", "v2", "v1", 300, 'better: "MAP" +3 %', "a person"),
+        SlotDecision("challenger", "v2", None, 200, "trial", "a person"),
     ]
 
 

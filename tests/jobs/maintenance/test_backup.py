@@ -17,7 +17,8 @@ from features.recording.online_store import OnlineStore
 from features.recovery.store_snapshot import take_snapshot
 from features.redis.errors import StoreError
 from features.redis.layout import read_seeded
-from features.serving.slots import read_control, read_decisions, read_slots, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import read_control, read_decisions, read_slots
 from features.users.erasure import erase_user, export_user, read_erasures
 from jobs.maintenance.backup import backup, main
 from jobs.maintenance.rebuild_features import RebuildOptions, rebuild_features

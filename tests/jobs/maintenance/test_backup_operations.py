@@ -10,15 +10,9 @@ from configs import clock
 from configs.settings import Settings
 from deployments.autopilot.memory import Memory, remember, save
 from features.experiments.bandits import reweigh_bandits
+from features.experiments.changes import change_experiment, create_experiment, read_changes
 from features.experiments.counts import read_sums, write_ends
-from features.experiments.experiment import (
-    GRACE_MS,
-    Definition,
-    change_experiment,
-    create_experiment,
-    read_changes,
-    read_traffic,
-)
+from features.experiments.experiment import GRACE_MS, Definition
 from features.experiments.series import add_snapshot, read_series
 from features.experiments.steps import start, stop
 from features.items.catalogue import Item, put_items
@@ -26,9 +20,11 @@ from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.keys import Keys
-from features.serving.retraining_run import advance_run, begin_run, new_run, read_last_run
+from features.serving.promotion import set_slot
+from features.serving.retraining_run import advance_run, begin_run, read_last_run
 from features.serving.rollout import read_rollout
-from features.serving.slots import set_slot
+from features.serving.run_record import new_run
+from features.serving.serving_state import read_state
 from features.serving.timeline import entry, note, read_timeline
 from features.telemetry.counters import Writer, read_telemetry, record_telemetry
 from features.telemetry.quality_sums import read_quality, read_watermark, record_quality
@@ -38,7 +34,9 @@ from tests.features.server_clock import next_millisecond
 from tests.jobs.job_store import opened
 
 pytestmark = pytest.mark.anyio
-NOT_RESTORED = ("versions", "meta", "catalogue_changes", "run", "telemetry:", "reporters", "left_out", "lock:")
+NOT_RESTORED = (
+    "versions", "meta", "catalogue_changes", "run", "telemetry:", "reporters", "left_out", "lock:", "request:"
+)  # fmt: skip
 """Versions rise by a restore; the layout's mark is the store's own; simulated events are counted
 anew from the streams; the others: `features.recovery.store_snapshot`."""
 
@@ -156,7 +154,7 @@ async def test_experiments_decisions_and_counts_are_restored(with_store: Setting
     for name in ("fixed", "bandit"):
         for read_one in (read_changes, lambda client, keys, one: read_series(client, keys, one, 10)):
             assert await read_one(new.client, new.keys, name) == await read_one(old.client, old.keys, name)
-    bandit = (await read_traffic(new.client, new.keys)).experiments["bandit"]
+    bandit = (await read_state(new.client, new.keys)).experiments["bandit"]
     assert (bandit.status, len(bandit.periods)) == ("running", 2)
     assert bandit.weights != [0.5, 0.5]
 

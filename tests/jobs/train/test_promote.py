@@ -6,10 +6,10 @@ from configs.settings import Settings
 from features.redis.connection import connect
 from features.redis.layout import keys_of
 from features.serving.promotion import PromotionError
-from features.serving.rollout import Rollout, read_rollout
-from features.serving.slots import SlotDecision, read_decisions
+from features.serving.rollout import read_rollout
+from features.serving.slots import Rollout, SlotDecision, read_decisions
 from jobs.train.mlflow_registry import MlflowRegistry
-from jobs.train.promote import main, previous_champion, promote
+from jobs.train.promote import main, promote, roll_back
 from jobs.train.retrain import RetrainOptions, retrain
 from jobs.train.store_calls import current_slots
 from models.factors.als import AlsParameters
@@ -30,11 +30,11 @@ def test_promotion_and_rollback(with_registry: Settings) -> None:
     with pytest.raises(PromotionError, match="is the champion already"):
         promote(with_registry, second, "again")
 
-    assert previous_champion(with_registry) == first
-    promote(with_registry, first, "rollback: worse")
+    assert roll_back(with_registry, "worse") == (first, None)
     assert current_slots(with_registry)["champion"].version == first
+    assert MlflowRegistry(with_registry).aliases()["champion"][0] == first
     with pytest.raises(PromotionError, match="nothing to roll back to"):
-        previous_champion(with_registry)
+        roll_back(with_registry, "worse too")
 
     async def decisions() -> list[SlotDecision]:
         client = connect(with_registry.store, with_registry.store_url)
@@ -93,3 +93,18 @@ def test_a_gradual_rollout_is_one_command_and_ends_with_the_promotion(
     assert (found.share, found.version) == (0.5, second)
     promote(with_store, second, "it went well")
     assert asyncio.run(rollout()) is None
+
+
+def test_a_retraining_leaves_alone_what_was_promoted_after_its_model_was_judged(with_store: Settings) -> None:
+    first, second = made(with_store, 1, "champion"), made(with_store, 2, None)
+    lines: list[str] = []
+
+    def report(percent: int, line: str) -> None:
+        lines.append(line)
+        if percent == 88:  # the gate has spoken
+            promote(with_store, second, "a person is quicker")
+
+    third = retrain(with_store, RetrainOptions(fixed=FIXED, seed=3, force=True), report).version
+    words = f"slot champion does not serve {third}: the slot champion was changed meanwhile and serves {second} now"
+    assert any(line.startswith(words) for line in lines), lines
+    assert current_slots(with_store)["champion"].version == second != first

@@ -203,7 +203,7 @@ def test_publishing_again_after_a_kill_changes_nothing(with_registry: Settings) 
     experiment = client.create_experiment(name) if found is None else found.experiment_id
     # What an attempt leaves that was killed between the run and the model version
     client.create_run(experiment, tags={BUNDLE_TAG: version})
-    numbers = {registry.publish(publication, "champion") for _ in range(2)}
+    numbers = {registry.publish(publication) for _ in range(2)}
     assert numbers == {versions(with_registry)[version]}
     assert len(client.search_runs([experiment], f"tags.{BUNDLE_TAG} = '{version}'")) == 1
 

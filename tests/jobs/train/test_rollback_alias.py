@@ -1,9 +1,14 @@
-"""A rollback by autopilot moves the registry's alias, as one by hand does; later, where the registry is away."""
+"""The registry's aliases follow the slots, whoever moves them; later, where the registry is away."""
 
 import asyncio
 
+from configs.event_types import load_event_types
 from configs.settings import Settings
+from deployments.operations.experiments.control import ExperimentControl
+from deployments.operations.model_versions import ClearRequest, ModelVersions
 from deployments.replica.request_metrics import RequestMetrics
+from features.experiments.experiment import Definition
+from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
 from features.redis.layout import keys_of
 from features.serving.timeline import read_timeline
@@ -59,9 +64,35 @@ def test_the_alias_follows_a_rollback_once_the_registry_answers(with_registry: S
 
     lines = looks(settings)
     assert MlflowRegistry(settings).aliases()["champion"][0] == first
-    assert lines.count(f"the registry's alias champion names {first} again") == 1
+    assert lines.count(f"the registry's alias champion names {first} now") == 1
 
     # It is moved once: what a person does to the alias afterwards stays.
-    MlflowRegistry(settings).point_alias("champion", second)
+    asyncio.run(MlflowRegistry(settings).point("champion", second))
     looks(settings)
     assert MlflowRegistry(settings).aliases()["champion"][0] == second
+
+
+def test_the_aliases_follow_an_experiment(with_registry: Settings) -> None:
+    """Regression: the winner of an experiment became champion, and the registry went on to name the one before."""
+    settings = with_registry
+    first, second = made(settings, 1, "champion"), made(settings, 2, None)
+
+    async def experiment() -> dict[str, tuple[str, str]]:
+        client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
+        store = OnlineStore(client, keys, settings.store, load_event_types())
+        pilots = Pilots(settings, client, keys)
+        control = ExperimentControl(settings, store, pilots._version, pilots._hold)
+        arms = [{"name": "a", "weight": 0.5, "slot": "champion"}, {"name": "b", "weight": 0.5, "version": second}]
+        await control.create(Definition.model_validate({"id": "e1", "hypothesis": "h", "variants": arms}))
+        await control.start("e1", "go")
+        running = await asyncio.to_thread(MlflowRegistry(settings).aliases)
+        await control.stop("e1", "enough")
+        await control.promote("e1", "b", "it is better")
+        await ModelVersions(settings, client, keys).clear("challenger", ClearRequest())
+        await client.aclose()
+        return running
+
+    running = asyncio.run(experiment())
+    assert {alias: found[0] for alias, found in running.items()} == {"champion": first, "challenger": second}
+    after = MlflowRegistry(settings).aliases()
+    assert {alias: found[0] for alias, found in after.items()} == {"champion": second}

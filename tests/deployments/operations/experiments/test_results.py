@@ -11,11 +11,13 @@ from configs.settings import Settings
 from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.experiments.views import experiment_view
 from experiments.user_totals import STATISTICS
-from features.experiments.experiment import Definition, Experiment, change_experiment, read_traffic
+from features.experiments.changes import change_experiment
+from features.experiments.experiment import Definition, Experiment
 from features.experiments.steps import start
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.serving.serving_state import read_state
 from tests.features.bandit_arms import begun, count, people
 
 pytestmark = pytest.mark.anyio
@@ -83,7 +85,7 @@ async def test_the_sample_of_a_planned_effect_is_fixed_once(control: ExperimentC
 
     async def sample() -> int | None:
         store = control._store
-        return (await read_traffic(store.client, store.keys)).experiments[name].sample_users
+        return (await read_state(store.client, store.keys)).experiments[name].sample_users
 
     await count(control._store, name, [*people("a", 90, 0.2), *people("b", 90, 0.2)])
     await control.tick()

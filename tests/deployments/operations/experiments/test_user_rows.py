@@ -15,13 +15,14 @@ from deployments.operations.experiments import user_rows
 from deployments.operations.experiments.user_rows import UserRows
 from experiments.user_totals import UserTotals, variant_sums
 from features.experiments.counts import read_sums
-from features.experiments.experiment import ExperimentError, TrafficState, read_traffic
+from features.experiments.experiment import ExperimentError
 from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.lock import maintenance
+from features.serving.serving_state import ServingState, read_state
 from features.streams.drain import drain
 from tests.features.bandit_arms import begun
 from tests.features.experiments.test_counts import server_ms, until
@@ -57,7 +58,7 @@ async def browsed(store: OnlineStore, experiment: str, seed: int) -> None:
     await store.record_events(events)
 
 
-async def pages(rows: UserRows, state: TrafficState, experiment: str, limit: int) -> list[list[dict[str, Any]]]:
+async def pages(rows: UserRows, state: ServingState, experiment: str, limit: int) -> list[list[dict[str, Any]]]:
     found, cursor = [], None
     while True:
         page, cursor = await rows.page(state, experiment, cursor, limit)
@@ -80,7 +81,7 @@ async def test_each_user_is_on_one_page_and_no_replay_runs_on_the_event_loop(
     async with maintenance(client, keys, "compaction") as lock:
         await drain(client, keys, EventLog(settings.log_dir), lock, chunk_rows=11)
     await browsed(store, name, seed=2)
-    state = await read_traffic(client, keys)
+    state = await read_state(client, keys)
     store.threads.clear()
     found = await pages(UserRows(settings, store), state, name, limit)
     assert store.threads
@@ -100,7 +101,7 @@ async def test_a_cursor_that_is_none_is_refused(
     settings = settings_of()
     store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
     name = await begun(store, None)
-    state = await read_traffic(client, keys)
+    state = await read_state(client, keys)
     for cursor in ("x", "99:", "-1:u", ""):
         with pytest.raises(ExperimentError, match="is none that this interface gave out"):
             await UserRows(settings, store).page(state, name, cursor, 10)
