@@ -8,7 +8,11 @@ from typing import Any
 def first_fault(errors: Sequence[Any]) -> tuple[str | None, str]:
     """Field and words of the first of the errors that pydantic lists."""
     first = errors[0]
-    path = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    path = [str(part) for part in first["loc"]]
+    if len(path) > 1 and path[0] in ("body", "query", "path"):  # the place in a request, in front of the field
+        path = path[1:]
+    elif path == ["body"]:
+        path = []
     if first["type"] == "json_invalid":
         return None, f"the body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}"
     field = ".".join(path) or None
@@ -18,7 +22,8 @@ def first_fault(errors: Sequence[Any]) -> tuple[str | None, str]:
         return field, f"{field} is required"
     if first["type"] == "string_unicode":
         return field, f"{field or 'the body'}: holds half of a character, as of an emoji that was cut"
-    words = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    words = first["msg"].removeprefix("Value error, ")
+    words = re.sub(r"^(?:Input|String|List|Dictionary|Tuple) should", "should", words)
     if field is None and (named := re.match(r"([a-z_]+): ", words)):
         # A check over several fields names the one that it blames.
         return named[1], words

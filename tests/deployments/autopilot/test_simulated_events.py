@@ -11,7 +11,8 @@ from deployments.operations.monitor import Monitor
 from deployments.operations.observation import events_since_training
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
-from features.serving.slots import CHAMPION, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import CHAMPION
 from features.serving.timeline import read_timeline
 from models.bundle.writing import write_bundle
 from tests.deployments.pilots import Pilots

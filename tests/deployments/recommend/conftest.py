@@ -16,7 +16,8 @@ from deployments.recommend.ranking import Ranking
 from deployments.recommend.retrieval import Retrieval
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.slots import CHALLENGER, CHAMPION, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import CHALLENGER, CHAMPION
 from models.bundle.writing import write_bundle
 from tests.models.bundle.test_bundle import NOW_MS, contents, fields
 

@@ -10,7 +10,8 @@ from configs import clock
 from deployments.http.schemas import RecommendRequest
 from deployments.recommend.ranking import Ranking
 from deployments.recommend.variant_assignment import DEFAULT, Assigned
-from features.experiments.experiment import Definition, Variant, change_experiment, create_experiment
+from features.experiments.changes import change_experiment, create_experiment
+from features.experiments.experiment import Definition, Variant
 from features.experiments.steps import start
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys

@@ -11,7 +11,8 @@ from deployments.recommend.loaded_model import LoadedModel
 from features.items.catalogue import Item, put_items
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.slots import CHALLENGER, CHAMPION, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import CHALLENGER, CHAMPION
 from tests.deployments.recommend.conftest import Functions
 
 pytestmark = pytest.mark.anyio

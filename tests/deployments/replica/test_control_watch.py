@@ -9,11 +9,13 @@ import pytest
 
 from deployments.recommend.variant_assignment import VariantAssignment
 from deployments.replica.control_watch import ControlWatch
-from features.experiments.experiment import Definition, Variant, create_experiment
+from features.experiments.changes import create_experiment
+from features.experiments.experiment import Definition, Variant
 from features.items.catalogue import Item, put_items
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.slots import read_slots, set_slot
+from features.serving.promotion import set_slot
+from features.serving.slots import read_slots
 
 pytestmark = pytest.mark.anyio
 STEPS = ("catalogue", "traffic", "slots", "interval")

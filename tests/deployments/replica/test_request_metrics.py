@@ -88,7 +88,7 @@ async def test_pages_of_other_sites_are_counted_without_keys(client: StoreClient
     metrics = RequestMetrics(client, keys, "ranking")
     settings = Settings(state_dir=tmp_path)
     app = served_app(endpoint_app(recommend_endpoints(nobody, settings.serving), settings, metrics), settings, metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         await http.post("/api/v1/recommend", headers={"sec-fetch-site": "cross-site"})
     assert metrics.totals() == {"requests:recommend:403": 1, "errors:recommend:cross_site": 1}
 

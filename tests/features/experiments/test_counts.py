@@ -74,13 +74,11 @@ class Traffic:
         item = pick.choice(items) if pick.random() < 0.7 else f"i {pick.randrange(30)}"
         # Clients' clocks: often long before any list, so that only an event that names its list counts
         said_ms = self.now_ms - pick.choice([0, 10**11])
-        (result,) = await self.store.record_events(
-            [Event(f"e{self.number}", user, item, kind, said_ms, value, recommendation_id=named)]
-        )
+        event = Event(f"e{self.number}", user, item, kind, said_ms, value, recommendation_id=named)
+        (result,) = await self.store.record_events([event])
         if pick.random() < 0.1:
             self.retries += 1
-            again = Event(f"e{self.number}", user, "i 1", "like", self.now_ms)
-            (retry,) = await self.store.record_events([again])
+            (retry,) = await self.store.record_events([event])
             assert (retry.duplicate, retry.stream_id) == (True, result.stream_id)
 
 

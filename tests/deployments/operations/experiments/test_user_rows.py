@@ -25,7 +25,7 @@ from features.redis.lock import maintenance
 from features.serving.serving_state import ServingState, read_state
 from features.streams.drain import drain
 from tests.features.bandit_arms import begun
-from tests.features.experiments.test_counts import server_ms, until
+from tests.features.server_clock import server_ms, until_after
 
 pytestmark = pytest.mark.anyio
 USERS = 40
@@ -49,7 +49,7 @@ async def browsed(store: OnlineStore, experiment: str, seed: int) -> None:
         one = Exposure(mine, user, now_ms, "v", "ab"[number % 2], experiment, ("i1", "i2"), before=number)
         other = Exposure(f"x{mine}", f"other {number}", now_ms, "v", "a", "another", ("i1",))
         await store.log_exposures([one, other])
-    await until(store, await server_ms(store))  # no event in the millisecond of its list
+    await until_after(store, await server_ms(store))  # no event in the millisecond of its list
     events = [
         Event(f"e{seed} {number} {n}", f"u:{number}", "i1", "like", now_ms, recommendation_id=f"{seed}-{number}")
         for number in range(USERS)
