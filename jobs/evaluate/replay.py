@@ -1,6 +1,6 @@
 """`python -m jobs.replay`: protocol P4 against the running system, over HTTP.
 
-The system must know the first 80,000 events only. To set one up beside your own:
+The system must know the first four fifths of the events only. To set one up beside your own:
 
     python -m jobs.replay --write-dataset DIR     the training part as a data set, DIR/processed
     RAYCOMMEND_DATASET_DIR=DIR RAYCOMMEND_STATE_DIR=DIR/state RAYCOMMEND_TRAINING_WEIGHTING=consumption make up
