@@ -21,7 +21,7 @@ import numpy as np
 
 from models.bundle.reading import Bundle
 from models.factors.fold_in import FoldIn
-from models.retrieval.index import ItemIndex, TunedIndex
+from models.retrieval.bundle_index import index_of
 from models.retrieval.shelf import Shelf
 
 
@@ -251,16 +251,6 @@ class CandidateModel:
         model_items = trending < self.n_items
         other[model_items] &= self._spoken_for[trending[model_items]]
         return trending[other][: self._trending]
-
-
-def index_of(bundle: Bundle) -> ItemIndex:
-    """The index that was measured when the bundle was built. A bundle that was written before indexes were kept has its
-    index clustered and measured anew."""
-    facts = bundle.manifest.index
-    if bundle.centroids is not None and facts.probes is not None:
-        return ItemIndex(bundle.item_factors, tuned=TunedIndex(bundle.centroids, facts.probes, facts.recall))
-    exact = len(bundle.item_factors) if facts.kind == "flat" else 0
-    return ItemIndex(bundle.item_factors, exact_limit=exact, seed=bundle.manifest.seed)
 
 
 class _Filter:
