@@ -113,9 +113,9 @@ def test_the_training_part_holds_nothing_of_the_replay(settings: Settings, tmp_p
     write_interactions(settings, two_tastes())
     whole = load_dataset(processed_dir(settings))
     n = len(whole.interactions)
-    assert write_training_part(whole, tmp_path / "first", n - 50) == n - 50
+    assert write_training_part(whole, tmp_path / "first", 1 - 50 / n) == n - 50
     first = load_dataset(tmp_path / "first" / "processed")
-    todo = steps(whole, n - 50)
+    todo = steps(whole, 1 - 50 / n)
     assert len(first.interactions) + len(todo) == n
     assert first.interactions["timestamp_ms"].max() <= min(step.time_ms for step in todo)
     had = set(zip(first.interactions["user_id"], first.interactions["item_id"], strict=True))
