@@ -19,6 +19,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from configs.keeping import Keeping
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
 
@@ -153,7 +155,7 @@ class AutopilotLimits(Group):
 
     mode: Literal["off", "observe", "act"] = Field(
         "observe",
-        description="off: only what a person asks for; observe: measures and says what it would do; "
+        description="off: only what a person asks for, and compaction; observe: measures and says what it would do; "
         "act: retrains and rolls back by itself",
     )
     policy: Literal["manual", "gate", "experiment"] = Field(
@@ -262,6 +264,7 @@ class Settings(BaseSettings):
     training: Training = Training()
     serving: Serving = Serving()
     autopilot: AutopilotLimits = AutopilotLimits()
+    keeping: Keeping = Keeping()
     alerts: Alerts = Alerts()
     tracing: Tracing = Tracing()
     security: Security = Security()

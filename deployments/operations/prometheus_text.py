@@ -98,6 +98,11 @@ def _streams_and_replicas(seen: Observation) -> Iterator[Metric]:
         [((kind,), one.lag_s) for kind, one in seen.backlog.items()],
         ("stream",),
     )
+    yield _counter(
+        "exposures_trimmed",
+        "Exposures that were dropped before a compaction took them",
+        [((), seen.backlog["exposures"].trimmed)],
+    )
     yield _gauge("store_memory_bytes", "Memory that counts for the online store's limit", [((), seen.memory.used)])
     limit: list[Sample] = [((), seen.memory.limit)] if seen.memory.limit else []
     yield _gauge("store_memory_limit_bytes", "That limit, past which it refuses writes; absent without one", limit)

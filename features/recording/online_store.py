@@ -180,6 +180,7 @@ class OnlineStore:
             keys.exposures(partition),
             keys.last_exposure(user_id),
             keys.rebuilding(partition),
+            keys.exposures_trimmed(partition),
             *(keys.item(partition, item_id) for item_id in exposure.item_ids),
         ]
         args: list[Any] = [

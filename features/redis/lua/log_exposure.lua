@@ -1,6 +1,7 @@
 -- Logs one list that was shown to a user, and counts its items as exposed.
 --
--- KEYS  1 exposures stream   2 the user's last exposure   3 rebuilding   4.. hashes of the items shown
+-- KEYS  1 exposures stream   2 the user's last exposure   3 rebuilding   4 exposures that were trimmed
+--       5.. hashes of the items shown
 -- ARGV  1 'live' or 'replay'   2 recommendation id   3 exposure as JSON   4 number of items
 --       and for a list that counts for an experiment, with three keys more after those of the items (user hash, the
 --       user's experiments, sums of the partition):
@@ -14,18 +15,21 @@ if ARGV[1] == 'live' then
   if redis.call('GET', KEYS[2]) == ARGV[2] then return 0 end
   local id
   if MAX_EXPOSURES > 0 then
-    id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', MAX_EXPOSURES, '*', 'e', ARGV[3])
+    id = redis.call('XADD', KEYS[1], '*', 'e', ARGV[3])
+    -- What goes here was never compacted: it is missing in the log, so it is counted
+    local trimmed = redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', MAX_EXPOSURES)
+    if trimmed > 0 then redis.call('INCRBY', KEYS[4], trimmed) end
   end
   redis.call('SET', KEYS[2], ARGV[2], 'PX', WINDOW_MS)
   -- A rebuild counts the exposures of the stream itself, at its end
   if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
   -- Experiments count what is logged, so that the log can always prove them
   if ARGV[5] == '' and id then
-    experiments().note_forced(KEYS[items + 5], ARGV[2], tonumber(string.match(id, '^%d+')))
+    experiments().note_forced(KEYS[items + 6], ARGV[2], tonumber(string.match(id, '^%d+')))
   elseif ARGV[5] and id then
-    experiments().count_list(KEYS[items + 4], KEYS[items + 5], KEYS[items + 6], ARGV[5], ARGV[6], ARGV[2],
+    experiments().count_list(KEYS[items + 5], KEYS[items + 6], KEYS[items + 7], ARGV[5], ARGV[6], ARGV[2],
                              tonumber(string.match(id, '^%d+')), ARGV[9], tonumber(ARGV[7]), tonumber(ARGV[8]))
   end
 end
-for i = 4, items + 3 do redis.call('HINCRBY', KEYS[i], 'exposures', 1) end
+for i = 5, items + 4 do redis.call('HINCRBY', KEYS[i], 'exposures', 1) end
 return 1
