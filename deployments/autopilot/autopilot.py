@@ -17,9 +17,9 @@ from data.dataset import DataError
 from data.event_log import EventLog
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
-from deployments.autopilot.compactor import Compactor
 from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import DriftWatch, click_sums, precision_sums
+from deployments.autopilot.housekeeping import Housekeeping
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import Memory, remember, save
@@ -60,7 +60,6 @@ LISTS_BEFORE = 50
 ALIASES_RETRY_S = 30.0
 """How long autopilot waits before it asks again a registry that did not take an alias."""
 REWEIGH_MS = 10_000
-TRIMMED_TOLD_MS = 3_600_000
 
 
 class Autopilot:
@@ -94,7 +93,7 @@ class Autopilot:
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self._trial = LiveTrial(ExperimentControl(settings, store, ask_version, hold), self._limits)
         self._retraining = Retraining(settings, self._client, self._keys, RayJobs(settings), self._trial)
-        self.compactor = Compactor(settings)
+        self.housekeeping = Housekeeping(settings, self._client, self._keys)
         self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
@@ -118,7 +117,7 @@ class Autopilot:
         """Look no more, and close the connection to the store."""
         if self._task is not None:
             self._task.cancel()
-        await self.compactor.stop()
+        await self.housekeeping.stop()
         await self._client.aclose()
 
     async def _run(self) -> None:
@@ -152,7 +151,8 @@ class Autopilot:
         """Do all that is due now. Raises `StoreError`."""
         memory = await remember(self._client, self._keys)
         seen = await self._monitor.observe()
-        self._keep(seen, memory)
+        # In every mode: streams that nobody drains fill the store.
+        await self.housekeeping.look(seen, memory)
         if self._limits.mode != "off":
             await self._watch(seen)
         await self._follow_champion(memory, seen)
@@ -167,22 +167,6 @@ class Autopilot:
         await self._reweigh(memory)
         await self._alert(seen, memory)
         await save(self._client, self._keys, memory)
-
-    # What is kept
-
-    def _keep(self, seen: Observation, memory: Memory) -> None:
-        """Compact when it is time. This happens in every mode: streams that nobody drains fill the store."""
-        self.compactor.look(seen.backlog, seen.memory)
-        trimmed = seen.backlog["exposures"].trimmed
-        if trimmed > memory.trimmed:
-            memory.trimmed, memory.trimmed_ms = trimmed, seen.time_ms
-        lost = trimmed and seen.time_ms - memory.trimmed_ms < TRIMMED_TOLD_MS
-        words = f"{trimmed} exposures were dropped before they were logged, the latest within an hour" if lost else None
-        for name, problem in (("compaction", self.compactor.problem), ("exposures_trimmed", words)):
-            if problem is None:
-                self._problems.pop(name, None)
-            else:
-                self._problems[name] = problem
 
     # Live quality and drift
 
@@ -367,7 +351,7 @@ class Autopilot:
     # Alerts
 
     async def _alert(self, seen: Observation, memory: Memory) -> None:
-        problems = dict(self._problems)
+        problems = {**self._problems, **self.housekeeping.problems}
         if problem := await self._registry.problem():
             problems["registry"] = problem
         durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
@@ -389,6 +373,7 @@ class Autopilot:
             skipped_lists=self._live.skipped,
             simulated_pending=self._simulated_pending(seen),
             problems=problems,
+            use=self.housekeeping.use,
             store_durable=durable.durable,
             experiments=await self._trial.health(),
             mismatched_replicas=sum(one.problem is not None for one in replicas),

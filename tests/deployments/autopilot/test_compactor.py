@@ -63,7 +63,7 @@ async def test_it_happens_in_every_mode(
     await fill(store_of(settings, client, keys))
     pilot = Autopilot(settings, nobody, nobody)
     await pilot.look()
-    await compacted(pilot.compactor)
+    await compacted(pilot.housekeeping.compactor)
     await pilot.stop()
     assert {kind: one.pending for kind, one in (await read_backlog(client, keys)).items()} == {
         "events": 0,
@@ -98,9 +98,9 @@ async def test_a_failure_is_told_and_tried_again_later(
     settings.log_dir.write_text("a file where the folder should be")
     pilot = Autopilot(settings, nobody, nobody)
     await pilot.look()
-    await compacted(pilot.compactor)
+    await compacted(pilot.housekeeping.compactor)
     await pilot.look()
-    assert not pilot.compactor.running  # it waits
+    assert not pilot.housekeeping.compactor.running  # it waits
     beat = await read_heartbeat(client, keys)
     assert beat is not None
     assert [alert.name for alert in beat.alerts if alert.name == "compaction"] == ["compaction"]
@@ -108,8 +108,8 @@ async def test_a_failure_is_told_and_tried_again_later(
     settings.log_dir.unlink()
     after = Autopilot(settings, nobody, nobody)
     await after.look()
-    await compacted(after.compactor)
-    assert after.compactor.problem is None
+    await compacted(after.housekeeping.compactor)
+    assert after.housekeeping.compactor.problem is None
     await after.stop()
     assert EventLog(settings.log_dir).count_events(simulated=True) == 30
 
@@ -165,7 +165,7 @@ async def test_exposures_that_are_dropped_unlogged_are_counted_and_told(
     assert beat is not None
     [told] = [alert.text for alert in beat.alerts if alert.name == "exposures_trimmed"]
     assert told.startswith(f"{backlog.trimmed} exposures")
-    await compacted(pilot.compactor)
+    await compacted(pilot.housekeeping.compactor)
     await pilot.stop()
     monitor = Monitor(settings, client, keys)
     assert f"\nraycommend_exposures_trimmed_total {float(backlog.trimmed)}\n" in prometheus_text(
