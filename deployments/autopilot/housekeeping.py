@@ -9,6 +9,7 @@ from deployments.operations.observation import Observation
 from features.lifecycle.use import Use, measure
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.telemetry.quality_sums import forget_quality
 
 TRIMMED_TOLD_MS = 3_600_000
 """How long an alert tells of exposures that were dropped."""
@@ -37,6 +38,7 @@ class Housekeeping:
         if time.monotonic() >= self._measure_due_s:
             store = Use(group="store", used_bytes=seen.memory.used, budget_bytes=seen.memory.limit or None)
             self.use = [*await measure(self._client, self._keys, self._settings), store]
+            await forget_quality(self._client, self._keys, self._settings.keeping.quality_days)
             self._measure_due_s = time.monotonic() + self._settings.keeping.measure_s
         self.problems = self._found(seen, memory)
 

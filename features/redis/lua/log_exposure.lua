@@ -7,7 +7,7 @@
 --       user's experiments, sums of the partition):
 --       5 experiment   6 variant   7 events before   8 simulated 0|1   9 items, each between tabs
 --       or for a list whose variant was forced, with the same keys: 5 ''
--- Constants: WINDOW_MS, MAX_EXPOSURES; and those of experiment.lua
+-- Constants: WINDOW_MS, MAX_EXPOSURES, IDLE_S; and those of experiment.lua
 --
 -- Answers 1, or 0 when this is the user's last exposure already: the client lost the connection and tried again.
 local items = tonumber(ARGV[4])
@@ -29,6 +29,11 @@ if ARGV[1] == 'live' then
   elseif ARGV[5] and id then
     experiments().count_list(KEYS[items + 5], KEYS[items + 6], KEYS[items + 7], ARGV[5], ARGV[6], ARGV[2],
                              tonumber(string.match(id, '^%d+')), ARGV[9], tonumber(ARGV[7]), tonumber(ARGV[8]))
+  end
+  if ARGV[5] and id and IDLE_S > 0 then
+    redis.call('EXPIRE', KEYS[items + 6], IDLE_S)
+    -- Events decide how long the user's features live; a list may only have made the hash, which then has no end yet
+    if redis.call('TTL', KEYS[items + 5]) == -1 then redis.call('EXPIRE', KEYS[items + 5], IDLE_S) end
   end
 end
 for i = 5, items + 4 do redis.call('HINCRBY', KEYS[i], 'exposures', 1) end
