@@ -91,7 +91,7 @@ async def fill_at_once(store: OnlineStore, events: int) -> None:
             for one in range(2):
                 replay.event(2 * turn + 1, items[number % 7 + one], 2 * turn + 1, None, CLICK * (number % 3 > 0), None)
         partitions.setdefault(keys.partition_of(user), []).append(replay)
-        commands += user_commands(keys, user, replay)
+        commands += user_commands(keys, user, replay, 0)
     for partition, replays in partitions.items():
         commands += sums_command(keys.experiment_sums(partition), replays, {})
     for start in range(0, len(commands), BATCH):

@@ -19,6 +19,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from configs.keeping import Keeping
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
 
@@ -61,7 +63,11 @@ class Store(Group):
     seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
     dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
     max_future_s: int = Field(300, ge=0, description="how far ahead of the server's clock a timestamp may be")
-    idle_user_days: int = Field(0, ge=0, description="features of a user idle for this long expire; 0 = never")
+    idle_user_days: int = Field(
+        0,
+        ge=0,
+        description="all of a user idle for this long expires; an experiment counts who comes back as new; 0 = never",
+    )
     max_exposures: int = Field(1_000_000, ge=0, description="exposures kept per partition between compactions")
     attribution_window_s: int = Field(86_400, ge=1, description="how long after a list an event can belong to it")
     attribution_lists: int = Field(10, ge=1, le=100, description="a user's latest lists to which events can belong")
@@ -138,6 +144,7 @@ class Serving(Group):
     )
     max_in_flight: int = Field(200, ge=1, description="requests a replica works on; one more gets 503")
     cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
+    cache_bytes: int = Field(64_000_000, ge=0, description="bytes that these lists use together, at most")
     cache_age_s: float = Field(60.0, gt=0, description="age at which a remembered list is made anew all the same")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
@@ -153,7 +160,7 @@ class AutopilotLimits(Group):
 
     mode: Literal["off", "observe", "act"] = Field(
         "observe",
-        description="off: only what a person asks for; observe: measures and says what it would do; "
+        description="off: only what a person asks for, and compaction; observe: measures and says what it would do; "
         "act: retrains and rolls back by itself",
     )
     policy: Literal["manual", "gate", "experiment"] = Field(
@@ -262,6 +269,7 @@ class Settings(BaseSettings):
     training: Training = Training()
     serving: Serving = Serving()
     autopilot: AutopilotLimits = AutopilotLimits()
+    keeping: Keeping = Keeping()
     alerts: Alerts = Alerts()
     tracing: Tracing = Tracing()
     security: Security = Security()

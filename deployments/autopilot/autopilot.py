@@ -19,6 +19,7 @@ from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
 from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import DriftWatch, click_sums, precision_sums
+from deployments.autopilot.housekeeping import Housekeeping
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import Memory, remember, save
@@ -92,6 +93,7 @@ class Autopilot:
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self._trial = LiveTrial(ExperimentControl(settings, store, ask_version, hold), self._limits)
         self._retraining = Retraining(settings, self._client, self._keys, RayJobs(settings), self._trial)
+        self.housekeeping = Housekeeping(settings, self._client, self._keys)
         self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
         self._followed: str | None = None
         self._problems: dict[str, str] = {}
@@ -115,6 +117,7 @@ class Autopilot:
         """Look no more, and close the connection to the store."""
         if self._task is not None:
             self._task.cancel()
+        await self.housekeeping.stop()
         await self._client.aclose()
 
     async def _run(self) -> None:
@@ -148,6 +151,8 @@ class Autopilot:
         """Do all that is due now. Raises `StoreError`."""
         memory = await remember(self._client, self._keys)
         seen = await self._monitor.observe()
+        # In every mode: streams that nobody drains fill the store.
+        await self.housekeeping.look(seen, memory)
         if self._limits.mode != "off":
             await self._watch(seen)
         await self._follow_champion(memory, seen)
@@ -346,7 +351,7 @@ class Autopilot:
     # Alerts
 
     async def _alert(self, seen: Observation, memory: Memory) -> None:
-        problems = dict(self._problems)
+        problems = {**self._problems, **self.housekeeping.problems}
         if problem := await self._registry.problem():
             problems["registry"] = problem
         durable, replicas = await durability(self._client), await read_replicas(self._client, self._keys)
@@ -368,6 +373,7 @@ class Autopilot:
             skipped_lists=self._live.skipped,
             simulated_pending=self._simulated_pending(seen),
             problems=problems,
+            use=self.housekeeping.use,
             store_durable=durable.durable,
             experiments=await self._trial.health(),
             mismatched_replicas=sum(one.problem is not None for one in replicas),

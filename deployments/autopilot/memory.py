@@ -30,6 +30,9 @@ class Memory(BaseModel):
     """When the weights of bandits were last looked at."""
     scheduled_ms: int = 0
     """Up to when the schedule was looked at."""
+    trimmed: int = 0
+    """How many exposures had been dropped unlogged, and when that last grew."""
+    trimmed_ms: int = 0
     noted: dict[str, int] = Field(default_factory=dict)
     """Drift and triggers that are in the timeline and still hold, each with its beginning."""
     told: dict[str, Told] = Field(default_factory=dict)

@@ -20,6 +20,7 @@ from features.redis.keys import Keys
 from features.redis.memory import read_memory
 from features.serving.replicas import ReplicaReport, read_replicas
 from features.serving.slots import Slot, read_slots
+from features.streams.backlog import read_backlog
 
 Status = Literal["ok", "degraded", "down"]
 PROBE_S = 1.5
@@ -61,6 +62,7 @@ class HealthProbe:
             "registry": self._timed(self._registry),
             "disk": self._timed(self._disk),
             "autopilot": self._timed(self._autopilot),
+            "kept": self._timed(self._kept),
         }
         found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
         return Health(status=_overall(found), checked_at_ms=clock.now_ms(), components=found)
@@ -132,6 +134,26 @@ class HealthProbe:
         if beat.problems:
             return Component(status="degraded", detail="; ".join(beat.problems.values()))
         return Component(status="ok", detail=f"it looked {silent_s:.0f} s ago")
+
+    async def _kept(self) -> Component:
+        """What is kept against its budgets, as autopilot last measured it."""
+        try:
+            beat, backlog = await asyncio.gather(
+                read_heartbeat(self._client, self._keys), read_backlog(self._client, self._keys)
+            )
+        except StoreError as error:
+            return Component(status="degraded", detail=f"unknown, the online store is down: {error}")
+        if beat is None or not beat.use:
+            return Component(status="ok", detail="not measured yet")
+        words = ", ".join(one.text for one in beat.use)
+        if trimmed := backlog["exposures"].trimmed:
+            words += f"; {trimmed} exposures were dropped unlogged, ever"
+        near = [one.group for one in beat.use if one.share >= self._settings.keeping.warn_share]
+        return (
+            Component(status="degraded", detail=f"near its budget: {', '.join(near)}; {words}")
+            if near
+            else (Component(status="ok", detail=words))
+        )
 
     async def _disk(self) -> Component:
         free_gb = await asyncio.to_thread(_free_gb, self._settings.state_dir)

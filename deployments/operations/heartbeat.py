@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deployments.operations.monitor_views import Alert, DriftView
+from features.lifecycle.use import Use
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 
@@ -24,6 +25,8 @@ class Heartbeat(BaseModel):
     simulated_pending: int = 0
     """Events outside the log that training leaves out, since they are simulated."""
     problems: dict[str, str]
+    use: list[Use] = []
+    """What every group of `features.lifecycle.table` used when it was last measured."""
     store_durable: bool | None
     mismatched_replicas: int
     experiments: dict[str, bool]

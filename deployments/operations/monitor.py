@@ -46,7 +46,6 @@ from models.monitoring.live_quality import MILLION
 STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")
 ENDPOINTS = ("recommend", "events", "events_batch")
 FRESH_S = 0.5
-QUALITY_DAYS = 14
 
 
 class Monitor:
@@ -93,7 +92,7 @@ class Monitor:
                 read_state(self._client, self._keys),
             ),
             asyncio.gather(
-                read_quality(self._client, self._keys, QUALITY_DAYS),
+                read_quality(self._client, self._keys, self._settings.keeping.quality_days),
                 read_heartbeat(self._client, self._keys),
                 read_memory(self._client),
             ),
@@ -198,6 +197,7 @@ def system_metrics(seen: Observation) -> SystemMetrics:
         cold_start_share=telemetry.recent["cold_starts"] / lists if lists else None,
         degraded_share=telemetry.recent["degraded"] / lists if lists else None,
         streams={kind: BacklogView(pending=one.pending, lag_s=one.lag_s) for kind, one in seen.backlog.items()},
+        kept=seen.heartbeat.use if seen.heartbeat else [],
     )
 
 

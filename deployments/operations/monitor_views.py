@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from features.lifecycle.use import Use
 from features.serving.run_record import Run
 
 TrainingStatus = Literal["idle", "submitting", "training", "judging", "testing", "failed"]
@@ -71,6 +72,7 @@ class SystemMetrics(View):
     cold_start_share: float | None = Field(description="in the last minute")
     degraded_share: float | None = Field(description="lists without the store in the last minute")
     streams: dict[str, BacklogView]
+    kept: list[Use] = Field(description="what is kept, by group, as autopilot last measured it; empty before it did")
 
 
 class ModelView(View):

@@ -98,9 +98,22 @@ def _streams_and_replicas(seen: Observation) -> Iterator[Metric]:
         [((kind,), one.lag_s) for kind, one in seen.backlog.items()],
         ("stream",),
     )
+    yield _counter(
+        "exposures_trimmed",
+        "Exposures that were dropped before a compaction took them",
+        [((), seen.backlog["exposures"].trimmed)],
+    )
     yield _gauge("store_memory_bytes", "Memory that counts for the online store's limit", [((), seen.memory.used)])
     limit: list[Sample] = [((), seen.memory.limit)] if seen.memory.limit else []
     yield _gauge("store_memory_limit_bytes", "That limit, past which it refuses writes; absent without one", limit)
+    use = seen.heartbeat.use if seen.heartbeat else []
+    yield _gauge("kept_bytes", "What is kept, by group", [((one.group,), one.used_bytes) for one in use], ("group",))
+    yield _gauge(
+        "kept_budget_bytes",
+        "What a group may use; absent without a limit",
+        [((one.group,), one.budget_bytes) for one in use if one.budget_bytes is not None],
+        ("group",),
+    )
     replicas: dict[str, int] = {}
     for writer in seen.telemetry.writers:
         replicas[writer.deployment] = replicas.get(writer.deployment, 0) + 1

@@ -80,7 +80,7 @@ class Ranking:
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)
         self._deadlines = Deadlines(serving.deadline_s)
-        self._cache = ListCache(serving.cache_size, serving.cache_age_s)
+        self._cache = ListCache(serving.cache_size, serving.cache_age_s, serving.cache_bytes)
         self.metrics = RequestMetrics(self._client, self._keys, "ranking", settings.tracing.endpoint is not None)
         self._stages = RecommendStages(self.metrics)
         self._writes_due = 0.0  # a moment of the monotonic clock

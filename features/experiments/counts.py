@@ -48,14 +48,20 @@ async def write_ends(client: StoreClient, keys: Keys, ends: Mapping[str, int]) -
     await client.read(commands)
 
 
-def user_commands(keys: Keys, user_id: str, replay: UserReplay) -> list[Command]:
-    """Writes that leave what the scripts would have left of a user; into a partition that was cleared."""
+def user_commands(keys: Keys, user_id: str, replay: UserReplay, idle_s: int) -> list[Command]:
+    """Writes that leave what the scripts would have left of a user; into a partition that was cleared.
+
+    Args:
+        idle_s: how long an idle user is kept; 0 for ever.
+    """
     fields = [text for name, totals in replay.totals.items() for text in (f"t:{name}", pack_totals(totals))]
     lists = "".join(pack_list(shown) for shown in replay.lists)
     commands: list[Command] = [("HSET", keys.user_experiments(user_id), *fields, "lists", lists)]
     if replay.current is not None:
         current = f"{replay.current}|{replay.totals[replay.current].variant}"
         commands.append(("HSET", keys.user(user_id), "x", current))
+    if idle_s:
+        commands += [("EXPIRE", key, idle_s) for key in (keys.user(user_id), keys.user_experiments(user_id))]
     return commands
 
 

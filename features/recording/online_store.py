@@ -59,7 +59,7 @@ class OnlineStore:
         ]
         self._sums = [keys.experiment_sums(partition) for partition in partitions]
         seen = "".join("1" if seen else "0" for seen in event_types.seen_codes)
-        window_ms = store.dedupe_window_s * 1000
+        window_ms, idle_s = store.dedupe_window_s * 1000, store.idle_user_days * 86_400
         counting = {
             "ATTRIBUTION_MS": store.attribution_window_s * 1000,
             "SESSION_GAP_MS": store.session_gap_s * 1000,
@@ -76,14 +76,19 @@ class OnlineStore:
             HISTORY_LIMIT=store.history_limit,
             SEEN_LIMIT=store.seen_limit,
             SEEN_CODES=seen,
-            IDLE_S=store.idle_user_days * 86_400,
+            IDLE_S=idle_s,
             CATEGORY_LIMIT=CATEGORY_LIMIT,
             TRENDING_LIMIT=TRENDING_LIMIT,
             AFFINITY_HALF_LIFE=AFFINITY_HALF_LIFE_MS,
             **{f"HALF_LIFE_{number}": half_life for number, half_life in enumerate(ACTIVITY_HALF_LIVES_MS.values(), 1)},
         )
         self._log = Script(
-            "log_exposure", shared="experiment", **counting, WINDOW_MS=window_ms, MAX_EXPOSURES=store.max_exposures
+            "log_exposure",
+            shared="experiment",
+            **counting,
+            WINDOW_MS=window_ms,
+            MAX_EXPOSURES=store.max_exposures,
+            IDLE_S=idle_s,
         )
         self._weigh = lru_cache(maxsize=65_536)(self._weights)
 
@@ -180,6 +185,7 @@ class OnlineStore:
             keys.exposures(partition),
             keys.last_exposure(user_id),
             keys.rebuilding(partition),
+            keys.exposures_trimmed(partition),
             *(keys.item(partition, item_id) for item_id in exposure.item_ids),
         ]
         args: list[Any] = [

@@ -120,7 +120,9 @@ async def _write_counts(store: OnlineStore, partition: int, counts: PartitionRep
     users = counts.users()
     sums = sums_command(store.keys.experiment_sums(partition), users.values(), ends)
     commands: list[Command] = [("UNLINK", store.keys.experiment_sums(partition)), *sums]
-    commands += (command for user_id, replay in users.items() for command in user_commands(store.keys, user_id, replay))
+    idle_s = store.limits.idle_user_days * 86_400
+    for user_id, replay in users.items():
+        commands += user_commands(store.keys, user_id, replay, idle_s)
     for start in range(0, len(commands), BATCH):
         await store.client.read(commands[start : start + BATCH])
 

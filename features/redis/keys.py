@@ -82,6 +82,10 @@ class Keys:
         """Stream of exposures that are not yet in the offline log."""
         return f"{self._tags[partition]}exposures"
 
+    def exposures_trimmed(self, partition: int) -> str:
+        """String: exposures that were dropped at `store.max_exposures`, before a compaction took them, ever."""
+        return f"{self._tags[partition]}exposures_trimmed"
+
     def experiment_sums(self, partition: int) -> str:
         """Hash: this partition's share of the sums of all experiments (`experiment.lua`)."""
         return f"{self._tags[partition]}experiments"

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from features.redis.connection import StoreClient
-from features.redis.errors import StoreBusy, StoreError, StoreUnavailable
+from features.redis.errors import StoreBusy, StoreError, StoreFull, StoreUnavailable
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 
 NAME = "maintenance"
+_TAKE = Script("take_lock")
 _RENEW = Script("renew_lock")
 _RELEASE = Script("release_lock")
 _POLL_S = 0.1
@@ -78,13 +79,21 @@ async def exclusive(
 async def _acquire(client: StoreClient, key: str, token: str, busy: str, wait_s: float, ttl_s: float) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
-    while not await client.run("SET", key, token, "NX", "PX", int(ttl_s * 1000)):
+    while not await _take(client, key, token, int(ttl_s * 1000)):
         other = (await client.run("GET", key) or b"nobody any more").decode()
         if other == token:
             return  # An answer was lost on the way, and the repeat met its own lock.
         if clock() >= deadline:
             raise StoreBusy(busy.format(other.partition(":")[0]))
         await asyncio.sleep(_POLL_S)
+
+
+async def _take(client: StoreClient, key: str, token: str, ttl_ms: int) -> bool:
+    """Whether the lock is ours now. A full store refuses SET; its script may, from Redis 7 on, which knows the flag."""
+    try:
+        return bool(await client.run("SET", key, token, "NX", "PX", ttl_ms))
+    except StoreFull:
+        return bool(await run_script(client, _TAKE, [key], [token, ttl_ms]))
 
 
 async def _renew(lock: Lock, interval_s: float) -> None:

@@ -1,1 +1,1 @@
-"""The streams: entries -> `stream_reader` (as they come) or `drain` (to the offline log); `backlog` counts them."""
+"""The streams: entries -> `stream_reader` (as they come) or `compaction` (`drain` to log); `backlog` counts them."""

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import islice
 
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
@@ -14,10 +15,16 @@ class Backlog:
     Attributes:
         pending: entries that wait for a compaction.
         lag_s: age of the oldest of them; 0 where there is none.
+        longest: entries of the partition that has most of them.
+        used_bytes: memory of the streams, as the server estimates it.
+        trimmed: exposures that were dropped before a compaction took them, ever; 0 for events, which never are.
     """
 
     pending: int
     lag_s: float
+    longest: int = 0
+    used_bytes: int = 0
+    trimmed: int = 0
 
 
 async def read_backlog(client: StoreClient, keys: Keys) -> dict[str, Backlog]:
@@ -27,18 +34,20 @@ async def read_backlog(client: StoreClient, keys: Keys) -> dict[str, Backlog]:
         "events": [keys.events(number) for number in partitions],
         "exposures": [keys.exposures(number) for number in partitions],
     }
-    commands: list[tuple[object, ...]] = []
+    commands: list[tuple[object, ...]] = [("GET", keys.exposures_trimmed(number)) for number in partitions]
     for names in streams.values():
         commands += [("XLEN", name) for name in names]
         commands += [("XRANGE", name, "-", "+", "COUNT", 1) for name in names]
-    answers = await client.read(commands)
+        commands += [("MEMORY USAGE", name) for name in names]
+    answers = iter(await client.read(commands))
     now_s = time.time()
+    trimmed = sum(int(count or 0) for count in islice(answers, keys.partitions))
     found: dict[str, Backlog] = {}
-    for place, kind in enumerate(streams):
-        start = 2 * place * keys.partitions
-        lengths = answers[start : start + keys.partitions]
-        first = answers[start + keys.partitions : start + 2 * keys.partitions]
+    for kind in streams:
+        lengths, first, sizes = (list(islice(answers, keys.partitions)) for _ in range(3))
         oldest_ms = min((int(entries[0][0].partition(b"-")[0]) for entries in first if entries), default=None)
         lag_s = 0.0 if oldest_ms is None else max(0.0, now_s - oldest_ms / 1000)
-        found[kind] = Backlog(sum(lengths), lag_s)
+        found[kind] = Backlog(
+            sum(lengths), lag_s, max(lengths), sum(size or 0 for size in sizes), trimmed if kind == "exposures" else 0
+        )
     return found

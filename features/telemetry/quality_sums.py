@@ -71,6 +71,17 @@ async def record_quality(
     return bool(await run_script(client, _RECORD, touched, args))
 
 
+async def forget_quality(client: StoreClient, keys: Keys, days: int) -> int:
+    """Remove the sums of all but the latest `days` days that have any. Returns how many. Raises `StoreError`."""
+    fields = [raw.decode() for raw in await client.run("HKEYS", keys.quality)]
+    dated = [(parts[1], field) for field in fields if len(parts := field.split("|")) == 3]
+    kept = sorted({day for day, _ in dated})[-days:]
+    gone = [field for day, field in dated if day not in kept]
+    for start in range(0, len(gone), 1000):
+        await client.run("HDEL", keys.quality, *gone[start : start + 1000])
+    return len(gone)
+
+
 async def read_left_out(client: StoreClient, keys: Keys) -> dict[int, int] | None:
     """Second -> simulated events of it that were left out; None where nobody has counted any yet.
 

@@ -21,9 +21,9 @@ import pandas as pd
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.redis.errors import StoreError
+from features.streams.compaction import compact
 from jobs.batch.bundle_stage import bundle_path, served_stage
 from jobs.launch.ray_session import ray_session
-from jobs.maintenance.compact import compact
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
 from models.bundle.arrays import BundleError

@@ -38,8 +38,8 @@ from experiments.attribution import CLICK, ENGAGE, event_goals
 from experiments.policy_value import OffPolicyValue, off_policy_value
 from features.redis.errors import StoreError
 from features.serving.slots import CHAMPION
+from features.streams.compaction import compact
 from jobs.evaluate.target_policy import chances, load_target
-from jobs.maintenance.compact import compact
 from models.bundle.arrays import BundleError
 
 POLICIES = ("logged", "greedy", "uniform")

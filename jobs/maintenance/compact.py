@@ -1,36 +1,16 @@
-"""Drains the streams of events and exposures into the offline log. `python -m jobs.compact`"""
+"""Drains the streams of events and exposures into the offline log. `python -m jobs.compact`
+
+Autopilot does the same by itself; this is for a person who wants it now.
+"""
 
 import argparse
 import asyncio
 import sys
 
-from configs.event_types import load_event_types
-from configs.settings import Settings, SettingsError, load_settings
+from configs.settings import SettingsError, load_settings
 from data.dataset import DataError
-from data.event_log import EventLog
-from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreError
-from features.redis.lock import maintenance
-from features.redis.session import store_session
-from features.streams.drain import Drained, drain
-
-LOCK_S = 30.0
-
-
-async def compact(
-    settings: Settings, wait_s: float = 60.0, lock_s: float = LOCK_S, chunk_rows: int = 20_000
-) -> Drained:
-    """Wait for other maintenance, then drain the streams into the log.
-
-    Raises:
-        StoreBusy: another job held the lock for longer than `wait_s`.
-        StoreUnavailable: the store does not answer.
-    """
-    async with store_session(settings) as (client, keys):
-        store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
-        await store.prepare()
-        async with maintenance(client, store.keys, "compaction", wait_s, lock_s) as lock:
-            return await drain(client, store.keys, EventLog(settings.log_dir), lock, chunk_rows)
+from features.streams.compaction import LOCK_S, compact
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,10 +14,10 @@ from data.dataset import DataError
 from features.redis.errors import StoreError
 from features.serving.serving_state import PERSON, ServingState
 from features.serving.slots import CHAMPION
+from features.streams.compaction import compact
 from jobs.batch.bundle_stage import catalogue_of, read_catalogue
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
-from jobs.maintenance.compact import compact
 from jobs.train.erasures import current_erasures
 from jobs.train.fit_bundle import cutoff, evaluate_latest, fit_bundle
 from jobs.train.load_data import load_training_data

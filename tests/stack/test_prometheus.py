@@ -14,6 +14,7 @@ import yaml
 
 from configs.settings import PROJECT_DIR, Settings
 from deployments.local.__main__ import scrape_config
+from features.lifecycle.table import FILES
 from tests.conftest import RunningStack
 
 FOLDER = PROJECT_DIR / "configs" / "prometheus"
@@ -56,6 +57,7 @@ def test_the_rules_say_what_autopilot_says() -> None:
     alerts = Settings().alerts
     for limit in (alerts.error_share, alerts.p99_ms / 1000, int(alerts.lag_s), int(alerts.model_age_s)):
         assert f"> {limit}\n" in text
+    assert f"raycommend_kept_budget_bytes >= {Settings().keeping.warn_share}\n" in text
 
 
 def test_the_command_scrapes_the_ports_of_the_settings(tmp_path: Path) -> None:
@@ -92,6 +94,13 @@ def test_every_metric_that_is_named_exists_in_a_scrape(stack: RunningStack) -> N
         assert all(name.startswith("ray_") for name in missing), missing
         assert time.monotonic() < deadline, missing
         time.sleep(1)
+
+
+@pytest.mark.stack
+def test_every_file_of_a_running_stack_is_in_the_table(stack: RunningStack) -> None:
+    names = {path.name for path in stack.settings.state_dir.iterdir()}
+    assert len(names) > 5
+    assert names <= {row.name for row in FILES}
 
 
 def scraped_names(address: str) -> set[str]:

@@ -293,6 +293,7 @@ end
 if new_history ~= history then redis.call('SET', KEYS[2], new_history) end
 if IDLE_S > 0 then
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], IDLE_S) end
+  redis.call('EXPIRE', KEYS[12], IDLE_S)
 end
 
 local item_changes = {

@@ -1,7 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from deployments.recommend.list_cache import ListCache
+from deployments.recommend.list_cache import ListCache, entry_bytes
 from deployments.recommend.messages import Answer, Reply
 from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from features.items.catalogue import Item
@@ -66,7 +68,7 @@ def some(name: str) -> RankedList:
 
 
 def test_the_cache_forgets_on_a_new_user_version_and_the_least_recently_used() -> None:
-    cache = ListCache(2, 60)
+    cache = ListCache(2, 60, 10_000)
     cache.put(("a",), 1, some("a"))
     cache.put(("b",), 1, some("b"))
     assert cache.get(("a",), 1) == some("a")
@@ -74,9 +76,38 @@ def test_the_cache_forgets_on_a_new_user_version_and_the_least_recently_used() -
     cache.put(("c",), 1, some("c"))
     assert cache.get(("b",), 1) is None
     assert cache.get(("a",), 1) is not None
-    off = ListCache(0, 60)
+    off = ListCache(0, 60, 10_000)
     off.put(("a",), 1, some("a"))
     assert off.get(("a",), 1) is None
+
+
+def test_the_cache_keeps_within_its_bytes_however_long_the_questions_are() -> None:
+    cache = ListCache(10_000, 60, 1_000_000)
+    for number in range(100):
+        cache.put(("u", f"{number:060000}"), 1, some("a"))
+        assert cache.used_bytes <= 1_000_000
+    assert 10 < len(cache) < 17
+    assert cache.get(("u", f"{99:060000}"), 1) is not None
+    cache.put(("u", "x" * 2_000_000), 1, some("a"))  # larger than all that may be kept: the others stay
+    assert cache.get(("u", f"{99:060000}"), 1) is not None
+    for _ in range(50):
+        cache.put(("u", f"{99:060000}"), 1, some("a"))
+    assert 10 < len(cache) < 17  # what is put again counts once
+
+
+def test_the_size_of_an_entry_is_no_less_than_what_it_allocates() -> None:
+    reply, texts = Reply("v1", "int", 1, []), answer(300)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    kept = []
+    for number in range(50):
+        ranked = rank(reply, texts, None, 100, 0.0, pooled=True)
+        kept.append(
+            ((f"user {number}", "champion", "v1", 1, "q" * 1000 + str(number)), ranked._replace(shown=bytes(9000)))
+        )
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.3 * sum(entry_bytes(*one) for one in kept) < used < sum(entry_bytes(*one) for one in kept)
 
 
 def test_the_rankers_scores_decide_and_what_only_fills_the_list_stays_behind() -> None:
@@ -94,7 +125,7 @@ def test_diversity_reorders_only_what_the_ranker_scored() -> None:
 
 
 def test_a_list_is_good_for_a_while_only() -> None:
-    cache = ListCache(2, 0.0)
+    cache = ListCache(2, 0.0, 10_000)
     ranked = rank(REPLY, answer(3), None, 2, 0.0, pooled=False)
     cache.put(("u",), 1, ranked)
     assert cache.get(("u",), 1) is None

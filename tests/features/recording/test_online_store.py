@@ -233,9 +233,30 @@ async def test_idle_users_expire_and_active_ones_do_not(valkey_url: str) -> None
     await store.client.aclose()
 
 
+async def test_what_experiments_hold_of_an_idle_user_expires_too(valkey_url: str) -> None:
+    from tests.features.conftest import open_store
+
+    store, two_days_s = await open_store(valkey_url, Store(idle_user_days=2)), 2 * 86_400
+    run, user, counted = store.client.run, store.keys.user("196"), store.keys.user_experiments("196")
+    await store.log_exposures([Exposure("r1", "196", NOW_MS, "v1", "a", "e1", ("i1",))])
+    for key in (user, counted):  # a user who has only seen lists
+        assert two_days_s - 5 <= await run("TTL", key) <= two_days_s
+    await run("EXPIRE", counted, 10)
+    await run("EXPIRE", user, 10)
+    await store.log_exposures([Exposure("r2", "196", NOW_MS, "v1", "a", "e1", ("i1",), forced=True)])
+    assert await run("TTL", counted) > 10
+    assert await run("TTL", user) <= 10  # only events prolong the features
+    await run("EXPIRE", counted, 10)
+    await store.record_events([event(1)])
+    assert await run("TTL", counted) > 10
+    await store.client.aclose()
+
+
 async def test_by_default_nothing_of_a_user_expires(store: OnlineStore) -> None:
     await store.record_events([event(1)])
+    await store.log_exposures([Exposure("r1", "196", NOW_MS, "v1", "a", "e1", ("i1",))])
     assert await store.client.run("TTL", store.keys.user("196")) == -1
+    assert await store.client.run("TTL", store.keys.user_experiments("196")) == -1
 
 
 async def test_scripts_come_back_after_the_server_forgot_them(store: OnlineStore) -> None:

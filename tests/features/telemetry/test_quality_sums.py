@@ -11,7 +11,7 @@ from features.recording.online_store import OnlineStore
 from features.redis.lock import maintenance
 from features.streams.drain import drain
 from features.streams.stream_reader import StreamReader
-from features.telemetry.quality_sums import read_quality, read_watermark, record_quality
+from features.telemetry.quality_sums import forget_quality, read_quality, read_watermark, record_quality
 
 pytestmark = pytest.mark.anyio
 
@@ -27,6 +27,18 @@ async def test_a_list_counts_once_whoever_judges_it(store: OnlineStore) -> None:
     [found] = await read_quality(client, keys)
     assert (found.version, found.day, found.sums) == ("v1", "2026-01-01", {"lists": 3, "clicked": 1})
     assert found.items_shown == 3
+
+
+async def test_only_the_latest_days_are_kept(store: OnlineStore) -> None:
+    client, keys = store.client, store.keys
+    sums = {("v1", f"2026-01-{day:02d}"): {"lists": day, "clicked": 1} for day in range(1, 31)}
+    assert await record_quality(client, keys, None, 100, {**sums, ("v2", "2026-01-30"): {"lists": 7}}, {})
+    assert await forget_quality(client, keys, 14) == 2 * 16
+    assert await client.run("HLEN", keys.quality) == 2 * 14 + 1 + 1  # and the watermark
+    assert await read_watermark(client, keys) == 100
+    found = await read_quality(client, keys, 30)
+    assert {one.day for one in found} == {f"2026-01-{day:02d}" for day in range(17, 31)}
+    assert await forget_quality(client, keys, 14) == 0
 
 
 async def test_many_items_at_once(store: OnlineStore) -> None:

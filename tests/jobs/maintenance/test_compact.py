@@ -21,7 +21,8 @@ from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreBusy
 from features.redis.lock import maintenance
-from jobs.maintenance.compact import compact, main
+from features.streams.compaction import compact
+from jobs.maintenance.compact import main
 from tests.features.servers import Server, valkey_binary
 from tests.jobs.job_store import opened
 
