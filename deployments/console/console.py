@@ -218,7 +218,7 @@ class Console:
     async def export_user(self, user_id: str) -> dict[str, Any]:
         """Everything that store and log hold of the user. Raises ApiError 404 when that is nothing."""
         found = await export_user(self._store, self._log, user_id)
-        if not (found["history"] or found["events"] or found["exposures"]):
+        if not (found["history"] or found["events"] or found["exposures"] or found["experiments"]):
             raise ApiError(404, "not_found", f"nothing of user {user_id!r} is kept", "user_id")
         return typed_export(found, self.typed_user_id, self._item_id)
 

@@ -81,7 +81,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         "/api/v1/users/{user_id:id}/export",
         dependencies=checked,
         tags=["users"],
-        summary="All that is kept of a user: features, events, exposures",
+        summary="All that is kept of a user: features, events, exposures, experiments",
         responses=NOT_FOUND | ERRORS,
     )
     async def export(user_id: str) -> dict[str, Any]:

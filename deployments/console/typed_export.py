@@ -20,4 +20,7 @@ def typed_export(export: dict[str, Any], user: TypedId, item: TypedId) -> dict[s
             {**row, "user_id": user(row["user_id"]), "item_ids": [item(text) for text in row["item_ids"]]}
             for row in export["exposures"]
         ],
+        "counted_lists": [
+            {**row, "item_ids": [item(text) for text in row["item_ids"]]} for row in export["counted_lists"]
+        ],
     }

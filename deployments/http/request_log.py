@@ -1,7 +1,8 @@
 """One line of JSON for a share of the requests: which, by whom (hashed), by which model, how it ended.
 
 Serve writes the replicas' logs as JSON; the fields here are added to its own. The user's id is hashed with the stack's
-token, so that lines of one user can be put together and the id cannot be guessed from them.
+token, so that lines of one user can be put together and the id cannot be guessed from them. Without a token there is no
+hash: a plain one of an id, which is often a number, is as good as the id.
 """
 
 import logging
@@ -22,12 +23,12 @@ class RequestLog:
 
     Args:
         share: which share of the requests gets a line, above 0 and up to 1.
-        secret: the key of the hash that stands for a user id.
+        secret: the key of the hash that stands for a user id; None leaves the hash out.
     """
 
-    def __init__(self, share: float, secret: bytes) -> None:
+    def __init__(self, share: float, secret: bytes | None) -> None:
         self._share = share
-        self._secret = secret[:64]
+        self._secret = secret[:64] if secret else None
 
     def wants(self) -> bool:
         """Whether this request is one of the share."""
@@ -52,8 +53,10 @@ class RequestLog:
             },
         )
 
-    def hash_user(self, user_id: str) -> str:
-        """16 hexadecimal digits that stand for a user."""
+    def hash_user(self, user_id: str) -> str | None:
+        """16 hexadecimal digits that stand for a user; None without a secret."""
+        if self._secret is None:
+            return None
         return blake2b(user_id.encode(), digest_size=8, key=self._secret).hexdigest()
 
 
@@ -70,4 +73,7 @@ def request_log(share: float, token_path: Path) -> RequestLog | None:
     """The log for a share of the requests; None for a share of 0, so that requests pay nothing for it."""
     if share == 0:
         return None
-    return RequestLog(share, token_path.read_bytes().strip() if token_path.is_file() else b"")
+    secret = token_path.read_bytes().strip() if token_path.is_file() else b""
+    if not secret:
+        logger.warning("the request log names no users, not even hashed: there is no secret in %s", token_path)
+    return RequestLog(share, secret or None)

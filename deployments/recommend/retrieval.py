@@ -249,7 +249,7 @@ class Retrieval:
             self._loaded.take_popularity(self._popularity)
 
     async def _follow_erasures(self) -> None:
-        self._erasures = await read_erasures(self._client, self._keys)
+        self._erasures = await read_erasures(self._client, self._keys, self.settings.log_dir)
 
     async def _follow_trends(self) -> None:
         await self._report()

@@ -1,6 +1,7 @@
 """What experiments have counted: the sums of each variant, read in one round trip whatever the number of events."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from configs.settings import Store
 from experiments.attribution import Rule, ShownList, UserReplay
@@ -36,6 +37,13 @@ async def read_sums(
         )
         for place, variant in enumerate(variants)
     }
+
+
+TOTALS = (
+    "first_ms", "last_ms", "before", "simulated", "mixed", "lists", "clicked", "engaged", "precision", "events",
+    "conversions", "rated", "ratings", "sessions",
+)  # fmt: skip
+"""Order of a user's totals as `experiment.lua` keeps them."""
 
 
 async def write_ends(client: StoreClient, keys: Keys, ends: Mapping[str, int]) -> None:
@@ -80,12 +88,33 @@ def sums_command(key: str, replays: Iterable[UserReplay], ends: Mapping[str, int
 
 def pack_totals(totals: UserTotals) -> str:
     """A user's totals in the form in which `experiment.lua` keeps them."""
-    numbers = (
-        totals.first_ms, totals.last_ms, totals.before, totals.simulated, totals.mixed, totals.lists, totals.clicked,
-        totals.engaged, totals.precision, totals.events, totals.conversions, totals.rated, totals.ratings,
-        totals.sessions,
-    )  # fmt: skip
-    return " ".join((totals.variant, *(str(int(number)) for number in numbers)))
+    return " ".join((totals.variant, *(str(int(getattr(totals, name))) for name in TOTALS)))
+
+
+def unpack_user(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What the store holds of a user for experiments, JSON-ready: totals by experiment, and the latest lists to which
+    events can belong, newest first."""
+    experiments = {}
+    for name, packed in fields.items():
+        if name.startswith(b"t:"):
+            variant, *numbers = packed.decode().split(" ")
+            counts = dict(zip(TOTALS, map(int, numbers), strict=True))
+            experiments[name[2:].decode()] = {"variant": variant, **counts}
+    lists = []
+    for line in fields.get(b"lists", b"").decode().splitlines():
+        head, *items = line.split("\t")
+        recommendation_id, time_ms, clicked, engaged, hits = head.split(" ")
+        lists.append(
+            {
+                "recommendation_id": recommendation_id,
+                "time_ms": int(time_ms),
+                "clicked": clicked == "1",
+                "engaged": engaged == "1",
+                "hits": hits,
+                "item_ids": [item_id for item_id in items if item_id],
+            }
+        )
+    return {"experiments": experiments, "counted_lists": lists}
 
 
 def pack_list(shown: ShownList) -> str:

@@ -82,6 +82,7 @@ KEYS: tuple[Kept, ...] = (
 )  # fmt: skip
 FILES: tuple[Kept, ...] = (
     Kept("log", "features.streams", "each compaction", "for good: training reads it; erasure rewrites it", "log"),
+    Kept("log/erasure_key", "features.users", "none", "for good: without it erased users cannot be told", "log"),
     Kept("bundles", "jobs.train", "each training", "training.keep_bundles, and those of the slots", "bundles"),
     Kept("mlflow", "MLflow", "each training: a run, its trials, a model version and its artifacts", "for good; a person deletes runs, then mlflow gc", "registry"),
     Kept("pending_publications", "jobs.train", "trainings that the registry missed", "delivered by the next training", "registry"),

@@ -69,7 +69,7 @@ async def rebuild(
     """
     await store.prepare()
     client, keys = store.client, store.keys
-    erasures = await read_erasures(client, keys)
+    erasures = await read_erasures(client, keys, log.log_dir)
     await client.read([("SET", keys.rebuilding(partition), "1") for partition in range(keys.partitions)])
     await _clear(store)
     interactions = 0

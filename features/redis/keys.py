@@ -108,7 +108,7 @@ class Keys:
 
     @property
     def meta(self) -> str:
-        """Hash: `format`, `partitions`, `seeded`."""
+        """Hash: `format`, `partitions`, `seeded`; `erasure_key`: a fingerprint of the key of `erased`."""
         return f"{self._control}meta"
 
     @property
@@ -234,7 +234,7 @@ class Keys:
 
     @property
     def erased(self) -> str:
-        """Hash: digest of an erased user id -> time of the erasure in ms."""
+        """Hash: keyed digest of an erased user id -> time of the erasure in ms."""
         return f"{self._control}erased"
 
     def rate(self, api_key: str, minute: int) -> str:

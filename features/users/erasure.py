@@ -1,9 +1,9 @@
 """Erasing a user from everywhere, and handing a user all that is kept.
 
 Erasure removes the user's keys, stream entries, exposures and rows of the offline log, and leaves a tombstone: the
-digest of the id with the time. Whoever uses what was made before that time (a data set, a trained vector, a backup)
-asks the tombstones. Counters and popularity of items stay: they are sums over users that name nobody. The server's
-append-only file forgets the user with its next rewrite, which an erasure asks for.
+keyed digest of the id (`features.users.erasure_key`) with the time. Whoever uses what was made before that time (a data
+set, a trained vector, a backup) asks the tombstones. Counters and popularity of items stay: they are sums over users
+that name nobody. The server's append-only file forgets the user with its next rewrite, which an erasure asks for.
 """
 
 import asyncio
@@ -11,12 +11,15 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from data.event_log import EventLog
 from data.log_tables import KINDS, Kind, entry_row
+from features.experiments.counts import unpack_user
 from features.recording.event import user_prefix
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
@@ -24,10 +27,13 @@ from features.redis.errors import StoreError
 from features.redis.keys import Keys
 from features.redis.lock import maintenance
 from features.redis.scripts import Script, run_script
+from features.users.erasure_key import fingerprint, key_path, make_key, read_key
 from features.users.history import decode_history, decode_seen
 
 # The constants are those of the text that it shares; deleting asks for none of them.
 _DELETE = Script("delete_user", shared="experiment")
+KEYED = "k:"
+"""In front of the digests that are keyed."""
 _SCAN = Script("scan_user_entries", PAGE=500)
 
 
@@ -51,9 +57,12 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
 
     Raises:
         StoreBusy: that took longer; nothing was removed.
-        StoreError: the store does not answer; repeat.
+        StoreError: the store does not answer; repeat. Or the key beside the log is not that of the tombstones.
     """
     await store.prepare()
+    secret = await asyncio.to_thread(make_key, log.log_dir)
+    await store.client.run("HSETNX", store.keys.meta, "erasure_key", fingerprint(secret))
+    await _check_key(store.client, store.keys, secret)
     client, keys = store.client, store.keys
     partition = keys.partition_of(user_id)
     async with maintenance(client, keys, "erasure", wait_s) as lock:
@@ -71,7 +80,7 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
         entries = 0
         for stream, end in zip(streams.values(), ends, strict=True):
             entries += len(await _scan(client, stream, user_id, "delete", end.decode()))
-        await client.run("HSET", keys.erased, erasure_digest(user_id), time_ms)
+        await client.run("HSET", keys.erased, keyed_digest(user_id, secret), time_ms)
         await client.run("HINCRBY", keys.versions, "erasures", 1)
         await lock.check()
         rows = await asyncio.to_thread(log.erase_user, partition, user_id)
@@ -80,7 +89,8 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
 
 
 async def export_user(store: OnlineStore, log: EventLog, user_id: str) -> dict[str, Any]:
-    """All that the platform holds of a user, as JSON-ready values: features, events and exposures."""
+    """All that the platform holds of a user, as JSON-ready values: features, events, exposures, and what experiments
+    have counted."""
     (features,) = await store.read_users([user_id])
     keys, types = store.keys, store.event_types
     partition = keys.partition_of(user_id)
@@ -95,6 +105,7 @@ async def export_user(store: OnlineStore, log: EventLog, user_id: str) -> dict[s
         known = {row["stream_id"] for row in found}
         found += [entry_row(kind, entry, partition) for entry in entries if entry[0] not in known]
         rows[kind] = [_readable(row) for row in found]
+    counted: dict[bytes, bytes] = await store.client.run("HGETALL", keys.user_experiments(user_id))
     return {
         "user_id": user_id,
         "exported_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -120,37 +131,74 @@ async def export_user(store: OnlineStore, log: EventLog, user_id: str) -> dict[s
         "older_seen": [item.decode() for item in decode_seen(features.older_seen)],
         "events": rows["events"],
         "exposures": rows["exposures"],
+        **unpack_user(counted),
     }
 
 
-def erasure_digest(user_id: str) -> str:
+def keyed_digest(user_id: str, secret: bytes) -> str:
     """What stands for an erased user's id in the tombstones."""
+    return KEYED + blake2b(user_id.encode(), digest_size=32, key=secret).hexdigest()
+
+
+def plain_digest(user_id: str) -> str:
+    """What stood for it in tombstones of earlier versions. Ids are few and often numbers, so it can be guessed."""
     return hashlib.sha256(user_id.encode()).hexdigest()
 
 
 class Erasures:
-    """The tombstones. `covers` says whether something that names a user must be ignored."""
+    """The tombstones. `covers` says whether something that names a user must be ignored.
 
-    def __init__(self, times_ms: dict[str, int]) -> None:
+    Args:
+        times_ms: digest -> time of the erasure.
+        secret: the key of the keyed digests; only needed where there are some.
+    """
+
+    def __init__(self, times_ms: dict[str, int], secret: bytes = b"") -> None:
         self._times_ms = times_ms
+        self._secret = secret
+        self._any_keyed = any(digest.startswith(KEYED) for digest in times_ms)
+        self._any_plain = any(not digest.startswith(KEYED) for digest in times_ms)
 
     def __len__(self) -> int:
         return len(self._times_ms)
 
     def covers(self, user_id: str, made_ms: int | None = None) -> bool:
         """Whether the user was erased (after `made_ms`, where the time at which the thing was made is known)."""
-        time_ms = self._times_ms.get(erasure_digest(user_id)) if self._times_ms else None
-        return time_ms is not None and (made_ms is None or made_ms <= time_ms)
+        digests = [keyed_digest(user_id, self._secret)] if self._any_keyed else []
+        digests += [plain_digest(user_id)] if self._any_plain else []
+        times_ms = [self._times_ms[digest] for digest in digests if digest in self._times_ms]
+        return bool(times_ms) and (made_ms is None or made_ms <= max(times_ms))
 
     def covered(self, user_ids: Iterable[str], made_ms: int | None = None) -> set[str]:
         """Those of the users that `covers` names."""
         return {user_id for user_id in set(user_ids) if self.covers(user_id, made_ms)} if self._times_ms else set()
 
 
-async def read_erasures(client: StoreClient, keys: Keys) -> Erasures:
-    """All tombstones. Raises `StoreUnavailable`."""
+async def read_erasures(client: StoreClient, keys: Keys, log_dir: Path) -> Erasures:
+    """All tombstones.
+
+    Args:
+        log_dir: where the key of their digests lies.
+
+    Raises:
+        StoreError: the store does not answer, or the key is missing or another one: nobody would be found erased.
+    """
     found: dict[bytes, bytes] = await client.run("HGETALL", keys.erased)
-    return Erasures({digest.decode(): int(time_ms) for digest, time_ms in found.items()})
+    times_ms = {digest.decode(): int(time_ms) for digest, time_ms in found.items()}
+    secret = await asyncio.to_thread(read_key, log_dir)
+    if not any(digest.startswith(KEYED) for digest in times_ms):
+        return Erasures(times_ms)
+    if secret is None:
+        raise StoreError(f"users were erased, and {key_path(log_dir)} is missing: bring it back from a backup")
+    await _check_key(client, keys, secret)
+    return Erasures(times_ms, secret)
+
+
+async def _check_key(client: StoreClient, keys: Keys, secret: bytes) -> None:
+    """Raise `StoreError` where the store knows that its tombstones have another key."""
+    known = await client.run("HGET", keys.meta, "erasure_key")
+    if known is not None and known.decode() != fingerprint(secret):
+        raise StoreError("the erasure key beside the event log is not the one with which users were erased")
 
 
 async def _scan(client: StoreClient, stream: str, user_id: str, mode: str, end: str) -> list[tuple[str, bytes]]:

@@ -30,6 +30,7 @@ from features.redis.layout import read_seeded
 from features.redis.lock import maintenance
 from features.redis.session import store_session
 from features.streams.drain import drain
+from features.users.erasure_key import key_path
 
 MANIFEST, CONTROL, LOG, DATA = "manifest.json", "control.json", "log", "data"
 
@@ -100,6 +101,8 @@ def _copy(settings: Settings, log: EventLog, partial: Path, control: str) -> Non
         (partial / LOG / kind).mkdir(parents=True)
         for part in log.parts(kind):
             shutil.copy2(part.path, partial / LOG / kind)
+    if key_path(log.log_dir).is_file():
+        shutil.copy2(key_path(log.log_dir), partial / LOG)  # with its mode: only its owner may read it
     (partial / CONTROL).write_text(control)
     if processed_dir(settings).is_dir():
         shutil.copytree(processed_dir(settings), partial / DATA)

@@ -25,6 +25,7 @@ from features.redis.errors import StoreError
 from features.redis.layout import mark_seeded
 from features.redis.lock import maintenance
 from features.redis.session import store_session
+from features.users.erasure_key import key_path, read_key
 from jobs.maintenance.backup import CONTROL, DATA, LOG, MANIFEST, BackupManifest, digests
 
 
@@ -81,6 +82,9 @@ def _check_empty_log(settings: Settings) -> None:
 
 
 def _copy_files(settings: Settings, folder: Path) -> None:
+    given = read_key(folder / LOG)
+    if given is not None and read_key(settings.log_dir) not in (None, given):
+        raise DataError(f"{key_path(settings.log_dir)}: another erasure key than the backup's; move it away")
     for kind in KINDS:
         target = settings.log_dir / kind
         target.mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,10 @@ def _copy_files(settings: Settings, folder: Path) -> None:
             partial = target / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
             shutil.copy2(path, partial)
             partial.replace(target / path.name)
+    if given is not None and read_key(settings.log_dir) is None:
+        partial = settings.log_dir / f".{key_path(folder).name}.{uuid.uuid4().hex[:8]}"
+        shutil.copy2(key_path(folder / LOG), partial)
+        partial.replace(key_path(settings.log_dir))
     if not (folder / DATA).is_dir():
         return
     here = processed_dir(settings)

@@ -7,4 +7,4 @@ from features.users.erasure import Erasures, read_erasures
 
 def current_erasures(settings: Settings) -> Erasures:
     """The tombstones of the online store. Raises `features.redis.errors.StoreError`."""
-    return with_store(settings, read_erasures)
+    return with_store(settings, lambda client, keys: read_erasures(client, keys, settings.log_dir))

@@ -106,7 +106,9 @@ class UserRows:
         if not users:
             return {}
         ends = {one.id: one.ended_ms for one in state.experiments.values() if one.ended_ms is not None}
-        replay = PartitionReplay(self._store, self._rule, ends, await read_erasures(self._client, self._keys))
+        replay = PartitionReplay(
+            self._store, self._rule, ends, await read_erasures(self._client, self._keys, self._log.log_dir)
+        )
         chosen = pa.array(users)
 
         def rows_of(table: pa.Table) -> list[dict[str, Any]]:

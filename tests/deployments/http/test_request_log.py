@@ -45,6 +45,21 @@ def test_a_line_says_which_request_by_whom_and_by_which_model(caplog: pytest.Log
     )  # fmt: skip
 
 
+def test_without_a_secret_no_hash_is_written_and_a_warning_says_so(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").write_text("\n")
+    for token in (tmp_path / "none", tmp_path / "empty"):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="ray.serve"):
+            log = request_log(1.0, token)
+            assert log is not None
+            ask(app(log), [b'{"user_id": 196}'], path="/a")
+        [line] = lines(caplog)
+        assert line["user_hash"] is None
+        assert [record.levelname for record in caplog.records if "no secret" in record.getMessage()] == ["WARNING"]
+
+
 def test_nothing_is_logged_unless_asked_for(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     assert request_log(0.0, tmp_path / "none") is None
     with caplog.at_level(logging.INFO, logger="ray.serve"):
@@ -53,5 +68,5 @@ def test_nothing_is_logged_unless_asked_for(caplog: pytest.LogCaptureFixture, tm
 
 
 def test_a_share_is_a_share(caplog: pytest.LogCaptureFixture) -> None:
-    log = RequestLog(0.3, b"")
+    log = RequestLog(0.3, None)
     assert 200 < sum(log.wants() for _ in range(1000)) < 400

@@ -20,6 +20,7 @@ from features.recovery.rebuild import rebuild
 from features.redis.lock import maintenance
 from features.streams.drain import drain, read_entries
 from features.users.erasure import Erasures, erase_user
+from tests.features.conftest import open_store
 from tests.features.server_clock import next_millisecond, server_ms, until_after
 
 pytestmark = pytest.mark.anyio
@@ -235,6 +236,16 @@ async def test_an_event_that_names_a_forced_list_counts_nowhere(valkey_store: On
         await rebuild(store, log, None, lock)
     assert await store.client.run("HGET", store.keys.user_experiments("u"), "lists") == lists
     assert await sent(4, "f2") == {"lists": 1, "clicked": 1, "events": 1, "converted": 1}
+
+
+async def test_a_rebuild_gives_idle_users_their_end_again(valkey_url: str, tmp_path: Path) -> None:
+    store = await open_store(valkey_url, Store(idle_user_days=2))
+    await store.log_exposures([Exposure("r1", "u", await server_ms(store), "v", "a", "e", ("i1",))])
+    async with maintenance(store.client, store.keys, "rebuild") as lock:
+        await rebuild(store, EventLog(tmp_path), None, lock)
+    for key in (store.keys.user("u"), store.keys.user_experiments("u")):
+        assert 0 < await store.client.run("TTL", key) <= 2 * 86_400
+    await store.client.aclose()
 
 
 async def test_of_a_robot_only_the_first_lists_count(valkey_store: OnlineStore) -> None:

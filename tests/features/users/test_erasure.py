@@ -1,4 +1,7 @@
 import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -7,12 +10,14 @@ from data.event_log import EventLog
 from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
-from features.redis.errors import StoreBusy
+from features.redis.errors import StoreBusy, StoreError
 from features.redis.lock import maintenance
 from features.serving.slots import read_control
 from features.streams.drain import drain
 from features.users.erasure import Erasures, erase_user, export_user, read_erasures
+from features.users.erasure_key import make_key
 from tests.features import reading
+from tests.features.server_clock import next_millisecond
 
 pytestmark = pytest.mark.anyio
 NOW_MS = 1_790_000_000_000
@@ -60,7 +65,7 @@ async def test_an_erased_user_is_nowhere_and_nobody_else_is_touched(store: Onlin
         assert {**again, "exported_at": 0} == {**kept[user], "exported_at": 0}
     assert log.sweep() == 0
     assert (await read_control(store.client, store.keys)).erasures_version == 1
-    erasures = await read_erasures(store.client, store.keys)
+    erasures = await read_erasures(store.client, store.keys, tmp_path)
     assert erasures.covered(["victim", *others]) == {"victim"}
     repeated = await erase_user(store, log, "victim")
     assert (repeated.keys, repeated.stream_entries, repeated.log_rows) == (0, 0, 0)
@@ -76,7 +81,7 @@ async def test_who_comes_back_starts_anew_and_keeps_the_new_events(store: Online
     assert result.user_version > before.version
     found = await export_user(store, log, "victim")
     assert len(found["events"]) == 1
-    erasures = await read_erasures(store.client, store.keys)
+    erasures = await read_erasures(store.client, store.keys, tmp_path)
     assert erasures.covers("victim")  # the data set and old models
     assert not erasures.covers("victim", erasure.time_ms + 1)  # what was made since
 
@@ -115,6 +120,69 @@ async def test_erasing_waits_for_a_compaction_and_gives_up_with_its_name(store: 
         done, _ = await asyncio.wait([waiting], timeout=0.05)
         assert not done
     assert (await waiting).stream_entries == 1
+
+
+async def test_the_store_alone_does_not_tell_who_was_erased(store: OnlineStore, tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "log")
+    await erase_user(store, log, "196")
+    (stored,) = await store.client.run("HKEYS", store.keys.erased)
+    plain = [make(b"196").hexdigest() for make in (hashlib.sha256, hashlib.blake2b)]
+    assert not any(digest in stored.decode() for digest in [*plain, blake2b(b"196", digest_size=32).hexdigest()])
+    key = tmp_path / "log" / "erasure_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(key.read_bytes()) == 64
+    assert {path.name for path in (tmp_path / "log").iterdir()} == {"erasure_key"}
+    assert (await read_erasures(store.client, store.keys, tmp_path / "log")).covers("196")
+    made = key.read_bytes()
+    await erase_user(store, log, "197")
+    assert key.read_bytes() == made
+
+
+async def test_tombstones_of_earlier_versions_still_hold(store: OnlineStore, tmp_path: Path) -> None:
+    await store.client.run("HSET", store.keys.erased, hashlib.sha256(b"old").hexdigest(), NOW_MS)
+    assert (await read_erasures(store.client, store.keys, tmp_path)).covered(["old", "new"]) == {"old"}
+    await erase_user(store, EventLog(tmp_path), "new")
+    assert (await read_erasures(store.client, store.keys, tmp_path)).covered(["old", "new", "n"]) == {"old", "new"}
+
+
+async def test_without_its_key_nobody_is_taken_for_not_erased(store: OnlineStore, tmp_path: Path) -> None:
+    await erase_user(store, EventLog(tmp_path / "a"), "victim")
+    with pytest.raises(StoreError, match="missing"):
+        await read_erasures(store.client, store.keys, tmp_path / "b")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "erasure_key").write_text("another")
+    with pytest.raises(StoreError, match="not the one"):
+        await read_erasures(store.client, store.keys, tmp_path / "b")
+    await store.record_events([event("other", 1)])
+    with pytest.raises(StoreError, match="not the one"):
+        await erase_user(store, EventLog(tmp_path / "b"), "other")
+    assert (await store.read_users(["other"]))[0].version > 0
+
+
+def test_processes_that_make_the_key_at_once_get_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        found = set(pool.map(lambda _: make_key(tmp_path), range(64)))
+    assert len(found) == 1
+
+
+async def test_the_export_holds_what_experiments_counted(store: OnlineStore, tmp_path: Path) -> None:
+    exposure = Exposure("r1", "victim", NOW_MS, "v1", "b", "e1", ("i1", "i2"), before=3)
+    await store.log_exposures([exposure])
+    await next_millisecond(store)  # an event counts for lists of earlier milliseconds
+    await store.record_events([event("victim", 1, recommendation_id="r1")])
+    found = await export_user(store, EventLog(tmp_path), "victim")
+    totals = found["experiments"]["e1"]
+    assert {name: totals[name] for name in ("variant", "before", "lists", "clicked", "engaged", "events")} == {
+        "variant": "b", "before": 3, "lists": 1, "clicked": 1, "engaged": 1, "events": 1,
+    }  # fmt: skip
+    [shown_list] = found["counted_lists"]
+    assert (shown_list["recommendation_id"], shown_list["item_ids"], shown_list["clicked"]) == (
+        "r1",
+        ["i1", "i2"],
+        True,
+    )
+    nobody = await export_user(store, EventLog(tmp_path), "nobody")
+    assert (nobody["experiments"], nobody["counted_lists"]) == ({}, [])
 
 
 def test_no_tombstones_cover_nobody() -> None:

@@ -85,8 +85,11 @@ async def test_the_restored_store_equals_the_original(
     before, after = await read_control(store.client, store.keys), await read_control(other.client, other.keys)
     assert after.catalogue_version > before.catalogue_version  # replicas read all anew
     assert await read_seeded(other.client, other.keys) == await read_seeded(store.client, store.keys)
-    assert (await read_erasures(other.client, other.keys)).covers(ERASED)
+    assert (await read_erasures(other.client, other.keys, elsewhere.log_dir)).covers(ERASED)
     assert (await other.read_users([ERASED]))[0].version == 0
+    key = elsewhere.log_dir / "erasure_key"
+    assert key.read_bytes() == (with_store.log_dir / "erasure_key").read_bytes()
+    assert key.stat().st_mode & 0o777 == 0o600
     mine = await export_user(store, EventLog(with_store.log_dir), "3")
     theirs = await export_user(other, EventLog(elsewhere.log_dir), "3")
     assert theirs["events"] == mine["events"]

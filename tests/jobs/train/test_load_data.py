@@ -8,7 +8,7 @@ from configs.settings import Settings
 from data.dataset import DataError
 from data.event_log import EventLog
 from data.log_tables import SCHEMAS
-from features.users.erasure import Erasures, erasure_digest
+from features.users.erasure import Erasures, keyed_digest, plain_digest
 from jobs.train.load_data import load_training_data
 from jobs.train.retrain_report import describe_data
 from models.training.training_data import TrainingData
@@ -71,9 +71,9 @@ def test_events_of_unknown_type_are_left_out_and_counted(settings: Settings) -> 
 
 def test_a_user_who_asked_to_be_forgotten_is_not_learnt_again(settings: Settings) -> None:
     before = load_training_data(settings, NOBODY)
-    data = load_training_data(settings, Erasures({erasure_digest("7"): 1}))
-    assert "7" not in data.users.ids.tolist()
-    assert len(data) == len(before) - 17
+    data = load_training_data(settings, Erasures({keyed_digest("7", b"secret"): 1, plain_digest("8"): 1}, b"secret"))
+    assert not {"7", "8"} & set(data.users.ids.tolist())
+    assert len(data) == len(before) - 2 * 17
     assert data.fingerprint != before.fingerprint
 
 
