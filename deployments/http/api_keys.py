@@ -155,8 +155,9 @@ class KeylessGate:
     """Gives everybody on this machine every scope, where no keys are configured.
 
     A page of another site, which a browser on this machine may show, is refused all changes: browsers say in
-    `Sec-Fetch-Site` where a request comes from, and pages cannot forge that. And a request must name this machine in
-    its Host: a page whose own name was made to point here (DNS rebinding) counts as this site, and could read all.
+    `Sec-Fetch-Site` and `Origin` where a request comes from, and pages cannot forge that. And a request must name this
+    machine in its Host: a page whose own name was made to point here (DNS rebinding) counts as this site, and could
+    read all.
 
     Args:
         hosts: other names by which this machine may be asked, as behind a reverse proxy.
@@ -184,9 +185,18 @@ class KeylessGate:
         if host is not None and not self._names_this_machine(host):  # Browsers always send one.
             message = "this server is asked for as localhost; security.hosts may allow more names"
             return ApiError(403, "unknown_host", message)
-        if scope["method"] not in ("GET", "HEAD") and _from_elsewhere(scope):
+        if scope["method"] not in ("GET", "HEAD") and self._from_elsewhere(scope):
             return ApiError(403, "cross_site", "a page of another site may not change anything here")
         return None
+
+    def _from_elsewhere(self, scope: Scope) -> bool:
+        for name, value in scope["headers"]:
+            if name == b"sec-fetch-site" and value.lower() in (b"cross-site", b"same-site"):
+                return True
+            # "null" is what a page of no address sends; it names nobody either.
+            if name == b"origin" and not self._names_this_machine(value.rpartition(b"//")[2]):
+                return True
+        return False
 
     def _names_this_machine(self, host: bytes) -> bool:
         name = host.decode("latin-1").lower()
@@ -199,10 +209,6 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _from_elsewhere(scope: Scope) -> bool:
-    return any(name == b"sec-fetch-site" and value in (b"cross-site", b"same-site") for name, value in scope["headers"])
 
 
 def counter(client: StoreClient, keys: Keys, most_waiting: int) -> Callable[[str], Awaitable[int]]:

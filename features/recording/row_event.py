@@ -1,5 +1,6 @@
 """An event from a row of a file: its cells as the values of a request, which then takes the way of one over HTTP."""
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from hashlib import blake2b
@@ -94,5 +95,8 @@ def _timestamp(values: dict[str, Any]) -> Any:
 
 def _digest(row: Mapping[str, Any]) -> str:
     given = {name: str(value) for name, value in row.items() if value not in ("", None)}
-    content = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    try:
+        content = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # half of a character, which the validation refuses by its field
+        content = json.dumps(given, sort_keys=True).encode()
     return blake2b(content, digest_size=8).hexdigest()

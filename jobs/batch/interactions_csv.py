@@ -123,9 +123,11 @@ def _times(read: _Read, note: Callable[[str], None]) -> np.ndarray:
     """(n,) int64 milliseconds."""
     column = read.columns["timestamp"]
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    if np.isfinite(numbers).any():
-        read.refuse("timestamp", ~np.isfinite(numbers), "is not a number")
+    numeric = np.isfinite(numbers)
+    if numeric.sum() > len(numbers) / 2:
+        read.refuse("timestamp", ~numeric, "is not a number, as most are")
         return _times_of_numbers(read, numbers, note)
+    read.refuse("timestamp", numeric, "is a number where most are dates like 1998-04-23T12:00")
     dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     words = "is neither a number nor a date like 1998-04-23T12:00"
     read.refuse("timestamp", dates.isna().to_numpy(), words)
@@ -141,15 +143,16 @@ def _times_of_numbers(read: _Read, numbers: np.ndarray, note: Callable[[str], No
     for units in UNITS_PER_S:
         fits = (numbers >= EARLIEST_S * units) & (numbers < LATEST_S * units)
         times[fits], known[fits] = numbers[fits] * (1000 / units), True
-    if not known.any():
-        distinct, place = np.unique(numbers, return_inverse=True)
-        days = [day_ms(number) for number in distinct.tolist()]
-        if None not in days:
-            return np.array(days, np.int64)[place]
-        if np.abs(numbers).max() < EARLIEST_S:
-            span = f"from {numbers.min():g} to {numbers.max():g}"
-            note(f"{read.path}: timestamps {span} are no times since 1990, and only give the order")
-            times, known[:] = numbers * 1000, True
+    distinct, place = np.unique(numbers, return_inverse=True)
+    days = np.array([np.nan if day is None else day for day in map(day_ms, distinct.tolist())], np.float64)[place]
+    is_day = ~known & ~np.isnan(days)
+    if is_day.sum() > len(numbers) / 2:
+        read.refuse("timestamp", ~is_day, "is no date, as most are (20240131)")
+        return days.astype(np.int64)
+    if not known.any() and not is_day.any() and np.abs(numbers).max() < EARLIEST_S:
+        span = f"from {numbers.min():g} to {numbers.max():g}"
+        note(f"{read.path}: timestamps {span} are no times since 1990, and only give the order")
+        times, known[:] = numbers * 1000, True
     read.refuse("timestamp", ~known, "is no time since 1990 in seconds, milli-, micro- or nanoseconds since 1970")
     return np.rint(times).astype(np.int64)
 

@@ -36,6 +36,7 @@ class Trained:
         trials: the trials of the search, empty where there was none.
         reason: why the training was asked for.
         started_ms: when the training started, milliseconds since the epoch.
+        forced: a person lets it take its slot whatever the gate says.
     """
 
     path: Path
@@ -49,6 +50,14 @@ class Trained:
     verdict: Verdict
     reason: str
     started_ms: int
+    forced: bool = False
+
+    @property
+    def decision(self) -> str:
+        """What decided on its slot, in words."""
+        if self.forced and not self.verdict.promote:
+            return f"forced over the gate: {'; '.join(self.verdict.reasons)}"
+        return str(self.verdict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def publish(settings: Settings, trained: Trained, slot: str | None, who: str, se
     registered = _deliver(settings, version, report)
     if slot is None:
         return Published(registered, None)
-    reason = f"{trained.reason}; {trained.verdict}" if slot == CHAMPION else trained.reason
+    reason = f"{trained.reason}; {trained.decision}" if slot == CHAMPION else trained.reason
     try:
         point_slot(settings, slot, version, str(trained.path), reason, who, seen)
     except StateConflictError as error:

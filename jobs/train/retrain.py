@@ -114,11 +114,12 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     manifest, footprint = _verified(path)
     report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, ordered, catalogue, second, champion, footprint, seed)
-    report(88, str(verdict) + ("; forced" if options.force and not verdict.promote else ""))
 
     trained = Trained(
-        path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms
-    )
+        path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms,
+        options.force,
+    )  # fmt: skip
+    report(88, trained.decision)
     takes_slot = options.force or options.slot != CHAMPION or verdict.promote
     who = PERSON if options.run_id is None else f"retraining {options.run_id}"
     published = publish(settings, trained, options.slot if takes_slot else None, who, state.version, report)

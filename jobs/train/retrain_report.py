@@ -21,7 +21,7 @@ def describe_ranker(second: SecondStage | None, settings: Settings) -> str:
     found = second.metrics
     if "latest_ndcg_at_10" not in found:
         return f"ranker learned from {second.ranker.lists:,} requests; nobody to judge it on in the latest window"
-    text = f"NDCG@10 {found['latest_plain_ndcg_at_10']:.4f} without ranker"
+    text = f"NDCG@10 {found['latest_plain_ndcg_at_10']:.4f} without ranker, over {found['latest_users']:.0f} users"
     shown = f" and {second.ranker.logged_lists:,} lists that were shown" if second.ranker.logged_lists else ""
     return f"ranker learned from {second.ranker.lists:,} requests{shown}: {found['latest_ndcg_at_10']:.4f}, {text}"
 

@@ -73,6 +73,7 @@ class SecondStage:
             values = np.empty(0) if judged is None else per_user(judged.user, judged.ndcg)
             if judged is not None and len(values):
                 interval = bootstrap_interval(values, 0)
+                found["latest_users"] = float(interval.n)
                 found |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
                 found[name.replace("ndcg_at_10", "coverage")] = judged.coverage
         return found

@@ -121,21 +121,28 @@ def test_everybody_may_ask_what_the_own_key_is_good_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "site", "status"),
+    ("method", "headers", "status"),
     [
-        ("POST", "cross-site", 403),
-        ("DELETE", "same-site", 403),
-        ("POST", "same-origin", 200),
-        ("POST", None, 200),
-        ("GET", "cross-site", 200),
+        ("POST", {"sec-fetch-site": "cross-site"}, 403),
+        ("POST", {"sec-fetch-site": "CROSS-SITE"}, 403),
+        ("DELETE", {"sec-fetch-site": "same-site"}, 403),
+        ("POST", {"sec-fetch-site": "same-origin"}, 200),
+        ("POST", {}, 200),
+        ("GET", {"sec-fetch-site": "cross-site"}, 200),
+        ("POST", {"origin": "http://evil.example"}, 403),
+        ("POST", {"origin": "http://127.0.0.1.evil.example:8000"}, 403),
+        ("DELETE", {"origin": "https://evil.example", "sec-fetch-site": "none"}, 403),
+        ("POST", {"origin": "null"}, 403),
+        ("POST", {"origin": "http://localhost:8000"}, 200),
+        ("PUT", {"origin": "http://[::1]:8000"}, 200),
+        ("GET", {"origin": "http://evil.example"}, 200),
     ],
 )
-def test_without_keys_a_page_of_another_site_changes_nothing(method: str, site: str | None, status: int) -> None:
+def test_without_keys_a_page_of_another_site_changes_nothing(method: str, headers: dict[str, str], status: int) -> None:
     async def send() -> int:
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://localhost"
         ) as client:
-            headers = {} if site is None else {"sec-fetch-site": site}
             return (await client.request(method, "/api/v1/models/rollback", headers=headers)).status_code
 
     assert asyncio.run(send()) == status

@@ -17,6 +17,9 @@ def read(path: Path, content: str | bytes) -> pd.DataFrame:
     return read_interactions(path)
 
 
+DATES = "user,item,timestamp\na,x,20240101\na,y,20240102\na,z,20240103\n"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -33,6 +36,13 @@ def read(path: Path, content: str | bytes) -> pd.DataFrame:
         ("user,item\n196,i0\n196.0,i1\n", "row 3, column 'user': '196.0' is no id: give a whole number or a text"),
         ("user,item,timestamp\na,x,1700000000\na,y,20\n", "row 3, column 'timestamp': '20' is no time since 1990"),
         ("user,item,timestamp\na,x,1700000000\na,y,20240131\n", "row 3, column 'timestamp': '20240131' is no time"),
+        (f"{DATES}u,i,1700000000\n", "row 5, column 'timestamp': '1700000000' is no date, as most are (20240131)"),
+        (f"{DATES}u,i,20241350\n", "row 5, column 'timestamp': '20241350' is no date"),
+        (f"{DATES}u,i,2024-01-31\n", "row 5, column 'timestamp': '2024-01-31' is not a number, as most are"),
+        (
+            "user,item,timestamp\na,x,2024-01-31\na,y,2024-02-01\na,z,20240131\n",
+            "row 4, column 'timestamp': '20240131' is a number where most are dates",
+        ),
         ("user,item,timestamp\na,x,500000000000\n", "row 2, column 'timestamp': '500000000000' is no time since 1990"),
     ],
 )

@@ -103,11 +103,14 @@ async def test_half_an_emoji_costs_its_own_row(with_store: Settings, store: Onli
         row % ("", "a", r', "event_id": "e-\ud83c"'),
         row % (r"\ud83c\udf89", "a", ""),
         row % ("", "b", ""),
+        r'{"user_id": "emo", "item_id": "c", "event_type": "\ud83d", "timestamp": 1700000000}' + "\n",
+        r'{"user_id": "emo", "item_id": "c", "event_type": "like", "timestamp": "\ud83d"}' + "\n",
     ]
     done, refused = await imported(with_store, tmp_path / "a.jsonl", "".join(rows))
     assert done.recorded == 3
-    assert [(row, field) for row, field, _ in refused] == [(2, "context"), (3, "recommendation_id"), (4, "event_id")]
-    assert all("half of a character" in reason for *_, reason in refused)
+    fields = [(2, "context"), (3, "recommendation_id"), (4, "event_id"), (7, "event_type"), (8, "timestamp")]
+    assert [(row, field) for row, field, _ in refused] == fields
+    assert all("half of a character" in reason for *_, reason in refused[:3])
     assert len(await history(store, "emo")) == 2
     assert len(await history(store, "emo\N{PARTY POPPER}")) == 1
 
