@@ -124,11 +124,11 @@ def _times(read: _Read, note: Callable[[str], None]) -> np.ndarray:
     column = read.columns["timestamp"]
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
     numeric = np.isfinite(numbers)
-    if numeric.sum() > len(numbers) / 2:
+    dates = pd.to_datetime(column.where(~numeric), errors="coerce", utc=True, format="ISO8601")
+    if numeric.sum() >= max(1, dates.notna().sum()):
         read.refuse("timestamp", ~numeric, "is not a number, as most are")
         return _times_of_numbers(read, numbers, note)
     read.refuse("timestamp", numeric, "is a number where most are dates like 1998-04-23T12:00")
-    dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     words = "is neither a number nor a date like 1998-04-23T12:00"
     read.refuse("timestamp", dates.isna().to_numpy(), words)
     times = np.asarray(dates.astype("datetime64[ms, UTC]").astype(np.int64), np.int64)
