@@ -46,14 +46,14 @@ def wear(page: Page, theme: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_each_page_fits_a_phone_and_a_wide_screen_in_both_themes(open_page: Any, name: str) -> None:
+def test_each_page_fits_a_phone_and_a_wide_screen_in_both_themes(open_page: Any, until: Any, name: str) -> None:
     page = open_page(f"#/{name}", width=360)
     settle(page)
     for theme, width in itertools.product(THEMES, (360, 1920)):
         wear(page, theme)
         page.set_viewport_size({"width": width, "height": 900})
         # Charts follow a new width a moment later.
-        page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=10_000)
+        until(page, f"document.documentElement.scrollWidth <= {width}")
         expect(page.locator("h1")).to_have_count(1)
         expect(page.locator(f'nav [data-page="{name}"]')).to_have_attribute("aria-current", "page")
         assert page.locator("main").count() == page.locator("header").count() == 1
