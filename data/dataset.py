@@ -1,14 +1,16 @@
 """The canonical form of a data set on disk: three Parquet files and a `dataset.json` that describes them.
 
 interactions.parquet   user_id, item_id, event_type, value, timestamp_ms; in the row order of the source
-items.parquet          item_id, title, year, categories, added_ms
-users.parquet          user_id and whatever attributes the source has
+items.parquet          item_id, title, year, categories, added_ms, and a column for each attribute of the items
+users.parquet          user_id, and a column for each attribute of the users
+
+`dataset.json` gives each attribute's type; a cell without a value is null.
 """
 
 import hashlib
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +18,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.fields.attributes import AttributeType
 
 META = "dataset.json"
 INTERACTIONS = pa.schema(
@@ -37,6 +41,16 @@ ITEMS = pa.schema(
         pa.field("added_ms", pa.int64()),
     ]
 )
+USERS = pa.schema([pa.field("user_id", pa.string(), nullable=False)])
+ARROW_TYPES: dict[AttributeType, pa.DataType] = {
+    "number": pa.float64(),
+    "text": pa.string(),
+    "keyword": pa.string(),
+    "keywords": pa.list_(pa.string()),
+    "flag": pa.bool_(),
+    "time": pa.int64(),
+}
+"""How the column of an attribute is stored, by the attribute's type."""
 
 
 class DataError(ValueError):
@@ -60,6 +74,8 @@ class DatasetMeta(BaseModel):
     source: str
     source_hash: str
     files: dict[str, str]
+    item_attributes: dict[str, AttributeType] = Field(default_factory=dict)
+    user_attributes: dict[str, AttributeType] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,8 @@ class Tables:
     interactions: pd.DataFrame
     items: pd.DataFrame
     users: pd.DataFrame
+    item_attributes: dict[str, AttributeType] = field(default_factory=dict, kw_only=True)
+    user_attributes: dict[str, AttributeType] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -107,8 +125,8 @@ def write_dataset(
     partial.mkdir()
     try:
         pq.write_table(pa.Table.from_pandas(interactions, INTERACTIONS, preserve_index=False), partial / _file(0))
-        pq.write_table(pa.Table.from_pandas(items, ITEMS, preserve_index=False), partial / _file(1))
-        pq.write_table(pa.Table.from_pandas(users, preserve_index=False), partial / _file(2))
+        pq.write_table(_table(items, ITEMS, tables.item_attributes), partial / _file(1))
+        pq.write_table(_table(users, USERS, tables.user_attributes), partial / _file(2))
         meta = DatasetMeta(
             name=name,
             user_id_type=id_types[0],
@@ -122,6 +140,8 @@ def write_dataset(
             source=source,
             source_hash=source_hash,
             files={_file(i): _sha256(partial / _file(i)) for i in range(3)},
+            item_attributes=tables.item_attributes,
+            user_attributes=tables.user_attributes,
         )
         (partial / META).write_text(meta.model_dump_json(indent=2) + "\n")
         replaced = partial.with_name(f"{partial.name}-old")
@@ -160,7 +180,8 @@ def load_dataset(directory: Path) -> Dataset:
     items["year"] = items["year"].astype("Int16")
     items["added_ms"] = items["added_ms"].astype("Int64")
     items["categories"] = [list(categories) for categories in items["categories"]]
-    return Dataset(interactions, items, users, meta)
+    attributes = {"item_attributes": meta.item_attributes, "user_attributes": meta.user_attributes}
+    return Dataset(interactions, items, users, meta, **attributes)
 
 
 def fingerprint(tables: Tables) -> str:
@@ -178,6 +199,12 @@ def fingerprint(tables: Tables) -> str:
                 texts = ("|".join(v) if isinstance(v, list) else str(v) for v in values)
                 digest.update("\n".join(texts).encode())
     return digest.hexdigest()
+
+
+def _table(frame: pd.DataFrame, fixed: pa.Schema, attributes: dict[str, AttributeType]) -> pa.Table:
+    """The fixed columns and those of the attributes, each with its type."""
+    columns = [*fixed, *(pa.field(name, ARROW_TYPES[kind]) for name, kind in attributes.items())]
+    return pa.Table.from_pandas(frame, pa.schema(columns), preserve_index=False)
 
 
 def _file(number: int) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from data.dataset import DataError, Tables
+from data.fields.attributes import AttributeType
 
 GENRES = (
     "Action",
@@ -34,6 +35,12 @@ GENRES = (
     "War",
     "Western",
 )
+USER_ATTRIBUTES: dict[str, AttributeType] = {
+    "age": "number",
+    "gender": "keyword",
+    "occupation": "keyword",
+    "zip_code": "keyword",
+}
 _ARTICLES = "The|A|An|La|Le|Les|L'|Il|Der|Die|Das|Det|O"
 _MISPLACED = re.compile(rf"^(?P<rest>.+), (?P<article>{_ARTICLES})$")
 _ALTERNATIVE = re.compile(r"^(?P<main>.+?) \((?P<other>.+)\)$")
@@ -105,7 +112,7 @@ def parse(files: SourceFiles) -> Tables:
     interactions = _interactions(files, set(users["user_id"]), set(items["item_id"]))
     first = interactions.groupby("item_id")["timestamp_ms"].min()
     items["added_ms"] = items["item_id"].map(first).astype("Int64")
-    return Tables(interactions, items, users)
+    return Tables(interactions, items, users, user_attributes=USER_ATTRIBUTES)
 
 
 def _interactions(files: SourceFiles, users: set[str], items: set[str]) -> pd.DataFrame:
