@@ -101,6 +101,8 @@ async def promote_winner(
 ) -> Experiment:
     """Let the version of a stopped experiment's winner be the champion, in one change with the experiment's last.
 
+    Where it is the champion already, no slot moves, and the log and the timeline say so.
+
     Raises:
         ExperimentError: it is not stopped, has been promoted, or its version cannot be served.
         SlotInUseError: something needs the champion's slot as it is.
@@ -118,10 +120,12 @@ async def promote_winner(
         one = known(state, experiment)
         changed.append(promoted(one, winner_of(one, winner, None)))
         after = _with(state, changed[-1])
-        if state.serving(CHAMPION) != version:
-            if uri is None:
-                raise ExperimentError("conflict", "the champion was changed meanwhile; look again, then decide")
-            after = with_slot(after, CHAMPION, Slot(version, uri, now_ms, reason), who)
+        if state.serving(CHAMPION) == version:
+            words = f"no slot was moved, {version} is the champion already; {reason}"
+            return Decision(after, who, words, step="decided", time_ms=now_ms)
+        if uri is None:
+            raise ExperimentError("conflict", "the champion was changed meanwhile; look again, then decide")
+        after = with_slot(after, CHAMPION, Slot(version, uri, now_ms, reason), who)
         return Decision(after, who, reason, step="promoted", time_ms=now_ms)
 
     await change(client, keys, take)

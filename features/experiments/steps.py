@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.assignment import Namespace
-from features.experiments.experiment import GRACE_MS, Experiment, ExperimentError, Reading, WeightPeriod
+from features.experiments.experiment import GRACE_MS, Definition, Experiment, ExperimentError, Reading, WeightPeriod
 from features.serving.serving_state import ServingState
 from features.serving.slots import CHAMPION, SLOTS
 
@@ -45,10 +45,30 @@ def resolve_slots(experiment: Experiment, state: ServingState) -> tuple[dict[str
     return slots, wanted
 
 
+def check_versions(definition: Definition, state: ServingState, on_disk: Sequence[str]) -> None:
+    """Raises `ExperimentError` where a variant names a version that no slot serves and no bundle holds.
+
+    Args:
+        on_disk: versions whose bundles are there, the newest last.
+    """
+    known = {*on_disk, *(slot.version for slot in state.slots.values())}
+    for place, variant in enumerate(definition.variants):
+        if variant.version is not None and variant.version not in known:
+            field, latest = f"variants.{place}.version", ", ".join(on_disk[-5:]) or "none"
+            words = f"{field}: there is no version {variant.version!r}; the latest are {latest}"
+            raise ExperimentError("invalid", words, field)
+
+
 def check_start(experiment: Experiment, state: ServingState) -> None:
     """Raises `ExperimentError` for a start that the state does not allow."""
     if experiment.status != "draft":
         raise ExperimentError("conflict", f"only a draft can be started; {experiment.id} is {experiment.status}")
+    live = [variant.name for variant in experiment.variants if variant.weight > 0]
+    if len(live) < 2:
+        raise ExperimentError(
+            "conflict", f"variants: only {live[0]} gets users, so there is nothing to compare it with; create an "
+            "experiment in which at least two variants have a weight above 0", "variants",
+        )  # fmt: skip
     if state.rollout is not None:
         share = f"{state.rollout.share:.0%}"
         raise ExperimentError("conflict", f"the challenger gets {share} of the traffic by a rollout: end it first")

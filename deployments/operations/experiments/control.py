@@ -19,6 +19,7 @@ from features.experiments.series import add_snapshot, due, last_snapshot_ms
 from features.experiments.steps import (
     archive,
     check_start,
+    check_versions,
     fix_sample,
     resolve_slots,
     running,
@@ -31,6 +32,7 @@ from features.serving.promotion import PromotionError, promote
 from features.serving.rollout import RolloutError, set_rollout
 from features.serving.serving_state import PERSON, ServingState, read_state
 from features.serving.slots import CHALLENGER, CHAMPION, Rollout
+from models.bundle.reading import list_bundles
 
 logger = logging.getLogger("ray.serve")
 LOAD_S = 60.0
@@ -107,7 +109,10 @@ class ExperimentControl:
             logger.info("the sample of %s has been fixed meanwhile", experiment.id)
 
     async def create(self, definition: Definition, who: str = PERSON) -> Experiment:
-        """Store a new experiment as a draft. Raises `ExperimentError`."""
+        """Store a new experiment as a draft. Raises `ExperimentError`, also for a version that there is not."""
+        state = await read_state(self._client, self._keys)
+        bundles = await asyncio.to_thread(list_bundles, self.settings.bundles_dir)
+        check_versions(definition, state, [path.name for path in bundles])
         return await create_experiment(self._client, self._keys, definition, _now_ms(), who)
 
     async def all(self) -> list[Experiment]:

@@ -1,6 +1,7 @@
 """The life of an experiment in the store, and one clear error for each step that is not possible."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,15 +9,16 @@ from pydantic import ValidationError
 
 from configs.settings import Store
 from experiments.attribution import Rule
-from features.experiments.changes import change_experiment, create_experiment, read_changes, read_ends
+from features.experiments.changes import change_experiment, create_experiment, promote_winner, read_changes, read_ends
 from features.experiments.counts import rule_of
 from features.experiments.experiment import GRACE_MS, Definition, Experiment, ExperimentError
-from features.experiments.steps import archive, promoted, resolve_slots, reweigh, start, stop, winner_of
+from features.experiments.steps import archive, check_versions, promoted, resolve_slots, reweigh, start, stop, winner_of
 from features.recording.online_store import OnlineStore
 from features.serving.promotion import set_slot
 from features.serving.rollout import RolloutError, read_rollout, set_rollout
 from features.serving.serving_state import ServingState, read_state
 from features.serving.slots import Slot, read_control, read_decisions
+from features.serving.timeline import read_timeline
 
 pytestmark = pytest.mark.anyio
 BODY: dict[str, Any] = {
@@ -111,6 +113,29 @@ def test_steps_that_are_not_possible_say_why() -> None:
     assert (moved.weights, moved.periods[-1].users) == ([0.2, 0.8], 50)
 
 
+def test_an_experiment_of_one_live_arm_does_not_start() -> None:
+    """Regression: with weights of 1 and 0 it ran for weeks, with nobody to compare anybody with."""
+    for weights, live in (((1.0, 0.0), "control"), ((0.0, 1.0), "new")):
+        arms = [{**one, "weight": weight} for one, weight in zip(BODY["variants"], weights, strict=True)]
+        for fields in ({}, {"bandit": {}}):
+            draft = experiment(variants=arms, **fields)
+            with refused(f"variants: only {live} gets users, so there is nothing to compare it with"):
+                start(draft, state(draft), 5)
+    paused = [*BODY["variants"], {"name": "paused", "weight": 0.0, "slot": "champion"}]
+    draft = experiment(variants=paused)
+    assert start(draft, state(draft), 5).status == "running"
+
+
+def test_a_version_that_there_is_not_is_refused_by_its_field() -> None:
+    arms = [BODY["variants"][0], {"name": "new", "weight": 0.5, "version": "v3"}]
+    definition = Definition(**{**BODY, "variants": arms})
+    check_versions(definition, state(), ["v0", "v3"])
+    check_versions(definition, state(slots={"challenger": Slot("v3", "/v3", 0, "")}), [])
+    with refused("variants.1.version: there is no version 'v3'; the latest are v0, v4") as error:
+        check_versions(definition, state(), ["v0", "v4"])
+    assert (error.value.kind, error.value.field) == ("invalid", "variants.1.version")
+
+
 def test_versions_find_their_slots_or_a_free_one() -> None:
     def variants(*versions: str) -> list[dict[str, Any]]:
         return [{"name": f"a{n}", "weight": 0.5, "version": version} for n, version in enumerate(versions)]
@@ -157,6 +182,26 @@ async def test_every_change_is_kept_and_counts_the_version_up(store: OnlineStore
     assert (await read_state(client, keys)).experiments[made.id].status == "stopped"
     assert await read_ends(client, keys) == {made.id: 4_000 + GRACE_MS}
     assert (await read_control(client, keys)).serving_version == 5
+
+
+async def test_a_winner_that_is_the_champion_already_moves_no_slot_and_is_noted_so(store: OnlineStore) -> None:
+    """Regression: the timeline told of a promotion, and nothing had been moved."""
+    client, keys = store.client, store.keys
+    await set_slot(client, keys, "champion", "v1", "/v1", "first")
+    await set_slot(client, keys, "challenger", "v2", "/v2", "second")
+    made = await create_experiment(client, keys, Definition(**BODY), 1)
+    await change_experiment(client, keys, made.id, lambda one, now: start(one, now, 2), "started", "go", 2)
+    await change_experiment(client, keys, made.id, lambda one, _: stop(one, 3, "done"), "stopped", "done", 3)
+    before = await read_decisions(client, keys)
+    done = await promote_winner(client, keys, Path("none"), made.id, "control", "it is better", 4)
+    assert (done.winner, done.promoted_version) == ("control", "v1")
+    words = "no slot was moved, v1 is the champion already; it is better"
+    latest = (await read_changes(client, keys, made.id))[0]
+    assert (latest.change, latest.reason) == ("decided", words)
+    assert await read_decisions(client, keys) == before
+    entries = [one for one in await read_timeline(client, keys, 20) if one.kind == "experiment"]
+    assert f"experiment {made.id} decided: {words}" in [one.text for one in entries]
+    assert not any("promoted" in one.text for one in entries)
 
 
 async def test_two_who_start_on_the_same_users_at_once_cannot_both(store: OnlineStore) -> None:

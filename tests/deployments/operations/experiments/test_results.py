@@ -12,7 +12,7 @@ from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.experiments.views import experiment_view
 from experiments.user_totals import STATISTICS
 from features.experiments.changes import change_experiment
-from features.experiments.experiment import Definition, Experiment
+from features.experiments.experiment import Definition, Experiment, ExperimentError
 from features.experiments.steps import start
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
@@ -48,6 +48,14 @@ async def started(control: ExperimentControl, days: float = 8.0, **fields: Any) 
     )
     await control.follow()
     return made.id
+
+
+async def test_a_draft_names_versions_that_there_are(control: ExperimentControl) -> None:
+    """Regression: a misspelt version was taken, and refused only when the experiment was started."""
+    arms = [{"name": "a", "weight": 0.5, "slot": "champion"}, {"name": "b", "weight": 0.5, "version": "v9"}]
+    with pytest.raises(ExperimentError, match=r"variants.1.version: there is no version 'v9'; the latest are none"):
+        await control.create(Definition.model_validate({"hypothesis": "h", "variants": arms}))
+    assert await control.all() == []
 
 
 async def test_a_fixed_sample_is_read_once(control: ExperimentControl) -> None:
