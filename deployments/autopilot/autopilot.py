@@ -333,7 +333,7 @@ class Autopilot:
         moved, problem = await move_aliases(self._client, self._keys, self._registry.point)
         for slot, version in moved.items():
             words = f"the registry's alias {slot} names {version or 'nothing'} now"
-            await note(self._client, self._keys, entry("slot", words))
+            await note(self._client, self._keys, entry("slot", words).model_copy(update={"who": AUTOPILOT}))
         if problem is not None:
             self._aliases_due = time.monotonic() + ALIASES_RETRY_S
             if problem != self._aliases_problem:

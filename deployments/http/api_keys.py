@@ -30,6 +30,8 @@ COUNT_S = 0.25
 """How long a request may wait to be counted."""
 REST_S = 1.0
 """How long nothing is counted after the store was silent."""
+CALLER = "raycommend.key"
+"""Where the ASGI scope holds the name of the key that a request came with."""
 SCOPES = ("recommend", "events", "read", "admin")
 Need = tuple[str, ...] | None
 """The scopes any of which opens a request; None: anybody may."""
@@ -108,6 +110,7 @@ class ApiKeyGate:
                 await _answer(send, 200, {"name": key.name if key else None, "scopes": _scopes(key)})
                 return
             await self._check(key, scope)
+            scope[CALLER] = key.name if key else None
         except ApiError as error:
             headers = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
             if error.retry_after_s is not None:

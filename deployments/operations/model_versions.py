@@ -15,7 +15,7 @@ from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving import promotion
 from features.serving.promotion import AlreadyServedError, NothingBeforeError, PromotionError, UnknownVersionError
-from features.serving.serving_state import StateConflictError, StateMovedError
+from features.serving.serving_state import PERSON, StateConflictError, StateMovedError
 from features.serving.slots import CHAMPION, SLOTS, Slot, SlotName, read_decisions, read_slots
 from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
@@ -31,6 +31,10 @@ class SlotView(BaseModel):
     version: str
     since: str
     reason: str
+    who: str | None = Field(
+        description="who decided it: a person, `key` with the name of an API key, autopilot, the first start, a "
+        "retraining that passed its gate; null where an earlier release did"
+    )
 
 
 class ModelVersion(BaseModel):
@@ -131,30 +135,30 @@ class ModelVersions:
             ray_dashboard=f"http://127.0.0.1:{self._settings.ports.dashboard}",
         )
 
-    async def promote(self, version: str, request: PromoteRequest) -> SlotChange:
+    async def promote(self, version: str, request: PromoteRequest, who: str = PERSON) -> SlotChange:
         """Let a slot serve a version. Raises ApiError 404, 409, 422 and `StoreError`."""
         with _errors():
             previous = await promotion.promote(
-                self._client, self._keys, self._settings.bundles_dir, version, request.reason, request.slot
+                self._client, self._keys, self._settings.bundles_dir, version, request.reason, request.slot, who
             )
         return await self._changed(request.slot, version, previous)
 
-    async def rollback(self, request: RollbackRequest) -> SlotChange:
+    async def rollback(self, request: RollbackRequest, who: str = PERSON) -> SlotChange:
         """Let the champion serve what it served before. Raises ApiError 409 and `StoreError`."""
         with _errors():
             version, previous = await promotion.roll_back(
-                self._client, self._keys, self._settings.bundles_dir, request.reason, request.expected
+                self._client, self._keys, self._settings.bundles_dir, request.reason, request.expected, who
             )
         return await self._changed(CHAMPION, version, previous)
 
-    async def clear(self, slot: str, request: ClearRequest) -> SlotChange:
+    async def clear(self, slot: str, request: ClearRequest, who: str = PERSON) -> SlotChange:
         """Let a challenger's slot serve nothing. Raises ApiError 404, 409 and `StoreError`."""
         if slot not in SLOTS:
             raise ApiError(404, "not_found", f"there is no slot {slot!r}; there are {', '.join(SLOTS)}", "slot")
         if slot == CHAMPION:
             raise ApiError(409, "conflict", "the champion slot always serves: promote another version", "slot")
         with _errors():
-            previous = await promotion.clear_slot(self._client, self._keys, slot, request.reason)
+            previous = await promotion.clear_slot(self._client, self._keys, slot, request.reason, who=who)
         return await self._changed(slot, None, previous)
 
     async def _changed(self, slot: str, version: str | None, previous: str | None) -> SlotChange:
@@ -218,7 +222,7 @@ def _errors() -> Iterator[None]:
 
 
 def slot_view(slot: Slot) -> SlotView:
-    return SlotView(version=slot.version, since=iso_time(slot.since_ms), reason=slot.reason)
+    return SlotView(version=slot.version, since=iso_time(slot.since_ms), reason=slot.reason, who=slot.who)
 
 
 def _serving(version: str, slots: dict[str, Slot]) -> list[str]:

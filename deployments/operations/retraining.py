@@ -28,9 +28,9 @@ from deployments.operations.ray_jobs import JobExistsError, JobsError, RayJobs
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.promotion import with_slot
-from features.serving.retraining_run import Also, advance_run, begin_run, read_result, read_run, unchanged
+from features.serving.retraining_run import Also, advance_run, asker, begin_run, read_result, read_run, unchanged
 from features.serving.run_record import Outcome, Run, RunResult, State, Trigger, new_run
-from features.serving.serving_state import AUTOPILOT, ServingState, StateConflictError, read_state
+from features.serving.serving_state import ServingState, StateConflictError, read_state
 from features.serving.slots import CHALLENGER, CHAMPION, Slot
 from features.serving.timeline import Entry, entry
 
@@ -88,8 +88,11 @@ class Retraining:
         self._jobs = jobs
         self._trial = trial
 
-    async def start(self, trigger: Trigger, reason: str) -> Run:
+    async def start(self, trigger: Trigger, reason: str, who: str | None = None) -> Run:
         """Claim the one place, then submit the job.
+
+        Args:
+            who: asks for it; None for a person without a name, or autopilot, as the trigger tells.
 
         Raises:
             ApiError: 409 with the id of the retraining that runs already; 503 Ray's jobs API does not answer. In the
@@ -99,7 +102,8 @@ class Retraining:
         await self._refuse_second()
         state = await read_state(self._client, self._keys)
         limits = self._limits
-        run = new_run(trigger, reason, limits.policy, limits.job_deadline_s, state.serving(CHAMPION), state.version)
+        champion = state.serving(CHAMPION)
+        run = new_run(trigger, reason, limits.policy, limits.job_deadline_s, champion, state.version, who)
         asked = entry("retraining", f"asked for ({trigger}): {reason}", run.run_id)
         holder = await begin_run(self._client, self._keys, run, asked)
         if holder is not None:
@@ -161,7 +165,7 @@ class Retraining:
     def _entrypoint(self, run: Run) -> str:
         slot = CHAMPION if run.policy == "gate" else "none"
         words = ["python", "-m", "jobs.retrain", "--run", run.run_id, "--slot", slot]
-        words += ["--reason", f"{run.trigger}: {run.reason}"]
+        words += ["--reason", f"{run.trigger}: {run.reason}", "--who", asker(run)]
         if self._limits.trials is not None:
             words += ["--trials", str(self._limits.trials)]
         return shlex.join(words)
@@ -219,7 +223,7 @@ class Retraining:
 
         def put(state: ServingState) -> ServingState:
             state.unmoved(CHALLENGER, run.seen)
-            return with_slot(state, CHALLENGER, Slot(result.version, result.uri, now_ms(), reason), AUTOPILOT)
+            return with_slot(state, CHALLENGER, Slot(result.version, result.uri, now_ms(), reason), asker(run))
 
         aside = f"{result.version} is in the slot {CHALLENGER} and waits for a person to promote it"
         try:

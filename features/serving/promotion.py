@@ -17,6 +17,7 @@ from features.serving.serving_state import (
     ServingState,
     StateConflictError,
     StateMovedError,
+    by_hand,
     change,
     read_state,
 )
@@ -144,7 +145,12 @@ async def clear_slot(
 
 
 async def roll_back(
-    client: StoreClient, keys: Keys, bundles_dir: Path, reason: str, expected: str | None = None
+    client: StoreClient,
+    keys: Keys,
+    bundles_dir: Path,
+    reason: str,
+    expected: str | None = None,
+    who: str = PERSON,
 ) -> tuple[str, str]:
     """Let the champion serve what it served before. Experiments that compare the champion end by it.
 
@@ -163,12 +169,26 @@ async def roll_back(
     if expected not in (None, serving):
         raise StateMovedError(f"the champion is {serving or 'nothing'}, not {expected}")
     decisions = await read_decisions(client, keys, limit=_LOOKED_BACK)
-    version = earlier([decision for decision in decisions if decision.slot == CHAMPION])
+    of_champion = [decision for decision in decisions if decision.slot == CHAMPION]
+    version = earlier(of_champion)
     if version is None or serving is None:
-        raise NothingBeforeError("the champion's slot served nothing before: there is nothing to roll back to")
+        raise NothingBeforeError(_why_not_back(serving, of_champion))
     uri = await verified(bundles_dir, version)
-    await roll_back_to(client, keys, version, uri, reason, state.version)
+    await roll_back_to(client, keys, version, uri, reason, state.version, who)
     return version, serving
+
+
+def _why_not_back(serving: str | None, decisions: Sequence[SlotDecision]) -> str:
+    """Why there is nothing to roll back to, and what to do. Args: decisions about the champion, the newest first."""
+    if serving is None:
+        return "the champion's slot serves nothing: promote a version"
+    latest = next((decision for decision in decisions if decision.version is not None), None)
+    if latest is not None and latest.reason.startswith(ROLLBACK) and latest.previous:
+        return (
+            f"the champion was rolled back from {latest.previous} to {serving} already, and nothing served before "
+            f"{serving}; to serve {latest.previous} again, promote it"
+        )
+    return f"{serving} is the first version that the champion's slot serves; to serve another one, promote it"
 
 
 async def roll_back_to(
@@ -208,11 +228,11 @@ async def roll_back_to(
 def with_slot(state: ServingState, name: str, slot: Slot, who: str) -> ServingState:
     """The state in which a slot serves another version. A rollout of what becomes the champion has ended, and what a
     person promotes takes the place of what was watched."""
-    after = replace(state, slots={**state.slots, name: slot})
+    after = replace(state, slots={**state.slots, name: replace(slot, who=who)})
     if name != CHAMPION:
         return after
     over = state.rollout is not None and state.rollout.version == slot.version
-    yields = who == PERSON or (state.guard is not None and state.guard.until_ms <= clock.now_ms())
+    yields = by_hand(who) or (state.guard is not None and state.guard.until_ms <= clock.now_ms())
     return replace(after, rollout=None if over else state.rollout, guard=None if yields else state.guard)
 
 

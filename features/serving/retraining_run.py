@@ -31,6 +31,11 @@ class _TakenError(Exception):
         self.now = now
 
 
+def asker(run: Run) -> str:
+    """Who asked for a run, and so for all of its steps."""
+    return run.who or (PERSON if run.trigger == "person" else AUTOPILOT)
+
+
 async def read_run(client: StoreClient, keys: Keys) -> Run | None:
     """The run in progress. Raises `StoreError`."""
     found = await client.run("GET", keys.run)
@@ -56,8 +61,7 @@ async def begin_run(client: StoreClient, keys: Keys, run: Run, line: Entry) -> R
     def claim(state: ServingState) -> Decision:
         if state.run is not None:
             raise _TakenError(state.run)
-        who = PERSON if run.trigger == "person" else AUTOPILOT
-        return Decision(replace(state, run=run), who, run.reason, (line,))
+        return Decision(replace(state, run=run), asker(run), run.reason, (line,))
 
     try:
         await change(client, keys, claim)
@@ -92,7 +96,7 @@ async def advance_run(
             raise _TakenError(state.run)
         ended = after.state == "ended"
         moved = replace(state, run=None, last_run=after) if ended else replace(state, run=after)
-        return Decision(also(moved), AUTOPILOT, line.text, (line,))
+        return Decision(also(moved), asker(after), line.text, (line,))
 
     try:
         await change(client, keys, step)

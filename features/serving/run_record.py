@@ -25,6 +25,7 @@ class Run(_Part):
     run_id: str = Field(description="also the id of its job in Ray")
     trigger: Trigger
     reason: str
+    who: str | None = Field(None, description="who asked for it; null in runs that an earlier version wrote")
     policy: Policy
     state: State = "submitting"
     requested_ms: int
@@ -55,7 +56,13 @@ class RunResult(_Part):
 
 
 def new_run(
-    trigger: Trigger, reason: str, policy: Policy, deadline_s: float, champion: str | None, seen: int = 0
+    trigger: Trigger,
+    reason: str,
+    policy: Policy,
+    deadline_s: float,
+    champion: str | None,
+    seen: int = 0,
+    who: str | None = None,
 ) -> Run:
     """A run that begins now."""
     now = clock.now_ms()
@@ -70,4 +77,5 @@ def new_run(
         deadline_ms=now + int(deadline_s * 1000),
         champion=champion,
         seen=seen,
+        who=who,
     )

@@ -27,9 +27,25 @@ from features.serving.slots import CHALLENGER, CHAMPION, Rollout, Slot, unpack
 from features.serving.timeline import KEPT, Entry
 
 PERSON, AUTOPILOT = "a person", "autopilot"
+"""Who changes what is served. A person who came with an API key goes by the key's name: `key ops`."""
+PLAN = "the experiment's plan"
+"""What takes the steps of an experiment that were fixed at its start."""
+FIRST_START = "the first start"
+"""Who lets the first model serve."""
+_RETRAINING = "retraining "
 _REQUEST_KEPT_S = 60
 _TRIES = 50
 _CHANGE = Script("change_serving", REQUEST_KEPT_S=_REQUEST_KEPT_S)
+
+
+def retraining_of(run_id: str, asker: str | None) -> str:
+    """Who lets the model of a retraining serve that passed the gate: the retraining, for whoever asked for it."""
+    return f"{_RETRAINING}{run_id}" + (f", asked for by {asker}" if asker else "")
+
+
+def by_hand(who: str) -> bool:
+    """Whether somebody decided on this very model, unlike autopilot and the gate of a retraining."""
+    return who != AUTOPILOT and not who.startswith(_RETRAINING)
 
 
 class StateConflictError(ValueError):

@@ -28,6 +28,8 @@ class Slot:
     """Where the bundle lies: a path or a file: address."""
     since_ms: int
     reason: str
+    who: str | None = None
+    """Who decided it; None in slots that an earlier version set."""
 
     @property
     def path(self) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from configs.settings import Settings, SettingsError, load_settings
 from features.redis.errors import StoreError
+from features.serving.serving_state import FIRST_START
 from features.serving.slots import CHAMPION
 from jobs.launch.submit import main as submit
 from jobs.train.store_calls import current_slots
@@ -21,6 +22,12 @@ def champion(settings: Settings) -> str | None:
     if slot is None or ("://" not in slot.uri and not Path(slot.uri).is_dir()):
         return None
     return slot.version
+
+
+def training_command(trials: int | None) -> list[str]:
+    """The command that trains the first model."""
+    options = [] if trials is None else ["--trials", str(trials)]
+    return ["python", "-m", "jobs.retrain", "--reason", "the first model", "--who", FIRST_START, *options]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,5 +44,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"model: {version}, already there", flush=True)
         return 0
     print("model: none yet, training the first one", flush=True)
-    options = [] if given.trials is None else ["--trials", str(given.trials)]
-    return submit(["--wait", "--", "python", "-m", "jobs.retrain", "--reason", "the first model", *options])
+    return submit(["--wait", "--", *training_command(given.trials)])

@@ -12,7 +12,7 @@ from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.redis.errors import StoreError
-from features.serving.serving_state import PERSON, ServingState
+from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION
 from features.streams.compaction import compact
 from jobs.batch.bundle_stage import catalogue_of, read_catalogue
@@ -52,10 +52,17 @@ class RetrainOptions:
     fixed: AlsParameters | None = None
     slot: str | None = "champion"
     reason: str = "a person asked for it"
+    who: str | None = None
+    """Whose decision it is, for the timeline; None for a person, or for a run of which that is not told."""
     force: bool = False
     """Take the slot whatever the gate says."""
     run_id: str | None = None
     """The id under which the result is told to whoever waits for it; None tells nobody."""
+
+    @property
+    def decides(self) -> str:
+        """Who lets the model serve: whoever asked by hand, or the retraining with its gate."""
+        return (self.who or PERSON) if self.run_id is None else retraining_of(self.run_id, self.who)
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     )  # fmt: skip
     report(88, trained.decision)
     takes_slot = options.force or options.slot != CHAMPION or verdict.promote
-    who = PERSON if options.run_id is None else f"retraining {options.run_id}"
-    published = publish(settings, trained, options.slot if takes_slot else None, who, state.version, report)
+    slot = options.slot if takes_slot else None
+    published = publish(settings, trained, slot, options.decides, state.version, report)
     if options.run_id is not None:
         tell_asker(settings, options.run_id, trained, published.not_served)
     remove_unused_bundles(settings, report)
@@ -287,6 +294,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
     parser.add_argument("--slot", choices=["champion", "challenger", "none"], default="champion")
     parser.add_argument("--force", action="store_true", help="take the champion's slot whatever the gate says")
     parser.add_argument("--reason", default=RetrainOptions.reason, help="written beside the decision")
+    parser.add_argument("--who", help="who asks for it, written beside the decision; a person, if left out")
     parser.add_argument("--run", metavar="ID", help="the id under which the result is told to autopilot")
     given = parser.parse_args(arguments)
     if given.trials is not None and given.trials < 1:
@@ -301,7 +309,7 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
             weight_power=given.weight_power,
         )
     slot = None if given.slot == "none" else given.slot
-    return RetrainOptions(given.trials, given.seed, fixed, slot, given.reason, given.force, given.run)
+    return RetrainOptions(given.trials, given.seed, fixed, slot, given.reason, given.who, given.force, given.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,7 @@ from features.experiments.steps import (
 from features.recording.online_store import OnlineStore
 from features.serving.promotion import PromotionError, promote
 from features.serving.rollout import RolloutError, set_rollout
-from features.serving.serving_state import PERSON, ServingState, read_state
+from features.serving.serving_state import PERSON, PLAN, ServingState, read_state
 from features.serving.slots import CHALLENGER, CHAMPION, Rollout
 from models.bundle.reading import list_bundles
 
@@ -104,6 +104,7 @@ class ExperimentControl:
                 "planned",
                 reason,
                 now_ms,
+                PLAN,
             )
         except ExperimentError:
             logger.info("the sample of %s has been fixed meanwhile", experiment.id)
@@ -172,10 +173,10 @@ class ExperimentControl:
         await add_snapshot(self._client, self._keys, done.id, now_ms, sums)
         return done
 
-    async def archive(self, experiment: str, reason: str) -> Experiment:
+    async def archive(self, experiment: str, reason: str, who: str = PERSON) -> Experiment:
         """Archive a stopped experiment. Raises `ExperimentError`."""
         return await change_experiment(
-            self._client, self._keys, experiment, lambda one, _: archive(one), "archived", reason, _now_ms()
+            self._client, self._keys, experiment, lambda one, _: archive(one), "archived", reason, _now_ms(), who
         )
 
     async def promote(self, experiment: str, variant: str | None, reason: str, who: str = PERSON) -> Experiment:
@@ -193,7 +194,7 @@ class ExperimentControl:
         await self._move_aliases()
         return done
 
-    async def roll_out(self, share: float, version: str | None, reason: str) -> Rollout | None:
+    async def roll_out(self, share: float, version: str | None, reason: str, who: str = PERSON) -> Rollout | None:
         """Give the challenger a share of the traffic, with another version in its slot first where one is named.
 
         Raises:
@@ -204,14 +205,14 @@ class ExperimentControl:
         state = await read_state(self._client, self._keys)
         if version is not None and state.serving(CHALLENGER) != version:
             try:
-                await self._put(CHALLENGER, version, f"rollout: {reason}", PERSON)
+                await self._put(CHALLENGER, version, f"rollout: {reason}", who)
             except ExperimentError as error:
                 raise RolloutError(str(error)) from error
             state = await read_state(self._client, self._keys)
         serving = state.serving(CHALLENGER)
         if share > 0 and serving is not None:
             await self._wait_for(CHALLENGER, serving)
-        return await set_rollout(self._client, self._keys, share, reason, _now_ms(), version=serving)
+        return await set_rollout(self._client, self._keys, share, reason, _now_ms(), who, serving)
 
     async def _put(self, slot: str, version: str, reason: str, who: str) -> None:
         try:

@@ -18,7 +18,7 @@ from features.experiments.experiment import Experiment, ExperimentError, Reading
 from features.experiments.series import SeriesPoint, read_series
 from features.experiments.steps import changed_slot, read_once, running
 from features.recording.online_store import OnlineStore
-from features.serving.serving_state import ServingState, read_state
+from features.serving.serving_state import PLAN, ServingState, read_state
 
 
 class ExperimentResults:
@@ -56,7 +56,7 @@ class ExperimentResults:
         try:
             return await change_experiment(
                 self._client, self._keys, experiment.id, lambda one, _: read_once(one, reading), "read",
-                "its planned sample or its last day has come", time_ms,
+                "its planned sample or its last day has come", time_ms, PLAN,
             )  # fmt: skip
         except ExperimentError:
             # Another replica has read it meanwhile.

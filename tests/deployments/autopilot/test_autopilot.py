@@ -66,7 +66,7 @@ async def test_killed_after_the_job_was_submitted_and_before_that_was_written(
 
 async def test_killed_while_it_trains_judges_and_ends(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
     found = pilots()
-    run = await found.retraining().start("person", "test")
+    run = await found.retraining().start("person", "test", "key ops")
     await found.look(2)
     await keep_result(found.client, found.keys, run.run_id, result())
     jobs.end(run.run_id, "SUCCEEDED")
@@ -78,8 +78,12 @@ async def test_killed_while_it_trains_judges_and_ends(pilots: Callable[..., Pilo
     ended = await found.ended()
     assert (ended.outcome, ended.run_id) == ("promoted", run.run_id)
     assert jobs.submissions == 1
-    told = [line.text for line in await read_timeline(found.client, found.keys, 50) if line.run_id == run.run_id]
+    lines = [line for line in await read_timeline(found.client, found.keys, 50) if line.run_id == run.run_id]
+    told = [line.text for line in lines]
     assert len(told) == len(set(told)) == 4
+    # Regression: what a person had asked for was autopilot's.
+    assert {line.who for line in lines} == {"key ops"}
+    assert "--who 'key ops'" in jobs.jobs[run.run_id]["entrypoint"]
 
 
 async def test_a_second_retraining_is_refused_with_the_id_of_the_first(

@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 from fastapi import FastAPI
 
 from configs.settings import Settings, Store
+from deployments.http.api_keys import ApiKeyGate, make_key
 from deployments.http.errors import install_error_handlers
 from deployments.operations.model_routes import models_routes
 from deployments.operations.model_versions import ModelVersions
@@ -18,6 +20,7 @@ from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.serving_state import read_state
 from features.serving.slots import SLOTS
+from features.serving.timeline import read_timeline
 from models.bundle.writing import write_bundle
 from tests.models.bundle.test_bundle import NOW_MS, contents, fields
 
@@ -40,6 +43,59 @@ async def api(
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://console") as found:
         yield found
+
+
+async def test_who_moved_a_slot_when_and_why(
+    tmp_path: Path, api: httpx.AsyncClient, client: StoreClient, keys: Keys
+) -> None:
+    """Regression: whoever came with an API key was "a person", and the answer did not tell who at all."""
+    newer, older = (model["version"] for model in (await api.get("/api/v1/models")).json()["models"])
+    await api.post(f"/api/v1/models/{older}/promote", json={"reason": "the first"})
+    text, key = make_key("autopilot", ["admin"], None)
+
+    async def never(name: str) -> int:
+        raise AssertionError("a key without a limit is not counted")
+
+    transport = api._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    gate = ApiKeyGate(transport.app, [key], never)
+    headers = {"authorization": f"Bearer {text}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(gate), base_url="http://console", headers=headers
+    ) as named:
+        put = {"slot": "challenger", "reason": "to compare"}
+        assert (await named.post(f"/api/v1/models/{newer}/promote", json=put)).status_code == 200
+        slots = (await named.get("/api/v1/models")).json()["slots"]
+    assert {name: (slot["version"], slot["who"], slot["reason"]) for name, slot in slots.items()} == {
+        "champion": (older, "a person", "the first"), "challenger": (newer, "key autopilot", "to compare"),
+    }  # fmt: skip
+    assert all(slot["since"] for slot in slots.values())
+    assert [one.who for one in await read_timeline(client, keys, 10)] == ["key autopilot", "a person"]
+    # What an earlier release stored has no name.
+    raw = {"version": older, "uri": "/v", "since_ms": 1, "reason": "r"}
+    await client.run("HSET", keys.slots, "champion", orjson.dumps(raw))
+    assert (await api.get("/api/v1/models")).json()["slots"]["champion"]["who"] is None
+
+
+async def test_a_rollback_that_is_not_possible_says_what_happened_and_what_to_do(api: httpx.AsyncClient) -> None:
+    """Regression: after a promotion and a rollback it said that the slot had served nothing before."""
+    newer, older = (model["version"] for model in (await api.get("/api/v1/models")).json()["models"])
+
+    async def refused() -> str:
+        answer = await api.post("/api/v1/models/rollback")
+        assert answer.status_code == 409
+        return str(answer.json()["error"]["message"])
+
+    assert await refused() == "the champion's slot serves nothing: promote a version"
+    await api.post(f"/api/v1/models/{older}/promote")
+    words = f"{older} is the first version that the champion's slot serves; to serve another one, promote it"
+    assert await refused() == words
+    await api.post(f"/api/v1/models/{newer}/promote")
+    assert (await api.post("/api/v1/models/rollback")).json()["version"] == older
+    assert await refused() == (
+        f"the champion was rolled back from {newer} to {older} already, and nothing served before {older}; to serve "
+        f"{newer} again, promote it"
+    )
 
 
 async def test_every_slot_takes_a_version_and_every_challenger_lets_go_of_it(api: httpx.AsyncClient) -> None:

@@ -33,7 +33,7 @@ def test_promotion_and_rollback(with_registry: Settings) -> None:
     assert roll_back(with_registry, "worse") == (first, None)
     assert current_slots(with_registry)["champion"].version == first
     assert MlflowRegistry(with_registry).aliases()["champion"][0] == first
-    with pytest.raises(PromotionError, match="nothing to roll back to"):
+    with pytest.raises(PromotionError, match=f"was rolled back from {second} to {first} already"):
         roll_back(with_registry, "worse too")
 
     async def decisions() -> list[SlotDecision]:

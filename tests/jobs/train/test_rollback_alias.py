@@ -29,7 +29,8 @@ def made(settings: Settings, seed: int, slot: str | None) -> str:
 
 
 def looks(settings: Settings, failed: int = 0) -> list[str]:
-    """Autopilot looks, `failed` requests fail, and it looks twice more. Returns the latest lines of the timeline."""
+    """Autopilot looks, `failed` requests fail, and it looks twice more. Returns the latest lines of the timeline,
+    with who wrote them."""
 
     async def run() -> list[str]:
         client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
@@ -40,7 +41,7 @@ def looks(settings: Settings, failed: int = 0) -> list[str]:
             metrics.answered("recommend", 500, "internal_error")
         await metrics.flush()
         await pilots.look(2)
-        lines = [line.text for line in await read_timeline(client, keys, 50)]
+        lines = [f"{line.who}: {line.text}" for line in await read_timeline(client, keys, 50)]
         await client.aclose()
         return lines
 
@@ -64,7 +65,7 @@ def test_the_alias_follows_a_rollback_once_the_registry_answers(with_registry: S
 
     lines = looks(settings)
     assert MlflowRegistry(settings).aliases()["champion"][0] == first
-    assert lines.count(f"the registry's alias champion names {first} now") == 1
+    assert lines.count(f"autopilot: the registry's alias champion names {first} now") == 1
 
     # It is moved once: what a person does to the alias afterwards stays.
     asyncio.run(MlflowRegistry(settings).point("champion", second))

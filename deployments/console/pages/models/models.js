@@ -95,7 +95,7 @@ export function mount(root) {
     if (!slot) return [h("dt", {}, name), h("dd", { class: "muted" }, "empty")]
     return [
       h("dt", {}, name),
-      h("dd", {}, h("code", {}, slot.version), h("br"), h("span", { class: "small muted" }, `since ${dateTime(slot.since)}: ${slot.reason}`)),
+      h("dd", {}, h("code", {}, slot.version), h("br"), h("span", { class: "small muted" }, `since ${dateTime(slot.since)}${slot.who ? `, by ${slot.who}` : ""}: ${slot.reason}`)),
     ]
   }
 

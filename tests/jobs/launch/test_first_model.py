@@ -1,0 +1,19 @@
+"""Who is named as the one who lets a model serve."""
+
+from configs.settings import Settings
+from features.serving.serving_state import AUTOPILOT, FIRST_START, by_hand
+from jobs.launch.first_model import training_command
+from jobs.train.retrain import parse_options
+
+
+def test_a_training_names_who_asked_for_it() -> None:
+    """Regression: the first model was let in by "a person"."""
+    first = parse_options(training_command(4)[3:], Settings())
+    assert (first.decides, first.reason, first.trials) == (FIRST_START, "the first model", 4)
+    assert parse_options(training_command(None)[3:], Settings()).trials is None
+    assert parse_options([], Settings()).decides == "a person"
+    of_gate = parse_options(["--run", "retrain-1", "--who", "key ops"], Settings()).decides
+    assert of_gate == "retraining retrain-1, asked for by key ops"
+    assert parse_options(["--run", "retrain-1"], Settings()).decides == "retraining retrain-1"
+    # A gate's decision does not end the watch over the champion; a person's does, with a key or without.
+    assert [by_hand(who) for who in ("a person", "key ops", of_gate, AUTOPILOT)] == [True, True, False, False]
