@@ -22,19 +22,24 @@ def activity(times_ms: np.ndarray, at_ms: float) -> np.ndarray:
     return np.array([np.exp2(age / half_life).sum() for half_life in ACTIVITY_HALF_LIVES_MS.values()])
 
 
-def category_affinity(
-    amounts: np.ndarray, times_ms: np.ndarray, memberships: sp.csr_matrix, at_ms: float
+def category_affinities(
+    amounts: np.ndarray, times_ms: np.ndarray, memberships: sp.csr_matrix, lengths: np.ndarray, at_ms: np.ndarray
 ) -> np.ndarray:
-    """(C,) affinities of one user as shares of the sum of all |affinities|; NaN without any.
+    """(B, C) affinities of B users as shares of the sum of all |affinities| of a user; NaN without any.
 
     Args:
-        amounts: (m,) what each event counts; below 0 for a refusal.
+        amounts: (m,) what each event counts; below 0 for a refusal. The events of all users, one user after another.
         times_ms: (m,) float64.
         memberships: (m, C), the categories of each event's item.
+        lengths: (B,) events of each user; their sum is m.
+        at_ms: (B,) the moment of each request.
     """
-    decayed = memberships.T @ (amounts * np.exp2((times_ms - at_ms) / AFFINITY_HALF_LIFE_MS))
-    total = np.abs(decayed).sum()
-    return decayed / total if total > 0 else np.full(memberships.shape[1], np.nan)
+    counted = amounts * np.exp2((times_ms - np.repeat(at_ms, lengths)) / AFFINITY_HALF_LIFE_MS)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    events = sp.csr_matrix((counted, np.arange(len(amounts)), starts), shape=(len(lengths), len(amounts)))
+    decayed = (events @ memberships).toarray()
+    total = np.abs(decayed).sum(axis=1, keepdims=True)
+    return np.divide(decayed, total, out=np.full(decayed.shape, np.nan), where=total > 0)
 
 
 class DecayedPopularity:
@@ -78,6 +83,12 @@ class DecayedPopularity:
         """(2, m) float32 of these items (of all for None) as of the events counted; zeros before the first one."""
         sums = self._sums if items is None else self._sums[:, items]
         return np.divide(sums, self._leaders, out=np.zeros(sums.shape), where=self._leaders > 0).astype(np.float32)
+
+    def weekly_shares(self) -> np.ndarray:
+        """(n_items,) float32, by the half-life of 7 days: the second row of `shares`, which costs half as much."""
+        if not self._leaders[1, 0] > 0:
+            return np.zeros(self._sums.shape[1], np.float32)
+        return np.divide(self._sums[1], self._leaders[1, 0], dtype=np.float64).astype(np.float32)
 
     def _rebase(self, reference: float) -> None:
         for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):

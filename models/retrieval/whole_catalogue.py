@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
+from models.compiled import compiled, inner, reads, writes
+
 _CELLS = 4_000_000  # scores held at once: 16 MB
 
 
@@ -18,23 +20,77 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     Returns:
         (n, k) int64, -1 where a row has fewer than k allowed columns.
     """
-    n, m = scores.shape
-    width = min(k, m)
-    result = np.full((n, k), -1, np.int64)
-    if width == 0 or n == 0:
-        return result
-    last = np.partition(scores, m - width, axis=1)[:, m - width, None]
-    # At the border scores can tie: count what lies above it, and fill up from the left among the equal ones.
-    above = scores > last
-    equal = scores == last
-    room = width - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
-    columns = np.nonzero(chosen)[1].reshape(n, width)
-    values = np.take_along_axis(scores, columns, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    columns, values = np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
-    result[:, :width] = np.where(np.isneginf(values), -1, columns)
+    result = np.full((len(scores), k), -1, np.int64)
+    if scores.dtype == np.float32:
+        _best_f4(np.ascontiguousarray(scores), result)
+    else:
+        _best_f8(np.ascontiguousarray(scores, np.float64), result)
     return result
+
+
+@inner
+def _worse(value: float, column: int, other: float, other_column: int) -> bool:
+    return bool(value < other or (value == other and column > other_column))
+
+
+@inner
+def _sink(values: np.ndarray, columns: np.ndarray, n: int) -> None:
+    """Restore the heap of the first n after its root, the worst of them, was replaced."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= n:
+            return
+        if child + 1 < n and _worse(values[child + 1], columns[child + 1], values[child], columns[child]):
+            child += 1
+        if not _worse(values[child], columns[child], values[place], columns[place]):
+            return
+        values[place], values[child] = values[child], values[place]
+        columns[place], columns[child] = columns[child], columns[place]
+        place = child
+
+
+@inner
+def _best(scores: np.ndarray, result: np.ndarray) -> None:
+    """One pass over each row with a heap of the best so far: sorting or masking whole rows costs several passes."""
+    n_rows, n_columns = scores.shape
+    k = result.shape[1]
+    if k == 0:
+        return
+    values = np.empty(k, scores.dtype)
+    for row in range(n_rows):
+        columns = result[row]
+        n = 0
+        for column in range(n_columns):
+            value = scores[row, column]
+            if n == k:
+                if value > values[0]:
+                    values[0], columns[0] = value, column
+                    _sink(values, columns, k)
+            elif value > -np.inf:
+                place = n
+                while place > 0:
+                    parent = (place - 1) // 2
+                    if not _worse(value, column, values[parent], columns[parent]):
+                        break
+                    values[place], columns[place] = values[parent], columns[parent]
+                    place = parent
+                values[place], columns[place] = value, column
+                n += 1
+        for last in range(n - 1, 0, -1):
+            values[0], values[last] = values[last], values[0]
+            columns[0], columns[last] = columns[last], columns[0]
+            _sink(values, columns, last)
+
+
+@compiled(reads("f4", 2), writes("i8", 2))
+def _best_f4(scores: np.ndarray, result: np.ndarray) -> None:
+    _best(scores, result)
+
+
+@compiled(reads("f8", 2), writes("i8", 2))
+def _best_f8(scores: np.ndarray, result: np.ndarray) -> None:
+    _best(scores, result)
 
 
 def recommend_factors(

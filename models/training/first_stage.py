@@ -5,6 +5,7 @@ The same pure functions as in serving, fed from rows of a `TrainingData` instead
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -149,22 +150,30 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
     step = max(1, min(1024, _CELLS // n_items))
     for start in range(0, n, step):
         part = order[start : start + step]
-        scores = vectors[part] @ stage.factors.item_factors.T
-        allowed = np.repeat(stage.known_items[None, :], len(part), axis=0) & known[part, None]
         block = excluded_items(stage.data, [requests.rows[place] for place in part.tolist()], stage.weighting)
-        allowed[np.repeat(np.arange(len(part)), np.diff(block.indptr)), block.indices] = False
-        best = top_k(np.where(allowed, scores, -np.inf), k)
+        left_out = np.repeat(np.arange(len(part)), np.diff(block.indptr)), block.indices
+        closed = (slice(None), ~stage.known_items), ~known[part], left_out
+        scores = vectors[part] @ stage.factors.item_factors.T
+        best = top_k(_without(scores, *closed), k)
         if trending:
-            rows = np.repeat(np.arange(len(part)), k)
-            allowed[rows[best.ravel() >= 0], best[best >= 0]] = False
             heat = np.empty((len(part), n_items), np.float32)
             for row, place in enumerate(part.tolist()):
                 popularity.advance(int(requests.visible[place]))
-                heat[row] = popularity.shares()[1]
-            best = np.concatenate([best, top_k(np.where(allowed & (heat > 0), heat, -np.inf), trending)], axis=1)
+                heat[row] = popularity.weekly_shares()
+            heat[heat <= 0] = -np.inf
+            rows = np.repeat(np.arange(len(part)), k)
+            there = rows[best.ravel() >= 0], best[best >= 0]
+            best = np.concatenate([best, top_k(_without(heat, *closed, there), trending)], axis=1)
         found.items[part] = best
         found.scores[part] = np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan)
     return found
+
+
+def _without(scores: np.ndarray, *cells: Any) -> np.ndarray:
+    """The scores, with these cells closed in place."""
+    for some in cells:
+        scores[some] = -np.inf
+    return scores
 
 
 def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:

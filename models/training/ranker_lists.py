@@ -18,7 +18,7 @@ from models.ranking.features import (
     latest_distinct,
     user_features,
 )
-from models.ranking.point_in_time import activity, category_affinity
+from models.ranking.point_in_time import activity, category_affinities
 from models.ranking.ranker import Ranker
 from models.training.first_stage import CandidateTable, FirstStage, kept_rows, popularity_walk, request_interest
 from models.training.past_requests import Requests
@@ -53,11 +53,10 @@ def request_features(
             ]
         )
         times = [data.times_ms[mine].astype(np.float64) for mine in rows]
-        affinity = np.stack(
-            [
-                category_affinity(amounts[mine], time, stage.memberships[data.item[mine]], at)
-                for mine, time, at in zip(rows, times, at_ms.tolist(), strict=True)
-            ]
+        flat = np.concatenate(rows)
+        lengths = np.array([len(mine) for mine in rows])
+        affinity = category_affinities(
+            amounts[flat], np.concatenate(times), stage.memberships[data.item[flat]], lengths, at_ms
         ).astype(np.float32)
         batch = RequestBatch(
             candidates=candidates.items[part],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.ranking.point_in_time import DecayedPopularity, activity, category_affinity
+from models.ranking.point_in_time import DecayedPopularity, activity, category_affinities
 
 DAY = 86_400_000.0
 
@@ -40,6 +40,7 @@ def test_what_comes_later_changes_nothing() -> None:
     other.advance(60)
     np.testing.assert_array_equal(one.shares(), other.shares())
     np.testing.assert_array_equal(one.shares(np.array([3, 1])), one.shares()[:, [3, 1]])
+    np.testing.assert_array_equal(one.weekly_shares(), one.shares()[1])
 
 
 def test_a_late_event_counts_by_its_own_time() -> None:
@@ -66,6 +67,9 @@ def test_activity_halves() -> None:
 
 def test_affinity_shares() -> None:
     memberships = sp.csr_matrix(np.array([[1, 0], [1, 1]], np.float32))
-    found = category_affinity(np.array([1.0, -0.5]), np.array([0.0, 7 * DAY]), memberships, 7 * DAY)
-    assert found.tolist() == pytest.approx([0.0, -1.0])  # 1 / 2 - 0.5, and -0.5
-    assert np.isnan(category_affinity(np.empty(0), np.empty(0), sp.csr_matrix((0, 2)), 0.0)).all()
+    lengths, at_ms = np.array([2, 0, 1]), np.array([7 * DAY, 0.0, 0.0])
+    memberships = sp.vstack([memberships, [[0, 2]]]).tocsr()
+    found = category_affinities(np.array([1.0, -0.5, 3.0]), np.array([0.0, 7 * DAY, 0.0]), memberships, lengths, at_ms)
+    assert found[0].tolist() == pytest.approx([0.0, -1.0])  # 1 / 2 - 0.5, and -0.5
+    assert np.isnan(found[1]).all()
+    assert found[2].tolist() == [0.0, 1.0]

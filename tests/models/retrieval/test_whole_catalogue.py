@@ -11,7 +11,7 @@ from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 6), m=st.integers(1, 12), k=st.integers(1, 15))
 def test_top_k_is_a_full_sort_with_lower_columns_first(seed: int, n: int, m: int, k: int) -> None:
     generator = np.random.default_rng(seed)
-    scores = generator.choice([-np.inf, 0.0, 1.0, 2.0], size=(n, m))
+    scores = generator.choice([-np.inf, 0.0, 1.0, 2.0], size=(n, m)).astype(generator.choice([np.float32, np.float64]))
     found = top_k(scores, k)
     for row, got in zip(scores, found, strict=True):
         best = [c for c in np.lexsort((np.arange(m), -row)).tolist() if np.isfinite(row[c])][:k]
