@@ -55,7 +55,7 @@ _DAY_MS = 86_400_000.0
     reads("f4", 2),
     reads("f4", 2),
     reads("f8"),
-    reads("i2", 2),
+    reads("i4", 2),
     reads("f4", 2),
     reads("f4", 2),
 )

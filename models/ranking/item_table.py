@@ -38,7 +38,7 @@ class ItemTable:
         unit_factors: (n, f) float32, factors of length 1 (or 0).
         static: (n, 4) float32: log_count, count_share, value_mean, year.
         first_ms: (n,) float64.
-        categories: (n, m) int16, columns of `category_columns`, padded with `NO_CATEGORY`.
+        categories: (n, m) int32, columns of `category_columns`, padded with `NO_CATEGORY`.
         category_columns: category -> column.
     """
 
@@ -83,7 +83,7 @@ def item_table(
     Args:
         item_factors: (n_items, f) float32.
         statistics: what training saw of the model's items.
-        categories: category -> (n_items + n_extra,) bool.
+        categories: category -> (m,) int64, rising: the positions of its items, below n_items + n_extra.
         extra_factors: (n_extra, f) float32, estimated.
         extra_added_ms: (n_extra,) when they were added.
     """
@@ -110,11 +110,12 @@ def item_table(
 
 
 def _memberships(categories: Mapping[str, np.ndarray], columns: Mapping[str, int], n: int) -> np.ndarray:
-    """(n, m) int16: the columns of each item's categories, padded with `NO_CATEGORY`."""
+    """(n, m) int32: the columns of each item's categories, padded with `NO_CATEGORY`."""
     number = np.zeros(n, np.int64)
-    members = np.full((n, MOST_CATEGORIES), NO_CATEGORY, np.int16)
+    members = np.full((n, MOST_CATEGORIES), NO_CATEGORY, np.int32)
     for name, column in columns.items():
-        rows = np.flatnonzero(categories[name] & (number < MOST_CATEGORIES))
+        rows = categories[name]
+        rows = rows[number[rows] < MOST_CATEGORIES]
         members[rows, number[rows]] = column
         number[rows] += 1
     return np.ascontiguousarray(members[:, : max(1, int(number.max(initial=0)))])

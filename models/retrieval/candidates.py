@@ -264,7 +264,7 @@ class _Filter:
             self._include = np.zeros(len(shelf.visible), bool)
             for category in query.include_categories:
                 if category in shelf.categories:
-                    self._include |= shelf.categories[category]
+                    self._include[shelf.categories[category]] = True
         self._without = [shelf.categories[name] for name in query.exclude_categories if name in shelf.categories]
         self._mask: np.ndarray | None = None
         if len(shelf.visible) <= _SMALL:
@@ -278,13 +278,11 @@ class _Filter:
             return self._mask[items]
         result = self._shelf.visible[items]
         if len(self._exclude):
-            place = np.searchsorted(self._exclude, items)
-            place[place == len(self._exclude)] = 0
-            result &= self._exclude[place] != items
+            result &= ~_holds(self._exclude, items)
         if self._include is not None:
             result &= self._include[items]
         for category in self._without:
-            result &= ~category[items]
+            result &= ~_holds(category, items)
         return result
 
     def mask(self) -> np.ndarray:
@@ -297,8 +295,15 @@ class _Filter:
         if self._include is not None:
             mask &= self._include
         for category in self._without:
-            mask &= ~category
+            mask[category] = False
         return mask
+
+
+def _holds(rising: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """(k,) bool: which of the items (k,) are among `rising`, of which there is at least one."""
+    place = np.searchsorted(rising, items)
+    place[place == len(rising)] = 0
+    return rising[place] == items
 
 
 def _fill(found: Candidates, n: int, allowed: _Filter, shelf: Shelf) -> Candidates:

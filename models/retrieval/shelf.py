@@ -4,12 +4,14 @@ Positions count the model's items first, in the order of its vocabulary, then th
 has and the model does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.retrieval.id_table import IdTable
+
+_NOBODY = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Shelf:
 
     Attributes:
         visible: (n_items + n_extra,) bool, False for hidden and deleted items.
-        categories: category -> (n_items + n_extra,) bool.
+        categories: category -> (m,) int64, rising: the positions of its items, at least one. The arrays never change.
         extra_factors: (n_extra, f) float32, estimated factors of the items unknown to the model.
         trending: positions, best first, with `trending_scores` (share of the leader's, 0 to 1).
         popular: positions of the model's items by training popularity, with `popular_scores`.
@@ -65,6 +67,7 @@ class ShelfBuilder:
         self._newest_limit = newest_limit
         self._visible = np.ones(self.n_items, bool)
         self._categories: dict[str, np.ndarray] = {}
+        self._names: list[tuple[str, ...]] = [()] * self.n_items
         self._extra: list[ShelfItem] = []
         self._added_ms = np.zeros(self.n_items, np.int64)
         self._popular = np.argsort(-item_counts, kind="stable")
@@ -88,18 +91,24 @@ class ShelfBuilder:
             grown = len(self.ids)
             self._visible = _grow(self._visible, grown)
             self._added_ms = _grow(self._added_ms, grown)
-            self._categories = {name: _grow(members, grown) for name, members in self._categories.items()}
+            self._names += [()] * len(new)
+        moved: dict[str, dict[int, bool]] = {}  # category -> position -> whether the item is in it now
         for item, place in zip(items, places.tolist(), strict=True):
             if place >= self.n_items:
                 self._extra[place - self.n_items] = item
             self._visible[place] = item.visible
             self._added_ms[place] = item.added_ms
-            for name, members in self._categories.items():
-                members[place] = name in item.categories
+            for name in self._names[place]:
+                moved.setdefault(name, {})[place] = False
             for name in item.categories:
-                if name not in self._categories:
-                    self._categories[name] = np.zeros(len(self.ids), bool)
-                    self._categories[name][place] = True
+                moved.setdefault(name, {})[place] = True
+            self._names[place] = item.categories
+        for name, places_of in moved.items():
+            members = _moved(self._categories.get(name, _NOBODY), places_of)
+            if len(members):
+                self._categories[name] = members
+            else:
+                self._categories.pop(name, None)
 
     def places(self, item_ids: Sequence[bytes]) -> np.ndarray:
         """(n,) int64 positions, -1 for an unknown id."""
@@ -122,7 +131,7 @@ class ShelfBuilder:
     def _copy(self) -> Shelf:
         added = np.flatnonzero(self._added_ms)
         newest = added[np.argsort(-self._added_ms[added], kind="stable")][: self._newest_limit]
-        categories = {name: members.copy() for name, members in self._categories.items()}
+        categories = dict(self._categories)
         return Shelf(
             visible=self._visible.copy(),
             categories=categories,
@@ -142,7 +151,7 @@ def estimate_factors(
 
     Args:
         memberships: categories of each new item.
-        categories: category -> (n,) bool over at least the model's items.
+        categories: category -> (m,) int64, rising: the positions of its items.
         factors: (n_items, f) float32.
 
     Returns:
@@ -152,7 +161,8 @@ def estimate_factors(
     wanted = {name for names in memberships for name in names}
     means = {}
     for name in wanted:
-        members = np.flatnonzero(categories[name][:n_items]) if name in categories else np.empty(0, np.int64)
+        members = categories.get(name, _NOBODY)
+        members = members[: np.searchsorted(members, n_items)]
         if len(members):
             means[name] = factors[members].mean(axis=0)
     result = np.zeros((len(memberships), factors.shape[1]), np.float32)
@@ -161,6 +171,12 @@ def estimate_factors(
         if known:
             result[row] = np.mean(known, axis=0)
     return result
+
+
+def _moved(members: np.ndarray, places: Mapping[int, bool]) -> np.ndarray:
+    """The members, rising, after these positions have come in (True) or gone (False)."""
+    added = [place for place, comes in places.items() if comes]
+    return np.union1d(np.setdiff1d(members, np.array(list(places), np.int64)), np.array(added, np.int64))
 
 
 def _grow(array: np.ndarray, length: int) -> np.ndarray:

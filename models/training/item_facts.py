@@ -17,7 +17,8 @@ class ItemFacts:
 
     Attributes:
         year: (n_items,) float32, NaN where unknown.
-        categories: category -> (n_items,) bool.
+        categories: category -> (m,) int64, rising: the positions of its items. A mask each would take n_items bytes of
+            every category.
     """
 
     year: np.ndarray
@@ -26,7 +27,7 @@ class ItemFacts:
     @property
     def memberships(self) -> sp.csr_matrix:
         """(n_items, C) float32, columns in alphabetical order."""
-        members = [np.flatnonzero(self.categories[name]) for name in sorted(self.categories)]
+        members = [self.categories[name] for name in sorted(self.categories)]
         rows = np.concatenate([np.empty(0, np.int64), *members])
         columns = np.repeat(np.arange(len(members)), [len(mine) for mine in members])
         return pairs_to_mask(rows, columns, len(self.year), len(members))
@@ -41,13 +42,13 @@ def item_facts(
     """The facts of a catalogue's items, given one after another; items outside the vocabulary are left away."""
     n_items = len(items)
     year = np.full(n_items, np.nan, np.float32)
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, list[int]] = {}
     for place, its_year, names in zip(items.encode(item_ids).tolist(), years, categories, strict=True):
         if place >= 0:
             year[place] = np.nan if its_year is None else its_year
             for name in names:
-                found.setdefault(name, np.zeros(n_items, bool))[place] = True
-    return ItemFacts(year, found)
+                found.setdefault(name, []).append(place)
+    return ItemFacts(year, {name: np.unique(np.array(members, np.int64)) for name, members in found.items()})
 
 
 def frame_facts(items: Vocabulary, frame: pd.DataFrame | None) -> ItemFacts:

@@ -80,7 +80,7 @@ def test_the_block_is_what_the_formulas_say(seed: int) -> None:
     )
     factors = generator.normal(size=(N_TRAINED, 12)).astype(np.float32)
     factors[3] = 0  # without a direction
-    members = {str(name): generator.random(N_ALL) < 0.2 for name in range(5)}
+    members = {str(name): np.flatnonzero(generator.random(N_ALL) < 0.2) for name in range(5)}
     extra = generator.normal(size=(N_ALL - N_TRAINED, 12)).astype(np.float32)
     items = item_table(factors, statistics, members, extra, np.full(len(extra), 50 * DAY))
     ease, follows = generator.normal(size=(2, N_TRAINED, N_TRAINED)).astype(np.float32)
@@ -113,7 +113,7 @@ def test_the_block_is_what_the_formulas_say(seed: int) -> None:
 def test_other_types_and_orders_of_memory_give_the_same() -> None:
     """The clock gives a float, the newest event's time is an int: the compiled loops know one type only."""
     items = item_table(
-        np.asfortranarray(np.eye(4)), item_statistics(*np.zeros((4, 4), int), np.zeros(4)), {"a": np.ones(4, bool)}
+        np.asfortranarray(np.eye(4)), item_statistics(*np.zeros((4, 4), int), np.zeros(4)), {"a": np.arange(4)}
     )
     relations = ItemRelations(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32))
     given: dict[str, Any] = {

@@ -35,7 +35,7 @@ def table() -> ItemTable:
         values=np.array([5.0, 3.0, np.nan, 4.0], np.float32),
         year=np.array([1990, 1995, np.nan, 1980], np.float32),
     )
-    categories = {"b": np.array([True, True, False, False]), "a": np.array([True, False, False, False])}
+    categories = {"b": np.array([0, 1]), "a": np.array([0])}
     return item_table(factors, statistics, categories)
 
 
@@ -115,7 +115,7 @@ def test_a_request_does_not_depend_on_its_batch() -> None:
     statistics = item_statistics(
         np.bincount(item, minlength=n), item, item * DAY, generator.random(len(item)), np.full(n, 2000, np.float32)
     )
-    members = {str(c): generator.random(n) < 0.2 for c in range(6)}
+    members = {str(c): np.flatnonzero(generator.random(n) < 0.2) for c in range(6)}
     items = item_table(factors, statistics, members)
     relations = fit_relations(seen.tocsr(), user, item, np.arange(len(user)))
     candidates = np.stack([generator.permutation(n)[:k] for _ in range(b)])
@@ -220,7 +220,7 @@ def test_features_of_a_micro_batch_stay_within_their_budget() -> None:
         np.bincount(item, minlength=n), item, item * DAY, np.ones(len(item), np.float32), np.full(n, 2000, np.float32)
     )
     factors = generator.normal(size=(n, 64)).astype(np.float32)
-    items = item_table(factors, statistics, {str(c): generator.random(n) < 0.1 for c in range(18)})
+    items = item_table(factors, statistics, {str(c): np.flatnonzero(generator.random(n) < 0.1) for c in range(18)})
     relations = fit_relations(seen.tocsr(), user, item, np.arange(len(user)))
     histories = [np.unique(generator.integers(0, n, size=100)) for _ in range(b)]
     given = RequestBatch(
