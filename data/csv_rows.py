@@ -24,15 +24,15 @@ def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
     Raises:
         DataError: there is no header, or two columns have one name.
     """
-    rows = _rows(path)
-    line, header = next(rows, (1, DataError("it is empty")))
+    rows = strict_rows(_lines(path))
+    line, header, _ = next(rows, (1, DataError("it is empty"), 1))
     if isinstance(header, DataError):
         raise DataError(f"{path}: row {line}: {header}")
-    names = column_names(path, _trimmed(header, 0))
-    return names, ((number, _fitted(row, len(names))) for number, row in rows)
+    names = column_names(path, trimmed(header, 0))
+    return names, ((number, fitted(row, len(names))) for number, row, _ in rows)
 
 
-def column_names(path: Path, given: Sequence[str]) -> list[str]:
+def column_names(path: Path | str, given: Sequence[str]) -> list[str]:
     """Columns by their names in lower case. Raises `DataError` where one has no name, or two have the same."""
     names = [name.strip().lower() for name in given]
     for place, name in enumerate(names):
@@ -44,18 +44,19 @@ def column_names(path: Path, given: Sequence[str]) -> list[str]:
     return names
 
 
-def _fitted(row: Cells, width: int) -> Cells:
+def fitted(row: Cells, width: int) -> Cells:
+    """The row with as many cells as the header has; short ones get empty cells."""
     if isinstance(row, DataError) or len(row) == width:
         return row
     if len(row) < width:
         return [*row, *[""] * (width - len(row))]
-    trimmed = _trimmed(row, width)
-    if len(trimmed) > width:
-        return DataError(f"{len(trimmed)} values, and the header names {width} columns")
-    return trimmed
+    cut = trimmed(row, width)
+    if len(cut) > width:
+        return DataError(f"{len(cut)} values, and the header names {width} columns")
+    return cut
 
 
-def _trimmed(row: list[str], width: int) -> list[str]:
+def trimmed(row: list[str], width: int) -> list[str]:
     """The row without empty values at its end, down to a width."""
     end = len(row)
     while end > width and not row[end - 1].strip():
@@ -63,43 +64,53 @@ def _trimmed(row: list[str], width: int) -> list[str]:
     return row[:end]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Cells]]:
+def _lines(path: Path) -> Iterator[str]:
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        again: deque[str] = deque()  # lines that a broken row had taken with it
-        taken: list[str] = []
+        yield from file
 
-        def lines() -> Iterator[str]:
-            fresh = iter(file)
-            while True:
-                line = again.popleft() if again else next(fresh, None)
-                if line is None:
-                    return
-                taken.append(line)
-                yield line
 
-        line = 1
-        source = lines()
-        reader = csv.reader(source, strict=True)
+def strict_rows(given: Iterator[str], separator: str = ",", line: int = 1) -> Iterator[tuple[int, Cells, int]]:
+    """The rows of lines that keep their ends: number of its line, cells, and the number of the line after it.
+
+    Args:
+        given: text whose bytes beyond UTF-8 are half characters (`surrogateescape`).
+        separator: between two cells.
+        line: the number of the first line.
+    """
+    again: deque[str] = deque()  # lines that a broken row had taken with it
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
         while True:
-            taken.clear()
-            try:
-                row = next(reader)
-            except StopIteration:
+            text = again.popleft() if again else next(given, None)
+            if text is None:
                 return
-            except csv.Error as error:
-                if not taken:
-                    return
-                again.extendleft(reversed(taken[1:]))
-                yield line, DataError(f"it is not valid CSV: {error}")
-                line += 1
-                if again:  # the end of the file may have ended the reader
-                    source = lines()
-                    reader = csv.reader(source, strict=True)
-                continue
-            if row:
-                bad = next((text for text in taken if not text.isascii() and not _is_utf8(text)), None)
-                yield line, row if bad is None else DataError("it is not text in UTF-8")
-            line += len(taken)
+            taken.append(text)
+            yield text
+
+    source = lines()
+    reader = csv.reader(source, delimiter=separator, strict=True)
+    while True:
+        taken.clear()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if not taken:
+                return
+            again.extendleft(reversed(taken[1:]))
+            yield line, DataError(f"it is not valid CSV: {error}"), line + 1
+            line += 1
+            if again:  # the end of the file may have ended the reader
+                source = lines()
+                reader = csv.reader(source, delimiter=separator, strict=True)
+            continue
+        after = line + len(taken)
+        if row:
+            bad = next((text for text in taken if not text.isascii() and not _is_utf8(text)), None)
+            yield line, row if bad is None else DataError("it is not text in UTF-8"), after
+        line = after
 
 
 def _is_utf8(text: str) -> bool:

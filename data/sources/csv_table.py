@@ -1,0 +1,137 @@
+"""CSV, TSV and RecBole's atomic files: what separates the cells, the encoding, and the columns' names."""
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from data.csv_rows import column_names, trimmed
+from data.dataset import DataError
+from data.sources.batches import SourceTable
+from data.sources.csv_blocks import CsvBlocks
+
+SEPARATORS = (",", "\t", ";", "|")
+_SNIFFED = 65_536
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def open_csv(
+    name: str,
+    chunks: Iterator[bytes],
+    separator: str | None = None,
+    encoding: str | None = None,
+    columns: Sequence[str] | None = None,
+    quoting: bool = True,
+) -> SourceTable:
+    """A table of delimited text.
+
+    Args:
+        name: of the file, for messages.
+        chunks: its bytes.
+        separator: None to see it from the header.
+        encoding: as Python names it; None for UTF-8, or what a byte order mark says.
+        columns: names for a file without a header.
+        quoting: whether `"` has a meaning.
+
+    Raises:
+        DataError: it is empty, no text, a web page, or its header cannot be used.
+    """
+    first = next(chunks, b"")
+    _check_is_text(name, first, encoding)
+    text = _utf8(name, first, chunks, encoding)
+    start = next(text, b"")
+    if not start.strip():
+        raise DataError(f"{name}: it is empty")
+    separator = separator or _sniff(start)
+    blocks = CsvBlocks(_joined(start, text), separator, quoting)
+    if columns is not None:
+        names = column_names(name, columns)
+        return SourceTable(name, names, blocks.batches(names))
+    found = blocks.first_row()
+    if found is None:
+        raise DataError(f"{name}: it is empty")
+    line, header = found
+    if isinstance(header, DataError):
+        raise DataError(f"{name}: row {line}: {header}")
+    names = named(name, trimmed(header, 0))
+    return SourceTable(name, names, blocks.batches(names))
+
+
+def named(file: str, header: Sequence[str]) -> list[str]:
+    """Columns by their names in small letters; one without a name, as of row numbers, gets its place for a name.
+
+    Raises:
+        DataError: two columns have one name.
+    """
+    return column_names(file, [cell if cell.strip() else f"column {place}" for place, cell in enumerate(header, 1)])
+
+
+def open_atomic(name: str, chunks: Iterator[bytes]) -> SourceTable:
+    """RecBole's form: tab-separated, without quotes, each name in the header followed by `:type`."""
+    table = open_csv(name, chunks, separator="\t", quoting=False)
+    names, types = [], {}
+    for column in table.columns:
+        plain, _, kind = column.partition(":")
+        names.append(plain)
+        types[plain] = kind
+    names = column_names(name, names)
+    renamed = (replace(batch, table=batch.table.rename_columns(names)) for batch in table.batches)
+    return SourceTable(name, names, renamed, types)
+
+
+def _check_is_text(name: str, start: bytes, encoding: str | None) -> None:
+    head = start[:2000].lstrip(codecs.BOM_UTF8).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        raise DataError(
+            f"{name}: row 1: it is a web page (HTML) and not a table: what was to be downloaded may ask for a login; "
+            "open the address in a browser and save the file itself"
+        )
+    if head.startswith(b"PK\x03\x04"):
+        raise DataError(f"{name}: it is a zip archive (as of Excel) and not text: unpack it, or save it as CSV")
+    if encoding is None and not start.startswith(tuple(_MARKS)) and b"\0" in start[:_SNIFFED]:
+        raise DataError(f"{name}: it is not text: it holds zero bytes. For UTF-16 without a mark name the encoding")
+
+
+def _utf8(name: str, first: bytes, chunks: Iterator[bytes], encoding: str | None) -> Iterator[bytes]:
+    """The text in UTF-8 without a mark; bytes that the encoding does not know stay as they are."""
+    if encoding is None:
+        encoding = next((known for mark, known in _MARKS.items() if first.startswith(mark)), "utf-8")
+    try:
+        codec = codecs.lookup(encoding).name
+    except LookupError:
+        raise DataError(f"{name}: there is no encoding {encoding!r}; examples are utf-8, cp1252, utf-16") from None
+    if codec in ("utf-8", "utf-8-sig"):
+        yield first.removeprefix(codecs.BOM_UTF8)
+        yield from chunks
+        return
+    decoder = codecs.getincrementaldecoder(codec)("surrogateescape")
+    try:
+        for chunk in _joined(first, chunks):
+            yield decoder.decode(chunk).encode("utf-8", "surrogateescape")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
+    except UnicodeError as error:
+        raise DataError(f"{name}: it is not text in {encoding}: {error}") from error
+
+
+def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _sniff(start: bytes) -> str:
+    """The separator that cuts the header into most cells, and the next rows into as many."""
+    lines = start[:_SNIFFED].decode("utf-8", "replace").splitlines()[:20]
+    lines = lines[:-1] if len(start) >= _SNIFFED and len(lines) > 1 else lines
+
+    def widths(separator: str) -> list[int]:
+        try:
+            return [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=separator) if row]
+        except csv.Error:
+            return [line.count(separator) + 1 for line in lines]
+
+    def merit(separator: str) -> tuple[int, int]:
+        found = widths(separator)
+        return (sum(width == found[0] for width in found) if found and found[0] > 1 else 0, found[0] if found else 0)
+
+    return max(SEPARATORS, key=merit)

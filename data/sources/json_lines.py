@@ -1,0 +1,108 @@
+"""JSON lines: each line an object, whose fields are the columns."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data.csv_rows import column_names
+from data.dataset import DataError
+from data.sources.batches import Batch, SourceTable
+
+BATCH_ROWS = 20_000
+LONGEST_LINE = 4_000_000
+
+
+def open_json_lines(name: str, chunks: Iterator[bytes]) -> SourceTable:
+    """The columns are the fields of the first 20,000 objects; later fields that are none of these are left out.
+
+    Raises:
+        DataError: it is empty, or not one of the first rows is a JSON object.
+    """
+    batches = _rows(_lines(chunks))
+    first = next(batches, None)
+    if first is None:
+        raise DataError(f"{name}: it is empty")
+    rows, numbers, refused = first
+    if not rows:
+        raise DataError(f"{name}: row {refused[0][0]}: {refused[0][1]}; give one JSON object a line")
+    given = list(dict.fromkeys(field for row in rows for field in row))
+    names = column_names(name, given)
+    return SourceTable(name, names, (_batch(part, given, names) for part in chain([(rows, numbers, refused)], batches)))
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        yield from lines
+        if len(rest) > LONGEST_LINE:
+            raise DataError(f"a line is longer than {LONGEST_LINE:,} bytes; give one JSON object a line")
+    if rest:
+        yield rest
+
+
+_Part = tuple[list[dict[str, Any]], list[int], list[tuple[int, str]]]
+
+
+def _rows(lines: Iterator[bytes]) -> Iterator[_Part]:
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    refused: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except RecursionError:
+            refused.append((number, "it is not valid JSON: too many brackets in one another"))
+        except ValueError as error:
+            refused.append((number, f"it is not valid JSON: {error}"))
+        else:
+            if isinstance(row, dict):
+                rows.append(row)
+                numbers.append(number)
+            else:
+                refused.append((number, "it is not a JSON object"))
+        if len(rows) + len(refused) == BATCH_ROWS:
+            yield rows, numbers, refused
+            rows, numbers, refused = [], [], []
+    if rows or refused:
+        yield rows, numbers, refused
+
+
+def _batch(part: _Part, given: list[str], names: list[str]) -> Batch:
+    rows, numbers, refused = part
+    columns = {name: _column([row.get(field) for row in rows]) for name, field in zip(names, given, strict=True)}
+    return Batch(pa.table(columns), np.array(numbers, np.int64), refused)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """The values with their type where they all have one; else as texts."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {str}:
+        return _texts(values)
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
+        return pa.array(values, pa.int64())
+    if kinds == {float}:
+        return pa.array(values, pa.float64())
+    if kinds == {list} and all(isinstance(one, str) for value in values if value is not None for one in value):
+        return pa.array(values, pa.list_(pa.string()))
+    return _texts([value if value is None or isinstance(value, str) else _as_text(value) for value in values])
+
+
+def _texts(values: list[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except (UnicodeEncodeError, pa.ArrowInvalid):  # half of a character, which the checks of the cells refuse
+        return pa.array([None if value is None else value.encode("utf-8", "replace").decode() for value in values])
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
