@@ -13,6 +13,7 @@ from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.event_log import EventLog
 from deployments.console.catalogue_search import count_categories, find_items
+from deployments.console.data_view import DataState
 from deployments.console.snapshot import ConsoleSnapshot
 from deployments.console.typed_export import typed_export
 from deployments.http.errors import ApiError, invalid_field
@@ -122,6 +123,7 @@ class Console:
         self._store = OnlineStore(self._client, self._keys, settings.store, self._types)
         self._catalogue = Catalogue(self._client, self._keys)
         self._log = EventLog(settings.log_dir)
+        self.data = DataState(settings, self._client, self._keys, self.typed_user_id, self._item_id, self._title)
         self.health = HealthProbe(settings, self._client, self._keys)
         self.operations = Operations(settings, self._client, self._keys)
         self.models = ModelVersions(settings, self._client, self._keys)

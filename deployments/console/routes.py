@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from configs.settings import Serving
 from deployments.console.console import Console, ErasedView, ItemView, UserView
+from deployments.console.data_routes import data_api
 from deployments.console.page_files import page_routes
 from deployments.console.snapshot import Snapshot
 from deployments.http.asgi_app import ERRORS, Endpoint, read_body
@@ -187,6 +188,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         dependencies=checked,
     )
     app.include_router(operations_api(lambda: console().operations, serving), dependencies=checked)
+    app.include_router(data_api(lambda: console().data), dependencies=checked)
     bodies: list[type[BaseModel]] = [ItemRequest, RetrainRequest, *MODEL_BODIES, *EXPERIMENT_BODIES]
     document = merged_document(app, bodies, elsewhere, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]

@@ -39,6 +39,7 @@ ADMIN: Need = ("admin",)
 WHOAMI = "/api/v1/console/key"
 _PUBLIC = frozenset(("/", "/health", "/health/live", "/health/ready", "/docs", "/openapi.json"))
 _PUBLIC_FILES = ("/console/", "/static/docs/")
+_DONE_BY_USERS = ("/api/v1/users", "/api/v1/data/events")
 _CATALOGUE = ("/api/v1/items", "/api/v1/trending", "/api/v1/categories")
 
 
@@ -58,7 +59,9 @@ def needed_scope(method: str, path: str) -> Need:
     if any(_within(path, part) for part in _CATALOGUE):
         return ("recommend", "read")
     # What users did is for admins: a key that only watches must not carry it away.
-    if _within(path, "/api/v1/users") or (_within(path, "/api/v1/experiments") and path.endswith("/users")):
+    if any(_within(path, part) for part in _DONE_BY_USERS):
+        return ADMIN
+    if _within(path, "/api/v1/experiments") and path.endswith("/users"):
         return ADMIN
     if path == "/metrics" or path.startswith("/api/v1/"):
         return ("read",)

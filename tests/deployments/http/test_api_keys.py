@@ -76,6 +76,8 @@ def test_a_key_opens_what_its_scopes_name_and_nothing_else() -> None:
         ("GET", "/api/v1/experiments/e1/users", {owner}),
         ("GET", "/api/v1/items", {reader, watcher, owner}),
         ("GET", "/api/v1/events", {watcher, owner}),
+        ("GET", "/api/v1/data", {watcher, owner}),
+        ("GET", "/api/v1/data/events", {owner}),
         ("POST", "/metrics", {owner}),
         ("POST", "/health", {owner}),
         ("POST", "/api/v1/recommendations", {owner}),
