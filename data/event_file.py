@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from data.csv_rows import column_names, read_csv
 from data.dataset import DataError
+from data.fields.json_keys import marked, repeated_key, without_repeats, words_of
 
 FIELDS = (
     "user_id",
@@ -77,7 +78,12 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
             except ValueError as error:
                 yield DataError(f"it is not valid JSON: {error}")
                 continue
-            yield row if isinstance(row, dict) else DataError("it is not a JSON object")
+            if not isinstance(row, dict):
+                yield DataError("it is not a JSON object")
+            elif not without_repeats(line, row) and (twice := repeated_key(marked(line, row))) is not None:
+                yield DataError(words_of(twice))
+            else:
+                yield row
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:

@@ -21,7 +21,7 @@ def first_fault(errors: Sequence[Any]) -> tuple[str | None, str]:
     if first["type"] == "missing":
         return field, f"{field} is required"
     if first["type"] == "string_unicode":
-        return field, f"{field or 'the body'}: holds half of a character, as of an emoji that was cut"
+        return field, f"{field or 'the name of a field'}: holds half of a character, as of an emoji that was cut"
     words = first["msg"].removeprefix("Value error, ")
     words = re.sub(r"^(?:Input|String|List|Dictionary|Tuple) should", "should", words)
     if field is None and (named := re.match(r"([a-z_]+): ", words)):

@@ -5,13 +5,32 @@ from typing import Any
 
 MAX_CHARS = 200
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# They cannot be seen, so that two ids that look the same are two users: soft hyphen, zero-width spaces and joiners,
+# marks of direction, byte order mark.
+_UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A URL's path cannot hold them: clients and proxies take them for steps between folders.
 _PATH_STEPS = frozenset((".", ".."))
 
 
 def check_id(value: Any) -> int | str:
-    """The id as it was given. Raises ValueError with the reason."""
+    """The id as it was given, if new data may hold it. Raises ValueError with the reason."""
+    found = check_stored_id(value)
+    if isinstance(found, str):
+        if found != found.strip():
+            raise ValueError("must not begin or end with a space")
+        if not found.isascii() and (unseen := _UNSEEN.search(found)):
+            raise ValueError(f"must not contain characters that cannot be seen, as U+{ord(unseen[0]):04X}")
+    return found
+
+
+def check_stored_id(value: Any) -> int | str:
+    """The id as it was given, if it can ever have been one: earlier versions took ids with spaces around them and with
+    characters that cannot be seen, and whoever they name can still be looked up and erased.
+
+    Raises:
+        ValueError: it is no id; says why.
+    """
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("give a whole number or a text")
     if isinstance(value, int):

@@ -13,7 +13,7 @@ EARLIEST_S = 631_152_000  # 1990-01-01: what seems older is nearly always a numb
 LATEST_S = 9_214_646_400  # 2262-01-01, about where 64 bits of nanoseconds end
 UNITS_PER_S = (1, 1_000, 1_000_000, 1_000_000_000)
 NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?([eE][+-]?\d{1,3})?")
-FORMS = "give seconds since 1970, or ISO 8601 as in 2026-01-31T12:00:00Z"
+FORMS = "give seconds since 1970, ISO 8601 as in 2026-01-31T12:00:00Z, or a date as in 20260131"
 
 
 def moment_ms(value: Any) -> int:

@@ -141,7 +141,7 @@ class Autopilot:
         """Alert once that the store is away, and once that it is back. Other alerts are remembered in the store itself;
         for this one a flag has to do."""
         if problem is not None:
-            logger.warning("autopilot: the online store does not answer, trying on: %s", problem)
+            logger.warning("autopilot: %s; trying on", problem)
         if (problem is not None) is not self._store_away:
             self._store_away = problem is not None
             text = problem or "the online store answers again"

@@ -35,14 +35,19 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         console: called at request time, so that the document can be made without one.
         elsewhere: endpoints of the other applications; the document describes them too.
     """
+    checked = [Depends(only_known_parameters)]
     # The pages under /docs come from the installed package: nothing is loaded from another host.
     app = FastAPIOffline(
-        title="Raycommend", docs_url="/docs", redoc_url=None, static_url="/static/docs", redirect_slashes=False
+        title="Raycommend",
+        docs_url="/docs",
+        redoc_url=None,
+        static_url="/static/docs",
+        redirect_slashes=False,
+        dependencies=checked,
     )
     install_error_handlers(app)
     app.add_middleware(EncodedSlashes)
     register_id_paths()
-    checked = [Depends(only_known_parameters)]
 
     app.include_router(page_routes())
     app.include_router(models_routes(lambda: console().models), dependencies=checked)
@@ -86,7 +91,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         responses=NOT_FOUND | ERRORS,
     )
     async def export(user_id: str) -> dict[str, Any]:
-        return await console().export_user(checked_id(user_id, "user_id"))
+        return await console().export_user(checked_id(user_id, "user_id", stored=True))
 
     @app.delete(
         "/api/v1/users/{user_id:id}",
@@ -96,7 +101,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         responses=ERRORS,
     )
     async def erase(user_id: str) -> ErasedView:
-        return await console().erase_user(checked_id(user_id, "user_id"))
+        return await console().erase_user(checked_id(user_id, "user_id", stored=True))
 
     @app.get(
         "/api/v1/users/{user_id:id}",
@@ -106,7 +111,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         responses=NOT_FOUND | ERRORS,
     )
     async def user(user_id: str) -> UserView:
-        return await console().user(checked_id(user_id, "user_id"))
+        return await console().user(checked_id(user_id, "user_id", stored=True))
 
     @app.get(
         "/api/v1/items/{item_id:id}/similar",

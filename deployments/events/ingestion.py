@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from data.fields.json_keys import key_twice, marked, repeated_key, without_repeats, words_of
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError, invalid_field, parse_json, store_error, validation_error
 from deployments.http.schemas import iso_time
@@ -109,11 +110,13 @@ class Ingestion:
 
     async def record_batch(self, body: bytes, request_id: str) -> bytes:
         """Record up to 1,000 events, each accepted or refused on its own, by index."""
-        rows = self._rows(body)
+        rows, repeated = self._rows(body)
         answers: list[dict[str, object] | None] = [None] * len(rows)
         events: dict[int, Event] = {}
         for index, row in enumerate(rows):
             try:
+                if index in repeated:
+                    raise invalid_field(words_of(repeated[index]), repeated[index])
                 request = EventRequest.model_validate(row)
                 event_id = request.event_id or fallback_event_id(request_id, _row_bytes(row), index)
                 events[index] = self._event(request, event_id)
@@ -142,19 +145,28 @@ class Ingestion:
         if "profile_updated" in result.actions:  # Otherwise a rebuild is under way, which applies it at its end.
             counts["features_refreshed"] += 1
 
-    def _rows(self, body: bytes) -> list[object]:
+    def _rows(self, body: bytes) -> tuple[list[object], dict[int, str]]:
+        """The entries of a batch, and the keys that come twice by the index of their entry. Raises ApiError 422."""
         try:
             content = parse_json(body)
         except ValueError as error:
             raise invalid_field(f"the body is not valid JSON: {error}", None) from None
+        looks_well = without_repeats(body, content)
+        if not looks_well:
+            content = marked(body, content)
         rows = content.get("events") if isinstance(content, dict) else None
         if not isinstance(rows, list):
             raise invalid_field('events: give a list, as in {"events": [...]}', "events")
         if unknown := set(content) - {"events"}:
             raise invalid_field(f"unknown field {sorted(unknown)[0]!r}; leave it out", sorted(unknown)[0])
+        if (twice := key_twice(content)) is not None:
+            raise invalid_field(words_of(twice), twice)
         if not 1 <= len(rows) <= BATCH_LIMIT:
             raise invalid_field(f"events: give 1 to {BATCH_LIMIT} events, not {len(rows)}", "events")
-        return rows
+        if looks_well:
+            return rows, {}
+        found = ((index, repeated_key(row)) for index, row in enumerate(rows))
+        return rows, {index: twice for index, twice in found if twice is not None}
 
     async def _record_many(self, events: list[Event]) -> list[EventResult | StoreError]:
         async with self._one_batch:

@@ -16,6 +16,8 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from data.fields.faults import first_fault
+from data.fields.json_keys import marked, repeated_key, without_repeats, words_of
+from data.fields.json_text import field_at_fault, shallow
 from features.redis.errors import EventConflict, StoreBusy, StoreError, StoreFull
 
 logger = logging.getLogger("ray.serve")
@@ -37,8 +39,8 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.message = message
-        self.field = field
+        self.message = _writable(message)
+        self.field = None if field is None else _writable(field)
         self.retry_after_s = retry_after_s
         self.job_id = job_id
 
@@ -55,6 +57,11 @@ class ApiError(Exception):
         return json_response({"error": self.content()}, self.status, headers)
 
 
+def _writable(text: str) -> str:
+    """The text with half characters as escapes: an answer that names what is wrong must be JSON itself."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
@@ -64,30 +71,46 @@ def invalid_field(message: str, field: str | None) -> ApiError:
 
 
 def store_error(error: Exception) -> ApiError:
-    """The 503 that an error of the online store becomes; 409 where it is the event that is wrong."""
+    """The 503 that an error of the online store becomes; 409 where it is the event that is wrong.
+
+    The errors of the store say whole sentences, so nothing is put in front of them.
+    """
     if isinstance(error, EventConflict):
         return ApiError(409, "event_id_conflict", str(error), "event_id")
     if isinstance(error, StoreFull):
-        return ApiError(503, "store_full", f"the online store is full, nothing was written: {error}", retry_after_s=5)
+        return ApiError(503, "store_full", f"{error}; nothing was written", retry_after_s=5)
     if isinstance(error, StoreBusy):
-        return ApiError(503, "store_busy", f"maintenance is at work, try again: {error}", retry_after_s=5)
-    return ApiError(503, "store_unavailable", f"the online store does not answer: {error}", retry_after_s=1)
+        return ApiError(503, "store_busy", str(error), retry_after_s=5)
+    return ApiError(503, "store_unavailable", str(error), retry_after_s=1)
 
 
 def parse_body(model: type[Model], body: bytes) -> Model:
     """Validate JSON text against a model; the first fault becomes the error, its field named."""
     try:
-        return model.model_validate_json(body)
+        found = model.model_validate_json(body)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False)
+    else:
+        if (twice := _key_twice(body)) is not None:
+            raise invalid_field(words_of(twice), twice)
+        return found
     if faults[0]["type"] == "json_invalid":
         try:
             model.model_validate(parse_json(body))
         except ValidationError as error:
             faults = error.errors(include_url=False, include_context=False)
-        except ValueError:
-            pass  # no JSON by any reading
+        except ValueError:  # no JSON by any reading
+            _, words = first_fault(faults)
+            raise invalid_field(words, field_at_fault(body, model.model_fields)) from None
     raise validation_error(faults)
+
+
+def _key_twice(body: bytes) -> str | None:
+    try:
+        content = orjson.loads(body)
+    except ValueError:  # stricter than pydantic: then the look at every key decides
+        content = None
+    return None if without_repeats(body, content) else repeated_key(marked(body, content))
 
 
 def parse_json(body: bytes) -> Any:
@@ -102,8 +125,13 @@ def parse_json(body: bytes) -> Any:
     except ValueError as error:
         try:
             return json.loads(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             raise error from None
+        except RecursionError:
+            try:
+                return json.loads(shallow(body))
+            except (ValueError, RecursionError):
+                raise error from None
 
 
 def validation_error(errors: Sequence[Any]) -> ApiError:
@@ -112,14 +140,17 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse a query parameter that a route of the API does not take, as unknown fields of bodies are refused."""
-    if not request.query_params or not request.url.path.startswith("/api/"):
-        return  # Prometheus, say, may be told to send more to /metrics.
+    """Refuse a query parameter that a route does not take or that comes twice, as fields of bodies are refused."""
+    if not request.query_params:
+        return
     takes = {field.alias for field in request.scope["route"].dependant.query_params}
-    for name in request.query_params:
+    given = [name for name, _ in request.query_params.multi_items()]
+    for place, name in enumerate(given):
         if name not in takes:
             known = f"; there are {', '.join(sorted(takes))}" if takes else ""
             raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)
+        if name in given[:place]:
+            raise invalid_field(f"the parameter {name!r} stands twice; give it once", name)
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from data.fields.ids import check_id
+from data.fields.ids import check_id, check_stored_id
 from deployments.http.errors import invalid_field
 from features.recording.event_request import Context, EventRequest, Id
 
@@ -162,10 +162,14 @@ def id_text(value: int | str) -> str:
     return str(value)
 
 
-def checked_id(text: str, field: str) -> str:
-    """An id from a path. Raises ApiError 422 naming the field."""
+def checked_id(text: str, field: str, stored: bool = False) -> str:
+    """An id from a path. Raises ApiError 422 naming the field.
+
+    Args:
+        stored: it names what may be there already, from a time when more ids were taken.
+    """
     try:
-        return str(check_id(text))
+        return str(check_stored_id(text) if stored else check_id(text))
     except ValueError as error:
         raise invalid_field(f"{field}: {error}", field) from None
 

@@ -95,7 +95,7 @@ class HealthProbe:
             replicas = await read_replicas(self._client, self._keys)
             memory = await read_memory(self._client)
         except StoreError as error:
-            return Component(status="down", detail=f"unknown, the online store is down: {error}")
+            return Component(status="down", detail=f"unknown: {error}")
         champion = slots.get("champion")
         if champion is None:
             return Component(status="down", detail="no champion yet; train one with: make retrain")
@@ -125,7 +125,7 @@ class HealthProbe:
         try:
             beat = await read_heartbeat(self._client, self._keys)
         except StoreError as error:
-            return Component(status="degraded", detail=f"unknown, the online store is down: {error}")
+            return Component(status="degraded", detail=f"unknown: {error}")
         if beat is None:
             return Component(status="ok", detail="it has not looked yet")
         silent_s = time.time() - beat.time_ms / 1000
@@ -142,7 +142,7 @@ class HealthProbe:
                 read_heartbeat(self._client, self._keys), read_backlog(self._client, self._keys)
             )
         except StoreError as error:
-            return Component(status="degraded", detail=f"unknown, the online store is down: {error}")
+            return Component(status="degraded", detail=f"unknown: {error}")
         if beat is None or not beat.use:
             return Component(status="ok", detail="not measured yet")
         words = ", ".join(one.text for one in beat.use)

@@ -94,7 +94,7 @@ class ModelRegistry:
                 return None
             entry = (await self.versions()).get(version)
             if entry is None:
-                return f"{self.uri}: version {version} is not registered there"
+                return f"{self._shown}: version {version} is not registered there"
             await self._ask("POST", "/registered-models/alias", json={**content, "version": entry.number})
         except RegistryAway as error:
             return str(error)
@@ -110,14 +110,15 @@ class ModelRegistry:
 
     async def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         if not self._is_server:
-            raise RegistryAway(f"{self.uri} is not a server that could be asked")
+            raise RegistryAway(f"{self._shown} is not a server that could be asked")
         try:
             async with httpx.AsyncClient(timeout=REACH_S, trust_env=False) as http:
                 answer = await http.request(method, f"{self.uri}{_API}{path}", **options)
                 answer.raise_for_status()
                 content: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise RegistryAway(f"{self.uri}: {str(error) or type(error).__name__}") from error
+            words = (str(error) or type(error).__name__).replace(self.uri, self._shown)
+            raise RegistryAway(f"{self._shown}: {words}") from error
         return content
 
     def _entry(self, entry: dict[str, Any], aliases: dict[str, list[str]]) -> RegisteredVersion:

@@ -133,7 +133,7 @@ class ControlWatch:
                 await self._step("interval", self._on_interval[1])
         except StoreError as error:
             if self.store_answers:
-                logger.warning("the online store does not answer, trying on: %s", error)
+                logger.warning("%s; trying on", error)
             self.store_answers = False
         except Exception:
             logger.exception("watching the control keys failed, trying on")

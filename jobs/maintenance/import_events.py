@@ -42,6 +42,7 @@ columns, or fields of JSON lines:
   recommendation_id         the list that led to the event
   context                   a JSON object
 
+A cell of a CSV that is no number is a text, and an id must not have spaces around it.
 Counts and the report of refused rows are kept in the folder `imports` of the state folder. More: docs/own-data.md
 """
 

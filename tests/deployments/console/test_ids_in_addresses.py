@@ -84,6 +84,20 @@ async def test_users_are_read_exported_and_erased_by_their_own_ids(store: Online
         assert (await api.get(address("users", user))).status_code == expected
 
 
+async def test_users_of_ids_that_are_not_taken_any_more_are_read_and_erased(
+    store: OnlineStore, api: httpx.AsyncClient
+) -> None:
+    users = (" 7", "7 ", "an\N{ZERO WIDTH SPACE}n")
+    await store.record_events([read_event(n, user, "i") for n, user in enumerate(users)])
+    for user in users:
+        assert (await api.get(address("users", user))).json()["user_id"] == user
+        assert (await api.get(address("users", user, "/export"))).json()["user_id"] == user
+        assert (await api.delete(address("users", user))).status_code == 200
+        assert (await api.get(address("users", user))).status_code == 404
+        put = await api.put(address("items", user), json={"title": "t"})
+        assert (put.status_code, put.json()["error"]["field"]) == (422, "item_id")
+
+
 async def test_an_address_without_encoding_means_what_it_did(store: OnlineStore, api: httpx.AsyncClient) -> None:
     await store.record_events([read_event(1, "a/b", "i"), read_event(2, "x", "i")])
     assert (await api.get("/api/v1/users/a/b")).json()["user_id"] == "a/b"

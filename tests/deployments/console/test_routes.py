@@ -54,6 +54,12 @@ async def api(tmp_path: Path, store_settings: Store) -> AsyncIterator[httpx.Asyn
         ("/api/v1/experiments?page=2", 422, "unknown parameter 'page'; leave it out", "page"),
         ("/api/v1/mlops/timeline?max=2", 422, "unknown parameter 'max'; leave it out; there are limit", "max"),
         ("/api/v1/metrics/system?x=", 422, "unknown parameter 'x'; leave it out", "x"),
+        ("/health/live?probe=1", 422, "unknown parameter 'probe'; leave it out", "probe"),
+        ("/metrics?name[]=up", 422, "unknown parameter 'name[]'; leave it out", "name[]"),
+        ("/?campaign=1", 422, "unknown parameter 'campaign'; leave it out", "campaign"),
+        ("/console/icon.svg?v=2", 422, "unknown parameter 'v'; leave it out", "v"),
+        ("/api/v1/items?query=a&query=b", 422, "the parameter 'query' stands twice; give it once", "query"),
+        ("/api/v1/mlops/timeline?limit=2&limit=2", 422, "the parameter 'limit' stands twice; give it once", "limit"),
         ("/api/v1/users", 404, "there is no /api/v1/users; see /docs", None),
         ("/api/v1/users/", 422, "user_id: must not be empty", "user_id"),
         ("/api/v1/users/nobody", 404, "no event of user 'nobody' is known", "user_id"),
@@ -67,6 +73,6 @@ async def test_what_is_wrong_with_a_request_is_named(
     assert (answer.status_code, error["message"], error.get("field")) == (status, message, field)
 
 
-@pytest.mark.parametrize("path", ["/", "/health/live?probe=1", "/metrics?name[]=up", "/api/v1/items?query=a&limit=5"])
-async def test_what_others_add_to_pages_and_metrics_is_no_fault(api: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/health/live", "/docs", "/openapi.json", "/api/v1/items?query=a&limit=5"])
+async def test_what_is_asked_for_as_it_should_be_is_answered(api: httpx.AsyncClient, path: str) -> None:
     assert (await api.get(path)).status_code == 200

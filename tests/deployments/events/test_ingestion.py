@@ -11,6 +11,7 @@ import pytest
 
 from configs.event_types import load_event_types
 from configs.settings import Serving, Settings, Store
+from data.fields.times import FORMS
 from deployments.events.ingestion import Ingestion
 from deployments.http.errors import ApiError, store_error
 from features.recording.event_request import EventRequest
@@ -116,6 +117,33 @@ async def test_a_bad_event_costs_its_own_place_in_a_batch(ingestion: Ingestion) 
     ):
         [result] = await batch(ingestion, body)
         assert result["error"]["field"] == "rating"
+
+
+async def test_an_entry_that_is_too_deep_or_names_a_key_twice_costs_its_own_place(ingestion: Ingestion) -> None:
+    """Regression: one entry of 20,000 brackets refused the whole batch; of two values of a key the first was lost."""
+    event = b'{"user_id": "u", "item_id": "i", "event_type": "view", "timestamp": "2026-01-31T12:00:00Z"%s}'
+    fields = [
+        b"",
+        b', "context": {"a": %s%s}' % (b"[" * 20_000, b"]" * 20_000),
+        b', "context": {"a": %s1%s}' % (b'{"b":' * 20_000, b"}" * 20_000),
+        b', "context": {"device": "tv"}',
+    ]
+    body = b'{"events": [%s]}' % b", ".join(event % field for field in fields)
+    found = [result.get("error", {}).get("field") for result in await batch(ingestion, body)]
+    assert found == [None, "context", "context", None]
+    fields[1:3] = [b', "item_id": "j"', b', "context": {"a": 1, "a": 2}']
+    results = await batch(ingestion, b'{"events": [%s]}' % b", ".join(event % field for field in fields))
+    assert [result.get("error", {}).get("field") for result in results] == [None, "item_id", "context.a", None]
+    assert results[1]["error"]["message"] == "the key 'item_id' stands twice in one object; give it once"
+    with pytest.raises(ApiError, match="the key 'events' stands twice"):
+        await ingestion.record_batch(b'{"events": [1], "events": [%s]}' % (event % b""), "request-1")
+
+
+async def test_times_are_refused_in_one_set_of_words(ingestion: Ingestion) -> None:
+    rows = [{"user_id": "u", "item_id": "i", "event_type": "view", "timestamp": at} for at in ("soon", True, [], 1000)]
+    results = await batch(ingestion, orjson.dumps({"events": rows}))
+    assert all(FORMS in result["error"]["message"] for result in results)
+    assert "20260131" in FORMS
 
 
 async def test_a_body_that_is_no_json_is_refused(ingestion: Ingestion) -> None:

@@ -1,5 +1,6 @@
 """Every bad request is refused with the field's name and words that help."""
 
+import orjson
 import pytest
 
 from deployments.http.errors import ApiError, parse_body
@@ -37,7 +38,27 @@ from features.recording.event_request import EventRequest
         (b'{"user_id": 1, "context": {"\\ud83c": 1}}', "context", "half of a character"),
         (b'{"user_id": "emo\\ud83c"}', "user_id", "half of a character"),
         (b'{"user_id": 1, "context": %s' % (b"[" * 20_000), None, "not valid JSON"),
-        (b'{"user_id": 1, "context": %s%s}' % (b"[" * 20_000, b"]" * 20_000), None, "not valid JSON"),
+        (b'{"user_id": 1, "context": %s%s}' % (b"[" * 20_000, b"]" * 20_000), "context", "give an object"),
+        (b'{"user_id": 1, "context": {"a": %s%s}}' % (b"[" * 20_000, b"]" * 20_000), "context", "a: give a text"),
+        (b'{"user_id": nobody, "top_k": 5}', "user_id", "not valid JSON"),
+        (b'{"user_id": 1, "context": {"a": 1, "b": nope}}', "context", "not valid JSON"),
+        (b'{"user_id": 1, "diversity": 0.}', "diversity", "not valid JSON"),
+        (b'{"user_id": "\xff"}', "user_id", "not valid JSON"),
+        (b'{"user_id": 1 "top_k": 5}', None, "not valid JSON"),
+        (b'{"user_id": 1, "colour": nope}', None, "not valid JSON"),
+        (b'{"user_id": 1, "\\ud83c": 2}', None, "the name of a field: holds half of a character"),
+        (b'{"user_id": " 7"}', "user_id", "must not begin or end with a space"),
+        (b'{"user_id": "7\xc2\xa0"}', "user_id", "must not begin or end with a space"),
+        (b'{"user_id": "an\xe2\x80\x8bn"}', "user_id", "cannot be seen, as U+200B"),
+        (b'{"user_id": "\\ufeff7"}', "user_id", "cannot be seen, as U+FEFF"),
+        (b'{"user_id": 1, "user_id": 2}', "user_id", "the key 'user_id' stands twice"),
+        (b'{"user_id": 1, "user\\u005fid": 1}', "user_id", "the key 'user_id' stands twice"),
+        (
+            b'{"user_id": "a:b", "context": {"t": "12:30", "t": "12:31"}}',
+            "context.t",
+            "the key 'context.t' stands twice",
+        ),
+        (b'{"user_id": 1, "filters": {"exclude_items": [1], "exclude_items": [2]}}', "filters.exclude_items", "twice"),
         (b'{"user_id": 1, "context": {"a": %s%s}}' % (b"[" * 300, b"]" * 300), "context", "a: give a text"),
         (b'{"user_id": 1', None, "not valid JSON"),
         (b"", None, "not valid JSON"),
@@ -83,6 +104,18 @@ def test_half_an_emoji_in_an_item_is_refused_by_field() -> None:
     with pytest.raises(ApiError) as refused:
         parse_body(ItemRequest, b'{"title": "Party \\ud83c", "genres": ["Fun"]}')
     assert (refused.value.status, refused.value.field) == (422, "title")
+
+
+def test_colons_and_escapes_in_values_are_no_repeated_keys() -> None:
+    body = b'{"user_id": "a:b\\u003ac", "context": {"at": "12:30:00", "x:y": ":", "n": 1e3}, "filters": {}}'
+    assert parse_body(RecommendRequest, body).user_id == "a:b:c"
+    assert parse_body(RecommendRequest, b'{"user_id": 1, "context": {"n": 1e5, "t": "12:30"}}').context is not None
+
+
+def test_an_error_is_json_whatever_it_names() -> None:
+    """Half a character in the name of what is refused made the answer an error of the server."""
+    error = ApiError(422, "invalid_field", "unknown parameter '\ud83c'", "\ud83c")
+    assert orjson.loads(orjson.dumps(error.content()))["field"] == "\\ud83c"
 
 
 def test_ids_keep_their_type_and_are_compared_by_text() -> None:

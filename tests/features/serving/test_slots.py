@@ -17,7 +17,9 @@ async def test_slots_point_at_versions_and_the_timeline_says_why(store: OnlineSt
     await set_slot(client, keys, "challenger", "v2", "file:///models/a%20b", "trial", 200)
     await set_slot(client, keys, "champion", "v2", "/models/v2", 'better: "MAP" +3 %', 300)
     assert await clear_slot(client, keys, "challenger", "trial ended", 400) == "v2"
-    assert await read_slots(client, keys) == {"champion": Slot("v2", "/models/v2", 300, 'better: "MAP" +3 %', "a person")}
+    assert await read_slots(client, keys) == {
+        "champion": Slot("v2", "/models/v2", 300, 'better: "MAP" +3 %', "a person")
+    }
     assert await read_control(client, keys) == Control(0, 4, 0)
     decisions = await read_decisions(client, keys, 3)
     assert decisions == [

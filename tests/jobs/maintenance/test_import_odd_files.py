@@ -193,6 +193,37 @@ async def test_a_value_that_python_cannot_hold_costs_its_own_row(with_store: Set
     assert [(row, field) for row, field, _ in refused] == [(2, None), (4, "timestamp")]
 
 
+async def test_ids_that_look_like_others_are_refused_in_csv_and_json_alike(
+    with_store: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    """A cell of a CSV is a text where it is no number, and then it may not be padded, nor hold what cannot be seen."""
+    cells = [" 7", "7 ", "an\u200bn", "1e3", "true", "[1]"]
+    rows = "".join(f"{cell},i,like,{1_700_000_000 + n}\n" for n, cell in enumerate(cells))
+    done, refused = await imported(with_store, tmp_path / "a.csv", HEADER + rows)
+    assert done.recorded == 3
+    words = ["must not begin or end with a space"] * 2 + ["must not contain characters that cannot be seen, as U+200B"]
+    assert refused == [(row, "user_id", f"user_id: {text}") for row, text in enumerate(words, 1)]
+    assert (
+        len(await history(store, "1e3")) == len(await history(store, "[1]")) == len(await history(store, "true")) == 1
+    )
+    users = [*(f'"{cell}"' for cell in cells[:3]), *cells[3:]]
+    lines = [f'{{"user_id": {user}, "item_id": "i", "event_type": "like", "timestamp": 1}}' for user in users]
+    done, refused = await imported(with_store, tmp_path / "a.jsonl", "\n".join(lines))
+    assert (done.recorded, [field for _, field, _ in refused]) == (0, ["user_id"] * 6)
+
+
+async def test_a_key_that_comes_twice_costs_its_own_row(with_store: Settings, tmp_path: Path) -> None:
+    """Regression: the last of the values was taken without a word."""
+    row = '{"user_id": "tw", "item_id": "a", "event_type": "view", "timestamp": "2023-11-14T22:13:20Z"%s}\n'
+    rows = row % "" + row % ', "item_id": "b"' + row % ', "context": {"x": 1, "x": 2}' + row % ', "context": {"q": ":"}'
+    done, refused = await imported(with_store, tmp_path / "a.jsonl", rows)
+    assert done.recorded == 2
+    assert refused == [
+        (2, None, "the key 'item_id' stands twice in one object; give it once"),
+        (3, None, "the key 'context.x' stands twice in one object; give it once"),
+    ]
+
+
 async def test_whole_numbers_with_decimals_are_refused_in_csv_and_parquet(
     with_store: Settings, store: OnlineStore, tmp_path: Path
 ) -> None:
