@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pytest
 
