@@ -2,16 +2,22 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
-from data.dataset import load_dataset
+from data.dataset import read_meta
 from data.event_log import read_event_log
 from data.prepare import processed_dir
 from features.users.erasure import Erasures
-from models.training.training_data import TrainingData, training_data_from_frame
+from models.training.training_data import TrainingData, training_data_from_table
+
+_TEXTS = ["user_id", "item_id", "event_type"]
+_BLOCK = 1_000_000
 
 
 def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
@@ -24,29 +30,49 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     Raises:
         DataError: no data, or too little to learn from: fewer than two users or two items.
     """
-    dataset = load_dataset(processed_dir(settings))
+    directory = processed_dir(settings)
+    meta = read_meta(directory)
+    imported = pq.read_table(directory / "interactions.parquet", read_dictionary=_TEXTS)
     log = read_event_log(settings.log_dir)
     types = load_event_types(settings.data.events)
-    invented = log["simulated"].fillna(False).astype(bool) & (not settings.training.simulated)
-    log = log[~invented]
-    known = log["event_type"].isin(list(types.by_name))
-    unknown = Counter(log.loc[~known, "event_type"].tolist())
-    log = log[known]
-    imported = dataset.interactions
-    erased = erasures.covered(imported["user_id"].unique())
+    invented = pc.fill_null(log["simulated"], False)
+    if settings.training.simulated:
+        invented = pc.and_(invented, False)
+    log = log.filter(pc.invert(invented))
+    known = pc.is_in(log["event_type"].cast(pa.string()), pa.array(list(types.by_name)))
+    unknown = Counter(log.filter(pc.invert(known))["event_type"].to_pylist())
+    log = log.filter(known)
+    erased = erasures.covered(pc.unique(imported["user_id"].cast(pa.string())).to_pylist())
     if erased:
-        imported = imported[~imported["user_id"].isin(erased)]
-    frame = pd.concat([imported, log], ignore_index=True) if len(log) else imported
-    digest = hashlib.sha256("\n".join([dataset.meta.fingerprint, *sorted(erased)]).encode())
-    for user, item, event_type, value, time_ms in log[list(imported.columns)].itertuples(index=False):
-        digest.update(f"\n{user}\t{item}\t{event_type}\t{value}\t{time_ms}".encode())
-    return training_data_from_frame(
-        frame,
+        named = pc.is_in(imported["user_id"].cast(pa.string()), pa.array(sorted(erased)))
+        imported = imported.filter(pc.invert(named))
+    digest = hashlib.sha256("\n".join([meta.fingerprint, *sorted(erased)]).encode())
+    _digest(log, digest.update)
+    columns = [*imported.column_names, "received_ms"]
+    together = pa.concat_tables([imported, log.select(columns)], promote_options="default") if len(log) else imported
+    return training_data_from_table(
+        together.unify_dictionaries(),
         types,
-        name=dataset.meta.name,
-        id_types=(dataset.meta.user_id_type, dataset.meta.item_id_type),
+        name=meta.name,
+        id_types=(meta.user_id_type, meta.item_id_type),
         log_events=len(log),
         unknown_types=dict(unknown),
-        simulated_left_out=int(invented.sum()),
+        simulated_left_out=pc.sum(invented).as_py() or 0,
         fingerprint=digest.hexdigest(),
     )
+
+
+def _digest(log: pa.Table, update: Callable[[bytes], None]) -> None:
+    """The content of the log's rows, however its dictionaries and parts were made."""
+    if not len(log):
+        return
+    for name in _TEXTS:
+        column = pa.chunked_array([log[name].combine_chunks()])
+        for start in range(0, len(log), _BLOCK):  # slices of a fixed size, so that the chunks of the table do not count
+            (chunk,) = column.slice(start, _BLOCK).chunks
+            texts = chunk.dictionary.cast(pa.binary())
+            sizes = pc.binary_length(texts).to_numpy()[chunk.indices.to_numpy()]
+            update(sizes.astype("<i4").tobytes())
+            update(b"".join(texts.take(chunk.indices).to_pylist()))
+    for name, kind in (("value", "<f4"), ("timestamp_ms", "<i8")):
+        update(pc.fill_null(log[name], float("nan") if kind == "<f4" else 0).to_numpy().astype(kind).tobytes())

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.event_types import EventTypes, Weighting
 from data.dataset import DataError
@@ -85,25 +87,45 @@ def training_data_from_frame(
     fingerprint: str,
     simulated_left_out: int = 0,
 ) -> TrainingData:
+    """`training_data_from_table` of a frame."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return training_data_from_table(
+        table, types, name, id_types, log_events, unknown_types, fingerprint, simulated_left_out
+    )
+
+
+def training_data_from_table(
+    table: pa.Table,
+    types: EventTypes,
+    name: str,
+    id_types: tuple[Literal["int", "str"], Literal["int", "str"]],
+    log_events: int,
+    unknown_types: dict[str, int],
+    fingerprint: str,
+    simulated_left_out: int = 0,
+) -> TrainingData:
     """Arrays from canonical interactions (see `data.dataset`), which may say when the store took them (`received_ms`).
+
+    Args:
+        table: its texts may be dictionaries.
 
     Raises:
         DataError: too little to learn from (fewer than two users or two items), or an unknown event type.
     """
-    users = build_vocabulary(frame["user_id"], id_types[0])
-    items = build_vocabulary(frame["item_id"], id_types[1])
+    users, user = _encoded(table["user_id"], id_types[0])
+    items, item = _encoded(table["item_id"], id_types[1])
     for vocabulary, what in ((users, "user"), (items, "item")):
         if len(vocabulary) < 2:
             raise DataError(f"{name}: {len(vocabulary)} {what} with events; a model needs at least 2 users and 2 items")
-    codes = frame["event_type"].map({name: types[name].code for name in types.by_name})
-    if codes.isna().any():
-        bad = frame.loc[codes.isna(), "event_type"].iloc[0]
-        raise DataError(f"{name}: event type {bad!r} is not in events.yaml")
-    times_ms = frame["timestamp_ms"].to_numpy(np.int64)
+    names, named = _encoded(table["event_type"], "str")
+    if unknown := [text for text in names.ids.tolist() if text not in types.by_name]:
+        raise DataError(f"{name}: event type {unknown[0]!r} is not in events.yaml")
+    times_ms = table["timestamp_ms"].to_numpy()
     arrived_ms = times_ms
-    if "received_ms" in frame:
-        received_ms = frame["received_ms"].to_numpy(np.float64, na_value=0.0)
+    if "received_ms" in table.column_names:
+        received_ms = pc.fill_null(table["received_ms"].cast(pa.float64(), safe=False), 0.0).to_numpy()
         arrived_ms = np.where(received_ms > 0, received_ms, times_ms).astype(np.int64)
+    values = pc.fill_null(table["value"].cast(pa.float32(), safe=False), np.nan).to_numpy()
     return TrainingData(
         name=name,
         user_id_type=id_types[0],
@@ -111,11 +133,11 @@ def training_data_from_frame(
         types=types,
         users=users,
         items=items,
-        user=users.encode(frame["user_id"]),
-        item=items.encode(frame["item_id"]),
+        user=user,
+        item=item,
         times_ms=times_ms,
-        codes=codes.to_numpy(np.uint8),
-        values=frame["value"].to_numpy(np.float32, na_value=np.nan),
+        codes=np.array([types[text].code for text in names.ids.tolist()], np.uint8)[named],
+        values=values,
         arrived_ms=arrived_ms,
         turn=total_order(times_ms, arrived_ms),
         log_events=log_events,
@@ -123,6 +145,23 @@ def training_data_from_frame(
         fingerprint=fingerprint,
         simulated_left_out=simulated_left_out,
     )
+
+
+def _encoded(column: pa.ChunkedArray, id_type: Literal["int", "str"]) -> tuple[Vocabulary, np.ndarray]:
+    """The texts that occur, and (n,) int64 the position of each row's."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    chunks = column.unify_dictionaries().chunks
+    if not chunks:
+        return build_vocabulary([], id_type), np.empty(0, np.int64)
+    texts = np.array(chunks[0].dictionary.to_pylist(), object)
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
+    # A dictionary may hold texts whose rows were left out
+    occurs = np.bincount(codes, minlength=len(texts)) > 0
+    vocabulary = build_vocabulary(texts[occurs], id_type)
+    positions = np.full(len(texts), -1, np.int64)
+    positions[occurs] = vocabulary.encode(texts[occurs])
+    return vocabulary, positions[codes]
 
 
 def total_order(times_ms: np.ndarray, arrived_ms: np.ndarray, seed: int = 0) -> np.ndarray:

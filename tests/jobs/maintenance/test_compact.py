@@ -137,7 +137,7 @@ async def test_what_was_drained_is_whole_and_the_streams_are_empty(own: Settings
     done = await compact(own, chunk_rows=50)
     assert (done.events, done.exposures) == (300, 0)
     assert done.parts >= 300 / 50
-    frame = read_event_log(own.log_dir)
+    frame = read_event_log(own.log_dir).to_pandas()
     assert frame["event_id"].tolist() == [f"e{number}" for number in range(300)]
     rows = [row for number in range(4) for row in EventLog(own.log_dir).user_rows("events", number, "u1")]
     assert [row["context"] for row in rows][:2] == ['{"n":1}', '{"n":41}']
