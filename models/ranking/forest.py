@@ -8,18 +8,24 @@ A tree is a byte with one bit for each leaf. A test that fails takes the leaves 
 tests of one feature take away together is looked up by where the value lies among that feature's thresholds; and of
 what remains in the end, the leftmost leaf is the one that a walk would have reached. (Lucchese et al., "QuickScorer",
 SIGIR 2015, with the loops turned round for arrays.)
+
+A test on a category asks whether the value, as a whole number, is one of a set; its table has a row for each number up
+to the largest of any set, and one for all others, for negative ones and for NaN, which pass no such test.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from models.compiled import compiled, inner, reads, writes
 
 MOST_LEAVES = 8
 _ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
+_INFINITE = 1e300  # how `dump_model` writes the threshold that tells any number from a missing one
 _NO_THRESHOLDS = np.empty(0, np.float32)
+_MOST_CATEGORIES = 4096
 _BLOCK = 64  # rows at a time: their bytes and one feature's table stay in the processor's cache
 
 
@@ -27,19 +33,20 @@ class Forest:
     """Sums of trees of at most `MOST_LEAVES` leaves.
 
     Args:
-        trees: the `tree_info` of LightGBM's `dump_model`, numerical splits only.
+        trees: the `tree_info` of LightGBM's `dump_model`.
 
     Raises:
-        ValueError: a tree is too large, or splits on a category.
+        ValueError: a tree is too large, or a category's number is.
     """
 
     def __init__(self, trees: Sequence[Mapping[str, Any]]) -> None:
         width = -(-max(len(trees), 1) // 8) * 8  # whole words of eight trees
         tests: dict[int, list[tuple[float, bool, int, int]]] = {}
+        members: dict[int, list[tuple[list[int], int, int]]] = {}
         values = np.zeros((width, 256))
         for number, tree in enumerate(trees):
             leaves: list[float] = []
-            _collect(tree["tree_structure"], number, leaves, tests)
+            _collect(tree["tree_structure"], number, leaves, tests, members)
             if len(leaves) > MOST_LEAVES:
                 raise ValueError(f"tree {number} has {len(leaves)} leaves, at most {MOST_LEAVES} fit")
             for byte in range(1, 256):
@@ -47,31 +54,57 @@ class Forest:
                 values[number, byte] = leaves[leaf] if leaf < len(leaves) else 0.0
         self._values = values
         found = [(feature, *_tables(tests[feature], width)) for feature in sorted(tests)]
+        found += [(feature, _NO_THRESHOLDS, _category_table(members[feature], width)) for feature in sorted(members)]
+        self._numeric = len(tests)
         self._features = np.array([feature for feature, _, _ in found], np.int64)
         self._thresholds = np.concatenate([_NO_THRESHOLDS, *(thresholds for _, thresholds, _ in found)])
         self._edges = np.cumsum([0, *(len(thresholds) for _, thresholds, _ in found)])
         self._tables = np.concatenate([np.empty((0, width // 8), np.uint64), *(table for _, _, table in found)])
+        self._table_edges = np.cumsum([0, *(len(table) for _, _, table in found)])
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """(n,) float64 sums for (n, features) float32 rows. NaN goes where LightGBM sends it."""
         result = np.empty(len(rows))
         rows = np.ascontiguousarray(rows, np.float32)
-        _evaluate(rows, self._features, self._thresholds, self._edges, self._tables, self._values, result)
+        _evaluate(
+            rows,
+            self._features,
+            self._numeric,
+            self._thresholds,
+            self._edges,
+            self._tables,
+            self._table_edges,
+            self._values,
+            result,
+        )
         return result
 
 
-@compiled(reads("f4", 2), reads("i8"), reads("f4"), reads("i8"), reads("u8", 2), reads("f8", 2), writes("f8"))
+@compiled(
+    reads("f4", 2),
+    reads("i8"),
+    types.int64,
+    reads("f4"),
+    reads("i8"),
+    reads("u8", 2),
+    reads("i8"),
+    reads("f8", 2),
+    writes("f8"),
+)
 def _evaluate(
     rows: np.ndarray,
     features: np.ndarray,
+    numeric: int,
     thresholds: np.ndarray,
     edges: np.ndarray,
     tables: np.ndarray,
+    table_edges: np.ndarray,
     values: np.ndarray,
     result: np.ndarray,
 ) -> None:
     """Args as `Forest` holds them: the features' thresholds and tables one after another, those of feature i of
-    `features` from `edges[i]`; a table is two rows longer than there are thresholds."""
+    `features` from `edges[i]` and `table_edges[i]`; the first `numeric` features are compared with thresholds, the
+    others are categories. The last row of a table is for a missing value."""
     words = tables.shape[1]
     states = np.empty((_BLOCK, words), np.uint64)
     for start in range(0, len(rows), _BLOCK):
@@ -79,12 +112,20 @@ def _evaluate(
         states[:n] = ~np.uint64(0)
         for number, feature in enumerate(features):
             mine = thresholds[edges[number] : edges[number + 1]]
-            table = tables[edges[number] + 2 * number :]
-            for row in range(n):
-                value = rows[start + row, feature]
-                place = len(mine) + 1 if np.isnan(value) else _below(mine, value)
-                for word in range(words):
-                    states[row, word] &= table[place, word]
+            table = tables[table_edges[number] : table_edges[number + 1]]
+            last = len(table) - 1
+            if number < numeric:
+                for row in range(n):
+                    value = rows[start + row, feature]
+                    place = last if np.isnan(value) else _below(mine, value)
+                    for word in range(words):
+                        states[row, word] &= table[place, word]
+            else:
+                for row in range(n):
+                    value = rows[start + row, feature]
+                    place = int(value) if -1.0 < value < last else last  # LightGBM cuts a number's fraction off
+                    for word in range(words):
+                        states[row, word] &= table[place, word]
         for row in range(n):
             leaves = states[row].view(np.uint8)
             # Two sums, so that an addition need not wait for the one before.
@@ -106,24 +147,31 @@ def _below(thresholds: np.ndarray, value: float) -> int:
 
 
 def _collect(
-    node: Mapping[str, Any], tree: int, leaves: list[float], tests: dict[int, list[tuple[float, bool, int, int]]]
+    node: Mapping[str, Any],
+    tree: int,
+    leaves: list[float],
+    tests: dict[int, list[tuple[float, bool, int, int]]],
+    members: dict[int, list[tuple[list[int], int, int]]],
 ) -> None:
     """Number the leaves from left to right, and note for each test what its failure takes away."""
     if "leaf_value" in node:
         leaves.append(float(node["leaf_value"]))
         return
-    if node["decision_type"] != "<=":
-        raise ValueError(f"tree {tree} splits on a category")
     first = len(leaves)
-    _collect(node["left_child"], tree, leaves, tests)
+    _collect(node["left_child"], tree, leaves, tests, members)
     if len(leaves) > MOST_LEAVES:
         raise ValueError(f"tree {tree} has more than {MOST_LEAVES} leaves")
     left = sum(1 << leaf for leaf in range(first, len(leaves)))
-    threshold = float(node["threshold"])
-    # A feature that was never missing in training treats NaN as 0 (LightGBM: missing_type None).
-    holds_when_missing = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
-    tests.setdefault(int(node["split_feature"]), []).append((threshold, holds_when_missing, tree, 255 & ~left))
-    _collect(node["right_child"], tree, leaves, tests)
+    feature = int(node["split_feature"])
+    if node["decision_type"] == "==":
+        numbers = [int(number) for number in str(node["threshold"]).split("||")]
+        members.setdefault(feature, []).append((numbers, tree, 255 & ~left))
+    else:
+        threshold = float(node["threshold"])
+        # A feature that was never missing in training treats NaN as 0 (LightGBM: missing_type None).
+        holds_when_missing = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
+        tests.setdefault(feature, []).append((threshold, holds_when_missing, tree, 255 & ~left))
+    _collect(node["right_child"], tree, leaves, tests, members)
 
 
 def _tables(tests: list[tuple[float, bool, int, int]], width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +181,8 @@ def _tables(tests: list[tuple[float, bool, int, int]], width: int) -> tuple[np.n
     # LightGBM takes what is nearly 0 for 0, so both ends of that range are on the same side of every threshold.
     exact = np.where((exact >= 0) & (exact < _ZERO), _ZERO, exact)
     exact = np.where((exact < 0) & (exact >= -_ZERO), np.nextafter(-_ZERO, -np.inf), exact)
-    with np.errstate(over="ignore"):  # 1e300 stands for "whatever is no infinity"
+    exact = np.where(exact >= _INFINITE, np.inf, exact)
+    with np.errstate(over="ignore"):
         single = exact.astype(np.float32)
     # The largest float32 that passes the test: then comparing float32 values with it is the same as with the double.
     single = np.where(single > exact, np.nextafter(single, np.float32(-np.inf)), single).astype(np.float32)
@@ -144,3 +193,16 @@ def _tables(tests: list[tuple[float, bool, int, int]], width: int) -> tuple[np.n
         if not holds_when_missing:
             table[-1, tree] &= left_over
     return thresholds, table.view(np.uint64)
+
+
+def _category_table(members: list[tuple[list[int], int, int]], width: int) -> np.ndarray:
+    """(k + 2, width / 8) uint64: what is left of all trees for each category 0 to k; the last row is for any other."""
+    largest = max(max(numbers) for numbers, _, _ in members)
+    if largest > _MOST_CATEGORIES:
+        raise ValueError(f"category {largest} is too large a number for a table")
+    table = np.full((largest + 2, width), 255, np.uint8)
+    for numbers, tree, left_over in members:
+        others = np.ones(len(table), bool)
+        others[numbers] = False
+        table[others, tree] &= left_over
+    return table.view(np.uint64)

@@ -14,11 +14,16 @@ def fitted(leaves: int, trees: int, missing: float, seed: int, categorical: bool
     target = features[:, 0] * features[:, 1] + np.abs(features[:, 2]) + generator.normal(size=3000)
     features[generator.random(features.shape) < missing] = np.nan
     if categorical:
-        features[:, 5] = generator.integers(0, 4, 3000)
-        target += features[:, 5] == 2
+        features[:, 4] = generator.integers(0, 4, 3000)
+        features[:, 5] = np.minimum(generator.geometric(0.05, 3000), 90)
+        target += (features[:, 4] == 2) + 2 * (features[:, 5] % 7 < 2)
+        features[generator.random(3000) < missing, 5] = np.nan
     settings = {"num_leaves": leaves, "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": seed}
-    data = lightgbm.Dataset(features, target, categorical_feature=[5] if categorical else [], params=settings)
-    return lightgbm.train(settings, data, num_boost_round=trees)
+    settings |= {"min_data_per_group": 20, "max_cat_to_onehot": 4}
+    data = lightgbm.Dataset(features, target, categorical_feature=[4, 5] if categorical else [], params=settings)
+    booster = lightgbm.train(settings, data, num_boost_round=trees)
+    # As a bundle has it.
+    return lightgbm.Booster(model_str=booster.model_to_string())
 
 
 def rows(seed: int, n: int = 5000) -> np.ndarray:
@@ -42,6 +47,23 @@ def test_sums_are_lightgbms(leaves: int, missing: float, trees: int) -> None:
     np.testing.assert_allclose(Forest(booster.dump_model()["tree_info"]).predict(some), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("leaves", [2, 5, MOST_LEAVES])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize("trees", [1, 61])
+def test_sums_with_categories_are_lightgbms(leaves: int, missing: float, trees: int) -> None:
+    """Categories that no tree has met, fractions, negative numbers and NaN among them."""
+    booster = fitted(leaves, trees, missing, seed=leaves + trees, categorical=True)
+    info = booster.dump_model()["tree_info"]
+    assert any(node["decision_type"] == "==" for tree in info for node in _tests(tree["tree_structure"]))
+    some, generator = rows(trees), np.random.default_rng(trees)
+    some[:, 4] = generator.integers(-2, 7, len(some))
+    some[:, 5] = generator.integers(-3, 200, len(some)) + generator.choice([0.0, 0.0, 0.5, -0.5], len(some))
+    some[generator.random(some.shape) < 0.1] = np.nan
+    some[:3, 5] = (4e9, -4e9, 1e30)
+    expected = booster.predict(some, num_threads=1, raw_score=True)
+    np.testing.assert_allclose(Forest(info).predict(some), expected, rtol=0, atol=1e-12)
+
+
 def test_thresholds_between_two_floats_are_on_the_right_side() -> None:
     """A threshold is a double; the nearest float32 may lie above it, and would let one value too many pass."""
     booster = fitted(MOST_LEAVES, 40, 0.0, seed=3)
@@ -55,7 +77,8 @@ def test_thresholds_between_two_floats_are_on_the_right_side() -> None:
     np.testing.assert_allclose(Forest(trees).predict(some), booster.predict(some, raw_score=True), rtol=0, atol=1e-12)
 
 
-def test_a_threshold_beyond_float32_lets_all_but_infinity_pass() -> None:
+def test_the_threshold_that_tells_any_number_from_a_missing_one() -> None:
+    """The text of the model says inf, its dump 1e300; LightGBM lets infinity pass."""
     split = {
         "split_feature": 0,
         "threshold": 1e300,
@@ -65,7 +88,7 @@ def test_a_threshold_beyond_float32_lets_all_but_infinity_pass() -> None:
     }
     tree = {"tree_structure": {**split, "left_child": {"leaf_value": 1.0}, "right_child": {"leaf_value": 2.0}}}
     some = np.array([[3e38], [np.inf], [np.nan], [-np.inf]], np.float32)
-    assert Forest([tree]).predict(some).tolist() == [1.0, 2.0, 2.0, 1.0]
+    assert Forest([tree]).predict(some).tolist() == [1.0, 1.0, 2.0, 1.0]
 
 
 def test_an_empty_batch_and_a_forest_of_stumps_without_a_test() -> None:
@@ -78,8 +101,10 @@ def test_an_empty_batch_and_a_forest_of_stumps_without_a_test() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="leaves"):
         Forest(fitted(MOST_LEAVES + 4, 3, 0.0, seed=1).dump_model()["tree_info"])
-    with pytest.raises(ValueError, match="category"):
-        Forest(fitted(4, 30, 0.0, seed=1, categorical=True).dump_model()["tree_info"])
+    split = {"split_feature": 0, "threshold": "1||1000000", "decision_type": "=="}
+    tree = {"tree_structure": {**split, "left_child": {"leaf_value": 1.0}, "right_child": {"leaf_value": 2.0}}}
+    with pytest.raises(ValueError, match="category 1000000"):
+        Forest([tree])
 
 
 def _tests(node: dict) -> list[dict]:  # type: ignore[type-arg]
