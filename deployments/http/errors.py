@@ -5,7 +5,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -140,12 +140,27 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse a query parameter that a route does not take or that comes twice, as fields of bodies are refused."""
-    if not request.query_params:
-        return
+    """Refuse a query parameter that a route of the API does not take or that comes twice, as fields of bodies are."""
+    _check_parameters(request, None)
+
+
+def known_parameters_and(prefix: str) -> Callable[[Request], Awaitable[None]]:
+    """The same for a route that also takes parameters whose names begin with `prefix`."""
+
+    async def check(request: Request) -> None:
+        _check_parameters(request, prefix)
+
+    return check
+
+
+def _check_parameters(request: Request, prefix: str | None) -> None:
+    if not request.query_params or not request.url.path.startswith("/api/"):
+        return  # Prometheus, say, may be told to send more to /metrics.
     takes = {field.alias for field in request.scope["route"].dependant.query_params}
     given = [name for name, _ in request.query_params.multi_items()]
     for place, name in enumerate(given):
+        if prefix and name.startswith(prefix):
+            continue
         if name not in takes:
             known = f"; there are {', '.join(sorted(takes))}" if takes else ""
             raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)

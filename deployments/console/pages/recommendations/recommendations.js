@@ -276,7 +276,7 @@ export function mount(root, query) {
     const words = search.value.trim()
     if (!words) return fill(found)
     try {
-      const answer = await get(`/api/v1/items?query=${encodeURIComponent(words)}&limit=6`)
+      const answer = await get(`/api/v1/items?query=${encodeURIComponent(words)}&shown=recommendable&limit=6`)
       if (search.value.trim() !== words) return undefined
       if (!answer.items.length) return fill(found, h("li", {}, empty("No title has these words.")))
       return fill(
