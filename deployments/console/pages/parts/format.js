@@ -66,3 +66,20 @@ export function dateTime(time) {
 export function words(name) {
   return name.replaceAll("_", " ")
 }
+
+export function capital(name) {
+  return name[0].toUpperCase() + name.slice(1)
+}
+
+/** Bytes as people read them: 812 B, 4.1 KB, 27.3 MB. */
+export function bytes(value) {
+  if (!known(value)) return UNKNOWN
+  const units = ["B", "KB", "MB", "GB", "TB"]
+  const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(value, 1)) / 3))
+  return `${step ? amount(value / 1000 ** step) : Math.round(value)} ${units[step]}`
+}
+
+/** What an item is called: its title, or its id where nobody has described it. */
+export function nameOf({ title, item_id: id }) {
+  return known(title) && title !== "" ? title : String(id)
+}
