@@ -59,8 +59,11 @@ async function show(again = false) {
   if (!again && name !== null && shown?.name === name && shown.mounted?.go) return shown.mounted.go(query, rest)
   const mine = ++turn
   for (const link of document.querySelectorAll("nav [data-page]")) {
-    if (link.dataset.page === name) link.setAttribute("aria-current", "page")
-    else link.removeAttribute("aria-current")
+    if (link.dataset.page !== name) link.removeAttribute("aria-current")
+    else {
+      link.setAttribute("aria-current", "page")
+      link.scrollIntoView({ block: "nearest", inline: "nearest" }) // on a phone the pages' names do not all fit
+    }
   }
   const first = shown === null
   shown?.mounted?.unmount?.()

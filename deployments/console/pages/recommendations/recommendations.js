@@ -12,8 +12,9 @@ export const title = "Recommendations"
 export const about = "Ask as any user, known or new: first only to look, and live to like, click or rate a title, so that the next list follows from it."
 
 const PREVIEW = "Preview: these are the lists that the user would get now. Nothing is sent or counted: no exposure, no event."
-const LIVE =
-  "Live: every list asked for here is logged as shown to this user and counts in experiments and live quality. " +
+const LIVE = "Live: every list asked for here is logged as shown to this user and counts in experiments and live quality. "
+const LIVE_VARIANTS = "Live: every list asked for here is logged as shown to this user; one asked for by its variant, as here, counts in no experiment. "
+const EVENTS =
   "Likes, clicks and ratings are events of this user: they change what the user gets, and models learn from them."
 
 export function mount(root, query) {
@@ -61,7 +62,8 @@ export function mount(root, query) {
 
   function showMode() {
     mode.className = form.live ? "note warn" : "note"
-    fill(mode, form.live ? LIVE : PREVIEW)
+    const live = variants[0] === null ? LIVE : LIVE_VARIANTS
+    fill(mode, form.live ? live + EVENTS : PREVIEW)
   }
 
   /** Another user has an address of its own, so that Back leads to the one before. */
@@ -174,6 +176,7 @@ export function mount(root, query) {
     if (names.join() === variants.filter(Boolean).join()) return
     variants = names.length ? names : [null]
     state.answers = []
+    showMode()
     if (state.asking) refresh()
   }
 
