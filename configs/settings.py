@@ -86,11 +86,16 @@ class Tracking(Group):
     model: str = Field("raycommend-als", min_length=1, description="name of the registered model")
 
 
+AttributeType = Literal["number", "text", "keyword", "keywords", "flag", "time"]
+
+
 class Data(Group):
     """The data set, and what its events mean."""
 
     source: Path | None = Field(None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel")
     events: str = Field("movies", description="preset of event meanings: movies, shops, video, courses or jobs")
+    item_attributes: dict[str, AttributeType] = Field({}, description="attributes of items beside the data set's")
+    user_attributes: dict[str, AttributeType] = Field({}, description="attributes of users beside the data set's")
     open_catalogue: bool = Field(True, description="accept events on items that the catalogue does not list")
 
 

@@ -28,7 +28,8 @@ PARTS: dict[str, set[str]] = {
     "events": {"http", "replica", "operations"},
     "operations": {"http", "replica"},
     "autopilot": {"http", "replica", "operations"},
-    "console": {"http", "replica", "operations"},
+    "catalogue": {"http", "replica", "operations"},
+    "console": {"http", "replica", "operations", "catalogue"},
     "local": set(),
 }
 # Arrays in, arrays out.

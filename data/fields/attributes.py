@@ -7,12 +7,12 @@ or false; a time in milliseconds since 1970.
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from configs.settings import AttributeType as AttributeType  # settings declare attributes too
 from data.fields.ids import check_text
 from data.fields.times import moment_ms
 
-AttributeType = Literal["number", "text", "keyword", "keywords", "flag", "time"]
 TYPES: tuple[AttributeType, ...] = get_args(AttributeType)
 Schema = Mapping[str, AttributeType]
 """Attribute name -> its type."""

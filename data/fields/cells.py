@@ -53,6 +53,13 @@ def number_cell(value: Any) -> Any:
     return value
 
 
+def flag_cell(value: Any) -> Any:
+    """True or false from a cell; what is neither stays as it stands, to be refused."""
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower(), value)
+    return value
+
+
 def json_cell(value: Any) -> Any:
     """A JSON object from a cell. Raises ValueError."""
     if not isinstance(value, str):

@@ -20,6 +20,7 @@ from data.dataset import META, DatasetMeta
 from data.event_log import EventLog
 from data.log_tables import stream_id
 from data.prepare import processed_dir
+from deployments.catalogue.typed_ids import IdTypes
 from deployments.http.schemas import iso_time
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
@@ -113,7 +114,7 @@ class DataState:
     Args:
         settings: where data set, log and imports lie.
         client, keys: the online store.
-        user_id, item_id: give an id as the data set types it.
+        ids: types the ids of answers.
         title: gives the title of an item.
     """
 
@@ -122,14 +123,13 @@ class DataState:
         settings: Settings,
         client: StoreClient,
         keys: Keys,
-        user_id: Callable[[str], int | str],
-        item_id: Callable[[str], int | str],
+        ids: IdTypes,
         title: Callable[[str], str],
     ) -> None:
         self._settings = settings
         self._client = client
         self._keys = keys
-        self._user_id, self._item_id, self._title = user_id, item_id, title
+        self._ids, self._title = ids, title
         self._log = EventLog(settings.log_dir)
         self._counting = asyncio.Lock()
         self._counted: tuple[str, dict[str, int]] = ("", {})
@@ -180,8 +180,8 @@ class DataState:
         return RecentEvent(
             stream_id=entry_id,
             received=iso_time(stream_id(entry_id)[0]),
-            user_id=self._user_id(event["user_id"]),
-            item_id=self._item_id(event["item_id"]),
+            user_id=self._ids.user(event["user_id"]),
+            item_id=self._ids.item(event["item_id"]),
             title=self._title(event["item_id"]),
             event_type=event["event_type"],
             value=event["value"],

@@ -38,7 +38,7 @@ WHOAMI = "/api/v1/console/key"
 _PUBLIC = frozenset(("/", "/health", "/health/live", "/health/ready", "/docs", "/openapi.json"))
 _PUBLIC_FILES = ("/console/", "/static/docs/")
 _DONE_BY_USERS = ("/api/v1/users", "/api/v1/data/events")
-_CATALOGUE = ("/api/v1/items", "/api/v1/trending", "/api/v1/categories")
+_CATALOGUE = ("/api/v1/catalogue", "/api/v1/items", "/api/v1/trending", "/api/v1/categories")
 
 
 def needed_scope(method: str, path: str) -> Need:

@@ -5,7 +5,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -113,11 +113,24 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
 
 async def only_known_parameters(request: Request) -> None:
     """Refuse a query parameter that a route of the API does not take, as unknown fields of bodies are refused."""
+    _check_parameters(request, None)
+
+
+def known_parameters_and(prefix: str) -> Callable[[Request], Awaitable[None]]:
+    """The same for a route that also takes parameters whose names begin with `prefix`."""
+
+    async def check(request: Request) -> None:
+        _check_parameters(request, prefix)
+
+    return check
+
+
+def _check_parameters(request: Request, prefix: str | None) -> None:
     if not request.query_params or not request.url.path.startswith("/api/"):
         return  # Prometheus, say, may be told to send more to /metrics.
     takes = {field.alias for field in request.scope["route"].dependant.query_params}
     for name in request.query_params:
-        if name not in takes:
+        if name not in takes and not (prefix and name.startswith(prefix)):
             known = f"; there are {', '.join(sorted(takes))}" if takes else ""
             raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)
 

@@ -100,53 +100,6 @@ class BatchAnswer(BaseModel):
     )
 
 
-class ItemRequest(_Request):
-    title: StrictStr = Field(min_length=1, max_length=500)
-    year: StrictInt | None = Field(None, ge=-5000, le=5000)
-    genres: list[StrictStr] = Field(default_factory=list, max_length=20, description="the item's categories")
-    hidden: StrictBool = Field(False, description="keep it, but recommend it to nobody for now")
-
-
-class FoundItem(BaseModel):
-    item_id: int | str
-    title: str
-    year: int | None
-    genres: list[str]
-
-
-class FoundItems(BaseModel):
-    query: str
-    items: list[FoundItem]
-
-
-class TrendingItem(BaseModel):
-    item_id: int | str
-    title: str = Field(description="the item's id where nobody has described it")
-    genres: list[str]
-    rank: int
-    weight: float = Field(description="preference of all users, halved with every window, as at the newest event")
-
-
-class TrendingAnswer(BaseModel):
-    window: str
-    category: str | None
-    items: list[TrendingItem]
-
-
-class SimilarItem(BaseModel):
-    item_id: int | str
-    title: str = Field(description="the item's id where nobody has described it")
-    genres: list[str]
-    rank: int
-    similarity: float = Field(description="cosine of the item factors")
-
-
-class SimilarAnswer(BaseModel):
-    item_id: int | str
-    model_version: str
-    items: list[SimilarItem]
-
-
 class ErrorContent(BaseModel):
     code: str
     message: str

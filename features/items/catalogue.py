@@ -1,12 +1,14 @@
 """The catalogue: what can be recommended, in the store and as a view in every replica's memory."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import orjson
 
+from data.fields.attributes import Schema, Value
+from features.items.attribute_schema import read_schemas
 from features.redis.connection import StoreClient
 from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
@@ -35,34 +37,60 @@ class Item:
     """Never to be recommended again, though models may still know it."""
     created_ms: int = 0
     updated_ms: int = 0
+    packed: bytes = b""
+    """What `pack_attributes` made of the attributes: of a million items, parsed ones would fill gigabytes."""
+
+    @property
+    def attributes(self) -> dict[str, Value]:
+        """Attribute name -> value, parsed anew at each call."""
+        return orjson.loads(self.packed) if self.packed else {}
 
     @property
     def recommendable(self) -> bool:
         return not (self.hidden or self.deleted)
 
 
-_FIELDS = frozenset(field.name for field in fields(Item))
+_FIELDS = frozenset(field.name for field in fields(Item)) - {"packed"} | {"attributes"}
+
+
+def pack_attributes(attributes: Mapping[str, Value]) -> bytes:
+    """The form of checked attributes in `Item.packed`: JSON, with names in order; empty without any."""
+    return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS) if attributes else b""
 
 
 def pack_item(item: Item) -> bytes:
     """JSON of an item without `created_ms`, which the script writes in front of it."""
-    return orjson.dumps(
-        {
-            "item_id": item.item_id,
-            "title": item.title,
-            "year": item.year,
-            "categories": item.categories,
-            "hidden": item.hidden,
-            "deleted": item.deleted,
-            "updated_ms": item.updated_ms,
-        }
-    )
+    content: dict[str, Any] = {
+        "item_id": item.item_id,
+        "title": item.title,
+        "year": item.year,
+        "categories": item.categories,
+        "hidden": item.hidden,
+        "deleted": item.deleted,
+        "updated_ms": item.updated_ms,
+    }
+    if item.packed:
+        content["attributes"] = orjson.Fragment(item.packed)
+    return orjson.dumps(content)
 
 
-def unpack_item(raw: bytes) -> Item:
-    """The item in the JSON of the store."""
+def unpack_item(
+    raw: bytes, keep: Container[str] | None = None, shared: dict[tuple[str, ...], tuple[str, ...]] | None = None
+) -> Item:
+    """The item in the JSON of the store, as this or an earlier version wrote it.
+
+    Args:
+        keep: the attributes that are wanted; None for all.
+        shared: lets items of the same categories share one tuple of them.
+    """
     content = known_fields("Item", _FIELDS, orjson.loads(raw))
-    return Item(**{**content, "categories": tuple(content["categories"])})
+    attributes = content.pop("attributes", None)
+    categories = tuple(content.pop("categories"))
+    if shared is not None:
+        categories = shared.setdefault(categories, categories)
+    if attributes and keep is not None:
+        attributes = {name: value for name, value in attributes.items() if name in keep}
+    return Item(**content, categories=categories, packed=pack_attributes(attributes) if attributes else b"")
 
 
 async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only_new: bool = False) -> int:
@@ -121,17 +149,28 @@ async def read_item(client: StoreClient, keys: Keys, item_id: str) -> Item | Non
 class Catalogue:
     """A view of the catalogue in memory.
 
+    Args:
+        attributes: names of the attributes that its items shall carry, none by default; None for all. What is not
+            needed is not held: ten attributes double the memory of an item.
+
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
         categories: category -> how many items of it may be recommended; above 0.
+        totals: how many items are `recommendable`, `hidden` and `deleted`.
+        item_schema, user_schema: the attributes that items and users may carry.
         version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, attributes: Container[str] | None = ()) -> None:
         self._client = client
         self._keys = keys
+        self._attributes = attributes
+        self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.items: dict[str, Item] = {}
         self.categories: Counter[str] = Counter()
+        self.totals: Counter[str] = Counter()
+        self.item_schema: Schema = {}
+        self.user_schema: Schema = {}
         self.version = 0
         self._loaded = False
 
@@ -142,17 +181,19 @@ class Catalogue:
         `refresh`: the view is never older than its version says.
         """
         version = await _version(self._client, self._keys)
+        self.item_schema, self.user_schema = await read_schemas(self._client, self._keys)
         items: dict[str, Item] = {}
         cursor = b"0"
         while True:
             cursor, found = await self._client.run("HSCAN", self._keys.catalogue, cursor, "COUNT", _CHUNK)
             for raw in found.values():
-                item = unpack_item(raw)
+                item = self._unpack(raw)
                 items[item.item_id] = item
             if int(cursor) == 0:
                 break
-        counts = Counter(name for item in items.values() if item.recommendable for name in item.categories)
-        self.items, self.categories, self.version, self._loaded = items, counts, version, True
+        self.items, self.version, self._loaded = items, version, True
+        self.categories = Counter(name for item in items.values() if item.recommendable for name in item.categories)
+        self.totals = Counter(_state(item) for item in items.values())
         return list(items.values())
 
     async def refresh(self) -> list[Item]:
@@ -174,11 +215,12 @@ class Catalogue:
         )
         if len(entries) != version - self.version:
             return await self.load()
+        self.item_schema, self.user_schema = await read_schemas(self._client, self._keys)
         ids = list(dict.fromkeys(item_id for _, entry in entries for item_id in orjson.loads(entry[b"ids"])))
         changed: list[Item] = []
         for start in range(0, len(ids), _CHUNK):
             raws = await self._client.run("HMGET", self._keys.catalogue, *ids[start : start + _CHUNK])
-            changed += [unpack_item(raw) for raw in raws if raw is not None]
+            changed += [self._unpack(raw) for raw in raws if raw is not None]
         for item in changed:
             self._count(self.items.get(item.item_id), -1)
             self._count(item, 1)
@@ -186,11 +228,20 @@ class Catalogue:
         self.version = version
         return changed
 
+    def _unpack(self, raw: bytes) -> Item:
+        return unpack_item(raw, self._attributes, self._shared)
+
     def _count(self, item: Item | None, one: int) -> None:
+        if item is not None:
+            self.totals[_state(item)] += one
         for name in item.categories if item is not None and item.recommendable else ():
             self.categories[name] += one
             if not self.categories[name]:
                 del self.categories[name]
+
+
+def _state(item: Item) -> str:
+    return "deleted" if item.deleted else "hidden" if item.hidden else "recommendable"
 
 
 async def _version(client: StoreClient, keys: Keys) -> int:

@@ -46,7 +46,15 @@ def single_keys(keys: Keys) -> dict[str, Group]:
     for row in KEYS:
         if isinstance(getattr(Keys, row.name), property):
             found[getattr(keys, row.name)] = row.group
-        elif row.name in ("events", "exposures", "exposures_trimmed", "experiment_sums", "totals", "rebuilding"):
+        elif row.name in (
+            "events",
+            "exposures",
+            "exposures_trimmed",
+            "experiment_sums",
+            "totals",
+            "rebuilding",
+            "users",
+        ):
             found |= {getattr(keys, row.name)(partition): row.group for partition in range(keys.partitions)}
     return found
 

@@ -57,6 +57,7 @@ class OnlineStore:
             [keys.totals(number), keys.rebuilding(number), *(keys.trending(number, window) for window in WINDOWS)]
             for number in partitions
         ]
+        self._users = [keys.users(partition) for partition in partitions]
         self._sums = [keys.experiment_sums(partition) for partition in partitions]
         seen = "".join("1" if seen else "0" for seen in event_types.seen_codes)
         window_ms, idle_s = store.dedupe_window_s * 1000, store.idle_user_days * 86_400
@@ -162,6 +163,8 @@ class OnlineStore:
                 *self._of_partition[partition],
                 self.keys.user_experiments(event.user_id),
                 self._sums[partition],
+                self._users[partition],
+                self.keys.user_attributes(event.user_id),
             ],
             [
                 "live" if replay is None else replay,

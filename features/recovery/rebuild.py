@@ -11,24 +11,25 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import pandas as pd
-
 from data.dataset import Dataset
 from data.event_log import EventLog
 from data.log_tables import IDENTITY, KINDS, Kind, entry_row, stream_id
 from features.experiments.changes import read_ends
 from features.experiments.counts import rule_of, sums_command, user_commands
 from features.experiments.recount import PartitionReplay
-from features.items.catalogue import Item, put_items
+from features.items.attribute_schema import declare_attributes
+from features.items.catalogue import put_items
 from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import WINDOWS, OnlineStore
+from features.recovery.described import catalogue_items, described_users
 from features.recovery.seed import Seed
 from features.redis.connection import Command, translate
 from features.redis.lock import Lock
 from features.redis.scripts import Call, Script, run_calls, run_script
 from features.streams.drain import read_entries
 from features.users.erasure import Erasures, read_erasures
+from features.users.user_attributes import put_user_attributes
 
 BATCH = 500
 IN_FLIGHT = 3
@@ -59,22 +60,26 @@ async def rebuild(
     erased since had added to the sums of items.
 
     Args:
-        dataset: its interactions count as events that were never in a stream; its items join the catalogue.
+        dataset: its interactions count as events that were never in a stream; its items join the catalogue, and its
+            users get their attributes where they have none.
         lock: the maintenance lock, held: no compaction may move entries meanwhile.
         progress: called with the number of events just applied.
 
     Raises:
+        DataError: an attribute of the data set has another type in the store; nothing was changed.
         StoreBusy: the lock was lost.
         StoreError: the store does not answer or is full; run it again.
     """
     await store.prepare()
     client, keys = store.client, store.keys
+    if dataset is not None:
+        await declare_attributes(client, keys, dataset.item_attributes, dataset.user_attributes, "the data set")
     erasures = await read_erasures(client, keys, log.log_dir)
     await client.read([("SET", keys.rebuilding(partition), "1") for partition in range(keys.partitions)])
     await _clear(store)
     interactions = 0
     if dataset is not None:
-        await put_items(client, keys, list(catalogue_items(dataset)), only_new=True)
+        await _describe(store, dataset, erasures)
         interactions = await _seed(store, dataset, erasures, progress)
     ends = await read_ends(client, keys)
     rows = dict.fromkeys(KINDS, 0)
@@ -127,14 +132,13 @@ async def _write_counts(store: OnlineStore, partition: int, counts: PartitionRep
         await store.client.read(commands[start : start + BATCH])
 
 
-def catalogue_items(dataset: Dataset) -> Iterator[Item]:
-    """The data set's items, as the catalogue lists them."""
-    for item_id, title, year, categories, added_ms in dataset.items[
-        ["item_id", "title", "year", "categories", "added_ms"]
-    ].itertuples(index=False):
-        known_year = None if pd.isna(year) else int(year)
-        added = 0 if pd.isna(added_ms) else int(added_ms)
-        yield Item(item_id, title, known_year, tuple(categories), created_ms=added)
+async def _describe(store: OnlineStore, dataset: Dataset, erasures: Erasures) -> None:
+    """Seed what the data set says of items and users, where nobody has said anything yet."""
+    await put_items(store.client, store.keys, list(catalogue_items(dataset)), only_new=True)
+    users = dict(described_users(dataset))
+    erased = erasures.covered(users)
+    known = {user_id: attributes for user_id, attributes in users.items() if user_id not in erased}
+    await put_user_attributes(store.client, store.keys, known, only_new=True)
 
 
 async def _clear(store: OnlineStore) -> None:

@@ -81,7 +81,8 @@ class Seed:
         seen = store.event_types.seen_codes[self.codes]
         for start, end, (last, sums) in zip(edges[:-1].tolist(), edges[1:].tolist(), activity, strict=True):
             user = int(self.users[start])
-            _, (user_key, history_key, older_key, _) = store.keys.of_user(self.user_ids[user])
+            user_id = self.user_ids[user]
+            _, (user_key, history_key, older_key, _) = store.keys.of_user(user_id)
             first_kept = max(start, end - limits.history_limit)
             items = [self._item_bytes[item] for item in self.items[first_kept:end].tolist()]
             packed = struct.pack("<I", end - first_kept) + records[first_kept:end].tobytes() + b"\n".join(items)
@@ -100,8 +101,9 @@ class Seed:
             yield ("SET", history_key, packed)
             if kept:
                 yield ("SET", older_key, b"\n".join(kept))
+            yield ("ZADD", store.keys.users(store.keys.partition_of(user_id)), 0, user_id)
             if limits.idle_user_days:
-                for key in (user_key, history_key, older_key):
+                for key in (user_key, history_key, older_key, store.keys.user_attributes(user_id)):
                     yield ("EXPIRE", key, limits.idle_user_days * 86_400)
 
     def _affinities(self) -> dict[int, list[tuple[str, bytes]]]:

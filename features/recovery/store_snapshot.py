@@ -50,6 +50,9 @@ class StoreSnapshot(BaseModel):
     """Key by its name in `_HASHES` -> field -> value."""
     strings: dict[str, str] = {}
     """Key by its name in `_STRINGS` -> value, where there is one."""
+    attribute_schema: dict[str, str] = {}
+    user_attributes: dict[str, str] = {}
+    """User id -> JSON."""
     shown: dict[str, Sketch] = {}
     """`<version>|<day>` -> the items shown."""
 
@@ -79,6 +82,8 @@ async def take_snapshot(client: StoreClient, keys: Keys) -> StoreSnapshot:
         timeline=await _read_stream(client, keys.timeline),
         hashes=kept,
         strings={name: raw.decode() for name, raw in zip(_STRINGS, strings, strict=True) if raw is not None},
+        attribute_schema=_text(await client.run("HGETALL", keys.attribute_schema)),
+        user_attributes=await _read_user_attributes(client, keys),
         shown=await _read_shown(client, keys, kept["quality"]),
     )
 
@@ -95,6 +100,7 @@ async def put_snapshot(client: StoreClient, keys: Keys, snapshot: StoreSnapshot)
         *(keys.experiments, keys.experiment_changes, keys.rollout, keys.timeline),
         *(keys.experiment_series(name) for name in snapshot.experiment_series),
         *(getattr(keys, name) for name in (*_HASHES, *_STRINGS)),
+        keys.attribute_schema,
     )
     commands: list[tuple[Any, ...]] = [("DEL", key) for key in replaced]
     commands += [("HSET", keys.catalogue, item_id, raw) for item_id, raw in snapshot.catalogue.items()]
@@ -124,6 +130,10 @@ async def put_snapshot(client: StoreClient, keys: Keys, snapshot: StoreSnapshot)
         ("SET", keys.shown_items(*pair.split("|")), base64.b64decode(sketch.base64), "PX", sketch.expires_in_ms)
         for pair, sketch in snapshot.shown.items()
     ]
+    commands += [("HSET", keys.attribute_schema, name, kind) for name, kind in snapshot.attribute_schema.items()]
+    for user_id, raw in snapshot.user_attributes.items():
+        commands.append(("ZADD", keys.users(keys.partition_of(user_id)), 0, user_id))
+        commands.append(("SET", keys.user_attributes(user_id), raw))
     # A backup that an earlier version made knows nothing of the serving state's.
     commands += [
         ("HSET", keys.versions, name, max(value, int(current.get(name, 0))) + 1)
@@ -149,6 +159,19 @@ async def holds_events(client: StoreClient, keys: Keys) -> bool:
 
 async def _read_stream(client: StoreClient, key: str) -> Stream:
     return [(entry_id.decode(), _text(fields)) for entry_id, fields in await client.run("XRANGE", key, "-", "+")]
+
+
+async def _read_user_attributes(client: StoreClient, keys: Keys) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for partition in range(keys.partitions):
+        begin = "-"
+        while begin:
+            ids = await client.run("ZRANGEBYLEX", keys.users(partition), begin, "+", "LIMIT", 0, 1000)
+            texts = [user_id.decode() for user_id in ids]
+            raws = await client.read([("GET", keys.user_attributes(user_id)) for user_id in texts])
+            found |= {user_id: raw.decode() for user_id, raw in zip(texts, raws, strict=True) if raw is not None}
+            begin = f"({texts[-1]}" if texts else ""
+    return found
 
 
 async def _read_shown(client: StoreClient, keys: Keys, quality: dict[str, str]) -> dict[str, Sketch]:

@@ -7,8 +7,8 @@ What is global (catalogue, slots, locks) lives under the tag `{control}`.
 
 import zlib
 
-PARTITION_KINDS = "uhsdlxi"
-"""Kinds of keys that come one per user (u, h, s, d, l, x) or one per item (i)."""
+PARTITION_KINDS = "uhsdlxai"
+"""Kinds of keys that come one per user (u, h, s, d, l, x, a) or one per item (i)."""
 
 
 class Keys:
@@ -58,6 +58,10 @@ class Keys:
         """Hash: what experiments have counted of the user (`experiment.lua`)."""
         return f"{self._tag(user_id)}x:{user_id}"
 
+    def user_attributes(self, user_id: str) -> str:
+        """String: JSON of the user's attributes."""
+        return f"{self._tag(user_id)}a:{user_id}"
+
     def of_user(self, user_id: str) -> tuple[int, list[str]]:
         """The user's partition, and the keys `user`, `history`, `older_seen`, `ledger`; quicker than one by one."""
         partition = self.partition_of(user_id)
@@ -69,6 +73,10 @@ class Keys:
     def item(self, partition: int, item_id: str) -> str:
         """Hash: what this partition's users did with an item."""
         return f"{self._tags[partition]}i:{item_id}"
+
+    def users(self, partition: int) -> str:
+        """Sorted set: ids of the partition's users, all with score 0, in the order of their bytes."""
+        return f"{self._tags[partition]}users"
 
     def trending(self, partition: int, window: str) -> str:
         """Sorted set: log2 of the decayed weight of this partition's strongest items."""
@@ -108,7 +116,7 @@ class Keys:
 
     @property
     def meta(self) -> str:
-        """Hash: `format`, `partitions`, `seeded`; `erasure_key`: a fingerprint of the key of `erased`."""
+        """Hash: `format`, `partitions`, `seeded`, `users_indexed`; `erasure_key`: fingerprint of that of `erased`."""
         return f"{self._control}meta"
 
     @property
@@ -126,6 +134,11 @@ class Keys:
     def catalogue_changes(self) -> str:
         """Stream: ids of changed items; an entry's id is `<catalogue version>-0`."""
         return f"{self._control}catalogue_changes"
+
+    @property
+    def attribute_schema(self) -> str:
+        """Hash: `item:<name>` or `user:<name>` -> the attribute's type."""
+        return f"{self._control}attribute_schema"
 
     @property
     def slots(self) -> str:

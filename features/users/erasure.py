@@ -29,6 +29,7 @@ from features.redis.lock import maintenance
 from features.redis.scripts import Script, run_script
 from features.users.erasure_key import fingerprint, key_path, make_key, read_key
 from features.users.history import decode_history, decode_seen
+from features.users.user_attributes import read_user_attributes
 
 # The constants are those of the text that it shares; deleting asks for none of them.
 _DELETE = Script("delete_user", shared="experiment")
@@ -69,14 +70,16 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
         streams = {"events": keys.events(partition), "exposures": keys.exposures(partition)}
         user_keys = [
             keys.experiment_sums(partition),
+            keys.users(partition),
             keys.user_experiments(user_id),
             keys.user(user_id),
             keys.history(user_id),
             keys.older_seen(user_id),
             keys.ledger(user_id),
             keys.last_exposure(user_id),
+            keys.user_attributes(user_id),
         ]
-        removed, time_ms, *ends = await run_script(client, _DELETE, [*streams.values(), *user_keys], [])
+        removed, time_ms, *ends = await run_script(client, _DELETE, [*streams.values(), *user_keys], [user_id])
         entries = 0
         for stream, end in zip(streams.values(), ends, strict=True):
             entries += len(await _scan(client, stream, user_id, "delete", end.decode()))
@@ -89,8 +92,8 @@ async def erase_user(store: OnlineStore, log: EventLog, user_id: str, wait_s: fl
 
 
 async def export_user(store: OnlineStore, log: EventLog, user_id: str) -> dict[str, Any]:
-    """All that the platform holds of a user, as JSON-ready values: features, events, exposures, and what experiments
-    have counted."""
+    """All that the platform holds of a user, as JSON-ready values: attributes, features, events, exposures, and what
+    experiments have counted."""
     (features,) = await store.read_users([user_id])
     keys, types = store.keys, store.event_types
     partition = keys.partition_of(user_id)
@@ -105,6 +108,7 @@ async def export_user(store: OnlineStore, log: EventLog, user_id: str) -> dict[s
         known = {row["stream_id"] for row in found}
         found += [entry_row(kind, entry, partition) for entry in entries if entry[0] not in known]
         rows[kind] = [_readable(row) for row in found]
+    attributes = await read_user_attributes(store.client, keys, user_id)
     counted: dict[bytes, bytes] = await store.client.run("HGETALL", keys.user_experiments(user_id))
     return {
         "user_id": user_id,
@@ -117,6 +121,7 @@ async def export_user(store: OnlineStore, log: EventLog, user_id: str) -> dict[s
             "activity": features.activity(at_ms),
             "affinities": features.affinities(at_ms),
         },
+        "attributes": attributes or {},
         "history": [
             {
                 "item_id": item.decode(),

@@ -15,12 +15,14 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, Dataset, load_dataset
 from data.event_log import EventLog
 from data.prepare import processed_dir
+from features.items.attribute_schema import declare_attributes
 from features.recording.online_store import OnlineStore
 from features.recovery.rebuild import Rebuilt, rebuild
 from features.redis.errors import StoreError
 from features.redis.layout import mark_seeded, read_seeded
 from features.redis.lock import maintenance
 from features.redis.session import store_session
+from features.users.user_attributes import index_users
 
 NO_DATA = "no data set"
 
@@ -51,11 +53,14 @@ async def rebuild_features(settings: Settings, options: RebuildOptions, show_pro
     Raises:
         StoreBusy: another job held the lock for longer than `wait_s`.
         StoreError: the store does not answer or is full; the next run starts again from scratch.
-        DataError: the data set or the log cannot be read.
+        DataError: the data set or the log cannot be read, or the store holds an attribute with another type.
     """
     async with store_session(settings) as (client, keys):
         store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         await store.prepare()
+        declared = settings.data
+        await declare_attributes(client, keys, declared.item_attributes, declared.user_attributes, "the settings")
+        await index_users(client, keys)
         if options.if_empty and await read_seeded(client, store.keys) is not None:
             return None
         dataset = await asyncio.to_thread(_load, settings) if options.with_data else None

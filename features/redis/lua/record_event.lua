@@ -3,6 +3,7 @@
 -- KEYS  1 user hash       2 history     3 older seen   4 ledger     5 events stream   6 item hash
 --       7 totals hash     8 rebuilding  9, 10, 11 trending by 1 h, 1 day, 7 days (sorted sets)
 --       12 the user's experiments       13 sums of the partition's experiments
+--       14 ids of the partition's users   15 the user's attributes
 -- ARGV  1 'live', or the stream id of an event that is replayed from the log ('' where it never had one)
 --       2 digest of the event id (8 bytes) and 3 bytes more, see the ledger      3 event as JSON      4 item id
 --       5 history record (13 bytes: time f8, value f4, code u1, little endian)
@@ -271,6 +272,7 @@ for i = 1, #categories do
 end
 if added > 0 then change('cats', (user[6] or 0) + added) end
 redis.call('HSET', KEYS[1], unpack(changes))
+if not user[1] then redis.call('ZADD', KEYS[14], 0, (string.match(KEYS[1], '^.-}:u:(.*)$'))) end
 
 -- Keep the hash small: beyond CATEGORY_LIMIT the weakest affinities go
 local excess = added > 0 and (user[6] or 0) + added - CATEGORY_LIMIT or 0
@@ -294,6 +296,7 @@ if new_history ~= history then redis.call('SET', KEYS[2], new_history) end
 if IDLE_S > 0 then
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], IDLE_S) end
   redis.call('EXPIRE', KEYS[12], IDLE_S)
+  redis.call('EXPIRE', KEYS[15], IDLE_S)
 end
 
 local item_changes = {

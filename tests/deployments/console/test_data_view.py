@@ -10,6 +10,7 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, Store
 from data.dataset import Tables, write_dataset
+from deployments.catalogue.typed_ids import IdTypes
 from deployments.console.data_view import MOST_IMPORTS, MOST_REFUSALS, DataState, latest_imports
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 def state_of(settings: Settings, client: StoreClient, keys: Keys) -> DataState:
-    return DataState(settings, client, keys, str, str, lambda item_id: f"title of {item_id}")
+    return DataState(settings, client, keys, IdTypes(), lambda item_id: f"title of {item_id}")
 
 
 @pytest.fixture

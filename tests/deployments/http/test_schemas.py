@@ -3,7 +3,8 @@
 import pytest
 
 from deployments.http.errors import ApiError, parse_body
-from deployments.http.schemas import ItemRequest, RecommendRequest, shown_id, typed_id
+from deployments.http.schemas import RecommendRequest, shown_id, typed_id
+from features.items.item_request import ItemRequest
 from features.recording.event_request import EventRequest
 
 

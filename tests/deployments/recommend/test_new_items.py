@@ -94,9 +94,9 @@ async def test_an_item_that_nobody_has_described_is_shown_by_its_id(
     console = Console(functions.settings, *[_none] * 3)  # type: ignore[arg-type]
     await console.start()
     try:
-        trending = (await console.trending("1d", None, 5)).items
+        trending = (await console.items.trending("1d", None, 5)).items
         assert [(one.item_id, one.title) for one in trending] == [("tt0111161", "tt0111161")]
-        assert [entry.title for entry in (await console.user("eve")).history] == ["tt0111161"]
+        assert [entry.title for entry in (await console.users.user("eve")).history] == ["tt0111161"]
     finally:
         await console._watch.stop()
 

@@ -1,9 +1,29 @@
-"""What is kept of a user, with ids as the data set types them."""
+"""Ids as the data set types them: whole numbers or texts, whatever an address or the store holds."""
 
 from collections.abc import Callable
 from typing import Any
 
+from deployments.http.schemas import typed_id
+from models.bundle.manifest import Manifest
+
 TypedId = Callable[[str], int | str]
+
+
+class IdTypes:
+    """Types ids.
+
+    Attributes:
+        manifest: of the model that serves; it tells the types. Without one ids are texts.
+    """
+
+    def __init__(self) -> None:
+        self.manifest: Manifest | None = None
+
+    def user(self, text: str) -> int | str:
+        return typed_id(text, self.manifest.user_id_type if self.manifest else "str")
+
+    def item(self, text: str) -> int | str:
+        return typed_id(text, self.manifest.item_id_type if self.manifest else "str")
 
 
 def typed_export(export: dict[str, Any], user: TypedId, item: TypedId) -> dict[str, Any]:
