@@ -3,7 +3,7 @@
 import { get } from "/console/frame/api.js"
 import { confirm } from "/console/parts/dialogs.js"
 import { actionButton, announce, badge, card, empty, facts, failure, fill, h, table } from "/console/parts/elements.js"
-import { ago, amount, count, dateTime, nameOf, words } from "/console/parts/format.js"
+import { ago, amount, count, dateTime, nameOf, small, words } from "/console/parts/format.js"
 import { changeItem, itemLink, orNone, path, remove, shownValue, states } from "/console/catalogue/catalogue_api.js"
 import { editItem } from "/console/catalogue/description_form.js"
 import { similarOf, similarTable } from "/console/recommendations/title_actions.js"
@@ -40,7 +40,7 @@ export function itemPage(root, { id, schemas }) {
         h("div", { class: "card-head" }, h("h2", { tabindex: "-1" }, nameOf(item), " ", states(item)), h("div", { class: "buttons" }, buttons(item, schema))),
         attributesOf(item, schema),
       ),
-      h("div", { class: "columns" }, card("What users did", done(item)), card("Who likes it", liked(item))),
+      h("div", { class: "columns" }, card("What users did", done(item)), card("How strongly it is liked now", liked(item))),
       card("Similar items", similar),
     ]
   }
@@ -99,12 +99,10 @@ function done(item) {
 /** How strongly users like it now, by how fast what they did loses weight. */
 function liked(item) {
   const popularity = Object.entries(item.popularity)
-  const total = Object.values(item.events).reduce((sum, number) => sum + number, 0)
   return [
     h("p", { class: "small muted" }, "What all users did, each event by how strongly it speaks for the item, losing half of its weight within the time named."),
     facts(
-      ...popularity.map(([window, weight]) => [`Half-life of ${WINDOWS[window] ?? window}`, weight > 0 && weight < 0.001 ? "below 0.001" : amount(weight)]),
-      ["Events for each list shown", item.exposures ? amount(total / item.exposures) : null],
+      ...popularity.map(([window, weight]) => [`Half-life of ${WINDOWS[window] ?? window}`, small(weight)]),
     ),
   ]
 }

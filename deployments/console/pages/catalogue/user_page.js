@@ -1,8 +1,8 @@
 // One user: attributes, tastes, history, and what the user would get now and why.
 
 import { get, post } from "/console/frame/api.js"
-import { card, empty, facts, failure, fill, h } from "/console/parts/elements.js"
-import { ago, amount, count, dateTime, words } from "/console/parts/format.js"
+import { badge, card, empty, facts, failure, fill, h } from "/console/parts/elements.js"
+import { ago, count, dateTime, percent, words } from "/console/parts/format.js"
 import { orNone, path, shownValue } from "/console/catalogue/catalogue_api.js"
 import { editUser } from "/console/catalogue/description_form.js"
 import { listOf } from "/console/recommendations/recommended_list.js"
@@ -72,15 +72,20 @@ function known(user, attributes, schema) {
   )
 }
 
-/** How strongly each category speaks to the user, the strongest first. */
+/** The categories that speak most to the user, each against the strongest. */
 function tastes(user) {
-  const found = Object.entries(user?.affinities ?? {}).slice(0, MOST_AFFINITIES)
-  if (!found.length) return empty("No category is known to speak to this user.")
-  const top = Math.max(...found.map(([, weight]) => Math.abs(weight)), 1e-9)
-  return facts(
-    ...found.map(([name, weight]) => [
-      name,
-      h("span", { class: "score" }, h("meter", { min: "0", max: top, value: Math.max(0, weight), "aria-hidden": "true" }), h("span", {}, weight > 0 && weight < 0.001 ? "below 0.001" : amount(weight))),
-    ]),
-  )
+  const all = Object.entries(user?.affinities ?? {})
+  const found = all.filter(([, weight]) => weight > 0)
+  if (!all.length) return empty("No category is known to speak to this user.")
+  if (!found.length) return [h("p", { class: "small muted" }, "What the user did in these categories was too long ago to weigh anything now."), h("p", { class: "buttons" }, all.map(([name]) => badge(name)))]
+  const top = found[0][1]
+  return [
+    h("p", { class: "small muted" }, "What the user did in each category, fading with time, as a share of the strongest."),
+    facts(
+      ...found.slice(0, MOST_AFFINITIES).map(([name, weight]) => [
+        name,
+        h("span", { class: "score" }, h("meter", { min: "0", max: "1", value: weight / top, "aria-hidden": "true" }), h("span", {}, percent(weight / top, 0))),
+      ]),
+    ),
+  ]
 }

@@ -18,6 +18,11 @@ export function amount(value) {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
+/** A weight that fades: what is left of it, however little. */
+export function small(value) {
+  return value !== 0 && Math.abs(value) < 0.001 ? "below 0.001" : amount(value)
+}
+
 export function fixed(value, digits) {
   return known(value) ? value.toFixed(digits) : UNKNOWN
 }
