@@ -8,6 +8,7 @@ import { editItem } from "/console/catalogue/description_form.js"
 
 const ADDRESS = "#/catalogue"
 const SHOWN = { all: "all", recommendable: "not hidden", hidden: "hidden" }
+const EXAMPLES = { flag: "true or false", time: "2024-05-01T10:00:00Z" }
 const MOST_CATEGORIES = 2000
 
 export function itemList(root, { query, schemas }) {
@@ -21,6 +22,7 @@ export function itemList(root, { query, schemas }) {
   const total = h("p", { class: "small muted", role: "status" })
   const pages = h("div", {})
   let asked = 0
+  let types = {}
   for (const one of Object.values(fields)) one.hidden = true
 
   root.append(
@@ -62,8 +64,16 @@ export function itemList(root, { query, schemas }) {
     shown.value = Object.hasOwn(SHOWN, address.get("shown")) ? address.get("shown") : "all"
     const [name, wanted] = [...address].find(([key]) => key.startsWith("attribute.")) ?? ["", ""]
     choose(attribute, name.replace("attribute.", ""))
+    showValue()
     value.value = wanted
+  }
+
+  function showValue() {
+    const type = types[attribute.value]
     fields.value.hidden = !attribute.value
+    value.type = type === "number" ? "number" : "text"
+    value.step = "any"
+    value.placeholder = EXAMPLES[type] ?? ""
   }
 
   async function load() {
@@ -111,7 +121,8 @@ export function itemList(root, { query, schemas }) {
   value.addEventListener("input", later)
   for (const select of [category, shown]) select.addEventListener("change", changed)
   attribute.addEventListener("change", () => {
-    fields.value.hidden = !attribute.value
+    value.value = ""
+    showValue()
     if (attribute.value) value.focus()
     changed()
   })
@@ -119,7 +130,8 @@ export function itemList(root, { query, schemas }) {
     const names = Object.keys(all.value ?? {})
     fields.category.hidden = !names.length
     category.append(...names.slice(0, MOST_CATEGORIES).map((name) => h("option", { value: name }, `${name} (${count(all.value[name])})`)))
-    const attributes = Object.keys(schema.value?.items ?? {})
+    types = schema.value?.items ?? {}
+    const attributes = Object.keys(types)
     fields.attribute.hidden = !attributes.length
     attribute.append(...attributes.map((name) => h("option", { value: name }, name)))
     read(query)

@@ -3,6 +3,7 @@
 import { get } from "/console/frame/api.js"
 import { card, empty, facts, failure, fill, h, onChange, table } from "/console/parts/elements.js"
 import { ago, bytes, count, dateTime, duration, percent, words } from "/console/parts/format.js"
+import { schemas } from "/console/catalogue/catalogue_api.js"
 import { importsOf } from "/console/data/imports.js"
 import { liveTail } from "/console/data/live_tail.js"
 
@@ -23,7 +24,7 @@ export function mount(root) {
     h("div", { class: "columns" }, card("Data set", dataSet), card("Freshness", fresh)),
     tail.element,
     h("div", { class: "columns" }, card("Schema", schema), mapCard),
-    card("Imported files", imports),
+    card("Imports", imports),
     card("What is kept", kept),
   )
   const draw = {
@@ -41,11 +42,11 @@ export function mount(root) {
     if (asking) return
     asking = true
     try {
-      const view = await get("/api/v1/data")
+      const [view, found] = await Promise.all([get("/api/v1/data"), schemas()])
       if (gone) return
       const { data_set: set } = view
       draw.dataSet({ set, problem: view.problem, types: view.event_types, preset: view.preset })
-      draw.schema(set && { items: set.item_attributes, users: set.user_attributes })
+      draw.schema(found)
       draw.mapping(view.mapping)
       draw.imports(view.imports)
       fill(fresh, freshness(view))
@@ -83,19 +84,19 @@ function dataSetFacts({ set, problem, types, preset }) {
     ["Users", `${count(set.n_users)}, ids are ${ID_TYPES[set.user_id_type]}`],
     ["Items", `${count(set.n_items)}, ids are ${ID_TYPES[set.item_id_type]}`],
     ["Span", trusted === false ? "its times cannot be trusted: nothing is judged in time order" : `${dateTime(set.first_ms)} to ${dateTime(set.last_ms)}`],
-    ["Meaning of events", `preset ${preset}`],
+    ["Meaning of events", `preset ${set.preset ?? preset}`],
     ["Fingerprint", h("code", { title: set.fingerprint }, set.fingerprint.slice(0, 16))],
   )
 }
 
 const ID_TYPES = { int: "whole numbers", str: "texts" }
 
-/** The fixed columns say themselves; here stand the attributes with their types. */
+/** What the data set and the settings declare, as the catalogue has it. */
 function schemaTable(found) {
-  const rows = Object.entries({ item: found?.items ?? {}, user: found?.users ?? {} }).flatMap(([of, schema]) => Object.entries(schema).map(([name, type]) => ({ of, name, type })))
+  const rows = Object.entries({ item: found.items, user: found.users }).flatMap(([of, schema]) => Object.entries(schema).map(([name, type]) => ({ of, name, type })))
   if (!rows.length) return empty("Neither items nor users have attributes of their own, beside title, year and categories.")
   return table(
-    "Attributes of the data set",
+    "Attributes of items and users",
     [
       { name: "Attribute", head: true, cell: (row) => row.name },
       { name: "Of", cell: (row) => row.of },

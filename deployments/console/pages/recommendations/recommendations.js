@@ -46,7 +46,7 @@ export function mount(root, query) {
         "div",
         { class: "page" },
         card("History", history),
-        card("Any title", h("label", { for: "search" }, "Find a title to like or rate"), search, found),
+        card("Any title", h("label", { for: "search" }, "Find a title"), search, found),
       ),
       h("section", { class: "card", "aria-label": "Recommended" }, mode, delay, lists),
     ),
