@@ -72,7 +72,7 @@ def pictures(browser: Browser, url: str) -> None:
         return page
 
     overview = opened("overview", "light", 1280, 1000)
-    recommendations = opened("recommendations?user=newcomer", "light", 1280, 1000)
+    recommendations = opened("recommendations?user=newcomer&live=1", "light", 1280, 1000)
     time.sleep(TRAFFIC_S - 8)
     for number in (0, 2):
         with recommendations.expect_response("**/api/v1/users/**"):
@@ -90,7 +90,7 @@ def pictures(browser: Browser, url: str) -> None:
             page.wait_for_timeout(200)
         page.wait_for_timeout(3000)  # for the charts
         shoot(page, name)
-    phone = opened("recommendations?user=newcomer", "dark", 390, 844)
+    phone = opened("recommendations?user=newcomer&live=1", "dark", 390, 844)
     phone.locator(".items > li").first.wait_for()
     shoot(phone, "phone")
 

@@ -56,8 +56,16 @@ def number_cell(value: Any) -> Any:
 def flag_cell(value: Any) -> Any:
     """True or false from a cell; what is neither stays as it stands, to be refused."""
     if isinstance(value, str):
-        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower(), value)
-    return value
+        return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}.get(
+            value.strip().lower(), value
+        )
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
+
+
+def whole_cell(value: Any) -> Any:
+    """A whole number from a cell; one with decimals that are 0 went through a column with empty cells."""
+    value = number_cell(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def json_cell(value: Any) -> Any:

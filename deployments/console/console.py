@@ -53,7 +53,7 @@ class Console:
         self.ids = IdTypes()
         self.items = Items(self._client, self._keys, types, self.ids, ask_similar)
         self.users = Users(store, EventLog(settings.log_dir), self.ids, self.items)
-        self.data = DataState(settings, self._client, self._keys, self.ids.user, self.ids.item, self.items.title)
+        self.data = DataState(settings, self._client, self._keys, self.ids, self.items.title)
         self.health = HealthProbe(settings, self._client, self._keys)
         self.operations = Operations(settings, self._client, self._keys)
         self.models = ModelVersions(settings, self._client, self._keys)

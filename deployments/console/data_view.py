@@ -2,10 +2,8 @@
 
 import asyncio
 import heapq
-import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +18,15 @@ from data.dataset import META, DatasetMeta
 from data.event_log import EventLog
 from data.log_tables import stream_id
 from data.prepare import processed_dir
+from deployments.catalogue.typed_ids import IdTypes
+from deployments.console.import_records import MOST_IMPORTS, ImportView, latest_imports
 from deployments.http.schemas import iso_time
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.streams.backlog import read_backlog
 
 MAP = "map.yaml"
-MOST_IMPORTS = 10
-MOST_REFUSALS = 20
-REPORT_BYTES = 64_000
-"""How much of a report of refused rows is read."""
-MOST_REASON = 300
 MAP_BYTES = 64_000
-STATE_END, REPORT_END = ".json", "-refused.jsonl"
-"""How the names of an import's two files end (`jobs.import_events`)."""
-
-
-class RefusedRow(BaseModel):
-    row: int | None
-    field: str | None
-    reason: str
-
-
-class ImportView(BaseModel):
-    """An imported file, as the state folder has it."""
-
-    name: str = Field(description="of the file, with the beginning of its hash")
-    at: str = Field(description="when it was last worked on")
-    rows: int
-    recorded: int
-    duplicates: int
-    refused: int
-    finished: bool
-    report: str | None = Field(description="the file that names every refused row; null where none was refused")
-    first_refused: list[RefusedRow] = Field(description=f"the first of them, at most {MOST_REFUSALS}")
 
 
 class WaitingView(BaseModel):
@@ -113,7 +86,7 @@ class DataState:
     Args:
         settings: where data set, log and imports lie.
         client, keys: the online store.
-        user_id, item_id: give an id as the data set types it.
+        ids: types the ids of answers.
         title: gives the title of an item.
     """
 
@@ -122,14 +95,13 @@ class DataState:
         settings: Settings,
         client: StoreClient,
         keys: Keys,
-        user_id: Callable[[str], int | str],
-        item_id: Callable[[str], int | str],
+        ids: IdTypes,
         title: Callable[[str], str],
     ) -> None:
         self._settings = settings
         self._client = client
         self._keys = keys
-        self._user_id, self._item_id, self._title = user_id, item_id, title
+        self._ids, self._title = ids, title
         self._log = EventLog(settings.log_dir)
         self._counting = asyncio.Lock()
         self._counted: tuple[str, dict[str, int]] = ("", {})
@@ -180,8 +152,8 @@ class DataState:
         return RecentEvent(
             stream_id=entry_id,
             received=iso_time(stream_id(entry_id)[0]),
-            user_id=self._user_id(event["user_id"]),
-            item_id=self._item_id(event["item_id"]),
+            user_id=self._ids.user(event["user_id"]),
+            item_id=self._ids.item(event["item_id"]),
             title=self._title(event["item_id"]),
             event_type=event["event_type"],
             value=event["value"],
@@ -207,43 +179,6 @@ def count_event_types(folder: Path) -> dict[str, int]:
     except (OSError, pa.ArrowException):
         return {}
     return dict(counts.most_common())
-
-
-def latest_imports(folder: Path) -> Iterator[ImportView]:
-    """The files that were imported last, the latest first. What is no record of an import is left out."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.stat().st_mtime, Path(entry.path)) for entry in entries if entry.name.endswith(STATE_END)]
-    except FileNotFoundError:
-        return
-    for changed, path in heapq.nlargest(MOST_IMPORTS, found):
-        report = path.with_name(path.stem + REPORT_END)
-        try:
-            state = json.loads(path.read_bytes())
-            yield ImportView(
-                name=path.stem,
-                at=iso_time(int(changed * 1000)),
-                rows=state["rows"],
-                recorded=state["recorded"],
-                duplicates=state["duplicates"],
-                refused=state["refused"],
-                finished=state["finished"],
-                report=str(report) if state["refused"] else None,
-                first_refused=_refusals(report),
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-
-
-def _refusals(report: Path) -> list[RefusedRow]:
-    if not report.is_file():
-        return []
-    with report.open("rb") as file:
-        lines = file.read(REPORT_BYTES).splitlines(keepends=True)
-    rows = [json.loads(line) for line in lines[:MOST_REFUSALS] if line.endswith(b"\n")]
-    return [
-        RefusedRow(row=row.get("row"), field=row.get("field"), reason=str(row["reason"])[:MOST_REASON]) for row in rows
-    ]
 
 
 def _data_set(folder: Path) -> tuple[DatasetMeta | None, str | None]:

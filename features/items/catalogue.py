@@ -55,7 +55,10 @@ _FIELDS = frozenset(field.name for field in fields(Item)) - {"packed"} | {"attri
 
 def pack_attributes(attributes: Mapping[str, Value]) -> bytes:
     """The form of checked attributes in `Item.packed`: JSON, with names in order; empty without any."""
-    return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS) if attributes else b""
+    if not attributes:
+        return b""
+    # Copied: orjson writes into a larger block, whose rest is lost between those of others (4 KB an item, measured)
+    return bytes(memoryview(orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)))
 
 
 def pack_item(item: Item) -> bytes:

@@ -43,7 +43,7 @@ KEYS: tuple[Kept, ...] = (
     Kept("history", "features.recording", "each event, to store.history_limit", _IDLE, "users"),
     Kept("older_seen", "features.recording", "what leaves the history, to store.seen_limit", _IDLE, "users"),
     Kept("user_experiments", "features.experiments", "each experiment of a user", "store.idle_user_days after the user's last event or counted list", "users"),
-    Kept("user_attributes", "features.users", "each user with attributes", _IDLE, "users"),
+    Kept("user_attributes", "features.users", "each user with attributes", f"{_IDLE}; without an event the user's erasure", "users"),
     Kept("users", "features.recording", "each new user: the id", "the user's erasure; an id of an expired user, when a list meets it", "users"),
     Kept("last_exposure", "features.recording", "each new user", "store.dedupe_window_s", "users"),
     Kept("ledger", "features.recording", "27 bytes an event, 8192 events at most", "store.dedupe_window_s after the user's last event", "ledgers"),

@@ -29,7 +29,7 @@ def violations(page: Page, axe: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "catalogue/item/50", "catalogue/users", "catalogue/user/1", "nope"])
 def test_each_page_follows_the_rules(open_page: Any, axe: str, name: str) -> None:
     page = open_page(f"#/{name}")
     settle(page)

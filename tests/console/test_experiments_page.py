@@ -173,3 +173,22 @@ def test_an_impossible_draft_is_refused_in_its_window(open_page: Any, api: httpx
     dialog.get_by_role("button", name="Make the draft").click()
     expect(dialog.get_by_role("alert")).to_contain_text(re.compile("minimum_users"))
     assert len(api.get("/api/v1/experiments").json()["experiments"]) == before
+
+
+def test_an_unknown_experiment_is_not_another_one(open_page: Any, api: httpx.Client) -> None:
+    definition = {
+        "hypothesis": "it is not what was asked for",
+        "variants": [{"name": name, "slot": "champion", "weight": 0.5} for name in ("plain", "other")],
+    }
+    made = api.post("/api/v1/experiments", json=definition).json()["id"]
+    try:
+        page = open_page("#/experiments?id=no-such-experiment")
+        expect(page.get_by_role("alert")).to_contain_text("There is no experiment no-such-experiment.")
+        expect(page.locator("[aria-pressed=true]")).to_have_count(0)
+        expect(page.locator("main")).not_to_contain_text("it is not what was asked for")
+        page.get_by_role("button", name=made).click()
+        expect(page.get_by_text("it is not what was asked for", exact=True)).to_be_visible()
+        page.go_back()
+        expect(page.get_by_role("alert")).to_contain_text("There is no experiment no-such-experiment.")
+    finally:
+        api.post(f"/api/v1/experiments/{made}/archive")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 pytestmark = pytest.mark.stack
-PAGES = ("overview", "recommendations", "experiments", "models")
+PAGES = ("overview", "recommendations", "experiments", "models", "catalogue", "data")
 THEMES = ("dark", "light")
 NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, [role=img], dialog, nav")]
   .filter((one) => one.checkVisibility())
@@ -107,6 +107,18 @@ def test_the_keyboard_alone_goes_everywhere(open_page: Any) -> None:
             break
     page.keyboard.press("Enter")
     expect(page.locator(".delay")).to_be_visible()
+
+
+@pytest.mark.parametrize("place", ["#/nope", "#/models/nope", "#/constructor"])
+def test_an_address_without_a_page_says_so(open_page: Any, place: str) -> None:
+    page = open_page(place)
+    expect(page.locator("h1")).to_have_text("There is no such page")
+    expect(page.locator("main")).to_contain_text(place)
+    expect(page.locator("nav [aria-current]")).to_have_count(0)
+    page.get_by_role("link", name="Overview").last.click()
+    expect(page.locator("h1")).to_have_text("Overview")
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("There is no such page")
 
 
 def test_it_says_how_stale_it_is_and_recovers(open_page: Any) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.stack
 INJECTION = '<img src=x onerror="window.hacked = 1"><script>window.hacked = 2</script>'
@@ -17,12 +17,16 @@ def shown(page: Page) -> list[str]:
     return page.locator(".items > li").evaluate_all("(lines) => lines.map((line) => line.dataset.item)")
 
 
+def live(page: Page) -> Locator:
+    return page.get_by_role("switch", name="Live")
+
+
 def test_the_list_is_the_apis_and_a_like_changes_it(open_page: Any, api: httpx.Client) -> None:
     user = f"liker-{uuid.uuid4().hex[:8]}"
     page = open_page(f"#/recommendations?user={user}")
     expect(page.locator(".items > li")).to_have_count(10)
     with page.expect_response("**/api/v1/recommend"):
-        page.get_by_label("Count as shown").check()
+        live(page).check()
     expect(page.locator(".items > li")).to_have_count(10)
     listed = api.post("/api/v1/recommend", json={"user_id": user}).json()["recommendations"]
     assert shown(page) == [str(entry["item_id"]) for entry in listed]
@@ -48,20 +52,37 @@ def test_looking_is_no_traffic(open_page: Any, api: httpx.Client) -> None:
         page.get_by_label("Titles", exact=True).select_option("20")
     expect(page.locator(".items > li")).to_have_count(20)
     assert api.get(f"/api/v1/users/{user}/export").status_code == 404, "nothing of this user is kept"
-    page.get_by_role("button", name=re.compile("^Like: ")).first.click()
-    expect(page.locator(".history li")).to_have_count(1)
-    export = api.get(f"/api/v1/users/{user}/export").json()
-    assert export["exposures"] == []
-    assert [event["recommendation_id"] for event in export["events"]] == [None]
+    for press in ("Like", "Dislike"):
+        page.get_by_role("button", name=re.compile(f"^{press}: ")).first.click()
+        expect(page.locator(".delay")).to_contain_text(f"the {press.lower()} of")
+        expect(page.locator(".delay")).to_contain_text("was not sent")
+    assert api.get(f"/api/v1/users/{user}/export").status_code == 404, "nothing of this user is kept"
     with page.expect_response("**/api/v1/recommend"):
-        page.get_by_label("Count as shown").check()
+        live(page).check()
+    expect(page.locator("#mode")).to_contain_text("is logged as shown to this user")
     expect(page.locator(".items > li")).to_have_count(20)
     assert api.get(f"/api/v1/users/{user}/export").json()["exposures"]
+    page.reload()
+    expect(live(page)).to_be_checked()
+
+
+def test_back_leads_to_the_user_before(open_page: Any, api: httpx.Client) -> None:
+    page = open_page("#/recommendations?user=1")
+    expect(page.locator(".items > li")).to_have_count(10)
+    first = shown(page)
+    page.get_by_label("User", exact=True).fill("2")
+    page.get_by_role("button", name="Recommend", exact=True).click()
+    expect(page).to_have_url(re.compile("user=2$"))
+    expect(page.locator(".items > li").first).not_to_have_attribute("data-item", first[0])
+    page.go_back()
+    expect(page.get_by_label("User", exact=True)).to_have_value("1")
+    expect(page.locator(".items > li").first).to_have_attribute("data-item", first[0])
+    assert shown(page) == first
 
 
 def test_a_rating_and_a_click_reach_the_system(open_page: Any, api: httpx.Client) -> None:
     user = f"rater-{uuid.uuid4().hex[:8]}"
-    page = open_page(f"#/recommendations?user={user}")
+    page = open_page(f"#/recommendations?user={user}&live=1")
     page.get_by_label(re.compile("^Rate: ")).first.select_option("5")
     expect(page.locator(".history li")).to_have_count(1)
     page.get_by_role("button", name=re.compile("^Click: ")).first.click()
@@ -119,8 +140,8 @@ def test_what_people_type_is_shown_as_text(open_page: Any, api: httpx.Client) ->
     assert api.put("/api/v1/items/console-injection", json={"title": INJECTION, "genres": [INJECTION[:40]]}).is_success
     try:
         user = f"<b>{uuid.uuid4().hex[:8]}</b>"
-        page = open_page(f"#/recommendations?user={quote(user)}")
-        page.get_by_label("Find a title to like or rate").fill("onerror")
+        page = open_page(f"#/recommendations?user={quote(user)}&live=1")
+        page.get_by_label("Find a title").fill("onerror")
         page.locator(".suggestions").get_by_text(INJECTION, exact=True).wait_for()
         page.locator(".suggestions").get_by_role("button", name=re.compile("^Like: ")).click()
         expect(page.locator(".history li .title")).to_have_text([INJECTION])
@@ -133,7 +154,7 @@ def test_what_people_type_is_shown_as_text(open_page: Any, api: httpx.Client) ->
 
 
 def test_a_refused_event_says_why_and_the_list_stays(open_page: Any) -> None:
-    page = open_page("#/recommendations?user=console-refused", expected=("status of 503",))
+    page = open_page("#/recommendations?user=console-refused&live=1", expected=("status of 503",))
     before = shown(page) or page.locator(".items > li").first.wait_for() or shown(page)
     answer = '{"error": {"code": "store_unavailable", "message": "the online store does not answer: a test"}}'
     page.route("**/api/v1/events", lambda route: route.fulfill(status=503, body=answer))

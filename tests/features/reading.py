@@ -48,6 +48,7 @@ async def everything(store: OnlineStore) -> dict[str, Any]:
         found[key.decode()] = sorted(decode_seen(await client.run("GET", key)))
     for partition in range(keys.partitions):
         found[keys.totals(partition)] = await client.run("HGETALL", keys.totals(partition))
+        found[keys.users(partition)] = await client.run("ZRANGE", keys.users(partition), 0, -1)
         for window in WINDOWS:
             key = keys.trending(partition, window)
             flat = await client.run("ZRANGE", key, 0, -1, "WITHSCORES")

@@ -10,7 +10,9 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, Store
 from data.dataset import Tables, write_dataset
-from deployments.console.data_view import MOST_IMPORTS, MOST_REFUSALS, DataState, latest_imports
+from deployments.catalogue.typed_ids import IdTypes
+from deployments.console.data_view import DataState
+from deployments.console.import_records import MOST_IMPORTS, MOST_REFUSALS, latest_imports
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 def state_of(settings: Settings, client: StoreClient, keys: Keys) -> DataState:
-    return DataState(settings, client, keys, str, str, lambda item_id: f"title of {item_id}")
+    return DataState(settings, client, keys, IdTypes(), lambda item_id: f"title of {item_id}")
 
 
 @pytest.fixture
@@ -87,3 +89,13 @@ def test_the_latest_imports_and_their_first_refusals_are_bounded(tmp_path: Path)
         assert [row.row for row in one.first_refused] == list(range(1, MOST_REFUSALS + 1))
         assert max(len(row.reason) for row in one.first_refused) <= 300
     assert list(latest_imports(tmp_path / "none")) == []
+
+
+def test_a_report_without_counts_is_told_too(tmp_path: Path) -> None:
+    lines = [{"file": "orders.csv", "row": 7, "column": "ts", "reason": "'soon' is no time"}]
+    (tmp_path / "refused-orders-1.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    [found] = latest_imports(tmp_path)
+    assert (found.name, found.refused, found.finished) == ("refused-orders-1", None, None)
+    [row] = found.first_refused
+    assert (row.file, row.row, row.field, row.reason) == ("orders.csv", 7, "ts", "'soon' is no time")
+    assert found.report == str(tmp_path / "refused-orders-1.jsonl")

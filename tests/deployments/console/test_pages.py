@@ -38,7 +38,7 @@ def get() -> Get:
 
 def test_the_pages_are_small() -> None:
     files = [path for path in PAGES.rglob("*") if path.is_file()]
-    assert sum(file.stat().st_size for file in files) < 150_000
+    assert sum(file.stat().st_size for file in files) < 200_000
     assert {file.suffix for file in files} == {".html", ".css", ".js", ".svg"}
 
 

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 
 from configs.settings import Store
-from data.dataset import Dataset, Tables, load_dataset, write_dataset
+from data.dataset import DataError, Dataset, Tables, load_dataset, write_dataset
 from data.event_log import EventLog
+from data.fields.attributes import AttributeType
+from features.items.attribute_schema import declare_attributes, read_schemas
 from features.items.catalogue import Item, put_items, read_item
 from features.recording.event import Event
 from features.recording.exposure import Exposure
@@ -17,11 +19,20 @@ from features.recovery.rebuild import Rebuilt, rebuild
 from features.redis.lock import maintenance
 from features.streams.drain import drain
 from features.users.erasure import erase_user
+from features.users.user_attributes import list_users, put_user_attributes, read_user_attributes
 from tests.features import oracle, reading
 
 pytestmark = pytest.mark.anyio
 START_MS = 1_780_000_000_000
 CATEGORIES = {f"i{n}": [["Drama"], ["War", "Drama"], []][n % 3] for n in range(30)}
+
+ITEM_ATTRIBUTES: dict[str, AttributeType] = {
+    "brand": "keyword",
+    "colours": "keywords",
+    "price": "number",
+    "new": "flag",
+    "since": "time",
+}
 
 
 @pytest.fixture
@@ -44,11 +55,17 @@ def dataset(tmp_path: Path) -> Dataset:
             "year": pd.array([None, *[1990] * 29], dtype="Int16"),
             "categories": list(CATEGORIES.values()),
             "added_ms": pd.array([None, *[START_MS] * 29], dtype="Int64"),
+            "brand": [None, *["Acme"] * 29],
+            "colours": [None, ["red", "blue"], *[[]] * 28],
+            "price": [None, 1.5, *[2] * 28],
+            "new": [None, True, *[False] * 28],
+            "since": pd.array([None, *[START_MS] * 29], dtype="Int64"),
         }
     )
-    users = pd.DataFrame({"user_id": [f"u{k}" for k in range(6)]})
+    users = pd.DataFrame({"user_id": [f"u{k}" for k in range(6)], "age": [None, 30, 31, 32, 33, 34]})
     folder = tmp_path / "processed"
-    write_dataset(folder, Tables(interactions, items, users), "toy", "a test", "0", ("str", "str"))
+    tables = Tables(interactions, items, users, item_attributes=ITEM_ATTRIBUTES, user_attributes={"age": "number"})
+    write_dataset(folder, tables, "toy", "a test", "0", ("str", "str"))
     return load_dataset(folder)
 
 
@@ -94,6 +111,39 @@ async def test_seeding_gives_the_features_of_the_interactions(
         assert found["affinities"] == pytest.approx(expected["affinities"], rel=1e-9)
     assert await read_item(store.client, store.keys, "i1") == list(catalogue_items(dataset))[1]
     assert (await read_item(store.client, store.keys, "i0")) == Item("i0", "Title i0", None, ("Drama",))
+
+
+async def test_seeding_describes_items_and_users_but_nobody_who_was_erased_or_described_since(
+    valkey_store: OnlineStore, dataset: Dataset, tmp_path: Path
+) -> None:
+    client, keys, log = valkey_store.client, valkey_store.keys, EventLog(tmp_path / "log")
+    await erase_user(valkey_store, log, "u2")
+    await put_user_attributes(client, keys, {"u3": {"age": 99}})
+    await run(valkey_store, log, dataset)
+    described = {"brand": "Acme", "colours": ["red", "blue"], "price": 1.5, "new": True, "since": START_MS}
+    first, second = await read_item(client, keys, "i0"), await read_item(client, keys, "i1")
+    assert first is not None
+    assert second is not None
+    assert (first.attributes, second.attributes) == ({}, described)
+    assert await read_schemas(client, keys) == (ITEM_ATTRIBUTES, {"age": "number"})
+    found = [await read_user_attributes(client, keys, f"u{n}") for n in range(6)]
+    assert found == [None, {"age": 30}, None, {"age": 99}, {"age": 33}, {"age": 34}]
+    assert [user.user_id for user in (await list_users(client, keys, valkey_store.event_types, 9)).users] == [
+        "u0", "u1", "u3", "u4", "u5"
+    ]  # fmt: skip
+
+
+async def test_an_attribute_of_another_type_stops_a_rebuild_before_it_changes_anything(
+    valkey_store: OnlineStore, dataset: Dataset, tmp_path: Path
+) -> None:
+    client, keys = valkey_store.client, valkey_store.keys
+    await valkey_store.record_events([live(1)])
+    await declare_attributes(client, keys, {"price": "keyword"}, {}, "the settings")
+    before = await reading.everything(valkey_store)
+    with pytest.raises(DataError, match="price is a number, and the store holds it as keyword"):
+        await run(valkey_store, EventLog(tmp_path / "log"), dataset)
+    assert await reading.everything(valkey_store) == before
+    assert (await valkey_store.record_events([live(2)]))[0].actions.count("profile_updated") == 1
 
 
 async def test_seeding_equals_recording_every_interaction(

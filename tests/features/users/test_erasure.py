@@ -16,6 +16,7 @@ from features.serving.slots import read_control
 from features.streams.drain import drain
 from features.users.erasure import Erasures, erase_user, export_user, read_erasures
 from features.users.erasure_key import make_key
+from features.users.user_attributes import put_user_attributes
 from tests.features import reading
 from tests.features.server_clock import next_millisecond
 
@@ -51,13 +52,18 @@ async def fill(store: OnlineStore, log: EventLog) -> list[str]:
 async def test_an_erased_user_is_nowhere_and_nobody_else_is_touched(store: OnlineStore, tmp_path: Path) -> None:
     log = EventLog(tmp_path)
     others = await fill(store, log)
+    described = {user: {"age": len(user)} for user in ("victim", *others)}
+    await put_user_attributes(store.client, store.keys, described)
     kept = {user: await export_user(store, log, user) for user in others}
     erasure = await erase_user(store, log, "victim")
     assert (erasure.stream_entries, erasure.log_rows) == (4, 6)
-    assert erasure.keys == 4
+    assert erasure.keys == 5
     assert (await store.read_users(["victim"]))[0].version == 0
     gone = await export_user(store, log, "victim")
-    assert (gone["events"], gone["exposures"], gone["history"]) == ([], [], [])
+    assert (gone["events"], gone["exposures"], gone["history"], gone["attributes"]) == ([], [], [], {})
+    assert [export["attributes"] for export in kept.values()] == [described[user] for user in others]
+    index = await store.client.run("ZRANGE", store.keys.users(store.keys.partition_of("victim")), 0, -1)
+    assert b"victim" not in index
     async for key in store.client.scan("*victim"):
         raise AssertionError(f"a key was left: {key!r}")
     for user in others:

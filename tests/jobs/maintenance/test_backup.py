@@ -10,6 +10,7 @@ import pytest
 from configs.settings import Settings
 from data.dataset import DataError
 from data.event_log import EventLog
+from features.items.attribute_schema import declare_attributes
 from features.items.catalogue import Item, delete_item, put_items
 from features.recording.event import Event
 from features.recording.exposure import Exposure
@@ -20,6 +21,7 @@ from features.redis.layout import read_seeded
 from features.serving.promotion import set_slot
 from features.serving.slots import read_control, read_decisions, read_slots
 from features.users.erasure import erase_user, export_user, read_erasures
+from features.users.user_attributes import count_users, put_user_attributes
 from jobs.maintenance.backup import backup, main
 from jobs.maintenance.rebuild_features import RebuildOptions, rebuild_features
 from jobs.maintenance.restore import restore
@@ -43,6 +45,8 @@ async def fill(store: OnlineStore, settings: Settings) -> None:
     await store.log_exposures([Exposure("r1", "3", START_MS, "v1", "a", None, ("1", "2"))])
     await put_items(store.client, store.keys, [Item("new", "New", 2026, ("Drama",), created_ms=5)])
     await delete_item(store.client, store.keys, "2", 7)
+    await declare_attributes(store.client, store.keys, {"brand": "keyword"}, {"age": "number"}, "the test")
+    await put_user_attributes(store.client, store.keys, {"3": {"age": 33}, "never seen": {"age": 4}})
     await set_slot(store.client, store.keys, "champion", "v1", "/bundles/v1", "first", 100)
 
 
@@ -74,12 +78,10 @@ async def test_the_restored_store_equals_the_original(
     await restore(elsewhere, folder)
     assert await reading.everything(other) == renamed(await reading.everything(store), with_store, elsewhere)
     old, new = [await take_snapshot(one.client, one.keys) for one in (store, other)]
-    assert (new.catalogue, new.slots, new.decisions, new.erased) == (
-        old.catalogue,
-        old.slots,
-        old.decisions,
-        old.erased,
-    )
+    parts = ("catalogue", "slots", "decisions", "erased", "attribute_schema", "user_attributes")
+    assert [getattr(new, part) for part in parts] == [getattr(old, part) for part in parts]
+    assert (new.attribute_schema["item:brand"], new.user_attributes["never seen"]) == ("keyword", '{"age":4}')
+    assert await count_users(other.client, other.keys) == await count_users(store.client, store.keys)
     assert await read_slots(other.client, other.keys) == await read_slots(store.client, store.keys)
     assert len(await read_decisions(other.client, other.keys)) == 1
     before, after = await read_control(store.client, store.keys), await read_control(other.client, other.keys)

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from configs.settings import PROJECT_DIR, Settings
-from data.dataset import load_dataset
+from data.dataset import DataError, load_dataset
 from data.prepare import processed_dir
 from deployments.local.ray_environment import resolved_settings
+from features.items.attribute_schema import read_schemas
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.redis.layout import read_seeded
+from features.users.user_attributes import count_users
 from jobs.maintenance.rebuild_features import NO_DATA, RebuildOptions, main, rebuild_features
 from tests.features import reading
 from tests.jobs.job_data import two_tastes, write_interactions
@@ -37,6 +39,23 @@ async def test_an_empty_store_is_seeded_once(with_store: Settings, store: Online
     assert await counted(store) == N_EVENTS
     fingerprint = load_dataset(processed_dir(with_store)).meta.fingerprint
     assert await read_seeded(store.client, store.keys) == fingerprint
+
+
+async def test_each_start_takes_over_what_settings_declare_and_indexes_users_of_an_earlier_version(
+    with_store: Settings, store: OnlineStore
+) -> None:
+    client, keys = store.client, store.keys
+    await rebuild_features(with_store, RebuildOptions(if_empty=True))
+    await client.read([("DEL", keys.users(partition)) for partition in range(keys.partitions)])
+    await client.run("HDEL", keys.meta, "users_indexed")
+    data = with_store.data.model_copy(update={"item_attributes": {"brand": "keyword"}})
+    declared = with_store.model_copy(update={"data": data})
+    assert await rebuild_features(declared, RebuildOptions(if_empty=True)) is None
+    assert (await read_schemas(client, keys))[0]["brand"] == "keyword"
+    assert await count_users(client, keys) == 60
+    data = with_store.data.model_copy(update={"item_attributes": {"brand": "number"}})
+    with pytest.raises(DataError, match="item_attributes of the settings: brand is a number"):
+        await rebuild_features(with_store.model_copy(update={"data": data}), RebuildOptions(if_empty=True))
 
 
 async def test_two_first_starts_at_once_seed_once(with_store: Settings, store: OnlineStore) -> None:

@@ -13,7 +13,7 @@ const RESULTS_MS = 2000
 const SERIES_MS = 10_000
 
 export function mount(root, query) {
-  const state = { all: null, chosen: query.get("id"), shown: null, timer: null, gone: false, charts: [] }
+  const state = { all: null, chosen: query.get("id"), latest: null, shown: null, timer: null, gone: false, charts: [] }
   const list = h("div", {}, h("p", { class: "loading" }, "Loading"))
   const detail = h("div", { class: "page" })
   root.append(
@@ -39,30 +39,46 @@ export function mount(root, query) {
       return
     }
     if (state.gone) return
-    const chosen = state.all.find((one) => one.id === state.chosen) ?? state.all.find((one) => one.status === "running") ?? state.all[0]
-    state.chosen = chosen?.id ?? null
-    drawList()
+    await showChosen()
+  }
+
+  /** The experiment that the address names; without one there, the running one, or else the newest. */
+  async function showChosen() {
+    const byId = (id) => state.all.find((one) => one.id === id)
+    const usual = byId(state.latest) ?? state.all.find((one) => one.status === "running") ?? state.all[0]
+    const chosen = state.chosen === null ? usual : byId(state.chosen)
+    state.latest = chosen?.id ?? null
+    const focused = list.contains(document.activeElement)
+    drawList(chosen?.id)
+    if (focused) list.querySelector('[aria-pressed="true"]')?.focus()
+    if (state.chosen !== null && !chosen) return showUnknown()
     await show(chosen ?? null)
   }
 
+  function showUnknown() {
+    stop()
+    fill(detail, h("p", { class: "note warn", role: "alert" }, "There is no experiment ", h("code", {}, state.chosen), ". Choose one of those above, or make a new one."))
+  }
+
   async function created(experiment) {
-    state.chosen = experiment.id
     announce(`${experiment.id}: made as a draft`, "good")
+    state.chosen = experiment.id
+    window.history.pushState(null, "", place(experiment))
     await load()
   }
 
-  function drawList() {
+  function drawList(shown) {
     if (!state.all.length) return fill(list, empty("No experiment has been made yet. A new one needs a second model: train one, or let a version challenge the champion."))
-    const shown = state.all.filter((one) => one.status !== "archived" || one.id === state.chosen)
+    const listed = state.all.filter((one) => one.status !== "archived" || one.id === shown)
     return fill(
       list,
       h(
         "div",
         { class: "chips", role: "group", "aria-label": "Choose an experiment" },
-        shown.map((one) =>
+        listed.map((one) =>
           h(
             "button",
-            { type: "button", "aria-pressed": String(one.id === state.chosen), onclick: () => choose(one) },
+            { type: "button", "aria-pressed": String(one.id === shown), onclick: () => (location.hash = place(one)) },
             one.id,
             " ",
             badge(one.status, STATUS[one.status]),
@@ -72,17 +88,15 @@ export function mount(root, query) {
     )
   }
 
-  function choose(experiment) {
-    state.chosen = experiment.id
-    window.history.replaceState(null, "", `#/experiments?id=${encodeURIComponent(experiment.id)}`)
-    drawList()
-    return show(experiment)
-  }
-
-  async function show(experiment) {
+  function stop() {
     clearTimeout(state.timer)
     for (const chart of state.charts) chart.unmount()
     state.charts = []
+    state.shown = null
+  }
+
+  async function show(experiment) {
+    stop()
     if (!experiment) return fill(detail)
     const buttons = h("div", { class: "buttons" }, steps(experiment, null))
     const view = resultsView(experiment, buttons)
@@ -177,16 +191,24 @@ export function mount(root, query) {
   const reload = onChange(load)
   load()
   return {
+    go(asked) {
+      state.chosen = asked.get("id")
+      if (state.chosen === null) state.latest = null
+      return state.all ? showChosen() : undefined // else the list is on its way
+    },
     update(snapshot) {
       // Somebody may have started or stopped one elsewhere.
       if (snapshot.split) reload(snapshot.split.experiments.map((one) => [one.id, one.status]))
     },
     unmount() {
       state.gone = true
-      clearTimeout(state.timer)
-      for (const chart of state.charts) chart.unmount()
+      stop()
     },
   }
+}
+
+function place(experiment) {
+  return `#/experiments?id=${encodeURIComponent(experiment.id)}`
 }
 
 function path(experiment, rest = "") {

@@ -3,12 +3,13 @@
 const KEY = "api-key"
 const PATIENCE_MS = 15_000
 
-/** An answer other than 2xx, or none at all (status 0). */
+/** An answer other than 2xx, or none at all (status 0). `field`: the one that is wrong, where one is. */
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, field = null) {
     super(message)
     this.status = status
     this.code = code
+    this.field = field
   }
 }
 
@@ -28,6 +29,10 @@ function keyHeaders() {
 
 export async function get(path, options = {}) {
   return (await send("GET", path, undefined, options)).content
+}
+
+export async function put(path, content, options = {}) {
+  return (await send("PUT", path, content, options)).content
 }
 
 export async function post(path, content = {}, options = {}) {
@@ -65,7 +70,7 @@ export async function send(method, path, content, { headers = {}, signal, patien
     // The key was taken back meanwhile: the page starts again, and asks for another.
     if (answer.status === 401 && path !== "/api/v1/console/key") location.reload()
     const error = received?.error
-    throw new ApiError(answer.status, error?.code ?? "http_error", error?.message ?? `the server answers ${answer.status}`)
+    throw new ApiError(answer.status, error?.code ?? "http_error", error?.message ?? `the server answers ${answer.status}`, error?.field)
   }
   return { status: answer.status, headers: answer.headers, content: received }
 }

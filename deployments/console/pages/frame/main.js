@@ -1,7 +1,7 @@
 // The frame: which page is shown, the theme, the state of the connection.
 
 import { failure, fill, h, setText } from "/console/parts/elements.js"
-import { clock } from "/console/parts/format.js"
+import { capital, clock } from "/console/parts/format.js"
 import { identify, showKey } from "/console/frame/key.js"
 import { Ticks } from "/console/frame/ticks.js"
 import { remember } from "/console/frame/series.js"
@@ -11,7 +11,10 @@ const PAGES = {
   recommendations: () => import("/console/recommendations/recommendations.js"),
   experiments: () => import("/console/experiments/experiments.js"),
   models: () => import("/console/models/models.js"),
+  catalogue: () => import("/console/catalogue/catalogue.js"),
+  data: () => import("/console/data/data.js"),
 }
+const WITH_PLACES = new Set(["catalogue"]) // pages with addresses below their own
 const main = document.getElementById("main")
 const WITHOUT_ADMIN = "recommendations"
 let admin = true
@@ -30,25 +33,42 @@ const ticks = new Ticks(
   showState,
 )
 
-/** `#/models?version=1` -> ["models", URLSearchParams] */
+/** `#/catalogue/item/7?tab=1` -> {name: "catalogue", rest: ["item", "7"], query}; the name is null where there is no such page. */
 function place() {
-  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?")
-  if (!admin) return [WITHOUT_ADMIN, new URLSearchParams(query)]
-  return [path in PAGES ? path : "overview", new URLSearchParams(query)]
+  const [path, text = ""] = location.hash.replace(/^#\/?/, "").split("?")
+  const [first, ...rest] = path.split("/").map(decoded)
+  const name = first || "overview"
+  const query = new URLSearchParams(text)
+  if (!Object.hasOwn(PAGES, name) || (rest.length && !WITH_PLACES.has(name))) return { name: null, rest, query }
+  return admin ? { name, rest, query } : { name: WITHOUT_ADMIN, rest: [], query }
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part // a person typed a % that stands for itself
+  }
 }
 
 /** Show the page of the address. `again`: it stands there already, and what it could not load is asked for anew. */
 async function show(again = false) {
   if (location.hash && !location.hash.startsWith("#/")) return
-  const [name, query] = place()
+  const { name, rest, query } = place()
+  // A page that follows its address keeps what it shows beside that.
+  if (!again && name !== null && shown?.name === name && shown.mounted?.go) return shown.mounted.go(query, rest)
   const mine = ++turn
   for (const link of document.querySelectorAll("nav [data-page]")) {
-    if (link.dataset.page === name) link.setAttribute("aria-current", "page")
-    else link.removeAttribute("aria-current")
+    if (link.dataset.page !== name) link.removeAttribute("aria-current")
+    else {
+      link.setAttribute("aria-current", "page")
+      link.scrollIntoView({ block: "nearest", inline: "nearest" }) // on a phone the pages' names do not all fit
+    }
   }
   const first = shown === null
   shown?.mounted?.unmount?.()
   shown = { name }
+  if (name === null) return showNoPage(first)
   let page
   try {
     page = await PAGES[name]()
@@ -64,11 +84,20 @@ async function show(again = false) {
   const heading = h("h1", { tabindex: "-1" }, page.title)
   const content = h("div", { class: `page ${name}` })
   fill(main, h("div", { class: "page-head" }, heading, h("p", {}, page.about)), content)
-  shown.mounted = page.mount(content, query)
+  shown.mounted = page.mount(content, query, rest)
   // A screen reader follows to the new page; the first page is where it starts anyway.
   if (!first && !again) heading.focus({ preventScroll: true })
   if (!again) window.scrollTo(0, 0)
   if (ticks.snapshot) update(ticks.snapshot)
+}
+
+function showNoPage(first) {
+  document.title = "No such page · Raycommend"
+  const heading = h("h1", { tabindex: "-1" }, "There is no such page")
+  const home = admin ? "overview" : WITHOUT_ADMIN
+  const lines = [h("code", {}, location.hash), " names no page of this console. Go to ", h("a", { href: `#/${home}` }, capital(home)), " or to another page above."]
+  fill(main, h("div", { class: "page-head" }, heading, h("p", {}, lines)))
+  if (!first) heading.focus({ preventScroll: true })
 }
 
 function update(snapshot) {

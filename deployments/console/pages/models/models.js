@@ -3,7 +3,7 @@
 import { get, post } from "/console/frame/api.js"
 import { confirm, field } from "/console/parts/dialogs.js"
 import { announce, badge, card, empty, failure, fill, h, onChange, unseen } from "/console/parts/elements.js"
-import { ago, amount, count, dateTime, fixed, known, percent } from "/console/parts/format.js"
+import { ago, amount, capital, count, dateTime, fixed, known, percent } from "/console/parts/format.js"
 import { compared, showDetails, withInterval } from "/console/models/model_details.js"
 import { JOB_KINDS, jobView, lastRun } from "/console/models/retraining.js"
 
@@ -321,10 +321,6 @@ export function mount(root) {
 /** The slots beside the champion's. */
 function challengers(answer) {
   return answer.slot_names.filter((name) => name !== "champion")
-}
-
-function capital(name) {
-  return name[0].toUpperCase() + name.slice(1)
 }
 
 function reasonOf(input) {

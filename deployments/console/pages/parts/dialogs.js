@@ -17,9 +17,10 @@ function open(dialog) {
 
 /**
  * Ask before an action. `lines` say what it does; `fields` are nodes between them and the buttons; `act` runs at
- * confirmation, and the window stays open with the error when it fails. Resolves to whether it was done.
+ * confirmation, and the window stays open with the error when it fails; `problemOf(error)` may show it elsewhere, and then
+ * gives true. Resolves to whether it was done.
  */
-export function confirm({ title, lines, label, act, danger = false, fields = [] }) {
+export function confirm({ title, lines, label, act, danger = false, fields = [], problemOf = () => false }) {
   return new Promise((resolve) => {
     const id = `dialog-${++numbered}`
     const problem = h("p", { class: "failure", role: "alert", hidden: true })
@@ -38,8 +39,8 @@ export function confirm({ title, lines, label, act, danger = false, fields = [] 
             done = true
             dialog.close()
           } catch (error) {
+            problem.hidden = problemOf(error)
             fill(problem, error.message)
-            problem.hidden = false
           } finally {
             go.disabled = false
           }

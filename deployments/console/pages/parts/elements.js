@@ -99,3 +99,47 @@ export function actionButton(label, action, properties = {}) {
   })
   return button
 }
+
+/** A function that runs `action` once nothing has called it for `ms`; `cancel()` forgets a call that waits. */
+export function debounced(action, ms) {
+  let timer
+  const later = () => {
+    clearTimeout(timer)
+    timer = setTimeout(action, ms)
+  }
+  later.cancel = () => clearTimeout(timer)
+  return later
+}
+
+/** Names and values; what is null is left out. */
+export function facts(...pairs) {
+  const known = pairs.filter((pair) => pair && pair[1] !== null && pair[1] !== undefined)
+  return h("dl", { class: "facts" }, known.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))
+}
+
+/**
+ * A table of `rows`. `columns`: {name, cell(row), numeric, head}; one that has nothing to say of any row is left out.
+ * `head` marks the column that names the row.
+ */
+export function table(caption, columns, rows) {
+  const cells = rows.map((row) => columns.map((column) => column.cell(row)))
+  const nothing = (value) => value === null || value === undefined || value === "" || (Array.isArray(value) && !value.length)
+  const used = columns.map((_, n) => n).filter((n) => columns[n].head || cells.some((row) => !nothing(row[n])))
+  const kind = (n) => (columns[n].numeric ? "numeric" : null)
+  const title = ({ name, unseen: quiet }) => (quiet ? unseen(name) : name)
+  return h(
+    "div",
+    { class: "scroll" },
+    h(
+      "table",
+      {},
+      h("caption", { class: "visually-hidden" }, caption),
+      h("thead", {}, h("tr", {}, used.map((n) => h("th", { scope: "col", class: kind(n) }, title(columns[n]))))),
+      h(
+        "tbody",
+        {},
+        cells.map((row) => h("tr", {}, used.map((n) => (columns[n].head ? h("th", { scope: "row" }, row[n]) : h("td", { class: kind(n) }, row[n]))))),
+      ),
+    ),
+  )
+}

@@ -18,6 +18,11 @@ export function amount(value) {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
+/** A weight that fades: what is left of it, however little. */
+export function small(value) {
+  return value !== 0 && Math.abs(value) < 0.001 ? "below 0.001" : amount(value)
+}
+
 export function fixed(value, digits) {
   return known(value) ? value.toFixed(digits) : UNKNOWN
 }
@@ -65,4 +70,21 @@ export function dateTime(time) {
 /** `event_type` as words. */
 export function words(name) {
   return name.replaceAll("_", " ")
+}
+
+export function capital(name) {
+  return name[0].toUpperCase() + name.slice(1)
+}
+
+/** Bytes as people read them: 812 B, 4.1 KB, 27.3 MB. */
+export function bytes(value) {
+  if (!known(value)) return UNKNOWN
+  const units = ["B", "KB", "MB", "GB", "TB"]
+  const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(value, 1)) / 3))
+  return `${step ? amount(value / 1000 ** step) : Math.round(value)} ${units[step]}`
+}
+
+/** What an item is called: its title, or its id where nobody has described it. */
+export function nameOf({ title, item_id: id }) {
+  return known(title) && title !== "" ? title : String(id)
 }

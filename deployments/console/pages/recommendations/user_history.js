@@ -1,7 +1,7 @@
 // What is known of a user.
 
 import { badge, empty, failure, h } from "/console/parts/elements.js"
-import { ago, count, dateTime, words } from "/console/parts/format.js"
+import { ago, count, dateTime, nameOf, words } from "/console/parts/format.js"
 
 /** The user's features as nodes; `result` is {answer} or {error}. */
 export function pastOf({ answer: past, error }) {
@@ -12,19 +12,29 @@ export function pastOf({ answer: past, error }) {
   return [
     h("p", { class: "small muted" }, counts.join(", ")),
     tastes.length ? h("p", { class: "buttons" }, tastes.map(([name]) => badge(name, "accent"))) : null,
+    historyOf(past),
+  ]
+}
+
+const MOST = 100
+
+/** The latest events, the newest first; `linked`: to the items' own pages. */
+export function historyOf({ history }, linked = false) {
+  const name = (entry) => (linked ? h("a", { href: `#/catalogue/item/${encodeURIComponent(entry.item_id)}` }, nameOf(entry)) : nameOf(entry))
+  return [
     h(
       "ol",
       { class: "history", tabindex: "0", "aria-label": "Latest events" },
-      past.history.slice(0, 100).map((entry) =>
+      history.slice(0, MOST).map((entry) =>
         h(
           "li",
           {},
-          h("span", { class: "title" }, entry.title ?? `item ${entry.item_id}`),
+          h("span", { class: "title" }, name(entry)),
           h("span", { class: "small" }, entry.value === null ? words(entry.event_type) : `${words(entry.event_type)} ${entry.value}`),
           h("span", { class: "when", title: dateTime(entry.time) }, ago(entry.time)),
         ),
       ),
     ),
-    past.history.length > 100 ? h("p", { class: "small muted" }, `and ${count(past.history.length - 100)} earlier`) : null,
+    history.length > MOST ? h("p", { class: "small muted" }, `and ${count(history.length - MOST)} earlier`) : null,
   ]
 }
