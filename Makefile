@@ -35,8 +35,8 @@ logs: environment ## the ends of the logs (LINES=30)
 clean: environment ## remove events, models, experiments and logs; asks first (CLEAN=yes does not)
 	@$(STACK) clean $(if $(filter yes,$(CLEAN)),--yes)
 
-retrain: environment ## train again as a Ray job and follow it (TRIALS=)
-	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.retrain $(TRIALS_OPTION)
+retrain: environment ## train again as a Ray job and follow it (TRIALS=; FORCE=yes passes over the gate)
+	@$(STACK) run -- python -m jobs.submit --wait -- python -m jobs.retrain $(TRIALS_OPTION) $(if $(filter yes,$(FORCE)),--force)
 
 prometheus: environment ## Prometheus beside the stack, with our scrapes and alerts (needs `prometheus` on PATH)
 	@$(STACK) prometheus

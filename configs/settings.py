@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,18 +19,37 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from configs.access import ApiKey, Security
+from configs.autopilot_limits import Alerts, AutopilotLimits
+from configs.group import Group
 from configs.keeping import Keeping
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
+__all__ = [
+    "PROJECT_DIR",
+    "Alerts",
+    "ApiKey",
+    "AutopilotLimits",
+    "Data",
+    "Group",
+    "Keeping",
+    "Ports",
+    "Security",
+    "Serving",
+    "Settings",
+    "SettingsError",
+    "Store",
+    "Tracing",
+    "Tracking",
+    "Training",
+    "client_key",
+    "load_settings",
+]  # fmt: skip
 
 
 class SettingsError(ValueError):
     """A setting is missing, misspelt or out of range; the message names it."""
-
-
-class Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Ports(Group):
@@ -160,67 +179,6 @@ class Serving(Group):
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
 
 
-class AutopilotLimits(Group):
-    """Watching live quality and drift, and what follows from it. See docs/autopilot.md."""
-
-    mode: Literal["off", "observe", "act"] = Field(
-        "observe",
-        description="off: only what a person asks for, and compaction; observe: measures and says what it would do; "
-        "act: retrains and rolls back by itself",
-    )
-    policy: Literal["manual", "gate", "experiment"] = Field(
-        "gate",
-        description="what may promote a retrained model: a person; the gate of the training; an experiment with live "
-        "traffic after the gate",
-    )
-    every_s: float = Field(5.0, gt=0, le=60, description="time between two looks")
-    jobs_address: str | None = Field(None, description="Ray's jobs API; None: the dashboard of the local stack")
-    trials: int | None = Field(None, ge=1, description="trials of a retraining's search; None: training.trials")
-    job_deadline_s: float = Field(3600.0, gt=0, description="a retraining that takes longer is stopped")
-    cooldown_s: float = Field(900.0, ge=0, description="shortest time between two retrainings that nobody asked for")
-    backoff_s: float = Field(900.0, gt=0, description="added to that after a failure, doubled by each further one")
-    new_events: int = Field(1000, ge=0, description="more new events than this call for a retraining; 0: never")
-    schedule: str | None = Field(None, description="when to retrain anyway, as five cron fields in UTC: 0 3 * * *")
-    on_drift: bool = Field(
-        False,
-        description="whether drift of items, categories or newcomers calls for one, even while live quality holds",
-    )
-    max_drop: float = Field(0.10, gt=0, lt=1, description="loss of live quality since deployment that calls for one")
-    max_psi: float = Field(0.2, gt=0, description="population stability index above which a distribution has drifted")
-    attribution_s: float = Field(30.0, gt=0, description="an event within this time is an answer to the list shown")
-    min_lists: int = Field(500, ge=20, description="lists in each of the two windows that are compared")
-    canary_share: float = Field(0.1, gt=0, lt=1, description="share of users who get a new model in its experiment")
-    trial_users: int = Field(100, ge=2, description="users in each arm of that experiment before it is read")
-    trial_min_days: float = Field(7.0, ge=0, description="shortest time before that experiment may promote")
-    trial_max_days: float = Field(28.0, gt=0, description="when that experiment ends without a winner")
-    guard_s: float = Field(600.0, ge=0, description="how long a newly promoted model is watched")
-    guard_requests: int = Field(50, ge=10, description="requests before a promoted model is judged")
-    max_error_share: float = Field(0.02, gt=0, lt=1, description="share of failed requests that rolls back")
-    slow_s: float = Field(1.0, gt=0, description="a recommendation that takes longer counts as slow")
-    max_slow_share: float = Field(0.05, gt=0, lt=1, description="share of slow recommendations that rolls back")
-
-
-class Alerts(Group):
-    """When to raise an alert, and whom to tell."""
-
-    webhook: str | None = Field(None, pattern=r"^https?://", description="address that gets alerts by POST")
-    format: Literal["generic", "slack"] = Field("generic", description="JSON of the alert, or Slack's form of it")
-    repeat_s: float = Field(14_400.0, gt=0, description="an alert that lasts is told again after this")
-    error_share: float = Field(0.02, gt=0, lt=1, description="share of failed requests in the last minute")
-    p99_ms: float = Field(500.0, gt=0, description="99 % of recommendations in the last minute were quicker")
-    lag_s: float = Field(86_400.0, gt=0, description="age of the oldest event that is not in the log")
-    model_age_s: float = Field(1_209_600.0, gt=0, description="a model trained longer ago is stale")
-
-
-class ApiKey(Group):
-    """One key, as `python -m deployments.http.api_keys` makes it; the key itself is kept nowhere."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="who uses it; shown in errors")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key")
-    scopes: tuple[Literal["recommend", "events", "read", "admin"], ...] = Field(min_length=1)
-    per_minute: int | None = Field(None, ge=1, description="requests a minute, over all replicas; None: no limit")
-
-
 class Tracing(Group):
     """OpenTelemetry traces of requests, by stage."""
 
@@ -229,21 +187,6 @@ class Tracing(Group):
         description="address of an OTLP collector over HTTP, such as http://127.0.0.1:4318/v1/traces; None: off",
     )
     share: float = Field(0.01, ge=0, le=1, description="share of requests that are traced, if the caller does not say")
-
-
-class Security(Group):
-    """Who may call the HTTP functions."""
-
-    keys: tuple[ApiKey, ...] = Field((), description="without any, everybody may do everything, on loopback only")
-    hosts: tuple[str, ...] = Field((), description="host names, beside localhost, by which it is asked without keys")
-
-    @model_validator(mode="after")
-    def _keys_differ(self) -> "Security":
-        for field in ("name", "sha256"):
-            values = [getattr(key, field) for key in self.keys]
-            if len(set(values)) != len(values):
-                raise ValueError(f"two keys have the same {field}")
-        return self
 
 
 class Settings(BaseSettings):

@@ -18,12 +18,12 @@ from data.event_log import EventLog
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
 from deployments.autopilot.cron import Cron
-from deployments.autopilot.drift_watch import DriftWatch, click_sums, precision_sums
+from deployments.autopilot.drift_watch import DriftWatch
 from deployments.autopilot.housekeeping import Housekeeping
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import Memory, remember, save
-from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
+from deployments.autopilot.promotion_watch import PromotionGuard
 from deployments.autopilot.triggers import calls_for_retraining
 from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
@@ -34,7 +34,6 @@ from deployments.operations.monitor_views import Alert
 from deployments.operations.observation import Observation
 from deployments.operations.ray_jobs import JobsError, RayJobs
 from deployments.operations.retraining import Retraining
-from experiments.statistics.sums import pack_sums
 from features.experiments.bandits import reweigh_bandits
 from features.items.catalogue import Catalogue
 from features.recording.online_store import OnlineStore
@@ -42,11 +41,10 @@ from features.redis.connection import connect, durability
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
 from features.serving.aliases import move_aliases
-from features.serving.promotion import end_watch, roll_back_to, rollback_reason, watch
 from features.serving.replicas import read_replicas
 from features.serving.retraining_run import read_run
 from features.serving.run_record import Run, Trigger
-from features.serving.serving_state import AUTOPILOT, Guard, StateMovedError
+from features.serving.serving_state import AUTOPILOT
 from features.serving.slots import CHAMPION
 from features.serving.timeline import Kind, entry, note
 from models.bundle.arrays import BundleError
@@ -56,7 +54,6 @@ from models.monitoring.bias import BiasModel
 logger = logging.getLogger("ray.serve")
 STUCK_S = 120.0
 LONGEST_WAIT_S = 86_400.0
-LISTS_BEFORE = 50
 ALIASES_RETRY_S = 30.0
 """How long autopilot waits before it asks again a registry that did not take an alias."""
 REWEIGH_MS = 10_000
@@ -87,6 +84,7 @@ class Autopilot:
             self._limits.attribution_s,
             with_simulated=settings.training.simulated,
         )
+        self._guard = PromotionGuard(self._client, self._keys, self._limits, self._live)
         self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
         self._webhook = Webhook(settings.alerts)
         self._registry = ModelRegistry(settings)
@@ -155,14 +153,14 @@ class Autopilot:
         await self.housekeeping.look(seen, memory)
         if self._limits.mode != "off":
             await self._watch(seen)
-        await self._follow_champion(memory, seen)
+        await self._guard.follow(memory, seen)
         run = seen.run
         if run is not None:
             await self._advance(run, memory)
         elif self._limits.mode != "off":
             await self._trigger(seen, memory)
-        if memory.watched is not None:
-            await self._guard(memory.watched, memory, seen)
+        if memory.watched is not None and await self._guard.look(memory.watched, memory, seen):
+            self._count(memory, success=False)
         await self._move_aliases()
         await self._reweigh(memory)
         await self._alert(seen, memory)
@@ -193,31 +191,6 @@ class Autopilot:
         else:
             self._problems.pop("log", None)
             await self._drift.look()
-
-    async def _follow_champion(self, memory: Memory, seen: Observation) -> None:
-        """Begin to watch a model that was just promoted, by whomever, unless a rollback brought it back."""
-        champion = seen.slots.get(CHAMPION)
-        before = memory.champion
-        if champion == before:
-            return
-        memory.champion = champion
-        if before is None or champion is None or champion.version == before.version:
-            return
-        memory.noted.clear()
-        if champion.reason.startswith(rollback_reason("")) or self._limits.guard_s == 0:
-            memory.watched = None
-            return
-        lists = [one for one in self._live.judged if one.model_version == before.version][-self._limits.min_lists :]
-        known = len(lists) >= LISTS_BEFORE
-        clicks, precision = (pack_sums(sums(lists)) if known else None for sums in (click_sums, precision_sums))
-        counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
-        memory.watched = begin(champion, before, counts, clicks, precision, self._limits)
-        words = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
-        guard = Guard(champion.version, before.version, memory.watched.until_ms)
-        try:
-            await watch(self._client, self._keys, guard, entry("guardrail", words, model_version=champion.version))
-        except StateMovedError:
-            memory.watched = None  # The next look sees what serves by now.
 
     # One retraining
 
@@ -284,47 +257,7 @@ class Autopilot:
                 await note(self._client, self._keys, entry(kind, words))
         memory.noted = {name: memory.noted.get(name, now_ms()) for name in present}
 
-    # A promoted model
-
-    async def _guard(self, watched: Watched, memory: Memory, seen: Observation) -> None:
-        champion = seen.slots.get(CHAMPION)
-        if champion is None or champion.version != watched.version:
-            memory.watched = None
-            return
-        replicas = await read_replicas(self._client, self._keys)
-        lists = [one for one in self._live.judged if one.model_version == watched.version]
-        harm = broken(
-            watched,
-            counts_now(seen.telemetry.totals, self._limits.slow_s),
-            click_sums(lists),
-            [one for one in replicas if one.deployment == f"retrieval-{CHAMPION}"],
-            self._limits,
-            now_ms(),
-        )
-        version = watched.version
-        if harm is None:
-            if now_ms() > watched.until_ms:
-                memory.watched = None
-                found = comparison(watched, click_sums(lists), precision_sums(lists))
-                words = "; ".join(filter(None, (f"{version} was watched and broke no guardrail", found)))
-                await end_watch(self._client, self._keys, version, entry("guardrail", words, model_version=version))
-            return
-        acting = self._limits.mode == "act"
-        words = f"rolled back to {watched.previous}" if acting else f"would roll back to {watched.previous}"
-        line = entry("guardrail", f"{words}: {harm}", model_version=version)
-        if not acting:
-            await end_watch(self._client, self._keys, version, line)
-        else:
-            version_to, uri, why = watched.previous, watched.previous_uri, f"guardrail: {harm}"
-            try:
-                await roll_back_to(
-                    self._client, self._keys, version_to, uri, why, seen.state_version, AUTOPILOT, (line,)
-                )
-            except StateMovedError as error:
-                logger.info("autopilot does not roll back %s: %s", version, error)
-                return  # The next look decides on what serves by now.
-            self._count(memory, success=False)
-        memory.watched = None
+    # The registry
 
     async def _move_aliases(self) -> None:
         """Let the registry's aliases follow where whoever changed a slot could not reach it."""

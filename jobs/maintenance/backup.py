@@ -26,6 +26,7 @@ from data.prepare import processed_dir
 from features.recording.online_store import OnlineStore
 from features.recovery.store_snapshot import take_snapshot
 from features.redis.errors import StoreError
+from features.redis.identity import store_identity
 from features.redis.layout import read_seeded
 from features.redis.lock import maintenance
 from features.redis.session import store_session
@@ -45,6 +46,8 @@ class BackupManifest(BaseModel):
     partitions: int
     seeded: str | None
     """Fingerprint of the data set behind the features."""
+    store: str | None = None
+    """The identity of the store; None in backups of earlier versions."""
     files: dict[str, str]
     """Path in the backup -> sha256."""
     bundles: list[str]
@@ -76,6 +79,7 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
                 await drain(client, store.keys, log, lock)
                 snapshot = await take_snapshot(client, store.keys)
                 seeded = await read_seeded(client, store.keys)
+                identity = await store_identity(client, store.keys)
                 await asyncio.to_thread(_copy, settings, log, partial, snapshot.model_dump_json())
                 await lock.check()
         bundles = (
@@ -86,6 +90,7 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
             created_ms=clock.now_ms(),
             partitions=settings.store.partitions,
             seeded=seeded,
+            store=identity,
             files=files,
             bundles=bundles,
         )

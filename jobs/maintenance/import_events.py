@@ -28,10 +28,11 @@ from features.recording.event_request import EventError, EventRules
 from features.recording.online_store import OnlineStore
 from features.recording.row_event import row_event
 from features.redis.errors import EventConflict, StoreError
+from features.redis.identity import store_identity
 from features.redis.session import store_session
+from jobs.maintenance.import_ledger import REPORT_END, STATE_END, ledger_of
 
 BATCH = 1000
-STATE_END, REPORT_END = ".json", "-refused.jsonl"
 COLUMNS = """\
 columns, or fields of JSON lines:
   user_id, item_id          whole numbers or texts
@@ -76,13 +77,14 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("rb") as file:
         digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-    state, report = (folder / f"{path.stem}-{digest.hexdigest()[:12]}{end}" for end in (STATE_END, REPORT_END))
-    done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
-    done.begun_at = done.rows
-    if done.finished:
-        return done, report
-    _keep_until(report, done.rows)
     async with store_session(settings) as (client, keys):
+        identity = await store_identity(client, keys)
+        state, report = ledger_of(folder, path.stem, digest.hexdigest(), identity)
+        done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
+        done.begun_at = done.rows
+        if done.finished:
+            return done, report
+        _keep_until(report, done.rows)
         types = load_event_types(settings.data.events)
         rules = EventRules(types, settings.store.max_future_s, settings.data.open_catalogue)
         store = OnlineStore(client, keys, settings.store, types)

@@ -22,6 +22,7 @@ from features.recording.online_store import OnlineStore
 from features.recovery.rebuild import Rebuilt, rebuild
 from features.recovery.store_snapshot import StoreSnapshot, holds_events, put_snapshot
 from features.redis.errors import StoreError
+from features.redis.identity import take_identity
 from features.redis.layout import mark_seeded
 from features.redis.lock import maintenance
 from features.redis.session import store_session
@@ -57,6 +58,8 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
             dataset = await asyncio.to_thread(load_dataset, processed_dir(settings)) if with_data else None
             done = await rebuild(store, EventLog(settings.log_dir), dataset, lock)
             await mark_seeded(client, store.keys, manifest.seeded)
+            if manifest.store is not None:
+                await take_identity(client, store.keys, manifest.store)
             await client.run("HDEL", store.keys.meta, "restoring")
             return done
 

@@ -11,6 +11,7 @@ from data.event_file import FIELDS
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreUnavailable
+from features.redis.identity import store_identity
 from jobs.maintenance import import_events as job
 from jobs.maintenance.import_events import import_events, main
 from tests.features import reading
@@ -50,6 +51,31 @@ def written(path: Path, rows: list[dict[str, object]]) -> Path:
     else:
         frame.astype({"timestamp": "str"}).replace({"timestamp": {"nan": None}}).to_parquet(path)
     return path
+
+
+async def test_a_file_is_imported_again_into_another_store(
+    with_store: Settings, store: OnlineStore, tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    """Regression: after the store had been emptied the import said that there was nothing to do."""
+    file = written(tmp_path / "events.jsonl", rows)
+    first, _ = await import_events(with_store, file)
+    again, _ = await import_events(with_store, file)
+    assert (first.begun_at, again.begun_at, again.recorded) == (0, 3, 3)
+    other = with_store.model_copy(update={"store": with_store.store.model_copy(update={"prefix": "emptied"})})
+    anew, _ = await import_events(other, file)
+    assert (anew.begun_at, anew.recorded) == (0, 3)
+    assert (await import_events(with_store, file))[0].begun_at == 3
+
+
+async def test_the_ledger_of_an_earlier_version_is_taken_over_once(
+    with_store: Settings, store: OnlineStore, tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    file = written(tmp_path / "events.jsonl", rows)
+    await import_events(with_store, file)
+    identity = await store_identity(store.client, store.keys)
+    [ledger] = (with_store.state_dir / "imports").glob("events-*.json")
+    ledger.rename(ledger.with_name(ledger.name.replace(f"-{identity}", "")))
+    assert (await import_events(with_store, file))[0].begun_at == 3
 
 
 @pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
