@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from configs.addresses import without_credentials
-from configs.settings import PROJECT_DIR, Settings
+from configs.settings import PROJECT_DIR, Settings, with_preset
 from deployments.local.preflight import problems
 from deployments.local.private_file import write_private
 from deployments.local.processes import Record, start, stop
@@ -69,6 +69,8 @@ class LocalStack:
         started: list[StackPart] = []
         try:
             self._run("data", "data.prepare")
+            self.settings = with_preset(self.settings)
+            write_private(settings_file(self.settings), resolved_settings(self.settings))
             for part in wanted:
                 if part.name not in running:
                     started.append(part)
@@ -141,7 +143,7 @@ class LocalStack:
         for name in ("logs", "run", "store", "mlflow"):
             (self.state_dir / name).mkdir(exist_ok=True)
         make_token(self.settings.token_path)
-        write_private(settings_file(self.settings), resolved_settings(self.settings))
+        write_private(settings_file(self.settings), resolved_settings(self.settings, with_data=False))
 
     def _start(self, part: StackPart) -> None:
         if part.name == "ray":
