@@ -1,5 +1,6 @@
 """The first rows of a table, and what their cells look like; guesses are made on it."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,8 @@ class Sample:
     def texts(self, column: str, n: int = 3) -> list[str]:
         """The first different cells as texts, for people."""
         found = pc.unique(texts(self.table[column].slice(0, 1000)).drop_null()).to_pylist()
-        return [text if len(text) <= 24 else f"{text[:21]}..." for text in found[:n]]
+        found = [re.sub(r"(\d\d:\d\d)\.0+$", r"\1", text) for text in found[:n]]
+        return [text if len(text) <= 24 else f"{text[:21]}..." for text in found]
 
     def share_of_times(self, column: str, form: str | None = None) -> float:
         """Share of the cells that are times since 1990."""
