@@ -2,7 +2,8 @@
 
 Values come, in rising order of precedence, from the defaults below, from the YAML file that
 `RAYCOMMEND_CONFIG` names, and from environment variables: `RAYCOMMEND_<GROUP>_<FIELD>`, for example
-`RAYCOMMEND_PORTS_HTTP=8080`. `REDIS_URL`, `MLFLOW_TRACKING_URI` and `DATA` are read under their usual names.
+`RAYCOMMEND_PORTS_HTTP=8080`. `REDIS_URL`, `MLFLOW_TRACKING_URI`, `DATA`, `ITEMS`, `USERS`, `MAP`,
+`DATASET` and `PRESET` are read under their usual names.
 """
 
 import os
@@ -21,8 +22,10 @@ from pydantic_settings import (
 
 from configs.access import ApiKey, Security
 from configs.autopilot_limits import Alerts, AutopilotLimits
+from configs.data_settings import Data
 from configs.group import Group
 from configs.keeping import Keeping
+from configs.preset_settings import kept_preset, with_preset_of
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
@@ -103,19 +106,6 @@ class Tracking(Group):
     uri: str | None = Field(None, description="an outside MLflow server; None starts a local one on SQLite")
     experiment: str = Field("raycommend", min_length=1)
     model: str = Field("raycommend-als", min_length=1, description="name of the registered model")
-
-
-AttributeType = Literal["number", "text", "keyword", "keywords", "flag", "time"]
-
-
-class Data(Group):
-    """The data set, and what its events mean."""
-
-    source: Path | None = Field(None, description="a user's own copy: ml-100k.zip, its folder, or a recbole wheel")
-    events: str = Field("movies", description="preset of event meanings: movies, shops, video, courses or jobs")
-    item_attributes: dict[str, AttributeType] = Field({}, description="attributes of items beside the data set's")
-    user_attributes: dict[str, AttributeType] = Field({}, description="attributes of users beside the data set's")
-    open_catalogue: bool = Field(True, description="accept events on items that the catalogue does not list")
 
 
 class Training(Group):
@@ -303,13 +293,30 @@ def load_settings(**overrides: object) -> Settings:
         "REDIS_URL": ("store", "url"),
         "MLFLOW_TRACKING_URI": ("tracking", "uri"),
         "DATA": ("data", "source"),
+        "ITEMS": ("data", "items"),
+        "USERS": ("data", "users"),
+        "MAP": ("data", "map"),
+        "DATASET": ("data", "dataset"),
+        "PRESET": ("data", "events"),
     }
     for variable, (group, field) in named.items():
         value = os.environ.get(variable)
         if value:
             overrides = {**overrides, group: {**dict(overrides.get(group) or {}), field: value}}  # type: ignore[call-overload]
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return with_preset(Settings(**overrides))  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise SettingsError("bad setting: " + "; ".join(lines)) from error
+
+
+def with_preset(settings: Settings) -> Settings:
+    """The settings with the data set's preset, unless another is set, and with what that preset sets.
+
+    Raises:
+        SettingsError: the preset sets what is no setting.
+    """
+    try:
+        return with_preset_of(settings, kept_preset(settings.data_dir / "processed"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error

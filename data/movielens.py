@@ -14,6 +14,7 @@ import pandas as pd
 
 from data.dataset import DataError, Tables
 from data.fields.attributes import AttributeType
+from data.sources.addresses import members
 
 GENRES = (
     "Action",
@@ -68,6 +69,12 @@ _FORMS = {
     "movielens": {"data": "u.data", "items": "u.item", "users": "u.user"},
     "recbole": {"data": "ml-100k.inter", "items": "ml-100k.item", "users": "ml-100k.user"},
 }
+
+
+def is_movielens(address: str) -> bool:
+    """Whether a path holds MovieLens 100K in either form, whole or damaged."""
+    names = members(Path(address)) if "://" not in address else set()
+    return any(files["data"] in names for files in _FORMS.values())
 
 
 def open_source(path: Path) -> SourceFiles:

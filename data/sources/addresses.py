@@ -160,3 +160,13 @@ def members(path: Path) -> set[str]:
         with zipfile.ZipFile(path) as archive:
             return {member.rsplit("/", 1)[-1] for member in archive.namelist()}
     return set()
+
+
+def atomic_parts(address: str) -> dict[str, str]:
+    """The tables of a folder in RecBole's form, by the end of their names; empty where it is none."""
+    if "://" in address or not Path(address).is_dir():
+        return {}
+    parts = {end: sorted(Path(address).glob(f"*.{end}")) for end in ("inter", "item", "user")}
+    if len(parts["inter"]) != 1:
+        return {}
+    return {end: str(paths[0]) for end, paths in parts.items() if len(paths) == 1}

@@ -226,7 +226,9 @@ class Autopilot:
         # The run itself says when it ended, in case autopilot was killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
         quiet_until_ms = max(memory.quiet_until_ms, ended_ms + int(self._limits.cooldown_s * 1000))
-        acting, quiet = self._limits.mode == "act", now_ms() < quiet_until_ms
+        # Without any model there is nothing that a training could make worse, so nobody needs to allow the first one.
+        first = "events" in calls and CHAMPION not in seen.slots
+        acting, quiet = self._limits.mode == "act" or first, now_ms() < quiet_until_ms
         if not (acting and quiet and "schedule" in calls):  # Otherwise the schedule stays due until the wait is over.
             memory.scheduled_ms = now_ms()
         if not acting or quiet or not calls:

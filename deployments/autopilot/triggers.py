@@ -8,6 +8,14 @@ from deployments.autopilot.drift_watch import PERFORMANCE, TASTE
 from deployments.operations.monitor_views import DriftView
 from deployments.operations.observation import Observation, events_since_training
 from features.serving.run_record import Trigger
+from features.serving.slots import CHAMPION
+
+
+def events_without_model(seen: Observation, simulated: int | None) -> int:
+    """How many events a first model could learn from; 0 where there is a model, or it is not known yet."""
+    if CHAMPION in seen.slots or simulated is None:
+        return 0
+    return seen.log_rows + max(0, seen.backlog["events"].pending - simulated)
 
 
 def calls_for_retraining(
@@ -36,6 +44,8 @@ def calls_for_retraining(
     since = None if simulated is None else events_since_training(seen, simulated)
     if limits.new_events and since is not None and since > limits.new_events:
         calls["events"] = f"{since} new events since the last training, more than {limits.new_events}"
+    if limits.new_events and (events := events_without_model(seen, simulated)) > limits.new_events:
+        calls["events"] = f"{events} events and no model yet, more than {limits.new_events}"
     if schedule is not None and scheduled_ms > 0 and schedule.due_between(scheduled_ms, now_ms):
         calls["schedule"] = f"the schedule {limits.schedule}"
     return calls

@@ -25,7 +25,10 @@ RAY_INTERNAL_PORTS = (
 )
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
-_READ_BY_SETTINGS = ("REDIS_URL", "MLFLOW_TRACKING_URI", "DATA")
+_READ_BY_SETTINGS = (
+    *("REDIS_URL", "MLFLOW_TRACKING_URI"),
+    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET"),
+)
 
 
 class RayFlags(BaseModel):
@@ -95,13 +98,21 @@ def ray_flags(settings: Settings) -> dict[str, str]:
     return {**flags.everywhere, **proxy, **filled}
 
 
-def resolved_settings(settings: Settings) -> str:
-    """All settings as YAML with absolute paths, for processes that run elsewhere or from a copy of the project."""
+def resolved_settings(settings: Settings, with_data: bool = True) -> str:
+    """All settings as YAML with absolute paths, for processes that run elsewhere or from a copy of the project.
+
+    Args:
+        with_data: whether the data set is in place, whose preset counts where none is set.
+    """
     values = settings.model_dump(mode="json", exclude_none=True)
     values["state_dir"] = str(settings.state_dir.resolve())
     values["data_dir"] = str(settings.data_dir.resolve())
-    if settings.data.source is not None:
-        values["data"]["source"] = str(settings.data.source.resolve())
+    if not with_data and "events" not in settings.data.model_fields_set:
+        del values["data"]["events"]
+    for name in ("source", "items", "users", "map"):
+        given = values["data"].get(name)
+        if given is not None and "://" not in given:
+            values["data"][name] = str(Path(given).resolve())
     return "# Written by `make up`: the settings of the running stack. Change your own, not these.\n" + yaml.safe_dump(
         values, sort_keys=False
     )

@@ -1,6 +1,7 @@
 """The platform on one machine as one thing: what is started, in which order, and what is undone when that fails."""
 
 import contextlib
+import json
 import shutil
 import signal
 import subprocess
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 from configs.addresses import without_credentials
-from configs.settings import PROJECT_DIR, Settings
+from configs.settings import PROJECT_DIR, Settings, with_preset
 from deployments.local.preflight import problems
 from deployments.local.private_file import write_private
 from deployments.local.processes import Record, start, stop
@@ -69,6 +71,8 @@ class LocalStack:
         started: list[StackPart] = []
         try:
             self._run("data", "data.prepare")
+            self.settings = with_preset(self.settings)
+            write_private(settings_file(self.settings), resolved_settings(self.settings))
             for part in wanted:
                 if part.name not in running:
                     started.append(part)
@@ -101,7 +105,7 @@ class LocalStack:
     def show(self) -> None:
         """Print where everything is."""
         settings = self.settings
-        body = """-H 'Content-Type: application/json' -d '{"user_id": 196}'"""
+        body = f"-H 'Content-Type: application/json' -d '{json.dumps({'user_id': self._some_user()})}'"
         rows = {
             "API": f"{self.serve.url}/api/v1",
             "documentation": f"{self.serve.url}/docs",
@@ -114,6 +118,16 @@ class LocalStack:
         for name, value in rows.items():
             print(f"  {name:<16}{value}")
         print(f"\n  curl -s {self.serve.url}/api/v1/recommend {body}\n", flush=True)
+
+    def _some_user(self) -> int | str:
+        """A user of the data set to ask for first."""
+        folder = self.settings.data_dir / "processed"
+        try:
+            kind = json.loads((folder / "dataset.json").read_bytes())["user_id_type"]
+            found = next(pq.ParquetFile(folder / "users.parquet").iter_batches(1, columns=["user_id"]))[0][0].as_py()
+        except (OSError, ValueError, KeyError, StopIteration):
+            return 1
+        return int(found) if kind == "int" else str(found)
 
     def _sweep(self) -> None:
         """Forget parts that died, and end what they left behind: it may hold their ports."""
@@ -141,7 +155,7 @@ class LocalStack:
         for name in ("logs", "run", "store", "mlflow"):
             (self.state_dir / name).mkdir(exist_ok=True)
         make_token(self.settings.token_path)
-        write_private(settings_file(self.settings), resolved_settings(self.settings))
+        write_private(settings_file(self.settings), resolved_settings(self.settings, with_data=False))
 
     def _start(self, part: StackPart) -> None:
         if part.name == "ray":

@@ -32,13 +32,19 @@ from models.factors.als import AlsParameters
 from models.training.training_data import training_data_from_frame
 
 PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users, "P4": prequential}
+AT_RANDOM = ("P1", "P3")
+"""The protocols that split at random, and so need no times."""
+NO_TIMES = (
+    "the times of this data set do not say what came before what: nothing is judged in time order, and the splits are "
+    "at random"
+)
 
 
 def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: str, ranker: bool) -> dict[str, Any]:
     """The report on the imported data set, which must be MovieLens 100K for the reference numbers to mean anything.
 
     Raises:
-        DataError: there is no data set.
+        DataError: there is no data set, or its times cannot be trusted and only protocols in time order are asked for.
     """
     dataset = load_dataset(processed_dir(settings))
     data = training_data_from_frame(
@@ -50,6 +56,12 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         {},
         dataset.meta.fingerprint,
     )
+    note = None if dataset.meta.time_trusted else NO_TIMES
+    if note is not None:
+        protocols = [protocol for protocol in protocols if protocol in AT_RANDOM]
+        print(note)
+    if not protocols:
+        raise DataError(f"{dataset.meta.name}: {note}; there are {' and '.join(AT_RANDOM)}")
     bench = open_bench(dataset, data, weighting, ranker)  # type: ignore[arg-type]
     started = time.perf_counter()
     arms: list[Contender] = []
@@ -59,6 +71,8 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         "data": dataset.meta.name,
         "fingerprint": dataset.meta.fingerprint,
         "weighting": weighting,
+        "time_trusted": dataset.meta.time_trusted,
+        "note": note,
         "map": "map_at_10 divides by |relevant|, map_k_at_10 by min(|relevant|, 10)",
         # Under "preference" less is relevant, so the published numbers answer another question.
         "arms": summarise(arms, REFERENCES if weighting == "consumption" else {}),

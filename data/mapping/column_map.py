@@ -1,0 +1,229 @@
+"""The map file: which columns of a user's tables hold what. Kept beside the data set as it was used."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from data.dataset import DataError
+from data.fields.attributes import MAX_ATTRIBUTES, RESERVED, AttributeType
+from data.fields.faults import first_fault
+from data.sources.open_table import ReadOptions
+
+MAP_FILE = "map.yaml"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _from_text(given: Any, field: str = "column") -> Any:
+    return {field: given} if isinstance(given, str) else given
+
+
+class Time(_Part):
+    """When an event happened."""
+
+    column: str | None = None
+    format: str | None = Field(None, description="as %d.%m.%Y %H:%M, where the column is not ISO 8601 and no number")
+    order: bool = Field(False, description="the numbers of the column say what came first and nothing else")
+    rows: bool = Field(False, description="there is no time; the order of the rows stands in for it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return _from_text(given)
+
+    @model_validator(mode="after")
+    def _one(self) -> "Time":
+        if (self.column is None) != self.rows:
+            raise ValueError("give a column, or rows: true for the order of the rows")
+        return self
+
+
+class Type(_Part):
+    """What happened: one type for all rows, or a column whose words are mapped to the types of events.yaml."""
+
+    column: str | None = None
+    constant: str | None = None
+    map: dict[str, list[str]] = Field(default_factory=dict, description="our type: words of the column")
+    leave_out: list[str] = Field(default_factory=list, description="words whose rows are left out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return _from_text(given)
+
+    @field_validator("map", mode="before")
+    @classmethod
+    def _lists(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: [str(words)] if not isinstance(words, list) else list(map(str, words))
+                for name, words in given.items()}  # fmt: skip
+
+    @model_validator(mode="after")
+    def _one(self) -> "Type":
+        if (self.column is None) == (self.constant is None):
+            raise ValueError("give either a column or a constant")
+        return self
+
+
+class Amount(_Part):
+    """The number that goes with an event, such as a rating."""
+
+    column: str
+    scale: tuple[float, float] | None = Field(None, description="lowest and highest rating, brought to 0.5 to 5")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return _from_text(given)
+
+    @model_validator(mode="after")
+    def _rising(self) -> "Amount":
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ValueError("scale: give the lowest and the highest rating, as [1, 10]")
+        return self
+
+
+class Events(_Part):
+    """The table of what users did."""
+
+    user_id: str
+    item_id: str
+    time: Time
+    event_type: Type
+    value: Amount | None = None
+    read: ReadOptions = ReadOptions()
+
+
+class Words(_Part):
+    """Categories: from several columns, or from one whose cells hold lists."""
+
+    columns: list[str] = Field(min_length=1)
+    separator: str | None = Field(None, description="between several in one cell")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"columns": [given]}
+        if isinstance(given, list):
+            return {"columns": given}
+        if isinstance(given, dict) and "column" in given:
+            return {**{name: value for name, value in given.items() if name != "column"}, "columns": [given["column"]]}
+        return given
+
+
+class Attribute(_Part):
+    """An attribute: its type, and the column that holds it, which has the attribute's name if it is not given."""
+
+    type: AttributeType
+    column: str | None = None
+    separator: str | None = Field(None, description="between several keywords in one cell")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return _from_text(given, "type")
+
+
+class _Described(_Part):
+    attributes: dict[str, Attribute] = Field(default_factory=dict)
+    read: ReadOptions = ReadOptions()
+
+    @field_validator("attributes")
+    @classmethod
+    def _named(cls, given: dict[str, Attribute]) -> dict[str, Attribute]:
+        if len(given) > MAX_ATTRIBUTES:
+            raise ValueError(f"at most {MAX_ATTRIBUTES} attributes, not {len(given)}")
+        for name in given:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+                raise ValueError(f"{name}: an attribute's name has 1 to 40 small letters, digits and _, a letter first")
+            if name in RESERVED:
+                raise ValueError(f"{name}: is a field of its own and cannot be an attribute; give it another name")
+        return given
+
+
+class Items(_Described):
+    """The table of items."""
+
+    item_id: str
+    title: list[str] = Field(default_factory=list, description="columns whose texts together are the title")
+    categories: Words | None = None
+    year: str | None = None
+    added: Time | None = None
+
+    @field_validator("title", mode="before")
+    @classmethod
+    def _lists(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+
+class Users(_Described):
+    """The table of users."""
+
+    user_id: str
+
+
+class DataMap(_Part):
+    """A whole map."""
+
+    name: str | None = Field(None, pattern=_NAME.pattern, description="of the data set")
+    preset: str | None = Field(None, description="what its events mean: a file of configs/presets")
+    interactions: Events
+    items: Items | None = None
+    users: Users | None = None
+
+    def text(self) -> str:
+        """The map as YAML, in its shortest form."""
+        found = _short(self.model_dump(mode="json", exclude_defaults=True))
+        for part in ("items", "users"):
+            if part in found:  # what they share comes last
+                found[part] = dict(sorted(found[part].items(), key=lambda entry: entry[0] in ("attributes", "read")))
+        return yaml.safe_dump(found, sort_keys=False, width=110)
+
+
+def read_map(path: Path) -> dict[str, Any]:
+    """What a map file gives, which may be a part of a map; `check_map` checks the whole. Raises `DataError`."""
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the map cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: it is not valid YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise DataError(f"{path}: a map has the parts interactions, items and users")
+    for name, part in given.items():
+        if name not in DataMap.model_fields:
+            raise DataError(f"{path}: {name}: is no part of a map; there are {', '.join(DataMap.model_fields)}")
+        if name in ("interactions", "items", "users") and not isinstance(part, dict):
+            raise DataError(f"{path}: {name}: give the fields and the columns that hold them")
+    return given
+
+
+def check_map(given: dict[str, Any], where: str) -> DataMap:
+    """The map. Raises `DataError` that names the field."""
+    try:
+        return DataMap.model_validate(given)
+    except ValidationError as error:
+        field, words = first_fault(error.errors())
+        raise DataError(
+            f"{where}: {words if field is None or words.startswith(field) else f'{field}: {words}'}"
+        ) from None
+
+
+def _short(value: Any) -> Any:
+    """{"column": "x"} is written as x, and {"columns": ["x"]} too."""
+    if isinstance(value, dict):
+        if set(value) == {"column"} or set(value) == {"type"}:
+            return next(iter(value.values()))
+        if set(value) == {"columns"}:
+            value = value["columns"]
+            return value[0] if len(value) == 1 else value
+        return {name: _short(part) for name, part in value.items()}
+    return value

@@ -1,0 +1,239 @@
+"""Which column of a table of events holds what, guessed from names and contents of a sample.
+
+A guess is a part of a map, in the form of the map file, and questions where it is not clear. What the user's map says
+is taken as it stands, and only the rest is guessed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from configs.event_types import EventTypes
+from data.dataset import DataError
+from data.fields.times import EARLIEST_S
+from data.mapping.names import RATINGS, SPENT, WATCHED, fit, our_type
+from data.mapping.sample import Sample
+
+ROLES = ("user_id", "item_id", "time", "event_type", "value")
+_MOST = 0.5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a guess leaves open: the field, why, and what the map file may say, best first."""
+
+    field: str
+    why: str
+    answers: list[Any]
+
+
+@dataclass
+class Guess:
+    """A part of a map as far as it is clear; `notes` are told to people."""
+
+    fields: dict[str, Any]
+    questions: list[Question] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint: str = "") -> Guess:
+    """A guess for the part `interactions` of a map.
+
+    Args:
+        given: what the user's map says of it.
+        hint: words such as the file's name, which may say what the rows are.
+
+    Raises:
+        DataError: the map names a column that is not there.
+    """
+    check_columns(sample, given, "interactions")
+    guess = Guess(dict(given))
+    taken = {column for part in given.values() for column in named_columns(part)}
+    for role in ("user_id", "item_id"):
+        if role not in given:
+            column = _by_name(sample, role, taken, guess)
+            if column is not None:
+                guess.fields[role] = column
+                taken.add(column)
+    if "time" not in given:
+        _guess_time(sample, taken, guess)
+    if "event_type" not in given:
+        _guess_type(sample, taken, guess, hint)
+    elif isinstance(given["event_type"], str):
+        guess.fields["event_type"] = {"column": given["event_type"]}
+    _guess_words(sample, guess, types)
+    if "value" not in given:
+        _guess_value(sample, taken, guess, types)
+    elif given["value"] is None:
+        del guess.fields["value"]
+    order = [*ROLES, "read"]
+    guess.fields = {name: guess.fields[name] for name in sorted(guess.fields, key=order.index)}
+    return guess
+
+
+def check_columns(sample: Sample, given: dict[str, Any], part: str) -> None:
+    """Whether the columns that a map names are there. Raises `DataError` that names the one that is not."""
+    for name, value in given.items():
+        for column in named_columns(value) if name != "read" else ():
+            if column not in sample.columns:
+                raise DataError(
+                    f"{part}.{name}: {sample.address} has no column {column!r}; it has {', '.join(sample.columns)}"
+                )
+
+
+def named_columns(value: Any) -> list[str]:
+    """The columns that a field of a map names."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        return [column for column in value if isinstance(column, str)]
+    if isinstance(value, dict):
+        return [*named_columns(value.get("column")), *named_columns(value.get("columns"))]
+    return []
+
+
+def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
+    """The column whose name fits best; a question where there is none, or two fit alike."""
+    merits = {c: fit(c, role) for c in sample.columns if c not in taken and sample.share_of_ids(c) >= _MOST}
+    best = max(merits.values(), default=0)
+    found = [column for column, merit in merits.items() if merit == best]
+    if best == 0:
+        guess.questions.append(Question(role, f"no column's name says that it holds the {role}", list(merits)))
+        return None
+    if len(found) > 1:
+        guess.questions.append(Question(role, f"{' and '.join(found)} may both be the {role}", found))
+        return None
+    return found[0]
+
+
+def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
+    free = [column for column in sample.columns if column not in taken]
+    merits: dict[str, tuple[float, Any]] = {}
+    for column in free:
+        name = fit(column, "time")
+        if sample.share_of_times(column) >= _MOST:
+            numeric = sample.share_of_numbers(column) == 1.0
+            if name or not numeric:  # a number of that size under another name may be anything
+                merits[column] = (name + 1, column)
+        elif name and (forms := sample.formats(column)):
+            if len(forms) > 1:
+                answers = [{"column": column, "format": form} for form in forms]
+                guess.questions.append(Question("time", f"dates in {column} can be read in several ways", answers))
+                taken.add(column)
+                return
+            merits[column] = (name + 1, {"column": column, "format": forms[0]})
+        elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and sample.span(column)[1] < EARLIEST_S:
+            merits[column] = (name * 0.1, {"column": column, "order": True})
+    if not merits:
+        guess.fields["time"] = {"rows": True}
+        guess.notes.append("there is no column of times: the order of the rows stands in for time")
+        return
+    best = max(merit for merit, _ in merits.values())
+    found = [answer for merit, answer in merits.values() if merit == best]
+    if len(found) > 1:
+        guess.questions.append(Question("time", f"{len(found)} columns may be the time", found))
+        return
+    guess.fields["time"] = found[0]
+    taken.update(named_columns(found[0]))
+
+
+def _guess_type(sample: Sample, taken: set[str], guess: Guess, hint: str) -> None:
+    found = [
+        column
+        for column in sample.columns
+        if column not in taken
+        and fit(column, "event_type") >= 1
+        and 0 < sample.distinct(column) <= 30
+        and any(our_type(word) for word in sample.texts(column, 30))
+    ]
+    if len(found) == 1:
+        guess.fields["event_type"] = {"column": found[0]}
+        taken.add(found[0])
+        return
+    if len(found) > 1:
+        answers = [{"column": column} for column in found]
+        guess.questions.append(Question("event_type", f"{' and '.join(found)} may both be the event type", answers))
+        return
+    constant = _constant(sample, taken, hint)
+    if constant is not None:
+        guess.fields["event_type"] = {"constant": constant}
+        return
+    answers = [{"constant": name} for name in ("purchase", "view", "click", "rating")]
+    guess.questions.append(Question("event_type", "nothing says what a row is: a purchase, a view, a click?", answers))
+
+
+def _constant(sample: Sample, taken: set[str], hint: str) -> str | None:
+    """The one type of all rows, by a column that only one type has, or by the file's name."""
+    free = [column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9]
+    for column in free:
+        if fit(column, "value") >= 2 and any(word in column for word in RATINGS) and sample.span(column)[1] <= 100:
+            return "rating"
+    words = hint.lower().replace("-", "_").replace(".", "_").replace("/", "_").split("_")
+    for word in reversed(words):
+        if found := our_type(word) or our_type(word.removesuffix("s")):
+            return found
+    if any(word in column for column in sample.columns for word in SPENT):
+        return "purchase"
+    if any(word in column for column in free for word in WATCHED):
+        return "watch"
+    return None
+
+
+def _guess_words(sample: Sample, guess: Guess, types: EventTypes) -> None:
+    """Map the words of a column of types to ours, where the map does not."""
+    kind = guess.fields.get("event_type")
+    if not isinstance(kind, dict) or "column" not in kind:
+        return
+    own = kind.get("map") or {}
+    told = {
+        str(word).strip().lower() for words in own.values() for word in (words if isinstance(words, list) else [words])
+    }
+    told |= {str(word).strip().lower() for word in kind.get("leave_out") or []}
+    mapped: dict[str, list[str]] = {name: list(w) if isinstance(w, list) else [w] for name, w in own.items()}
+    unknown = []
+    for word in sample.texts(kind["column"], 1000):
+        if word.lower() in told or word.lower() in types.by_name:
+            continue
+        if name := our_type(word):
+            mapped.setdefault(name, []).append(word)
+        else:
+            unknown.append(word)
+    guess.fields["event_type"] = {**kind, **({"map": mapped} if mapped else {})}
+    if unknown:
+        shown = unknown[:20]
+        answer = {**guess.fields["event_type"], "map": {**mapped, "click": [*mapped.get("click", []), *shown]}}
+        without = {**guess.fields["event_type"], "leave_out": [*(kind.get("leave_out") or []), *shown]}
+        guess.questions.append(
+            Question("event_type", f"it is not clear what {', '.join(shown)} means", [answer, without])
+        )
+
+
+def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventTypes) -> None:
+    kind = guess.fields.get("event_type")
+    if not isinstance(kind, dict):
+        return
+    used = [kind["constant"]] if "constant" in kind else list(kind.get("map") or types.by_name)
+    if not any(name in types.by_name and types[name].value is not None for name in used):
+        return
+    rating = used == ["rating"]
+    merits: dict[str, int] = {}
+    for column in sample.columns:
+        if column in taken or sample.share_of_numbers(column) < 0.9:
+            continue
+        right = rating == any(word in column for word in RATINGS)
+        merits[column] = 2 * fit(column, "value") * right + ("sales" in column or "amount" in column)
+    best = max(merits.values(), default=0)
+    if best < 2:
+        if any(name in types.by_name and types[name].value is not None and types[name].value.required for name in used):  # type: ignore[union-attr]
+            numeric = [
+                column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9
+            ]
+            guess.questions.append(Question("value", "no column's name says that it holds the value", numeric))
+        return
+    column = next(name for name, merit in merits.items() if merit == best)
+    guess.fields["value"] = column
+    if rating:
+        low, high = sample.span(column)
+        if high > 5 or low < 0.5:
+            top = next((scale for scale in (5, 6, 7, 10, 20, 100) if high <= scale), high)
+            guess.fields["value"] = {"column": column, "scale": [0 if low < 1 else 1, top]}
+            guess.notes.append(f"ratings from {low:g} to {high:g} are brought to 0.5 to 5")

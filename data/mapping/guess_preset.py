@@ -1,0 +1,50 @@
+"""Which preset of `configs/presets` fits a table of events, guessed from its types and the words of its columns."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from data.mapping.conversions import ids
+from data.mapping.sample import Sample
+
+_WORDS = {
+    "jobs": ("job", "vacancy", "applicant", "candidate"),
+    "courses": ("course", "student", "learner", "lesson"),
+    "video": ("video", "episode", "watch", "stream", "track", "song", "listen"),
+    "movies": ("movie", "film", "anime"),
+    "groceries": ("grocer", "household", "basket", "supermarket", "aisle"),
+}
+_REPEATS = 0.3
+
+
+def guess_preset(sample: Sample, fields: dict[str, Any], addresses: list[str]) -> str:
+    """The preset's name.
+
+    Args:
+        fields: the part `interactions` of the map.
+        addresses: of the tables, whose names may tell the domain.
+    """
+    kind = fields["event_type"]
+    types = {kind["constant"]} if "constant" in kind else set(kind.get("map") or {})
+    bought = bool(types & {"purchase", "add_to_cart"})
+    words = " ".join([*sample.columns, *addresses]).lower()
+    for preset, roots in _WORDS.items():
+        if preset == "groceries" and not bought:
+            continue
+        if any(root in words for root in roots):
+            return preset
+    if bought:
+        return "groceries" if repeats(sample, fields) > _REPEATS else "shops"
+    if "apply" in types:
+        return "jobs"
+    if types & {"watch", "complete"}:
+        return "video"
+    return "movies" if types == {"rating"} else "shops"
+
+
+def repeats(sample: Sample, fields: dict[str, Any]) -> float:
+    """Share of the sampled rows whose user had the same item before."""
+    users, _ = ids(sample.table[fields["user_id"]])
+    items, _ = ids(sample.table[fields["item_id"]])
+    pairs = pa.table([users, items], names=["u", "i"]).group_by(["u", "i"]).aggregate([])
+    return 1 - pairs.num_rows / sample.table.num_rows

@@ -1,0 +1,82 @@
+"""The first rows of a table, and what their cells look like; guesses are made on it."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.mapping.conversions import ids, numbers, texts, times
+from data.sources.batches import SourceTable
+
+ROWS = 20_000
+FORMATS = (
+    *("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y"),
+    *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
+    *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%m-%d-%Y", "%b %d, %Y", "%m %d, %Y"),
+)
+_MOST = 0.9
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of a table (none where it has none)."""
+
+    address: str
+    columns: list[str]
+    table: pa.Table
+    types: dict[str, str]
+
+    def texts(self, column: str, n: int = 3) -> list[str]:
+        """The first different cells as texts, for people."""
+        found = pc.unique(texts(self.table[column].slice(0, 1000)).drop_null()).to_pylist()
+        found = [re.sub(r"(\d\d:\d\d)\.0+$", r"\1", text) for text in found[:n]]
+        return [text if len(text) <= 24 else f"{text[:21]}..." for text in found]
+
+    def share_of_times(self, column: str, form: str | None = None) -> float:
+        """Share of the cells that are times since 1990."""
+        n = self.table.num_rows
+        return 1 - len(times(self.table[column], form)[1]) / n if n else 0.0
+
+    def formats(self, column: str) -> list[str]:
+        """The forms of dates that fit nearly all cells, beside ISO 8601 and numbers."""
+        if not pa.types.is_string(self.table[column].type):
+            return []
+        part = self.table.slice(0, 2000)
+        return [
+            form for form in FORMATS if part.num_rows and 1 - len(times(part[column], form)[1]) / part.num_rows > _MOST
+        ]
+
+    def share_of_numbers(self, column: str) -> float:
+        """Share of the cells that hold something and are numbers; 0 where all are empty."""
+        found, faults = numbers(self.table[column])
+        known, bad = int(np.isfinite(found).sum()), len(faults)
+        return known / (known + bad) if known else 0.0
+
+    def span(self, column: str) -> tuple[float, float]:
+        """The smallest and the largest number."""
+        found = numbers(self.table[column])[0]
+        return float(np.nanmin(found)), float(np.nanmax(found))
+
+    def share_of_ids(self, column: str) -> float:
+        n = self.table.num_rows
+        return 1 - len(ids(self.table[column])[1]) / n if n else 0.0
+
+    def distinct(self, column: str) -> int:
+        return len(pc.unique(texts(self.table[column]).drop_null()))
+
+
+def take_sample(source: SourceTable) -> Sample:
+    """The first rows. Reads the first batches of the source, which cannot be read again afterwards."""
+    parts: list[pa.Table] = []
+    rows = 0
+    for batch in source.batches:
+        parts.append(batch.table.slice(0, ROWS - rows))
+        rows += parts[-1].num_rows
+        if rows >= ROWS:
+            break
+    table = (
+        pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({c: [] for c in source.columns})
+    )
+    return Sample(source.address, source.columns, table, source.types)

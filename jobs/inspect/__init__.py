@@ -1,0 +1,1 @@
+"""Looking at tables before they are imported: `python -m jobs.inspect_data`."""
