@@ -1,8 +1,8 @@
 """The catalogue: what can be recommended, in the store and as a view in every replica's memory."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import orjson
@@ -35,13 +35,14 @@ class Item:
     """Never to be recommended again, though models may still know it."""
     created_ms: int = 0
     updated_ms: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recommendable(self) -> bool:
         return not (self.hidden or self.deleted)
 
 
-_FIELDS = frozenset(field.name for field in fields(Item))
+_FIELDS = frozenset(one.name for one in fields(Item))
 
 
 def pack_item(item: Item) -> bytes:
@@ -55,6 +56,7 @@ def pack_item(item: Item) -> bytes:
             "hidden": item.hidden,
             "deleted": item.deleted,
             "updated_ms": item.updated_ms,
+            "attributes": item.attributes,
         }
     )
 

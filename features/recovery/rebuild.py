@@ -15,6 +15,7 @@ import pandas as pd
 
 from data.dataset import Dataset
 from data.event_log import EventLog
+from data.fields.frames import frame_attributes
 from data.log_tables import IDENTITY, KINDS, Kind, entry_row, stream_id
 from features.experiments.changes import read_ends
 from features.experiments.counts import rule_of, sums_command, user_commands
@@ -129,12 +130,12 @@ async def _write_counts(store: OnlineStore, partition: int, counts: PartitionRep
 
 def catalogue_items(dataset: Dataset) -> Iterator[Item]:
     """The data set's items, as the catalogue lists them."""
-    for item_id, title, year, categories, added_ms in dataset.items[
-        ["item_id", "title", "year", "categories", "added_ms"]
-    ].itertuples(index=False):
+    attributes = frame_attributes(dataset.items, dataset.item_attributes)
+    columns = dataset.items[["item_id", "title", "year", "categories", "added_ms"]].itertuples(index=False)
+    for (item_id, title, year, categories, added_ms), described in zip(columns, attributes, strict=True):
         known_year = None if pd.isna(year) else int(year)
         added = 0 if pd.isna(added_ms) else int(added_ms)
-        yield Item(item_id, title, known_year, tuple(categories), created_ms=added)
+        yield Item(item_id, title, known_year, tuple(categories), created_ms=added, attributes=described)
 
 
 async def _clear(store: OnlineStore) -> None:

@@ -22,6 +22,11 @@ def activity(times_ms: np.ndarray, at_ms: float) -> np.ndarray:
     return np.array([np.exp2(age / half_life).sum() for half_life in ACTIVITY_HALF_LIVES_MS.values()])
 
 
+def affinity_amounts(amounts: np.ndarray, times_ms: np.ndarray, at_ms: float) -> np.ndarray:
+    """(m,) float64: what each event of a history still counts for an affinity; below 0 for a refusal."""
+    return np.asarray(amounts * np.exp2((times_ms - at_ms) / AFFINITY_HALF_LIFE_MS), np.float64)
+
+
 def category_affinity(
     amounts: np.ndarray, times_ms: np.ndarray, memberships: sp.csr_matrix, at_ms: float
 ) -> np.ndarray:
@@ -32,7 +37,7 @@ def category_affinity(
         times_ms: (m,) float64.
         memberships: (m, C), the categories of each event's item.
     """
-    decayed = memberships.T @ (amounts * np.exp2((times_ms - at_ms) / AFFINITY_HALF_LIFE_MS))
+    decayed = memberships.T @ affinity_amounts(amounts, times_ms, at_ms)
     total = np.abs(decayed).sum()
     return decayed / total if total > 0 else np.full(memberships.shape[1], np.nan)
 
