@@ -30,6 +30,7 @@ from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient, connect
 from features.redis.keys import Keys
 from features.redis.layout import keys_of
+from models.ranking.attributes import RANKED
 
 START_LIMIT_S, PUT_LIMIT_S = 60.0, 1.0
 CHUNK = 10_000
@@ -46,8 +47,8 @@ ATTRIBUTES: dict[str, AttributeType] = {
     "since": "time",
     "description": "text",
 }
-REPLICAS = {"Ranking, Ingestion, Autopilot": "none", "of them one that needs two attributes": "two", "Console": "all"}
-_KEEP: dict[str, tuple[str, ...] | None] = {"none": (), "two": ("brand", "price"), "all": None}
+REPLICAS = {"Ranking, Ingestion, Autopilot": "none", "Retrieval": "ranked", "Console": "all"}
+_KEEP: dict[str, tuple[AttributeType, ...] | None] = {"none": (), "ranked": RANKED, "all": None}
 _WORDS = (
     *("blue", "red", "small", "large", "kettle", "lamp", "table", "garden"),
     *("kitchen", "wool", "steel", "night", "summer", "travel", "organic", "classic"),
@@ -112,7 +113,7 @@ async def follow(url: str, keep: str) -> dict[str, float]:
     """What a replica's view of the catalogue costs, in this process."""
     process = psutil.Process()
     client, keys = _opened(url)
-    view = Catalogue(client, keys, attributes=_KEEP[keep])
+    view = Catalogue(client, keys, types=_KEEP[keep])
     before = process.memory_info().rss
     begun, cpu = time.perf_counter(), time.process_time()
     changed = await view.refresh()

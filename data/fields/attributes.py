@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from configs.data_settings import AttributeType
-from configs.settings import AttributeType as AttributeType  # settings declare attributes too
 from data.fields.ids import check_text
 from data.fields.times import moment_ms
 

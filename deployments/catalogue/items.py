@@ -67,7 +67,7 @@ class Items:
         self._types = types
         self._ids = ids
         self._ask_similar = ask_similar
-        self.catalogue = Catalogue(client, keys, attributes=None)
+        self.catalogue = Catalogue(client, keys, types=None)
         self._index = ItemIndex()
         self._one_search = asyncio.Semaphore(1)  # searches that walk a large catalogue take turns
         self._popularity: dict[str, float] = {}

@@ -21,7 +21,7 @@ from features.serving.slots import Slot
 from features.users.user_features import UserFeatures
 from models.bundle.arrays import BundleError
 from models.bundle.reading import read_ranker
-from models.ranking.features import CANDIDATE_FEATURES, assemble, user_features
+from models.ranking.features import assemble, user_features
 from models.ranking.ranker import Ranker
 
 logger = logging.getLogger("ray.serve")
@@ -160,14 +160,15 @@ def score_candidates(
 def ranker_input(
     reply: Reply, users: Sequence[UserFeatures | None], contexts: Sequence[dict[str, Any] | None]
 ) -> np.ndarray:
-    """(N, len(FEATURES)) float32: what a ranker scores, the first `folded` candidates of all answers one after another.
+    """(N, len(FEATURES) + a) float32: what a ranker scores, the first `folded` candidates of all answers one after
+    another; a columns of attributes.
 
     Args:
         reply, users, contexts: as in `score_candidates`.
     """
     lengths = np.array([answer.folded for answer in reply.answers])
     rows = np.flatnonzero(lengths)
-    block = np.frombuffer(reply.features, np.float32).reshape(-1, len(CANDIDATE_FEATURES))
+    block = np.frombuffer(reply.features, np.float32).reshape(int(lengths.sum()), -1)
     known = [user for row in rows.tolist() if (user := users[row]) is not None]
     devices = [_device(contexts[row]) for row in rows.tolist()]
     return assemble(block, _user_block(known, devices, reply.at_ms), lengths[rows])

@@ -31,6 +31,9 @@ class LoadedModel:
         self.builder.update([_shelf_item(item) for item in items])
         self.shelf: Shelf = self.builder.shelf()
         if self.block is not None:
+            if self.block.reads_attributes:
+                places = self.builder.places([item.item_id.encode() for item in items])
+                self.block.take_attributes(places.tolist(), [item.attributes for item in items], len(self.builder.ids))
             self.block.take_shelf(self.shelf, self.builder.extra_added_ms())
 
     def take_popularity(self, popularity: list[Popularity]) -> None:

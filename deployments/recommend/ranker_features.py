@@ -1,13 +1,16 @@
 """The candidate block of the ranker's features, for a whole micro-batch, beside the factors that it needs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from configs.decay import AFFINITY_HALF_LIFE_MS
+from models.ranking.attributes import AttributeColumns, Attributes
 from models.ranking.features import RECENT, RequestBatch, affinity_rows, candidate_features, latest_distinct
 from models.ranking.item_table import item_table
+from models.ranking.point_in_time import affinity_amounts
 from models.ranking.ranking_parts import RankingParts
 from models.retrieval.candidates import Candidates
 from models.retrieval.shelf import Shelf
@@ -21,6 +24,7 @@ class Affinities(NamedTuple):
 
 
 NO_AFFINITIES = Affinities((), b"")
+_NO_EVENTS = np.empty(0, np.int64)
 
 
 class Asker(NamedTuple):
@@ -30,11 +34,20 @@ class Asker(NamedTuple):
         history: (m,) positions of the user's events, oldest to newest, those that the model knows.
         speaking: (p,) distinct positions of items that speak for interest.
         affinities: the category affinities of the user.
+        events: (e,) positions of the user's events, oldest to newest, those whose items are listed; read, as are the
+            next two, where the ranker reads attributes.
+        amounts: (e,) what each of them counted when it came (`configs.decay.REFUSAL_AFFINITY` for a refusal).
+        times_ms: (e,) when they were.
+        trained_user: the row of the user in the bundle, -1 for none.
     """
 
     history: np.ndarray
     speaking: np.ndarray
     affinities: Affinities
+    events: np.ndarray = _NO_EVENTS
+    amounts: np.ndarray = _NO_EVENTS
+    times_ms: np.ndarray = _NO_EVENTS
+    trained_user: int = -1
 
 
 class RankerFeatures:
@@ -48,8 +61,18 @@ class RankerFeatures:
     def __init__(self, parts: RankingParts, item_factors: np.ndarray) -> None:
         self._parts = parts
         self._factors = item_factors
-        self._hot = np.empty(0, np.int64)
+        self._attributes = AttributeColumns(parts.attributes, len(item_factors)) if parts.attributes else None
         self._popularity = np.zeros((2, 0), np.float32)
+
+    @property
+    def reads_attributes(self) -> bool:
+        """Whether the ranker reads attributes of items or users."""
+        return self._attributes is not None
+
+    def take_attributes(self, places: Sequence[int], attributes: Sequence[Attributes], n: int) -> None:
+        """Follow a change of the catalogue, before `take_shelf`; see `AttributeColumns.update`."""
+        if self._attributes is not None:
+            self._attributes.update(places, attributes, n)
 
     def take_shelf(self, shelf: Shelf, added_ms: np.ndarray) -> None:
         """Follow a change of the catalogue.
@@ -57,7 +80,14 @@ class RankerFeatures:
         Args:
             added_ms: (n_extra,) when each item unknown to the model was added.
         """
-        self._table = item_table(self._factors, self._parts.statistics, shelf.categories, shelf.extra_factors, added_ms)
+        self._table = item_table(
+            self._factors,
+            self._parts.statistics,
+            shelf.categories,
+            shelf.extra_factors,
+            added_ms,
+            None if self._attributes is None else self._attributes.table(),
+        )
         self._columns = {name.encode(): column for name, column in self._table.category_columns.items()}
         self._n = len(shelf.visible)
 
@@ -80,7 +110,8 @@ class RankerFeatures:
             at_ms: the moment as of which the features are computed.
 
         Returns:
-            float32 rows of `CANDIDATE_FEATURES`, the lists' first `folded` candidates one after another, as bytes.
+            float32 rows of `CANDIDATE_FEATURES` and what attributes give, of the lists' first `folded`
+            candidates, one list after another, as bytes.
         """
         lengths = [candidates.folded for candidates in found]
         width = max(lengths, default=0)
@@ -108,10 +139,24 @@ class RankerFeatures:
             affinity=self._affinity([askers[place].affinities for place in rows], at_ms),
             popularity=self._popularity,
         )
+        if self._attributes is not None:
+            batch = self._with_attributes(batch, [askers[place] for place in rows], at_ms)
         block = candidate_features(self._table, self._parts.relations, batch)
         if min(lengths[place] for place in rows) < width:
             return block[items >= 0].tobytes()
         return block.tobytes()
+
+    def _with_attributes(self, batch: RequestBatch, askers: Sequence[Asker], at_ms: float) -> RequestBatch:
+        users = None
+        if self._parts.user_values is not None:
+            rows = np.array([asker.trained_user for asker in askers])
+            users = np.where((rows >= 0)[:, None], self._parts.user_values[rows], np.float32(np.nan))
+        return replace(
+            batch,
+            events=[asker.events for asker in askers],
+            amounts=[affinity_amounts(asker.amounts, asker.times_ms, at_ms) for asker in askers],
+            users=users,
+        )
 
     def _affinity(self, affinities: Sequence[Affinities], at_ms: float) -> np.ndarray:
         packed = np.frombuffer(b"".join([mine.packed for mine in affinities]), "<f8").reshape(-1, 2)

@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from configs import clock
+from configs.decay import REFUSAL_AFFINITY
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
 from deployments.operations.similar_items import Similar
@@ -27,6 +30,7 @@ from features.users.history import decode_histories
 from models.bundle.arrays import BundleError
 from models.compiled import compile_all
 from models.factors.interest import aggregate_interest
+from models.ranking.attributes import RANKED
 from models.ranking.features import moment
 from models.retrieval.candidates import Candidates, Query
 from models.retrieval.exclusion import left_out
@@ -36,6 +40,14 @@ WEEK, DAY = "7d", "1d"
 TRENDING_DEPTH = 400
 """How many of the strongest items are read of each partition where only cold starts need them; a ranker needs all."""
 REASONS = 3
+
+
+class _Events(NamedTuple):
+    """Of one history: the items' positions, what each event counted for an affinity when it came, and when that was."""
+
+    items: np.ndarray
+    amounts: np.ndarray
+    times_ms: np.ndarray
 
 
 class Retrieval:
@@ -53,7 +65,7 @@ class Retrieval:
         self._types: EventTypes = load_event_types(settings.data.events)
         self._client = connect(settings.store, settings.store_url)
         self._keys = keys_of(settings.store)
-        self._catalogue = Catalogue(self._client, self._keys)
+        self._catalogue = Catalogue(self._client, self._keys, types=RANKED)
         self._loaded: LoadedModel | None = None
         self._slot_value: Slot | None = None
         self._slot_known = asyncio.Event()
@@ -91,7 +103,7 @@ class Retrieval:
         if loaded is None:
             return Reply(None, "str", 0, [])
         model, catalogue_version = loaded.model, self._catalogue.version
-        queries, histories = self._queries(loaded, questions)
+        queries, histories, listed = self._queries(loaded, questions)
         found = model.retrieve(queries, loaded.shelf)
         answers = [
             self._answer(loaded, question, query, candidates)
@@ -104,6 +116,16 @@ class Retrieval:
             Asker(history, query.items, question.affinities)
             for history, query, question in zip(histories, queries, questions, strict=True)
         ]
+        if loaded.block.reads_attributes:
+            askers = [
+                asker._replace(
+                    events=events.items,
+                    amounts=events.amounts,
+                    times_ms=events.times_ms,
+                    trained_user=self._trained_user(loaded, question.user_id),
+                )
+                for asker, events, question in zip(askers, listed(), questions, strict=True)
+            ]
         features = loaded.block.features(askers, found, at_ms)
         return Reply(
             model.version, model.manifest.item_id_type, catalogue_version, answers, loaded.path, features, at_ms
@@ -148,11 +170,14 @@ class Retrieval:
             tuple(reasons),
         )
 
-    def _queries(self, loaded: LoadedModel, questions: list[Question]) -> tuple[list[Query], list[np.ndarray]]:
+    def _queries(
+        self, loaded: LoadedModel, questions: list[Question]
+    ) -> tuple[list[Query], list[np.ndarray], Callable[[], list[_Events]]]:
         """Decode the histories of the batch and weigh them, all together.
 
         Returns:
-            The queries, and for each the positions of its history's events, as far as the model knows their items.
+            The queries, for each the positions of its history's events, as far as the model knows their items, and a
+            function that gives all events whose items are listed, with what they count.
         """
         find = loaded.builder.table.find
         histories = decode_histories([question.history for question in questions])
@@ -203,7 +228,17 @@ class Retrieval:
                     new_weights=new_weights[row],
                 )
             )
-        return queries, events
+
+        def listed_events() -> list[_Events]:
+            codes, values = histories.codes[listed], histories.values[listed]
+            counted = self._types.confidence(codes, values, "preference")
+            amounts = np.where(self._types.is_refusal(codes, values), REFUSAL_AFFINITY, counted)
+            parts = [
+                _split(rows[listed], column, number) for column in (places[listed], amounts, histories.times_ms[listed])
+            ]
+            return [_Events(*mine) for mine in zip(*parts, strict=True)]
+
+        return queries, events, listed_events
 
     def _trained_user(self, loaded: LoadedModel, user_id: bytes) -> int:
         """Row of the trained vector, -1 for a user who was not trained, or was erased since."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from configs.data_settings import AttributeType
 from data.fields.attributes import Schema, Value
 from features.items.attribute_schema import read_schemas
 from features.redis.connection import StoreClient
@@ -153,7 +154,7 @@ class Catalogue:
     """A view of the catalogue in memory.
 
     Args:
-        attributes: names of the attributes that its items shall carry, none by default; None for all. What is not
+        types: the types of the attributes that its items shall carry, none by default; None for all. What is not
             needed is not held: ten attributes double the memory of an item.
 
     Attributes:
@@ -164,10 +165,10 @@ class Catalogue:
         version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys, attributes: Container[str] | None = ()) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, types: Container[AttributeType] | None = ()) -> None:
         self._client = client
         self._keys = keys
-        self._attributes = attributes
+        self._types = types
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.items: dict[str, Item] = {}
         self.categories: Counter[str] = Counter()
@@ -232,7 +233,9 @@ class Catalogue:
         return changed
 
     def _unpack(self, raw: bytes) -> Item:
-        return unpack_item(raw, self._attributes, self._shared)
+        schema, types = self.item_schema, self._types
+        keep = None if types is None else [name for name, kind in schema.items() if kind in types]
+        return unpack_item(raw, keep, self._shared)
 
     def _count(self, item: Item | None, one: int) -> None:
         if item is not None:

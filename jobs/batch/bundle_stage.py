@@ -1,11 +1,13 @@
 """The bundle that serves, as the first stage of a batch: the same functions as in training, on the bundle's arrays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from configs.settings import Settings
-from data.dataset import load_dataset
+from data.dataset import Dataset, load_dataset
+from data.fields.frames import frame_attributes
 from data.prepare import processed_dir
 from features.items.catalogue import Catalogue, Item
 from features.recovery.described import catalogue_items
@@ -14,9 +16,10 @@ from features.serving.slots import CHAMPION
 from jobs.train.store_calls import current_slots
 from models.bundle.arrays import BundleError
 from models.bundle.reading import Bundle
+from models.ranking.attributes import RANKED
 from models.training.bundle_stage import stage_of_bundle
 from models.training.first_stage import FirstStage
-from models.training.item_facts import ItemFacts, item_facts
+from models.training.item_facts import ItemFacts, item_facts, known_attributes
 from models.training.training_data import TrainingData
 
 
@@ -41,17 +44,31 @@ def read_catalogue(settings: Settings) -> list[Item]:
         StoreError: the store does not answer.
     """
     items = {item.item_id: item for item in catalogue_items(load_dataset(processed_dir(settings)))}
-    stored = with_store(settings, lambda client, keys: Catalogue(client, keys).load())
+    stored = with_store(settings, lambda client, keys: Catalogue(client, keys, types=RANKED).load())
     return list((items | {item.item_id: item for item in stored}).values())
 
 
-def catalogue_of(data: TrainingData, items: list[Item]) -> ItemFacts:
-    """What the catalogue says of the items of `data`."""
-    return item_facts(
+def catalogue_of(data: TrainingData, items: list[Item], described: Dataset | None = None) -> ItemFacts:
+    """What the catalogue says of the items of `data`.
+
+    Args:
+        described: the data set that says which attributes there are, and has those of the users; None where no ranker
+            learns to read them.
+    """
+    facts = item_facts(
         data.items,
         [item.item_id for item in items],
         [item.year for item in items],
         [item.categories for item in items],
+    )
+    attributes = {item.item_id: item.attributes for item in items}
+    if described is None:
+        return replace(facts, attributes=known_attributes(data.items, attributes, {}, data.users, {}, {}))
+    of_users = frame_attributes(described.users, described.user_attributes)
+    users = dict(zip(described.users["user_id"], of_users, strict=True))
+    schemas = described.item_attributes, described.user_attributes
+    return replace(
+        facts, attributes=known_attributes(data.items, attributes, schemas[0], data.users, users, schemas[1])
     )
 
 

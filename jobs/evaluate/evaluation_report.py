@@ -60,6 +60,7 @@ REFERENCES: References = {
 }
 _PAIRS = (
     ("ALS + ranker", "ALS"),
+    ("ALS + ranker with attributes", "ALS + ranker"),
     ("ALS + ranker", "recent popularity"),
     ("ALS with fold-in", "ALS, users frozen"),
     ("ALS with fold-in + ranker", "ALS with fold-in"),

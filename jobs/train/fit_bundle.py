@@ -79,9 +79,12 @@ def fit_bundle(
             fitted.ranker,
             item_statistics(counts, data.item, data.times_ms, data.values, catalogue.year),
             fit_relations(weights, data.user[speaks], data.item[speaks], data.times_ms[speaks]),
+            fitted.attributes,
+            catalogue.attributes.user_values if fitted.attributes.users and catalogue.attributes is not None else None,
         )
         facts = RankerFacts(
             features_hash=FEATURES_HASH,
+            attribute_features=fitted.attributes.features,
             parameters=fitted.parameters,
             lists=fitted.lists,
             candidates=settings.serving.candidates,

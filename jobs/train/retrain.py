@@ -10,7 +10,8 @@ from pathlib import Path
 
 from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError
+from data.dataset import DataError, load_dataset
+from data.prepare import processed_dir
 from features.redis.errors import StoreError
 from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION
@@ -105,7 +106,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
 
-    catalogue = catalogue_of(data, read_catalogue(settings))
+    catalogue = catalogue_of(data, read_catalogue(settings), load_dataset(processed_dir(settings)))
     ordered = in_store_order(data)
     # The state is read before the models meet: a slot that is changed meanwhile is left alone.
     state = current_state(settings)
@@ -116,6 +117,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     report(80, describe_ranker(second, settings))
     logged_note = second.logged_note if second else "too little data for a ranker"
     report(80, f"lists that were shown: {logged_note}")
+    if second is not None and second.attributes_note:
+        report(80, f"attributes: {second.attributes_note}")
 
     path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
     manifest, footprint = _verified(path)

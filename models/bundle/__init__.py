@@ -9,5 +9,6 @@ Contents and manifest fields -> `writing` -> the directory -> `reading` -> `Bund
         users.npz         ids, factors, mean
         ranker.txt        LightGBM's text form       } both or neither
         ranking.npz       what its features need     }
+        attributes.json   the attributes that it reads and the numbers of their values; missing where it reads none
         bias.npz          mean, items, users of `models.monitoring.bias`; missing where there were no ratings
 """

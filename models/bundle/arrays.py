@@ -21,6 +21,7 @@ ITEMS = "items.npz"
 USERS = "users.npz"
 RANKER = "ranker.txt"
 RANKING = "ranking.npz"
+ATTRIBUTES = "attributes.json"
 BIAS = "bias.npz"
 INDEX = "index.npz"
 
@@ -69,6 +70,8 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
     if contents.ranking is not None:
         arrays |= ranking_arrays(contents.ranking)
         arrays["ranker"] = np.frombuffer(contents.ranking.ranker.text.encode(), np.uint8)
+        if contents.ranking.attributes:
+            arrays["attributes"] = np.frombuffer(contents.ranking.attributes.model_dump_json().encode(), np.uint8)
     if contents.bias is not None:
         arrays |= {f"bias_{name}": array for name, array in bias_arrays(contents.bias).items()}
     for name, array in arrays.items():
@@ -110,7 +113,7 @@ def check_contents(contents: BundleContents, where: str) -> None:
             raise BundleError(f"{where}: {name} holds numbers that are not finite")
     if contents.ranking is not None:
         try:
-            check_ranking(contents.ranking, n_items)
+            check_ranking(contents.ranking, n_items, n_users)
         except ValueError as error:
             raise BundleError(f"{where}: {error}") from error
     for name, ids in (("item_ids", contents.item_ids), ("user_ids", contents.user_ids)):

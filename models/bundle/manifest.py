@@ -41,6 +41,9 @@ class RankerFacts(_Part):
     )
     parameters: RankerParameters
     lists: int = Field(ge=1, description="past requests that it learned from")
+    attribute_features: tuple[str, ...] = Field(
+        default=(), description="features that attributes give, behind those that features_hash stands for"
+    )
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
     trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
     logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from models.bundle.arrays import (
+    ATTRIBUTES,
     BIAS,
     INDEX,
     ITEMS,
@@ -23,8 +24,9 @@ from models.bundle.arrays import (
     file_sha256,
     unpack_ids,
 )
-from models.bundle.manifest import Manifest
+from models.bundle.manifest import Manifest, RankerFacts
 from models.monitoring.bias import BiasTerms
+from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.ranker import Ranker, RankerError, check_features
 from models.ranking.ranking_parts import RankingParts, ranking_parts
 
@@ -124,7 +126,7 @@ def read_ranker(path: Path) -> Ranker | None:
         raise BundleError(f"{error.filename}: {error.strerror}") from error
     if hashlib.sha256(text).hexdigest() != manifest.files.get(RANKER):
         raise BundleError(f"{path / RANKER}: the file is damaged (its sha256 is not the manifest's)")
-    return _parse_ranker(path, manifest.ranker.features_hash, text)
+    return _parse_ranker(path, manifest.ranker, text)
 
 
 def list_bundles(bundles_dir: Path) -> list[Path]:
@@ -147,18 +149,26 @@ def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
         return None
     if len(listed) != 2 or manifest.ranker is None:
         raise BundleError(f"{path / MANIFEST}: a ranker needs {RANKER}, {RANKING} and its facts in the manifest")
-    ranker = _parse_ranker(path, manifest.ranker.features_hash, (path / RANKER).read_bytes())
+    ranker = _parse_ranker(path, manifest.ranker, (path / RANKER).read_bytes())
     arrays = _arrays(path / RANKING)
+    attributes = NO_ATTRIBUTES
+    if ATTRIBUTES in manifest.files:
+        try:
+            attributes = UsedAttributes.model_validate_json((path / ATTRIBUTES).read_bytes())
+        except ValidationError as error:
+            raise BundleError(f"{path / ATTRIBUTES}: {error.errors()[0]['msg']}") from error
+    if attributes.features != manifest.ranker.attribute_features:
+        raise BundleError(f"{path / MANIFEST}: its attribute_features are not those of {ATTRIBUTES}")
     try:
-        return ranking_parts(ranker, arrays)
+        return ranking_parts(ranker, arrays, attributes)
     except KeyError as error:
         raise BundleError(f"{path / RANKING}: array {error} is missing") from error
 
 
-def _parse_ranker(path: Path, features_hash: str, text: bytes) -> Ranker:
+def _parse_ranker(path: Path, facts: RankerFacts, text: bytes) -> Ranker:
     try:
-        check_features(features_hash)
-        return Ranker(text.decode())
+        check_features(facts.features_hash)
+        return Ranker(text.decode(), facts.attribute_features)
     except (RankerError, UnicodeDecodeError) as error:
         raise BundleError(f"{path / RANKER}: {error}") from error
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs import clock
 from models.bundle.arrays import (
+    ATTRIBUTES,
     BIAS,
     INDEX,
     ITEMS,
@@ -83,6 +84,9 @@ def write_bundle(
             names += [RANKER, RANKING]
             (partial / RANKER).write_text(contents.ranking.ranker.text)
             np.savez(partial / RANKING, **ranking_arrays(contents.ranking))  # type: ignore[arg-type]
+            if contents.ranking.attributes:
+                names.append(ATTRIBUTES)
+                (partial / ATTRIBUTES).write_text(contents.ranking.attributes.model_dump_json(indent=2) + "\n")
         if contents.bias is not None:
             names.append(BIAS)
             np.savez(partial / BIAS, **bias_arrays(contents.bias))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from configs.event_types import Weighting
 from data.dataset import Dataset
+from data.fields.frames import frame_attributes
 from data.matrix import pairs_to_csr, pairs_to_mask
 from data.splits import Split, benchmark_split, rolling_windows, time_order
 from models.batch_only.split_training import gain_text, learn_from_splits, rank_lists, side_scores
@@ -28,7 +29,7 @@ from models.training.first_stage import (
     fit_first_stage,
     request_interest,
 )
-from models.training.item_facts import ItemFacts, frame_facts
+from models.training.item_facts import ItemFacts, frame_facts, known_attributes
 from models.training.past_requests import (
     Requests,
     excluded_items,
@@ -112,11 +113,23 @@ def open_bench(dataset: Dataset, data: TrainingData, weighting: Weighting, ranke
     """Put the events in store order and remember where each came from."""
     source = rows_in_store_order(data)
     marked = data.rows(source)
-    return ProtocolData(dataset, marked, source, frame_facts(marked.items, dataset.items), weighting, ranker, seed)
+    of_items, of_users = (
+        dict(zip(frame[name], frame_attributes(frame, schema), strict=True))
+        for frame, name, schema in (
+            (dataset.items, "item_id", dataset.item_attributes),
+            (dataset.users, "user_id", dataset.user_attributes),
+        )
+    )
+    known = known_attributes(
+        marked.items, of_items, dataset.item_attributes, marked.users, of_users, dataset.user_attributes
+    )
+    facts = replace(frame_facts(marked.items, dataset.items), attributes=known)
+    return ProtocolData(dataset, marked, source, facts, weighting, ranker, seed)
 
 
 def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
     """P1: the arms on the published random split, over users with something relevant in its test part."""
+    bench = replace(bench, catalogue=replace(bench.catalogue, attributes=None))  # the second stage of P1 reads none
     data, shape = bench.data, (len(bench.data.users), len(bench.data.items))
     # The positions of whole numbers are in their order, so that MovieLens is split as published.
     split = benchmark_split(data.items.encode(bench.dataset.interactions["item_id"]))
@@ -169,9 +182,13 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
         train, window = _parts(windows[cutoff])
         stage = stages.get(cutoff) or _fit(bench, train)
         fitted: FittedRanker | None = None
+        reading: FittedRanker | None = None
         if bench.ranker:
             # A window of width .1 must have closed before the cutoff opens.
-            fitted = learn([rows[early] for early in rows if early + 0.1 <= cutoff + 1e-9], RANKER, bench.seed, 1)
+            earlier = [rows[early] for early in rows if early + 0.1 <= cutoff + 1e-9]
+            fitted = learn(earlier, RANKER, bench.seed, 1)
+            if used := bench.catalogue.used:
+                reading = learn(earlier, RANKER, bench.seed, 1, attributes=used)
             lists = fitted.lists if fitted is not None else 0
             note(f"P2: cutoff {cutoff}: ranker learned from {lists} lists of earlier windows")
         for name, context in (("warm", 0), ("session", 10)):
@@ -182,7 +199,7 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
                 note(f"P2: cutoff {cutoff}: nobody to ask, {name}")
                 continue
             requests.relevant.data[:] = 1.0  # the protocol knows no more and less relevant
-            found += _arms(f"P2 {name}", _window_arms(stage, requests, train, fitted), requests, stage)
+            found += _arms(f"P2 {name}", _window_arms(stage, requests, train, fitted, reading), requests, stage)
     return _pooled(found)
 
 
@@ -267,14 +284,19 @@ def _baselines(stage: FirstStage, requests: Requests, seen: sp.csr_matrix, train
 
 
 def _window_arms(
-    stage: FirstStage, requests: Requests, train: np.ndarray, fitted: FittedRanker | None
+    stage: FirstStage,
+    requests: Requests,
+    train: np.ndarray,
+    fitted: FittedRanker | None,
+    reading: FittedRanker | None,
 ) -> dict[str, np.ndarray]:
     seen = excluded_items(stage.data, requests.rows, stage.weighting)
     arms = _baselines(stage, requests, seen, train)
     arms["ALS"] = find_candidates(stage, requests, K).items
-    if fitted is not None:
-        candidates = find_candidates(stage, requests, CANDIDATES, TRENDING)
-        arms["ALS + ranker"] = rerank(stage, fitted.ranker, requests, candidates, K)
+    for name, ranker in (("ALS + ranker", fitted), ("ALS + ranker with attributes", reading)):
+        if ranker is not None:
+            candidates = find_candidates(stage, requests, CANDIDATES, TRENDING)
+            arms[name] = rerank(stage, ranker.ranker, requests, candidates, K)
     return arms
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.ranking.attribute_block import fill_attributes
+from models.ranking.attributes import AttributeTable
 from models.ranking.candidate_block import CANDIDATE_FEATURES, fill_block, fill_latest
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemTable
@@ -43,6 +45,9 @@ class RequestBatch:
         affinity: (B, C) float32, see `affinity_rows`; NaN where there is none.
         popularity: (2, n) float32 or (2, B, k) float32: decayed popularity with half-lives of 1 and 7 days as a share
             of the leader's; of all items, or of the candidates already.
+        events: for each request, the items of its history's events, (m,) int64; read where the ranker reads attributes.
+        amounts: for each request, what each of those events counts at that moment, (m,) float64, below 0 for a refusal.
+        users: (B, u) float32, `models.ranking.attributes.user_values` of the requests' users.
     """
 
     candidates: np.ndarray
@@ -52,6 +57,9 @@ class RequestBatch:
     at_ms: np.ndarray
     affinity: np.ndarray
     popularity: np.ndarray
+    events: Sequence[np.ndarray] = ()
+    amounts: Sequence[np.ndarray] = ()
+    users: np.ndarray | None = None
 
 
 def candidate_features(table: ItemTable, relations: ItemRelations | None, batch: RequestBatch) -> np.ndarray:
@@ -63,9 +71,11 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
         batch: the requests and their candidates.
 
     Returns:
-        (B, k, len(CANDIDATE_FEATURES)) float32; rows of padding are meaningless.
+        (B, k, len(CANDIDATE_FEATURES) + width of the attributes) float32; rows of padding are meaningless.
     """
-    block = np.empty((*batch.candidates.shape, len(CANDIDATE_FEATURES)), np.float32)
+    attributes = table.attributes
+    width = len(CANDIDATE_FEATURES) + (0 if attributes is None else attributes.width)
+    block = np.empty((*batch.candidates.shape, width), np.float32)
     popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
     fill_block(
         block,
@@ -84,7 +94,28 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
         _NONE if relations is None else relations.ease,
         _NONE if relations is None else relations.follows,
     )
+    if attributes is not None:
+        _fill_attributes(block, attributes, batch)
     return block
+
+
+def _fill_attributes(block: np.ndarray, attributes: AttributeTable, batch: RequestBatch) -> None:
+    users = np.full((len(block), attributes.n_users), np.nan) if batch.users is None else batch.users
+    fill_attributes(
+        block,
+        len(CANDIDATE_FEATURES),
+        np.ascontiguousarray(batch.candidates, np.int64),
+        np.ascontiguousarray(batch.at_ms, np.float64),
+        np.concatenate(batch.events, dtype=np.int64),
+        np.cumsum([0, *(len(events) for events in batch.events)]),
+        np.concatenate(batch.amounts, dtype=np.float64),
+        attributes.values,
+        attributes.times_ms,
+        attributes.members,
+        attributes.edges,
+        attributes.sizes,
+        np.ascontiguousarray(users, np.float32),
+    )
 
 
 def user_features(
@@ -117,19 +148,21 @@ def user_features(
 
 
 def assemble(candidate_block: np.ndarray, user_block: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """One row per candidate, in the order of `FEATURES`.
+    """One row per candidate, in the order of `FEATURES`; what attributes give follows behind.
 
     Args:
-        candidate_block: (N, len(CANDIDATE_FEATURES)) float32, the lists one after another.
+        candidate_block: (N, len(CANDIDATE_FEATURES) + a) float32, the lists one after another; a columns of attributes.
         user_block: (B, len(USER_FEATURES)) float32.
         lengths: (B,) int, candidates of each list; their sum is N.
 
     Returns:
-        (N, len(FEATURES)) float32.
+        (N, len(FEATURES) + a) float32.
     """
-    features = np.empty((len(candidate_block), len(FEATURES)), np.float32)
-    features[:, : len(CANDIDATE_FEATURES)] = candidate_block
-    features[:, len(CANDIDATE_FEATURES) :] = np.repeat(user_block, lengths, axis=0)
+    first = len(CANDIDATE_FEATURES)
+    features = np.empty((len(candidate_block), candidate_block.shape[1] + len(USER_FEATURES)), np.float32)
+    features[:, :first] = candidate_block[:, :first]
+    features[:, first : len(FEATURES)] = np.repeat(user_block, lengths, axis=0)
+    features[:, len(FEATURES) :] = candidate_block[:, first:]
     return features
 
 

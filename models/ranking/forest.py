@@ -110,22 +110,22 @@ def _evaluate(
     for start in range(0, len(rows), _BLOCK):
         n = min(_BLOCK, len(rows) - start)
         states[:n] = ~np.uint64(0)
-        for number, feature in enumerate(features):
+        for number, feature in enumerate(features[:numeric]):
             mine = thresholds[edges[number] : edges[number + 1]]
+            table = tables[table_edges[number] :]
+            for row in range(n):
+                value = rows[start + row, feature]
+                place = len(mine) + 1 if np.isnan(value) else _below(mine, value)
+                for word in range(words):
+                    states[row, word] &= table[place, word]
+        for number in range(numeric, len(features)):
             table = tables[table_edges[number] : table_edges[number + 1]]
-            last = len(table) - 1
-            if number < numeric:
-                for row in range(n):
-                    value = rows[start + row, feature]
-                    place = last if np.isnan(value) else _below(mine, value)
-                    for word in range(words):
-                        states[row, word] &= table[place, word]
-            else:
-                for row in range(n):
-                    value = rows[start + row, feature]
-                    place = int(value) if -1.0 < value < last else last  # LightGBM cuts a number's fraction off
-                    for word in range(words):
-                        states[row, word] &= table[place, word]
+            others = len(table) - 1
+            for row in range(n):
+                value = rows[start + row, features[number]]
+                place = int(value) if -1.0 < value < others else others  # LightGBM cuts a number's fraction off
+                for word in range(words):
+                    states[row, word] &= table[place, word]
         for row in range(n):
             leaves = states[row].view(np.uint8)
             # Two sums, so that an addition need not wait for the one before.

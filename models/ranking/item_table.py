@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.ranking.attributes import AttributeTable
+
 NO_CATEGORY = -1
 MOST_CATEGORIES = 8  # of one item; further ones are left out, the rest in alphabetical order
 _MEAN_WEIGHT = 5.0  # values of the overall mean that an item's own mean starts from
@@ -40,6 +42,7 @@ class ItemTable:
         first_ms: (n,) float64.
         categories: (n, m) int32, columns of `category_columns`, padded with `NO_CATEGORY`.
         category_columns: category -> column.
+        attributes: the items' attributes; None where the ranker reads none.
     """
 
     unit_factors: np.ndarray
@@ -47,6 +50,7 @@ class ItemTable:
     first_ms: np.ndarray
     categories: np.ndarray
     category_columns: Mapping[str, int]
+    attributes: AttributeTable | None = None
 
 
 def item_statistics(
@@ -77,6 +81,7 @@ def item_table(
     categories: Mapping[str, np.ndarray],
     extra_factors: np.ndarray | None = None,
     extra_added_ms: np.ndarray | None = None,
+    attributes: AttributeTable | None = None,
 ) -> ItemTable:
     """The table of the model's items, followed by those that only the catalogue has.
 
@@ -86,6 +91,7 @@ def item_table(
         categories: category -> (m,) int64, rising: the positions of its items, below n_items + n_extra.
         extra_factors: (n_extra, f) float32, estimated.
         extra_added_ms: (n_extra,) when they were added.
+        attributes: of all of them; None where the ranker reads none.
     """
     n_extra = 0 if extra_factors is None else len(extra_factors)
     factors = item_factors if extra_factors is None else np.concatenate([item_factors, extra_factors])
@@ -106,7 +112,8 @@ def item_table(
     ).astype(np.float32)
     columns = {name: column for column, name in enumerate(sorted(categories))}
     members = _memberships(categories, columns, len(factors))
-    return ItemTable(unit, static, np.concatenate([statistics.first_ms, added], dtype=np.float64), members, columns)
+    first_ms = np.concatenate([statistics.first_ms, added], dtype=np.float64)
+    return ItemTable(unit, static, first_ms, members, columns, attributes)
 
 
 def _memberships(categories: Mapping[str, np.ndarray], columns: Mapping[str, int], n: int) -> np.ndarray:

@@ -22,6 +22,11 @@ def activity(times_ms: np.ndarray, at_ms: float) -> np.ndarray:
     return np.array([np.exp2(age / half_life).sum() for half_life in ACTIVITY_HALF_LIVES_MS.values()])
 
 
+def affinity_amounts(amounts: np.ndarray, times_ms: np.ndarray, at_ms: float | np.ndarray) -> np.ndarray:
+    """(m,) float64: what each event of a history still counts for an affinity; below 0 for a refusal."""
+    return np.asarray(amounts * np.exp2((times_ms - at_ms) / AFFINITY_HALF_LIFE_MS), np.float64)
+
+
 def category_affinities(
     amounts: np.ndarray, times_ms: np.ndarray, memberships: sp.csr_matrix, lengths: np.ndarray, at_ms: np.ndarray
 ) -> np.ndarray:
@@ -34,7 +39,7 @@ def category_affinities(
         lengths: (B,) events of each user; their sum is m.
         at_ms: (B,) the moment of each request.
     """
-    counted = amounts * np.exp2((times_ms - np.repeat(at_ms, lengths)) / AFFINITY_HALF_LIFE_MS)
+    counted = affinity_amounts(amounts, times_ms, np.repeat(at_ms, lengths))
     starts = np.concatenate([[0], np.cumsum(lengths)])
     events = sp.csr_matrix((counted, np.arange(len(amounts)), starts), shape=(len(lengths), len(amounts)))
     decayed = (events @ memberships).toarray()

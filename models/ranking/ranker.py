@@ -10,11 +10,13 @@ different places in different lists. What moves both place and outcome without b
 """
 
 import re
+from collections.abc import Sequence
 
 import lightgbm
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.features import FEATURES, FEATURES_HASH
 from models.ranking.forest import Forest
 
@@ -45,22 +47,27 @@ class Ranker:
 
     Args:
         text: LightGBM's text form of the model.
+        attributes: the features that follow those of this code (`UsedAttributes.features`).
+
+    Attributes:
+        features: the names of all of them.
 
     Raises:
         RankerError: the text is damaged, or its features are not those of this code.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, attributes: Sequence[str] = ()) -> None:
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
             raise RankerError(f"it is no LightGBM model: {error}") from error
-        names = tuple(self._booster.feature_name())
-        if names != FEATURES:
-            wrong = next((f"{a!r} instead of {b!r}" for a, b in zip(names, FEATURES, strict=False) if a != b), None)
+        names, expected = tuple(self._booster.feature_name()), (*FEATURES, *attributes)
+        if names != expected:
+            wrong = next((f"{a!r} instead of {b!r}" for a, b in zip(names, expected, strict=False) if a != b), None)
             raise RankerError(
-                f"it has {len(names)} features, expected {len(FEATURES)}" + (f"; {wrong}" if wrong else "")
+                f"it has {len(names)} features, expected {len(expected)}" + (f"; {wrong}" if wrong else "")
             )
+        self.features = names
         self.text = text
         try:
             self._forest: Forest | None = Forest(self._booster.dump_model()["tree_info"])
@@ -71,10 +78,10 @@ class Ranker:
         """(n,) float32, larger is better within one list.
 
         Args:
-            features: (n, len(FEATURES)) float32, the lists of a whole micro-batch one after another.
+            features: (n, len(self.features)) float32, the lists of a whole micro-batch one after another.
         """
-        if features.shape[1] != len(FEATURES):
-            raise RankerError(f"{features.shape[1]} features given, {len(FEATURES)} expected")
+        if features.shape[1] != len(self.features):
+            raise RankerError(f"{features.shape[1]} features given, {len(self.features)} expected")
         if len(features) == 0:
             return np.empty(0, np.float32)
         if self._forest is not None:
@@ -87,7 +94,7 @@ class Ranker:
         """feature -> share of the total gain."""
         gain = self._booster.feature_importance("gain")
         total = float(gain.sum()) or 1.0
-        return {name: float(value) / total for name, value in zip(FEATURES, gain, strict=True)}
+        return {name: float(value) / total for name, value in zip(self.features, gain, strict=True)}
 
 
 def fit_ranker(
@@ -99,17 +106,19 @@ def fit_ranker(
     threads: int = 1,
     place: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    attributes: UsedAttributes = NO_ATTRIBUTES,
 ) -> Ranker:
     """Fit on lists of candidates. The result depends on data, parameters and seed; on `threads` only with `place`.
 
     Args:
-        features: (n, len(FEATURES)) float32.
+        features: (n, len(FEATURES) + a) float32; a columns of attributes.
         gains: (n,) float >= 0, how right each candidate was; told apart in tenths of the largest.
         lengths: (lists,) int, candidates of each list; their sum is n.
         threads: how many threads LightGBM uses, at least 1.
         place: (n,) int >= 0, where each candidate was shown; all of one number in a list that nobody was shown. None
             where no list was.
         weights: (n,) how much each candidate counts; None for all alike.
+        attributes: what those a columns are.
 
     Raises:
         ValueError: no list holds both something relevant and something else; there is nothing to learn.
@@ -144,12 +153,13 @@ def fit_ranker(
         group=lengths[filled],
         position=place,
         weight=weights,
-        feature_name=list(FEATURES),
+        feature_name=[*FEATURES, *attributes.features],
+        categorical_feature=list(attributes.categorical) or "auto",
         params=settings,
     )
     booster = lightgbm.train(settings, training, num_boost_round=parameters.trees)
     # The text repeats the settings; how many threads there were is no part of the model.
-    return Ranker(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string()))
+    return Ranker(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string()), attributes.features)
 
 
 def check_features(features_hash: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemStatistics
 from models.ranking.ranker import Ranker
@@ -17,11 +18,16 @@ class RankingParts:
         ranker: the fitted trees.
         statistics: what training saw of the n_items items.
         relations: how items relate to each other; None where there are too many items.
+        attributes: the attributes that it reads.
+        user_values: (n_users, u) float32, those of the trained users (`models.ranking.attributes.user_values`); None
+            where it reads none of users.
     """
 
     ranker: Ranker
     statistics: ItemStatistics
     relations: ItemRelations | None
+    attributes: UsedAttributes = NO_ATTRIBUTES
+    user_values: np.ndarray | None = None
 
 
 def ranking_arrays(ranking: RankingParts) -> dict[str, np.ndarray]:
@@ -29,24 +35,32 @@ def ranking_arrays(ranking: RankingParts) -> dict[str, np.ndarray]:
     arrays = {f"item_{name}": array for name, array in vars(ranking.statistics).items()}
     if ranking.relations is not None:
         arrays |= vars(ranking.relations)
+    if ranking.user_values is not None:
+        arrays["user_values"] = ranking.user_values
     return arrays
 
 
-def ranking_parts(ranker: Ranker, arrays: dict[str, np.ndarray]) -> RankingParts:
+def ranking_parts(
+    ranker: Ranker, arrays: dict[str, np.ndarray], attributes: UsedAttributes = NO_ATTRIBUTES
+) -> RankingParts:
     """The reverse of `ranking_arrays`. Raises KeyError for a missing array."""
     statistics = ItemStatistics(**{name: arrays[f"item_{name}"] for name in ItemStatistics.__dataclass_fields__})
     relations = None
     if {"ease", "follows"} <= set(arrays):
         # Rows are read one after another; a matrix that lies column by column makes that far slower.
         relations = ItemRelations(np.ascontiguousarray(arrays["ease"]), np.ascontiguousarray(arrays["follows"]))
-    return RankingParts(ranker, statistics, relations)
+    return RankingParts(ranker, statistics, relations, attributes, arrays["user_values"] if attributes.users else None)
 
 
-def check_ranking(ranking: RankingParts, n_items: int) -> None:
+def check_ranking(ranking: RankingParts, n_items: int, n_users: int) -> None:
     """Raises ValueError naming the array that does not fit."""
     for name, array in vars(ranking.statistics).items():
         if array.shape != (n_items,):
             raise ValueError(f"{name} of the item statistics is {array.shape}, expected {(n_items,)}")
+    if ranking.attributes.users:
+        found, expected = ranking.user_values, (n_users, len(ranking.attributes.users))
+        if found is None or found.shape != expected or found.dtype != np.float32:
+            raise ValueError(f"user_values must be float32 {expected}")
     for name, array in vars(ranking.relations).items() if ranking.relations is not None else ():
         if array.shape != (n_items, n_items) or array.dtype != np.float32 or not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite float32 {(n_items, n_items)}")

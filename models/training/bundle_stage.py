@@ -6,6 +6,7 @@ from data.matrix import pairs_to_csr
 from models.bundle.reading import Bundle
 from models.factors.als import AlsFactors
 from models.factors.fold_in import FoldIn
+from models.ranking.attributes import NO_ATTRIBUTES
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemStatistics, item_table
 from models.training.first_stage import HISTORY_LIMIT, FirstStage
@@ -42,7 +43,7 @@ def stage_of_bundle(
     factors = np.where(in_model[:, None], bundle.item_factors[source], np.float32(0))
     unknown = np.full(n_items, np.nan)
     statistics = ItemStatistics(counts, unknown.astype(np.float32), unknown.astype(np.float32), unknown)
-    relations = None
+    relations, used, of_users = None, NO_ATTRIBUTES, None
     if bundle.ranking is not None:
         known = bundle.ranking.statistics
         statistics = ItemStatistics(
@@ -52,6 +53,12 @@ def stage_of_bundle(
             np.where(in_model, known.first_ms[source], np.nan),
         )
         relations = _moved(bundle.ranking.relations, source)
+        used = bundle.ranking.attributes
+        if bundle.ranking.user_values is not None:
+            # A user whom the bundle does not know has none in serving either.
+            of_users = np.full((len(data.users), bundle.ranking.user_values.shape[1]), np.nan, np.float32)
+            user = data.users.encode(bundle.user_ids)
+            of_users[user[user >= 0]] = bundle.ranking.user_values[user >= 0]
     shown = counts > 0
     return FirstStage(
         data=data,
@@ -68,10 +75,11 @@ def stage_of_bundle(
             weight_power=parameters.weight_power,
         ),
         relations=relations,
-        table=item_table(factors, statistics, catalogue.categories),
+        table=item_table(factors, statistics, catalogue.categories, attributes=catalogue.attribute_table(used)),
         memberships=catalogue.memberships,
         in_model=in_model,
         history_limit=history_limit,
+        user_values=of_users,
     )
 
 

@@ -16,6 +16,7 @@ from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
 from models.factors.fold_in import FoldIn
 from models.factors.interest import aggregate_interest
+from models.ranking.features import FEATURES
 from models.ranking.item_relations import ItemRelations, fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
 from models.ranking.point_in_time import DecayedPopularity
@@ -37,6 +38,7 @@ class FirstStage:
         known_items: (n_items,) bool, items with a positive weight.
         in_model: (n_items,) bool, items of which the model has seen any event; serving knows no others by position.
         history_limit: how many of a user's latest events the store keeps for the model.
+        user_values: (n_users, u) float32, the users' attributes; None where none are read.
     """
 
     data: TrainingData
@@ -50,6 +52,12 @@ class FirstStage:
     memberships: sp.csr_matrix
     in_model: np.ndarray
     history_limit: int = HISTORY_LIMIT
+    user_values: np.ndarray | None = None
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the features of a candidate."""
+        return len(FEATURES) + (0 if self.table.attributes is None else self.table.attributes.width)
 
 
 @dataclass(frozen=True)
@@ -96,10 +104,16 @@ def fit_first_stage(
             weight_power=parameters.weight_power,
         ),
         relations=fit_relations(weights, part.user[positive], part.item[positive], part.times_ms[positive]),
-        table=item_table(factors.item_factors, statistics, catalogue.categories),
+        table=item_table(
+            factors.item_factors,
+            statistics,
+            catalogue.categories,
+            attributes=catalogue.attribute_table(catalogue.used),
+        ),
         memberships=catalogue.memberships,
         in_model=np.bincount(part.item, minlength=len(data.items)) > 0,
         history_limit=history_limit,
+        user_values=None if catalogue.attributes is None else catalogue.attributes.user_values,
     )
 
 

@@ -1,14 +1,38 @@
 """What is known of the items beside their events: the catalogue, aligned with a vocabulary."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from data.fields.attributes import Schema
 from data.matrix import pairs_to_mask
 from data.vocabulary import Vocabulary
+from models.ranking.attributes import (
+    NO_ATTRIBUTES,
+    AttributeColumns,
+    Attributes,
+    AttributeTable,
+    UsedAttributes,
+    choose_attributes,
+    user_values,
+)
+
+
+@dataclass(frozen=True)
+class KnownAttributes:
+    """Attributes by position in the vocabularies, and which of them a ranker may read."""
+
+    used: UsedAttributes
+    items: Sequence[Attributes]
+    users: Sequence[Attributes]
+
+    @property
+    def user_values(self) -> np.ndarray:
+        """(n_users, u) float32; see `models.ranking.attributes.user_values`."""
+        return user_values(self.used, self.users)
 
 
 @dataclass(frozen=True)
@@ -19,10 +43,26 @@ class ItemFacts:
         year: (n_items,) float32, NaN where unknown.
         categories: category -> (m,) int64, rising: the positions of its items. A mask each would take n_items bytes of
             every category.
+        attributes: of the items and users, and which of them a ranker may read; None where there are none.
     """
 
     year: np.ndarray
     categories: dict[str, np.ndarray]
+    attributes: "KnownAttributes | None" = None
+
+    @property
+    def used(self) -> UsedAttributes:
+        """The attributes that a ranker may read."""
+        return NO_ATTRIBUTES if self.attributes is None else self.attributes.used
+
+    def attribute_table(self, used: UsedAttributes) -> AttributeTable | None:
+        """The items' attributes for a ranker that reads these; None where it reads none."""
+        if not used:
+            return None
+        columns = AttributeColumns(used, len(self.year))
+        if self.attributes is not None:
+            columns.update(range(len(self.year)), self.attributes.items, len(self.year))
+        return columns.table()
 
     @property
     def memberships(self) -> sp.csr_matrix:
@@ -57,3 +97,18 @@ def frame_facts(items: Vocabulary, frame: pd.DataFrame | None) -> ItemFacts:
         return item_facts(items, [], [], [])
     years = frame["year"].to_numpy(np.float32, na_value=np.nan).tolist()
     return item_facts(items, frame["item_id"], years, frame["categories"])
+
+
+def known_attributes(
+    items: Vocabulary,
+    item_attributes: Mapping[str, Attributes],
+    item_schema: Schema,
+    users: Vocabulary,
+    user_attributes: Mapping[str, Attributes],
+    user_schema: Schema,
+) -> KnownAttributes | None:
+    """The attributes of the items and users that have events, given by id; None where nothing could be read."""
+    of_items = [item_attributes.get(str(item), {}) for item in items.ids.tolist()]
+    of_users = [user_attributes.get(str(user), {}) for user in users.ids.tolist()]
+    used = choose_attributes(item_schema, of_items, user_schema, of_users)
+    return KnownAttributes(used, of_items, of_users) if used or any(of_items) else None

@@ -1,8 +1,9 @@
 """The second stage of a retraining, and both models on the latest window of time: what the gate compares.
 
-Whether there is a ranker at all, and whether it learns from lists that were shown too, is chosen on the last window
-before that one: a champion that had no such choice would meet the best of three otherwise. The champion is judged as
-the bundle that serves, so the window begins after all that it has learned from (`judged_from`).
+Whether there is a ranker at all, whether it reads attributes, and whether it learns from lists that were shown too, is
+chosen on the last window before that one: a champion that had no such choice would meet the best of several otherwise.
+The champion is judged as the bundle that serves, so the window begins after all that it has learned from
+(`judged_from`).
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from models.evaluation.gate import JudgedRequests, per_user
 from models.evaluation.metrics import bootstrap_interval, coverage, user_metrics
+from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.ranker import Ranker, RankerParameters
 from models.training.first_stage import FirstStage, find_candidates
 from models.training.item_facts import ItemFacts
@@ -47,6 +49,8 @@ class SecondStage:
         logged: lists that were shown, whatever became of them.
         logged_note: what became of them, in words.
         unlogged: the new model, had it not learned from them; None where it did not.
+        attributes_note: what became of the attributes of items and users, in words; empty where there are none.
+        unattributed: the new model, had it not read them; None where it does not.
     """
 
     ranker: FittedRanker | None
@@ -57,11 +61,14 @@ class SecondStage:
     logged: Logged | None
     logged_note: str
     unlogged: JudgedRequests | None = None
+    attributes_note: str = ""
+    unattributed: JudgedRequests | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
         """`latest_ndcg_at_10` of the new model with its interval, `latest_plain_ndcg_at_10` without ranker,
-        `latest_unlogged_ndcg_at_10` without lists that were shown, and `logged_lists`, how many of those it uses."""
+        `latest_unlogged_ndcg_at_10` without lists that were shown, `latest_unattributed_ndcg_at_10` without attributes,
+        and `logged_lists`, how many of those lists it uses."""
         found: dict[str, float] = {"latest_requests": float(len(self.requests))}
         if self.logged is not None:
             found["logged_lists"] = float(self.ranker.logged_lists if self.ranker else 0)
@@ -69,6 +76,7 @@ class SecondStage:
             ("latest_ndcg_at_10", self.judged),
             ("latest_plain_ndcg_at_10", self.plain),
             ("latest_unlogged_ndcg_at_10", self.unlogged),
+            ("latest_unattributed_ndcg_at_10", self.unattributed),
         ):
             values = np.empty(0) if judged is None else per_user(judged.user, judged.ndcg)
             if judged is not None and len(values):
@@ -97,6 +105,8 @@ class _Choice:
     ranker: bool
     shown: bool
     note: str
+    attributes: UsedAttributes = NO_ATTRIBUTES
+    attributes_note: str = ""
 
 
 def judged_from(data: TrainingData, champion_created_ms: int | None) -> float:
@@ -140,23 +150,28 @@ def train_second_stage(
     if parameters is None:
         return nothing
     windows = _early_windows(data, catalogue, recipe, latest, seed, threads, logged)
-    choice = _choose(windows, data, recipe, parameters, seed, logged)
+    choice = _choose(windows, data, recipe, parameters, seed, logged, catalogue.used)
     lists = sum(len(window.rows.lengths) for window in windows)
-    nothing = replace(nothing, lists=lists, logged_note=choice.note)
+    nothing = replace(nothing, lists=lists, logged_note=choice.note, attributes_note=choice.attributes_note)
     if not choice.ranker:
         return nothing
-    early = _learn(windows, parameters, seed, choice.shown)
-    assert early is not None
-    judged = judge_stage(stage, requests, early.ranker, recipe.candidates, recipe.trending)
+    used = choice.attributes
+
+    def judge_without(shown: bool, attributes: UsedAttributes) -> JudgedRequests:
+        early = _learn(windows, parameters, seed, shown, attributes)
+        assert early is not None
+        return judge_stage(stage, requests, early.ranker, recipe.candidates, recipe.trending)
+
+    judged = judge_without(choice.shown, used)
+    if used:
+        nothing = replace(nothing, unattributed=judge_without(choice.shown, NO_ATTRIBUTES))
     rows = [*(window.rows for window in windows), lists_after(stage, latest, 1.0, recipe)]
     if logged is None or not choice.shown:
-        return replace(nothing, judged=judged, ranker=learn(rows, parameters, seed, threads=1))
-    without = _learn(windows, parameters, seed, shown=False)
-    assert without is not None
-    unlogged = judge_stage(stage, requests, without.ranker, recipe.candidates, recipe.trending)
+        return replace(nothing, judged=judged, ranker=learn(rows, parameters, seed, threads=1, attributes=used))
+    unlogged = judge_without(False, used)
     newest = logged_rows(stage, logged_between(logged, moment_of(data, latest), np.inf, np.inf), recipe, logged.clip)
     shown = [window.shown for window in windows if window.shown is not None]
-    final = learn(rows, parameters, seed, threads=1, logged=[*shown, newest])
+    final = learn(rows, parameters, seed, threads=1, logged=[*shown, newest], attributes=used)
     assert final is not None
     final = replace(final, logged_fingerprint=logged.lists.fingerprint)
     return replace(nothing, judged=judged, ranker=final, unlogged=unlogged)
@@ -183,9 +198,16 @@ def _early_windows(
     return found
 
 
-def _learn(windows: Sequence[EarlyWindow], parameters: RankerParameters, seed: int, shown: bool) -> FittedRanker | None:
+def _learn(
+    windows: Sequence[EarlyWindow],
+    parameters: RankerParameters,
+    seed: int,
+    shown: bool,
+    attributes: UsedAttributes = NO_ATTRIBUTES,
+) -> FittedRanker | None:
     lists = [window.shown for window in windows if window.shown is not None] if shown else []
-    return learn([window.rows for window in windows], parameters, seed, threads=1, logged=lists)
+    rows = [window.rows for window in windows]
+    return learn(rows, parameters, seed, threads=1, logged=lists, attributes=attributes)
 
 
 def _choose(
@@ -195,6 +217,7 @@ def _choose(
     parameters: RankerParameters,
     seed: int,
     logged: Logged | None,
+    attributes: UsedAttributes,
 ) -> _Choice:
     """Rankers of all windows but the last, on the last."""
     too_few = "none is used, as the settings say" if logged is None else _too_few(data, logged, windows)
@@ -206,16 +229,36 @@ def _choose(
     plain, ranked = (
         judge_stage(last.stage, requests, one, recipe.candidates, recipe.trending) for one in (None, ranker.ranker)
     )
+    used, attributes_note = NO_ATTRIBUTES, ""
+    if attributes:
+        reading = _learn(windows[:-1], parameters, seed, False, attributes)
+        assert reading is not None
+        with_them = judge_stage(last.stage, requests, reading.ranker, recipe.candidates, recipe.trending)
+        gained = _mean_gain(with_them, ranked)
+        attributes_note = f"NDCG@10 {gained:+.4f} in the window before the latest with {_names(attributes)}"
+        if gained > 0:
+            used, ranked = attributes, with_them
+        else:
+            attributes_note = f"none is used: {attributes_note}"
     if too_few:
-        return _Choice(_mean_gain(ranked, plain) > 0, False, too_few)
-    both = _learn(windows[:-1], parameters, seed, shown=True)
+        return _Choice(_mean_gain(ranked, plain) > 0, False, too_few, used, attributes_note)
+    both = _learn(windows[:-1], parameters, seed, True, used)
     assert both is not None
     with_shown = judge_stage(last.stage, requests, both.ranker, recipe.candidates, recipe.trending)
     won = _mean_gain(with_shown, ranked)
     note = f"NDCG@10 {won:+.4f} in the window before the latest with {both.logged_lists:,} of them from before it"
     if won < 0:
-        return _Choice(_mean_gain(ranked, plain) > 0, False, f"none is used: {note}")
-    return _Choice(_mean_gain(with_shown, plain) > 0, True, note)
+        return _Choice(_mean_gain(ranked, plain) > 0, False, f"none is used: {note}", used, attributes_note)
+    return _Choice(_mean_gain(with_shown, plain) > 0, True, note, used, attributes_note)
+
+
+def _names(attributes: UsedAttributes) -> str:
+    parts = [
+        f"{', '.join(one.name for one in some)} of {what}"
+        for some, what in ((attributes.items, "items"), (attributes.users, "users"))
+        if some
+    ]
+    return " and ".join(parts)
 
 
 def judge_stage(

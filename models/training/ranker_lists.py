@@ -10,15 +10,13 @@ import numpy as np
 
 from configs.decay import REFUSAL_AFFINITY
 from models.ranking.features import (
-    CANDIDATE_FEATURES,
-    FEATURES,
     RequestBatch,
     assemble,
     candidate_features,
     latest_distinct,
     user_features,
 )
-from models.ranking.point_in_time import activity, category_affinities
+from models.ranking.point_in_time import activity, affinity_amounts, category_affinities
 from models.ranking.ranker import Ranker
 from models.training.first_stage import CandidateTable, FirstStage, kept_rows, popularity_walk, request_interest
 from models.training.past_requests import Requests
@@ -29,7 +27,7 @@ _BLOCK = 256  # requests whose features are computed at once
 def request_features(
     stage: FirstStage, requests: Requests, candidates: CandidateTable
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Features block by block: (which requests, (N, len(FEATURES)) float32, lengths of the lists)."""
+    """Features block by block: (which requests, (N, stage.n_features) float32, lengths of the lists)."""
     data = stage.data
     preference = data.types.confidence(data.codes, data.values, "preference")
     refused = data.types.is_refusal(data.codes, data.values)
@@ -66,6 +64,12 @@ def request_features(
             at_ms=at_ms,
             affinity=affinity,
             popularity=shares[:, part],
+            events=[data.item[mine] for mine in kept],
+            amounts=[
+                affinity_amounts(amounts[mine], data.times_ms[mine], at)
+                for mine, at in zip(kept, at_ms.tolist(), strict=True)
+            ],
+            users=None if stage.user_values is None else stage.user_values[requests.user[part]],
         )
         block = candidate_features(stage.table, stage.relations, batch)
         present = batch.candidates >= 0
@@ -77,14 +81,14 @@ def request_features(
             requests.devices[part] if requests.devices is not None else [None] * len(rows),
         )
         lengths = present.sum(axis=1)
-        yield part, assemble(block[present].reshape(-1, len(CANDIDATE_FEATURES)), users, lengths), lengths
+        yield part, assemble(block[present], users, lengths), lengths
 
 
 def rank_scores(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: CandidateTable) -> np.ndarray:
     """(B, k) float32: the ranker's score of each candidate, -inf in the padding."""
     scores = np.full(candidates.items.shape, -np.inf, np.float32)
     for part, features, _ in request_features(stage, requests, candidates):
-        scores[part][candidates.items[part] >= 0] = ranker.score(features)
+        scores[part][candidates.items[part] >= 0] = ranker.score(features[:, : len(ranker.features)])
     return scores
 
 
@@ -97,7 +101,7 @@ def rerank(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: Ca
 
 @dataclass(frozen=True)
 class RankerRows:
-    """Training rows: features (n, len(FEATURES)) float32, gains (n,) float32 >= 0, lengths (lists,).
+    """Training rows: features (n, `FirstStage.n_features`) float32, gains (n,) float32 >= 0, lengths (lists,).
 
     A gain says how right a candidate was; 0 is wrong. Rows of lists that were shown also have the place of each item,
     (n,) int from 0, and how much it counts, (n,) float64.
@@ -131,7 +135,7 @@ def ranker_rows(
         chance = np.where(hit[useful], -1.0, np.where(chosen, chance, 2.0))
         first = np.argsort(np.argsort(chance, axis=1, kind="stable"), axis=1, kind="stable")
         chosen = chosen & (first < longest)
-    parts = [np.empty((0, len(FEATURES)), np.float32)]
+    parts = [np.empty((0, stage.n_features), np.float32)]
     for part, features, _ in request_features(stage, requests.some(useful), kept):
         parts.append(features[chosen[part][present[useful][part]]])
     return RankerRows(np.concatenate(parts), gains[useful][chosen], chosen.sum(axis=1))

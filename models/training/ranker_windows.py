@@ -12,6 +12,8 @@ import numpy as np
 
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
+from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
+from models.ranking.features import FEATURES
 from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
 from models.training.first_stage import HISTORY_LIMIT, FirstStage, find_candidates, fit_first_stage
 from models.training.item_facts import ItemFacts
@@ -56,6 +58,7 @@ class FittedRanker:
     lists: int
     logged_lists: int = 0
     logged_fingerprint: str | None = None
+    attributes: UsedAttributes = NO_ATTRIBUTES
 
 
 def stage_at(
@@ -144,12 +147,15 @@ def learn(
     seed: int,
     threads: int,
     logged: Sequence[RankerRows] = (),
+    attributes: UsedAttributes = NO_ATTRIBUTES,
 ) -> FittedRanker | None:
     """One ranker from all lists; None where those of past requests hold nothing to learn from.
 
     Args:
         logged: lists that were shown, with places and weights.
+        attributes: those that the ranker reads, of which the lists have the columns; none where it is to do without.
     """
+    width = len(FEATURES) + len(attributes.features)
     rows, logged = ([part for part in parts if len(part.lengths)] for parts in (rows, logged))
     if not rows:
         return None
@@ -161,7 +167,7 @@ def learn(
         )
         weights = np.concatenate([np.ones(len(part.gains)) if part.weights is None else part.weights for part in every])
     ranker = fit_ranker(
-        np.concatenate([part.features for part in every]),
+        np.concatenate([part.features[:, :width] for part in every]),
         np.concatenate([part.gains for part in every]),
         np.concatenate([part.lengths for part in every]),
         parameters,
@@ -169,10 +175,12 @@ def learn(
         threads,
         place,
         weights,
+        attributes,
     )
     return FittedRanker(
         ranker,
         parameters,
         sum(len(part.lengths) for part in rows),
         sum(len(part.lengths) for part in logged),
+        attributes=attributes,
     )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranking.features import FEATURES
 from models.training.first_stage import CandidateTable, FirstStage, find_candidates, request_interest
 from models.training.past_requests import Past, Requests
 from models.training.ranker_lists import RankerRows, request_features
@@ -58,7 +57,7 @@ def logged_rows(stage: FirstStage, lists: ShownLists, recipe: Recipe, clip: floa
     """Training rows of lists whose user had a history; the stage must not know more than they did."""
     if not len(lists):
         return RankerRows(
-            np.empty((0, len(FEATURES)), np.float32), *(np.empty(0, kind) for kind in (np.float32, int, int, float))
+            np.empty((0, stage.n_features), np.float32), *(np.empty(0, kind) for kind in (np.float32, int, int, float))
         )
     requests = logged_requests(stage.data, lists)
     candidates, column = with_shown(
@@ -72,7 +71,7 @@ def logged_rows(stage: FirstStage, lists: ShownLists, recipe: Recipe, clip: floa
     offered = kept.items >= 0
     # Features come without the padding: how many candidates stand before each column.
     row_of = np.cumsum(offered, axis=1) - 1
-    parts = [np.empty((0, len(FEATURES)), np.float32)]
+    parts = [np.empty((0, stage.n_features), np.float32)]
     for part, features, lengths in request_features(stage, requests.some(useful), kept):
         first = np.cumsum(lengths) - lengths
         wanted = first[:, None] + np.take_along_axis(row_of[part], np.maximum(column[part], 0), axis=1)

@@ -1,7 +1,7 @@
 """Training and evaluation see of a past request what serving saw when it came: MovieLens, replayed through the store.
 
 Events of one second, events that arrive late, histories longer than the store keeps, and items that were put into the
-catalogue after the training are among them.
+catalogue or changed after the training are among them; items and users have attributes of each type.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ import pytest
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import Tables, load_dataset, write_dataset
+from data.fields.attributes import AttributeType
 from data.prepare import processed_dir
 from deployments.http.schemas import RecommendRequest
 from deployments.recommend.candidate_call import ranker_input
 from deployments.recommend.messages import Question, Reply
 from deployments.recommend.ranking import Ranking
 from deployments.recommend.retrieval import Retrieval
-from features.items.catalogue import Catalogue, Item, put_items
+from features.items.catalogue import Catalogue, Item, pack_attributes, put_items
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
@@ -51,6 +52,15 @@ TOP_K = 20
 LATE = 40  # every tenth event arrives so many events later than it happened
 NEW_ITEMS = ("put 1", "put 2", "put 3")
 DAY_MS = 86_400_000
+CHANGED = 20  # items that are put again, with other attributes, while the model serves
+ITEM_ATTRIBUTES: dict[str, AttributeType] = {
+    "heat": "number",
+    "blurb": "text",
+    "studio": "keyword",
+    "moods": "keywords",
+    "colour": "flag",
+    "released": "time",
+}
 PARAMETERS = AlsParameters(factors=32, regularization=30.0, alpha=4.0, iterations=6)
 
 
@@ -81,7 +91,14 @@ def trained(
     folder = tmp_path_factory.mktemp("past")
     # Items without any event are shown by their categories in serving alone; training knows nothing of them.
     described = whole.items[whole.items["item_id"].isin(ordered[:cut]["item_id"])]
-    tables = Tables(ordered[:cut], described, whole.users)
+    described = described.join(pd.DataFrame(attributes(described["item_id"].tolist(), ordered[:cut]), described.index))
+    tables = Tables(
+        ordered[:cut],
+        described,
+        whole.users,
+        item_attributes=ITEM_ATTRIBUTES,
+        user_attributes=whole.user_attributes,
+    )
     write_dataset(folder / "processed", tables, whole.meta.name, "the earlier part", "0" * 64, ("int", "int"))
     server = Server(valkey_binary(), folder / "store")
     try:
@@ -109,6 +126,10 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     facts = bundle.manifest.ranker
     assert facts is not None, "this training was to give a ranker"
     assert bundle.ranking is not None
+    used = bundle.ranking.attributes
+    assert {one.type for one in used.items} == set(ITEM_ATTRIBUTES.values()) - {"text"}
+    assert {one.name for one in used.users} == {"age", "gender", "occupation", "zip_code"}
+    assert {name[:5] for name in facts.attribute_features} == {"item.", "user."}
 
     data = in_store_order(load_training_data(settings, Erasures({})))
     stage = stage_of_bundle(
@@ -139,13 +160,34 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     for number, one in enumerate(served):
         found = candidates.items[number]
         assert [ids[item] for item in found[found >= 0]] == one.candidates, one.user_id
-        for name, mine, theirs in zip(FEATURES, features[number].T, one.features.T, strict=True):
+        for name, mine, theirs in zip(bundle.ranking.ranker.features, features[number].T, one.features.T, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-5, err_msg=f"{name} of {one.user_id}")
+    known = np.concatenate([~np.isnan(one.features[:, len(FEATURES) :]) for one in served])
+    assert ((known.mean(axis=0) > 0.1) & (known.mean(axis=0) <= 1)).all(), "some attribute says nothing"
     # Whoever has no history yet gets what is popular; all others are listed in the ranker's order.
     ranked = [number for number, one in enumerate(served) if one.candidates]
     assert len(ranked) > 0.95 * len(served)
     for number in ranked:
         assert [ids[item] for item in best[number]] == served[number].listed, served[number].user_id
+
+
+def attributes(item_ids: list[str], events: pd.DataFrame) -> list[dict[str, object]]:
+    """Attributes of each type, of which every tenth is unknown. One of them gives away what the ranker is to guess, so
+    that it learns to read them."""
+    generator = np.random.default_rng(5)
+    late = events.iloc[len(events) // 2 :]["item_id"].value_counts()
+    found: list[dict[str, object]] = []
+    for item_id in item_ids:
+        whole = {
+            "heat": float(late.get(item_id, 0)),
+            "blurb": f"about {item_id}",
+            "studio": f"studio {int(400 * generator.random() ** 2)}",  # more of them than have a number of their own
+            "moods": [f"mood {mood}" for mood in generator.integers(0, 12, generator.integers(1, 11))],
+            "colour": bool(generator.random() < 0.7),
+            "released": int(generator.integers(0, 900_000_000_000)),
+        }
+        found.append({name: None if generator.random() < 0.1 else value for name, value in whole.items()})
+    return found
 
 
 def arriving(later: pd.DataFrame) -> list[Event]:
@@ -177,9 +219,23 @@ async def replay(settings: Settings, events: list[Event]) -> list[Served]:
     """Before each part of the events ask for those whose turn it is, and for the users of the longest histories."""
     client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
     store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
-    await put_items(client, keys, [Item(name, name, 1998, ("Put later",)) for name in NEW_ITEMS])
-    catalogue = {item.item_id: item.categories for item in await Catalogue(client, keys).load()}
-    known = load_dataset(processed_dir(settings)).interactions
+    dataset = load_dataset(processed_dir(settings))
+    told = [
+        {name: value for name, value in one.items() if value is not None}
+        for one in attributes([*NEW_ITEMS, *(f"again {n}" for n in range(CHANGED))], dataset.interactions)
+    ]
+    new = [
+        Item(name, name, 1998, ("Put later",), packed=pack_attributes(one))
+        for name, one in zip(NEW_ITEMS, told, strict=False)
+    ]
+    await put_items(client, keys, new)
+    listed_items = await Catalogue(client, keys).load()
+    catalogue = {item.item_id: item.categories for item in listed_items}
+    again = [
+        replace(item, packed=pack_attributes(one))
+        for item, one in zip(sorted(listed_items, key=lambda item: item.item_id), told[len(new) :], strict=False)
+    ]
+    known = dataset.interactions
     longest = known["user_id"].value_counts().index.tolist()
     newest = int(known["timestamp_ms"].max())
     retrieval = Retrieval("champion", settings)
@@ -193,6 +249,11 @@ async def replay(settings: Settings, events: list[Event]) -> list[Served]:
     await retrieval.start()
     ranking = Ranking(settings, {"champion": ask})
     await ranking.start()
+    changed = await put_items(client, keys, again)
+    deadline = time.monotonic() + 30
+    while (await retrieval.retrieve([_question("nobody")])).catalogue_version < changed:
+        assert time.monotonic() < deadline, "a change of the catalogue is seen"
+        await asyncio.sleep(0.01)
     served: list[Served] = []
     try:
         for start in range(0, len(events), EVENTS):
