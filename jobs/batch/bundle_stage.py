@@ -8,7 +8,7 @@ from configs.settings import Settings
 from data.dataset import load_dataset
 from data.prepare import processed_dir
 from features.items.catalogue import Catalogue, Item
-from features.recovery.rebuild import catalogue_items
+from features.recovery.history import catalogue_items
 from features.redis.session import with_store
 from features.serving.slots import CHAMPION
 from jobs.train.store_calls import current_slots

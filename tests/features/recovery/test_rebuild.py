@@ -12,7 +12,8 @@ from features.items.catalogue import Item, put_items, read_item
 from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
-from features.recovery.rebuild import Rebuilt, catalogue_items, rebuild
+from features.recovery.history import catalogue_items
+from features.recovery.rebuild import Rebuilt, rebuild
 from features.redis.lock import maintenance
 from features.streams.drain import drain
 from features.users.erasure import erase_user
