@@ -8,7 +8,7 @@ to another; `<log_dir>/exposures/` is laid out alike. A part appears whole or no
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,11 @@ class EventLog:
                 table = table.filter(pa.array(fresh, pa.bool_()))
             previous.append(part)
             yield table
+
+    def part_tables(self, parts: Iterable[LogPart], columns: list[str]) -> Iterator[tuple[LogPart, pa.Table]]:
+        """These columns of parts, one after another."""
+        for part in parts:
+            yield part, _read(part.path, columns)
 
     def count_events(self, simulated: bool) -> int:
         """Events of all parts, with or without simulated ones; a part that was counted before is not opened again."""
