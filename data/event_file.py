@@ -57,7 +57,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 def _read_csv(path: Path) -> Iterator[Row]:
     names, rows = read_csv(path)
-    _check_columns(path, names)
+    check_columns(path, names)
     for line, cells in rows:
         if isinstance(cells, DataError):
             yield DataError(f"line {line}: {cells}")
@@ -90,28 +90,32 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             names = column_names(path, file.schema_arrow.names)
-            _check_columns(path, names)
+            check_columns(path, names)
             for batch in file.iter_batches(10_000):
-                yield from _rows_of(batch.rename_columns(names))
+                yield from rows_of(batch.rename_columns(names))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: it is no whole Parquet file: {error}") from error
 
 
-def _rows_of(batch: pa.RecordBatch) -> Iterator[Row]:
+def rows_of(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
+    """The rows of a batch, without what holds nothing."""
     try:
         rows = batch.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException) as error:
-        if len(batch) == 1:
+        if batch.num_rows == 1:
             yield DataError(f"a value of it cannot be read: {error}")
             return
-        for place in range(len(batch)):  # find the row that Python has no value for, such as a time in the year 300000
-            yield from _rows_of(batch.slice(place, 1))
+        for place in range(
+            batch.num_rows
+        ):  # find the row that Python has no value for, such as a time in the year 300000
+            yield from rows_of(batch.slice(place, 1))
         return
     for row in rows:
         yield {name: value for name, value in row.items() if value not in ("", None)}
 
 
-def _check_columns(path: Path, names: list[str]) -> None:
+def check_columns(path: Path, names: list[str]) -> None:
+    """Raises `DataError` for a column that is none of `FIELDS`, and for one that is missing."""
     if unknown := [name for name in names if name not in FIELDS]:
         raise DataError(f"{path}: unknown column {unknown[0]!r}; known are {', '.join(FIELDS)}")
     for name in ("user_id", "item_id", "event_type"):

@@ -1,13 +1,14 @@
 """The offline log: Parquet parts to which the streams of the online store are drained. Pure file code.
 
 `<log_dir>/events/part-07-1750000000000_0-1750000009999_3.parquet` holds the events of partition 7 from one stream id
-to another; `<log_dir>/exposures/` is laid out alike. A part appears whole or not at all.
+to another; `<log_dir>/exposures/` is laid out alike. A part appears whole or not at all. `bulk-...` instead of
+`part-...` holds history that was imported without having been in a stream; its stream ids are made by the import.
 """
 
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +25,18 @@ COLUMNS = ("user_id", "item_id", "event_type", "value", "timestamp_ms", "receive
 _DICTIONARIES = ("user_id", "item_id", "event_type")
 _ORDER = ("timestamp_ms", "event_id", "user_id")
 _IDENTICAL = ["user_id", "event_id", "item_id", "event_type", "value"]
-_NAME = re.compile(r"part-(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
+_NAME = re.compile(r"(part|bulk)-(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
 
 
 @dataclass(frozen=True, order=True)
 class LogPart:
-    """One file of the log. `first` and `last` are the stream ids it was written for."""
+    """One file of the log. `first` and `last` are the stream ids it was written for; `bulk`: none was in a stream."""
 
     partition: int
     first: tuple[int, int]
     last: tuple[int, int]
     path: Path
+    bulk: bool = False
 
 
 class EventLog:
@@ -59,36 +61,44 @@ class EventLog:
             match = _NAME.fullmatch(path.name)
             if match is None:
                 raise DataError(f"{path}: it does not belong into the log; move it away")
-            number, *ids = map(int, match.groups())
+            number, *ids = map(int, match.groups()[1:])
             if partition is None or number == partition:
-                found.append(LogPart(number, (ids[0], ids[1]), (ids[2], ids[3]), path))
+                found.append(LogPart(number, (ids[0], ids[1]), (ids[2], ids[3]), path, match[1] == "bulk"))
         return sorted(found)
 
-    def write_part(self, kind: Kind, partition: int, table: pa.Table) -> LogPart:
+    def write_part(self, kind: Kind, partition: int, table: pa.Table, bulk: bool = False) -> LogPart:
         """Write rows (at least one, by stream id) as a new part that survives a power cut once this returns."""
         first, last = stream_id(table["stream_id"][0].as_py()), stream_id(table["stream_id"][-1].as_py())
-        name = f"part-{partition:02d}-{first[0]}_{first[1]}-{last[0]}_{last[1]}.parquet"
+        name = f"{'bulk' if bulk else 'part'}-{partition:02d}-{first[0]}_{first[1]}-{last[0]}_{last[1]}.parquet"
         path = self.log_dir / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, table)
-        return LogPart(partition, first, last, path)
+        return LogPart(partition, first, last, path, bulk)
 
     def held(self, kind: Kind, partition: int, since: tuple[int, int]) -> set[tuple[str, str]]:
         """(stream id, event or recommendation id) of rows in parts that reach beyond `since`.
 
         A compaction killed between its rename and its trim left entries both here and in the stream.
         """
-        parts = [part for part in self.parts(kind, partition) if part.last >= since]
+        parts = [part for part in self.parts(kind, partition) if part.last >= since and not part.bulk]
         return {pair for part in parts for pair in _identities(kind, part.path)}
 
-    def tables(self, kind: Kind, partition: int | None = None) -> Iterator[pa.Table]:
+    def tables(self, kind: Kind, partition: int | None = None, bulk: bool | None = None) -> Iterator[pa.Table]:
         """The parts one after another, by partition and stream id, without repeated rows.
 
         Parts overlap only where a compaction went on after it had lost its lock; then the row counts once.
+
+        Args:
+            bulk: only parts that were (True) or were not (False) written in bulk; None for all.
         """
         previous: list[LogPart] = []
         for part in self.parts(kind, partition):
+            if bulk is not None and part.bulk != bulk:
+                continue
             table = _read(part.path)
+            if part.bulk:
+                yield table
+                continue
             previous = [old for old in previous if old.partition == part.partition and old.last >= part.first]
             if previous:
                 seen = {pair for old in previous for pair in _identities(kind, old.path)}
@@ -96,6 +106,11 @@ class EventLog:
                 table = table.filter(pa.array(fresh, pa.bool_()))
             previous.append(part)
             yield table
+
+    def part_tables(self, parts: Iterable[LogPart], columns: list[str]) -> Iterator[tuple[LogPart, pa.Table]]:
+        """These columns of parts, one after another."""
+        for part in parts:
+            yield part, _read(part.path, columns)
 
     def count_events(self, simulated: bool) -> int:
         """Events of all parts, with or without simulated ones; a part that was counted before is not opened again."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,21 @@ def build_vocabulary(texts: Iterable[str], id_type: Literal["int", "str"]) -> Vo
     numbers = {text: int(text) for text in distinct if text.isascii() and text.removeprefix("-").isdigit()}
     ordered = sorted(numbers, key=lambda text: (numbers[text], text)) + sorted(set(distinct) - set(numbers))
     return Vocabulary(np.array(ordered, dtype=object))
+
+
+def text_codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """The texts that occur in a column, of texts or of a dictionary of them, and for each row the place of its own.
+
+    Returns:
+        (m,) str objects, in the order of the dictionary or of their first rows; (n,) int64.
+    """
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    chunks = column.unify_dictionaries().chunks
+    if not chunks:
+        return np.empty(0, object), np.empty(0, np.int64)
+    texts = np.array(chunks[0].dictionary.to_pylist(), object)
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
+    # A dictionary may hold texts whose rows were left out
+    occurs = np.bincount(codes, minlength=len(texts)) > 0
+    return texts[occurs], (np.cumsum(occurs) - 1)[codes]

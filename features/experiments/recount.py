@@ -48,6 +48,10 @@ class PartitionReplay:
             if not self._erasures.covers(user_id, time_ms):
                 self._rows.setdefault(user_id, []).append(((time_ms, kind == "exposures", number), row))
 
+    def known(self) -> set[str]:
+        """Users of whom a row was added."""
+        return set(self._rows)
+
     def users(self) -> dict[str, UserReplay]:
         """user -> what the experiments have counted, or which forced lists are remembered."""
         replays = {user_id: self._replay(rows) for user_id, rows in self._rows.items()}

@@ -227,6 +227,12 @@ def _features(flat: list[bytes] | dict[bytes, bytes], history: bytes | None, old
     return UserFeatures(int(fields.get(b"ver", 0)), history, older, fields)
 
 
+def conflict_words(event_id: str) -> str:
+    """Why an event is refused whose id another event of its user has."""
+    named = f"{event_id!r} names another event of this user"
+    return f"event_id: {named}, of another item, type or value; give each event its own"
+
+
 def _results(events: Sequence[Event], answers: Sequence[Any]) -> list[EventResult | StoreError]:
     """Results and errors by event; raises when there are only errors."""
     results: list[EventResult | StoreError] = []
@@ -236,8 +242,7 @@ def _results(events: Sequence[Event], answers: Sequence[Any]) -> list[EventResul
             failed += 1
             results.append(translate(answer))
         elif answer[0] == CONFLICT:
-            named = f"{event.event_id!r} names another event of this user"
-            results.append(EventConflict(f"event_id: {named}, of another item, type or value; give each event its own"))
+            results.append(EventConflict(conflict_words(event.event_id)))
         else:
             results.append(unpack_result(answer))
     if failed and failed == len(results):

@@ -49,7 +49,7 @@ def row_event(
         request = EventRequest.model_validate(values)
     except ValidationError as error:
         raise EventError(*first_fault(error.errors(include_url=False, include_context=False))) from None
-    return checked_event(request, request.event_id or f"row-{number}-{_digest(row)}", rules, items, now_ms)
+    return checked_event(request, request.event_id or made_id(row, number), rules, items, now_ms)
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,10 +93,11 @@ def _timestamp(values: dict[str, Any]) -> Any:
     return time_ms
 
 
-def _digest(row: Mapping[str, Any]) -> str:
+def made_id(row: Mapping[str, Any], number: int) -> str:
+    """The id of an event whose row gives none."""
     given = {name: str(value) for name, value in row.items() if value not in ("", None)}
     try:
         content = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # half of a character, which the validation refuses by its field
         content = json.dumps(given, sort_keys=True).encode()
-    return blake2b(content, digest_size=8).hexdigest()
+    return f"row-{number}-{blake2b(content, digest_size=8).hexdigest()}"

@@ -23,7 +23,8 @@ from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import WINDOWS, OnlineStore
 from features.recovery.described import catalogue_items, described_users
-from features.recovery.seed import Seed
+from features.recovery.history import History
+from features.recovery.seed import Seed, SeedEvents
 from features.redis.connection import Command, translate
 from features.redis.lock import Lock
 from features.redis.scripts import Call, Script, run_calls, run_script
@@ -77,21 +78,26 @@ async def rebuild(
     erasures = await read_erasures(client, keys, log.log_dir)
     await client.read([("SET", keys.rebuilding(partition), "1") for partition in range(keys.partitions)])
     await _clear(store)
-    interactions = 0
     if dataset is not None:
         await _describe(store, dataset, erasures)
-        interactions = await _seed(store, dataset, erasures, progress)
+    history = await asyncio.to_thread(History, store, dataset, log, erasures)
+    seconds, micros = await client.run_on(keys.meta, "TIME")
+    now_us = int(seconds) * 1_000_000 + int(micros)
     ends = await read_ends(client, keys)
     rows = dict.fromkeys(KINDS, 0)
-    streamed = 0
+    streamed = bulk = 0
     for partition in range(keys.partitions):
         await lock.check()
+        events = await asyncio.to_thread(history.of_partition, partition)
+        bulk += events.table.num_rows
+        await _seed(store, events, now_us, progress)
         counts = PartitionReplay(store, rule_of(store.limits), ends, erasures)
         for kind in LISTS_FIRST:
-            for table in log.tables(kind, partition):
+            for table in log.tables(kind, partition, bulk=False):
                 found = table.to_pylist()
                 counts.add(kind, found, known_only=True)
                 rows[kind] += await _apply(store, _row_calls(store, kind, found, erasures), progress)
+        counts.add("events", history.rows_of(partition, counts.known()), known_only=True)
         last = dict.fromkeys(KINDS, "")
         done = 0
         while not done:
@@ -105,7 +111,8 @@ async def rebuild(
             await _write_counts(store, partition, counts, ends)
             flag = [keys.rebuilding(partition), keys.events(partition), keys.exposures(partition)]
             done = await run_script(client, _FINISH, flag, [last[kind] or "0-0" for kind in KINDS])
-    return Rebuilt(interactions, rows["events"], streamed, rows["exposures"])
+    imported = history.interactions
+    return Rebuilt(imported, rows["events"] + bulk - imported, streamed, rows["exposures"])
 
 
 async def _stream_rows(
@@ -158,18 +165,21 @@ async def _clear(store: OnlineStore) -> None:
     )
 
 
-async def _seed(store: OnlineStore, dataset: Dataset, erasures: Erasures, progress: Progress) -> int:
-    frame = dataset.interactions
-    if erased := erasures.covered(frame["user_id"].unique()):
-        frame = frame[~frame["user_id"].isin(erased)]
-    categories = {item.item_id: item.categories for item in catalogue_items(dataset)}
-    seconds, micros = await store.client.run_on(store.keys.meta, "TIME")
-    now_us = int(seconds) * 1_000_000 + int(micros)
-    commands = (await asyncio.to_thread(Seed, store, frame, categories, now_us)).commands()
-    while batch := list(islice(commands, BATCH)):
-        await store.client.read(batch)
-    progress(len(frame))
-    return len(frame)
+async def _seed(store: OnlineStore, events: SeedEvents, now_us: int, progress: Progress) -> None:
+    """Write the features of events, before those of any other of the partition."""
+    commands = (await asyncio.to_thread(Seed, store, events, now_us)).commands()
+    waiting: asyncio.Task[Any] | None = None
+    try:
+        while batch := list(islice(commands, BATCH)):
+            if waiting is not None:
+                await waiting
+            waiting = asyncio.create_task(store.client.read(batch))  # the next is made while the server writes this
+        if waiting is not None:
+            await waiting
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+    progress(events.table.num_rows)
 
 
 def _row_calls(store: OnlineStore, kind: Kind, rows: Iterable[dict[str, Any]], erasures: Erasures) -> Iterator[Call]:

@@ -1,18 +1,22 @@
-"""Features of many events at once, as `record_event.lua` would have left them: how a data set gets into the store.
+"""Features of many events at once, as `record_event.lua` would have left them: how a data set, and history that was
+imported in bulk, get into the store.
 
-One script call per event takes some 100 us of the server and writes the whole history anew each time; a data set is
-known from end to end, so its features are computed here with numpy and written once. A test holds both ways equal.
+One script call per event takes some 100 us of the server and writes the whole history anew each time; what is known
+from end to end is computed here with numpy and written once. A test holds both ways equal.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.decay import ACTIVITY_HALF_LIVES_MS, AFFINITY_HALF_LIFE_MS, REFUSAL_AFFINITY
 from data.store_order import store_order
+from data.vocabulary import text_codes
 from features.recording.online_store import CATEGORY_LIMIT, TRENDING_LIMIT, WINDOWS, OnlineStore
 from features.redis.connection import Command
 from features.users.history import RECORD
@@ -21,45 +25,60 @@ HALF_LIVES_MS = np.array(list(ACTIVITY_HALF_LIVES_MS.values()), np.float64)
 _PACK_SUMS, _PACK_AFFINITY = struct.Struct("<dddd").pack, struct.Struct("<dd").pack
 
 
+@dataclass(frozen=True)
+class SeedEvents:
+    """Events that are seeded, in any order.
+
+    Attributes:
+        table: `user_id`, `item_id` and `event_type`, which may be dictionaries, `value`, `timestamp_ms`, and
+            `stream_ms`: when the event came, 0 where it was never in a stream.
+        category_sets: distinct lists of categories.
+        category_set: (n,) int, the place of each event's list among them.
+    """
+
+    table: pa.Table
+    category_sets: Sequence[Sequence[str]]
+    category_set: np.ndarray
+
+
 class Seed:
-    """Events of a data set, in the order of the histories.
+    """Events that are known from end to end, in the order of the histories.
 
     Args:
         store: whose keys, limits and event types hold.
-        interactions: canonical frame (see `data.dataset`), in any order.
-        categories: item id -> names.
+        events: what happened.
         now_us: the server's clock; every user's version begins there.
     """
 
-    def __init__(
-        self, store: OnlineStore, interactions: pd.DataFrame, categories: Mapping[str, Sequence[str]], now_us: int
-    ) -> None:
+    def __init__(self, store: OnlineStore, events: SeedEvents, now_us: int) -> None:
         self._store = store
         self._now_us = now_us
-        types = store.event_types
-        users, self.user_ids = pd.factorize(interactions["user_id"])
-        items, item_ids = pd.factorize(interactions["item_id"])
-        self.item_ids: list[str] = list(item_ids)
+        types, table = store.event_types, events.table
+        user_ids, users = text_codes(table["user_id"])
+        item_ids, items = text_codes(table["item_id"])
+        names, named = text_codes(table["event_type"])
+        self.user_ids: list[str] = user_ids.tolist()
+        self.item_ids: list[str] = item_ids.tolist()
         self._item_bytes = [item_id.encode() for item_id in self.item_ids]
-        codes = interactions["event_type"].map({name: types[name].code for name in types.by_name}).to_numpy(np.uint8)
-        values = interactions["value"].to_numpy(np.float32, na_value=np.nan)
-        times = interactions["timestamp_ms"].to_numpy(np.float64)
+        codes = np.array([types[name].code for name in names.tolist()], np.uint8)[named]
+        values = pc.fill_null(table["value"].cast(pa.float32(), safe=False), np.nan).to_numpy()
+        times = table["timestamp_ms"].to_numpy().astype(np.float64)
         order = store_order(times, items, self._item_bytes, codes, values, users)
         self.users, self.items, self.times = users[order], items[order], times[order]
         self.codes, self.values = codes[order], values[order]
+        self.sets, self._came_ms = events.category_set[order], table["stream_ms"].to_numpy()[order]
         self.weights = types.confidence(self.codes, self.values, "preference").astype(np.float64)
         refused = types.is_refusal(self.codes, self.values)
         self.affinities = np.where(refused, REFUSAL_AFFINITY, self.weights)
         self.partitions = np.array([store.keys.partition_of(user_id) for user_id in self.user_ids], np.int64)[
             self.users
         ]
-        names = sorted({name for item_id in self.item_ids for name in categories.get(item_id, ())})
-        number = {name: place for place, name in enumerate(names)}
-        self._category_names = names
-        lists = [[number[name] for name in categories.get(item_id, ())] for item_id in self.item_ids]
-        self._category_counts = np.array([len(one) for one in lists], np.int64)
+        names_of = events.category_sets
+        self._category_names = sorted({name for names in names_of for name in names})
+        number = {name: place for place, name in enumerate(self._category_names)}
+        self._category_counts = np.array([len(names) for names in names_of], np.int64)
         self._category_starts = np.concatenate(([0], np.cumsum(self._category_counts)))[:-1]
-        self._categories = np.array([place for one in lists for place in one], np.int64)
+        self._categories = np.array([number[name] for names in names_of for name in names], np.int64)
 
     def commands(self) -> Iterator[Command]:
         """Plain writes into a store without features."""
@@ -87,7 +106,8 @@ class Seed:
             items = [self._item_bytes[item] for item in self.items[first_kept:end].tolist()]
             packed = struct.pack("<I", end - first_kept) + records[first_kept:end].tobytes() + b"\n".join(items)
             fields: list[Any] = ["ver", self._now_us + end - start, "act", _PACK_SUMS(last, *sums)]
-            fields += ["first", int(self.times[start]), "last", int(last), "at", self._now_us // 1000]
+            fields += ["first", int(self.times[start]), "last", int(last)]
+            fields += ["at", int(self._came_ms[start:end].max()) or self._now_us // 1000]
             for code, count in enumerate(np.bincount(self.codes[start:end]).tolist()):
                 fields += [f"n{code}", count] if count else []
             older = dict.fromkeys(self.items[start:first_kept][seen[start:first_kept]].tolist())
@@ -109,10 +129,10 @@ class Seed:
     def _affinities(self) -> dict[int, list[tuple[str, bytes]]]:
         """User -> (category, packed value), the strongest `CATEGORY_LIMIT`."""
         telling = np.flatnonzero(self.affinities)
-        counts = self._category_counts[self.items[telling]]
+        counts = self._category_counts[self.sets[telling]]
         events = np.repeat(telling, counts)
         within = np.arange(len(events)) - np.repeat(np.cumsum(counts) - counts, counts)
-        categories = self._categories[np.repeat(self._category_starts[self.items[telling]], counts) + within]
+        categories = self._categories[np.repeat(self._category_starts[self.sets[telling]], counts) + within]
         order = np.lexsort((self.times[events], categories, self.users[events]))
         events, categories = events[order], categories[order]
         pairs = self.users[events] * max(1, len(self._category_names)) + categories

@@ -110,7 +110,7 @@ class StreamReader:
         for kind in KINDS:
             for part in self._log.parts(kind):
                 since = self._at[kind, part.partition]
-                if part.last <= since:
+                if part.last <= since or part.bulk:  # imported history never came through a stream
                     continue
                 rows = found.setdefault((kind, part.partition), {})
                 for row in self._log.part_rows(part, since):

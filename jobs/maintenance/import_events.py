@@ -1,38 +1,54 @@
 """Imports events from a CSV, JSON lines or Parquet file. `python -m jobs.import_events FILE`
 
-Each row takes the way of an event that came over HTTP. An import that was interrupted goes on where it stopped when it
-is started again; rows that are sent twice count once. Refused rows are listed, with reasons, in a report.
+Each row is checked like an event that came over HTTP. Recent ones take its way through the store. Of a large file, what
+happened before the store's windows goes into the log in bulk when the file is read to its end, and the features are
+then made anew from data set and log. An import that was interrupted goes on where it stopped when it is started again;
+rows that are sent twice count once. Refused rows are listed, with reasons, in a report.
 """
 
 import argparse
 import asyncio
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError
+from data.dataset import DataError, load_dataset
+from data.event_batches import read_batches
 from data.event_file import Row, is_typed, read_rows
+from data.event_log import EventLog
+from data.prepare import processed_dir
 from features.items.catalogue import Catalogue, Item
 from features.recording.event import Event
-from features.recording.event_request import EventError, EventRules
-from features.recording.online_store import OnlineStore
-from features.recording.row_event import row_event
+from features.recording.event_request import EventRules
+from features.recording.online_store import OnlineStore, conflict_words
+from features.recovery.rebuild import rebuild
 from features.redis.errors import EventConflict, StoreError
 from features.redis.identity import store_identity
+from features.redis.layout import mark_seeded, read_seeded
+from features.redis.lock import maintenance
 from features.redis.session import store_session
+from features.streams.drain import drain
+from jobs.maintenance.history_rows import refusal, sort_batch, sort_rows
 from jobs.maintenance.import_ledger import REPORT_END, STATE_END, ledger_of
+from jobs.maintenance.rebuild_features import NO_DATA
+from jobs.maintenance.staged_history import StagedHistory
 
 BATCH = 1000
+BULK_BYTES = 2_000_000
+"""Of a file from this size on, history goes in bulk; making all features anew would cost more for a smaller one."""
+LOCK_WAIT_S = 600.0
 COLUMNS = """\
 columns, or fields of JSON lines:
   user_id, item_id          whole numbers or texts
@@ -57,6 +73,16 @@ class Imported:
     duplicates: int = 0
     refused: int = 0
     finished: bool = False
+    staged: int = 0
+    """Rows of history that are kept aside until the file is read to its end."""
+    horizon_ms: int | None = None
+    """What happened before it is history; fixed by the first attempt."""
+    published_ms: int | None = None
+    """When the history began to go into the log."""
+    seeded: str | None = None
+    """Which data set's features the store held then."""
+    report_bytes: int = 0
+    """Size of the report then."""
     begun_at: int = 0
     """Rows that earlier attempts had done when this one began."""
 
@@ -77,6 +103,7 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("rb") as file:
         digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+        size = file.tell()
     async with store_session(settings) as (client, keys):
         identity = await store_identity(client, keys)
         state, report = ledger_of(folder, path.stem, digest.hexdigest(), identity)
@@ -84,58 +111,141 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
         done.begun_at = done.rows
         if done.finished:
             return done, report
-        _keep_until(report, done.rows)
+        if done.published_ms is None:
+            _keep_until(report, done.rows)
         types = load_event_types(settings.data.events)
         rules = EventRules(types, settings.store.max_future_s, settings.data.open_catalogue)
         store = OnlineStore(client, keys, settings.store, types)
         await store.prepare()
         catalogue = Catalogue(client, store.keys)
         await catalogue.load()
-        remaining = islice(rows, done.rows, None)
-        with tqdm(desc=path.name, unit=" rows", initial=done.rows, disable=not show_progress) as bar:
-            while batch := list(islice(remaining, BATCH)):
-                events, refused = _sort_out(batch, is_typed(path), rules, catalogue.items)
-                results = await store.record_events(list(events.values()))
-                for number, result in zip(events, results, strict=True):
-                    if isinstance(result, EventConflict):
-                        refused.append(_refusal(number, "event_id", str(result)))
-                        continue
-                    if isinstance(result, StoreError):
-                        raise result
-                    done.duplicates += result.duplicate
-                    done.recorded += not result.duplicate
-                refused.sort(key=itemgetter("row"))
-                with report.open("a") as file_out:
-                    file_out.writelines(json.dumps(row) + "\n" for row in refused)
-                done.refused += len(refused)
-                done.rows += len(batch)
-                save_progress(state, done)
-                bar.update(len(batch))
+        files = _Files(path, state, report)
+        staged = StagedHistory(folder / state.name.removesuffix(STATE_END), keys)
+        if done.published_ms is None:
+            with tqdm(desc=path.name, unit=" rows", initial=done.rows, disable=not show_progress) as bar:
+                if size < BULK_BYTES:
+                    await _record_rows(store, files, done, rows, rules, catalogue.items, bar)
+                else:
+                    await _take_batches(settings, store, files, done, staged, rules, catalogue.items, bar)
+        if done.staged:
+            await _publish(settings, store, files, done, staged, show_progress)
         done.finished = True
         save_progress(state, done)
+        staged.remove()
         return done, report
 
 
-def _sort_out(
-    batch: list[tuple[int, Row]], typed: bool, rules: EventRules, items: Mapping[str, Item]
-) -> tuple[dict[int, Event], list[dict[str, object]]]:
-    """The events in the rows by row number, and a line of the report for each row that is no event."""
-    now_ms = clock.now_ms()
-    events: dict[int, Event] = {}
-    refused: list[dict[str, object]] = []
-    for number, row in batch:
-        if isinstance(row, DataError):
-            refused.append(_refusal(number, None, str(row)))
+@dataclass(frozen=True)
+class _Files:
+    path: Path
+    state: Path
+    report: Path
+
+    def refuse(self, refused: list[dict[str, object]]) -> None:
+        """Add lines to the report."""
+        with self.report.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in sorted(refused, key=itemgetter("row")))
+
+
+async def _record_rows(
+    store: OnlineStore,
+    files: _Files,
+    done: Imported,
+    rows: Iterator[tuple[int, Row]],
+    rules: EventRules,
+    items: Mapping[str, Item],
+    bar: Any,
+) -> None:
+    """Every row through the script of an event."""
+    remaining = islice(rows, done.rows, None)
+    while batch := list(islice(remaining, BATCH)):
+        events, refused = sort_rows(batch, is_typed(files.path), rules, items)
+        refused += await _record(store, events, done)
+        files.refuse(refused)
+        done.refused += len(refused)
+        done.rows += len(batch)
+        save_progress(files.state, done)
+        bar.update(len(batch))
+
+
+async def _take_batches(
+    settings: Settings,
+    store: OnlineStore,
+    files: _Files,
+    done: Imported,
+    staged: StagedHistory,
+    rules: EventRules,
+    items: Mapping[str, Item],
+    bar: Any,
+) -> None:
+    """History aside, recent rows through the script."""
+    if done.horizon_ms is None:
+        limits = settings.store
+        window_s = max(limits.dedupe_window_s, limits.attribution_window_s)
+        done.horizon_ms = clock.now_ms() - 1000 * window_s
+    staged.forget_from(done.rows + 1)
+    for batch in read_batches(files.path):
+        if batch.first <= done.rows:  # an earlier attempt has done it: batches are cut in the same places
             continue
-        try:
-            events[number] = row_event(row, number, typed, rules, items, now_ms)
-        except EventError as error:
-            refused.append(_refusal(number, error.field, str(error)))
-    return events, refused
+        found = await asyncio.to_thread(sort_batch, batch, is_typed(files.path), rules, items, done.horizon_ms)
+        count = await asyncio.to_thread(staged.add, batch.first, found.history)
+        refused = list(found.refused)
+        recent = iter(found.recent.items())
+        while part := dict(islice(recent, BATCH)):
+            refused += await _record(store, part, done)
+        files.refuse(refused)
+        done.staged += count
+        done.refused += len(refused)
+        done.rows += len(batch)
+        save_progress(files.state, done)
+        bar.total = round(done.rows / batch.share)
+        bar.update(len(batch))
 
 
-def _refusal(number: int, field: str | None, reason: str) -> dict[str, object]:
-    return {"row": number, "field": field, "reason": reason}
+async def _record(store: OnlineStore, events: dict[int, Event], done: Imported) -> list[dict[str, object]]:
+    """Record events, and say which are refused."""
+    refused = []
+    for number, result in zip(events, await store.record_events(list(events.values())), strict=True):
+        if isinstance(result, EventConflict):
+            refused.append(refusal(number, "event_id", str(result)))
+            continue
+        if isinstance(result, StoreError):
+            raise result
+        done.duplicates += result.duplicate
+        done.recorded += not result.duplicate
+    return refused
+
+
+async def _publish(
+    settings: Settings, store: OnlineStore, files: _Files, done: Imported, staged: StagedHistory, show_progress: bool
+) -> None:
+    """The history into the log, and the features made anew from all there is.
+
+    It starts again from its beginning after a kill. What is in the log by then is not written again.
+    """
+    client, keys, log = store.client, store.keys, EventLog(settings.log_dir)
+    async with maintenance(client, keys, "import", LOCK_WAIT_S) as lock:
+        await drain(client, keys, log, lock)  # what came by the streams must be known as said before
+        if done.published_ms is None:
+            done.published_ms = clock.now_ms()
+            done.seeded = await read_seeded(client, keys)
+            done.report_bytes = files.report.stat().st_size if files.report.exists() else 0
+            save_progress(files.state, done)
+        if files.report.exists():
+            os.truncate(files.report, done.report_bytes)
+        for partition in range(keys.partitions):
+            await lock.check()
+            found = await asyncio.to_thread(staged.publish, log, partition, done.published_ms)
+            done.recorded += found.recorded
+            done.duplicates += found.duplicates
+            done.refused += len(found.conflicts)
+            files.refuse([refusal(row, "event_id", conflict_words(event_id)) for row, event_id in found.conflicts])
+        with_data = done.seeded not in (None, NO_DATA)
+        dataset = await asyncio.to_thread(load_dataset, processed_dir(settings)) if with_data else None
+        await mark_seeded(client, keys, None)
+        with tqdm(desc="features", unit=" events", disable=not show_progress) as bar:
+            await rebuild(store, log, dataset, lock, bar.update)
+        await mark_seeded(client, keys, done.seeded)
 
 
 def _keep_until(report: Path, row: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from configs.event_types import EventTypes, Weighting
 from data.dataset import DataError
-from data.vocabulary import Vocabulary, build_vocabulary
+from data.vocabulary import Vocabulary, build_vocabulary, text_codes
 from models.factors.interest import Interest, aggregate_interest
 
 _LATE_MS = 86_400_000
@@ -149,19 +149,9 @@ def training_data_from_table(
 
 def _encoded(column: pa.ChunkedArray, id_type: Literal["int", "str"]) -> tuple[Vocabulary, np.ndarray]:
     """The texts that occur, and (n,) int64 the position of each row's."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    chunks = column.unify_dictionaries().chunks
-    if not chunks:
-        return build_vocabulary([], id_type), np.empty(0, np.int64)
-    texts = np.array(chunks[0].dictionary.to_pylist(), object)
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
-    # A dictionary may hold texts whose rows were left out
-    occurs = np.bincount(codes, minlength=len(texts)) > 0
-    vocabulary = build_vocabulary(texts[occurs], id_type)
-    positions = np.full(len(texts), -1, np.int64)
-    positions[occurs] = vocabulary.encode(texts[occurs])
-    return vocabulary, positions[codes]
+    texts, codes = text_codes(column)
+    vocabulary = build_vocabulary(texts, id_type)
+    return vocabulary, vocabulary.encode(texts)[codes]
 
 
 def total_order(times_ms: np.ndarray, arrived_ms: np.ndarray, seed: int = 0) -> np.ndarray:
