@@ -110,7 +110,11 @@ def _ray(settings: Settings) -> StackPart:
         "--max-worker-port": last_worker,
         "--temp-dir": settings.run_dir / "ray",
     }
-    command = [str(_BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=true"]
+    command = [
+        *(str(_BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=true"),
+        # It copies what workers print to the drivers of jobs, and ours do not listen (see `jobs.launch.ray_session`).
+        "--include-log-monitor=false",
+    ]
     for option, value in options.items():
         command += [option, str(value)]
     address = f"http://127.0.0.1:{ports.dashboard}"

@@ -21,7 +21,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
 from scipy.special import ndtr, stdtr, stdtrit
 
 from experiments.statistics.difference import check_alpha, welch_degrees_of_freedom
@@ -212,6 +211,8 @@ def _crossing(short: Callable[[float], float], low: float) -> float:
         high *= 4.0
         if high > _LARGEST:
             raise ValueError("effect: too small against the variance, no number of users finds it")
+    from scipy.optimize import brentq  # dear to import: 0.15 s
+
     return float(brentq(short, low, high, rtol=1e-12))
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.stats import bootstrap
 
 from experiments.average_precision import average_precision
 
@@ -129,6 +128,8 @@ def bootstrap_interval(values: np.ndarray, seed: int, n: int = 2000, level: floa
     mean = float(defined.mean())
     if len(defined) == 1:  # SciPy refuses to resample a single value
         return Interval(mean, mean, mean, 1)
+    from scipy.stats import bootstrap  # dear to import: 0.5 s
+
     found = bootstrap(
         (defined,),
         np.mean,

@@ -12,7 +12,6 @@ different places in different lists. What moves both place and outcome without b
 import re
 from collections.abc import Sequence
 
-import lightgbm
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,6 +56,9 @@ class Ranker:
     """
 
     def __init__(self, text: str, attributes: Sequence[str] = ()) -> None:
+        # It takes 0.8 s to import, scikit-learn with it. Whoever holds no ranker does not wait for that.
+        import lightgbm
+
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
@@ -123,6 +125,8 @@ def fit_ranker(
     Raises:
         ValueError: no list holds both something relevant and something else; there is nothing to learn.
     """
+    import lightgbm
+
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     filled = lengths > 0
     grades = np.ceil(gains * (_GRADES / max(float(gains.max(initial=0.0)), 1e-9)) - 1e-6).astype(np.int8)

@@ -15,7 +15,6 @@ from deployments.operations.heartbeat import read_heartbeat
 from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import DriftView
 from deployments.operations.ray_jobs import RayJobs
-from deployments.replica.request_metrics import RecommendStages, RequestMetrics
 from features.serving.promotion import set_slot
 from features.serving.retraining_run import advance_run, begin_run, keep_result, read_run
 from features.serving.run_record import Policy, Run, RunResult, new_run
@@ -191,85 +190,6 @@ async def test_drift_while_quality_holds_retrains_only_where_asked_for(
     drift = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
     calls = calls_for_retraining(seen, 0, drift, found.settings.autopilot, None, 0, clock.now_ms())
     assert calls == ({"drift": "items: far apart"} if asked else {})
-
-
-async def serve(pilots: Pilots, n: int, error: str = "", seconds: float = 0.01) -> None:
-    """A replica that answers `n` requests."""
-    metrics = RequestMetrics(pilots.client, pilots.keys, "ranking")
-    for _ in range(n):
-        metrics.answered("recommend", 503 if error else 200, error)
-        if not error:
-            RecommendStages(metrics).total.observe(seconds)
-    await metrics.flush()
-
-
-@pytest.mark.parametrize(
-    ("error", "seconds", "words"),
-    [("model_unavailable", 0.0, "of the requests failed"), ("", 1.7, "took more than 1 s")],
-)
-async def test_a_promoted_model_that_breaks_a_guardrail_is_rolled_back(
-    pilots: Callable[..., Pilots], error: str, seconds: float, words: str
-) -> None:
-    found = pilots()
-    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
-    await serve(found, 500)
-    await found.look(2)
-    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
-    await found.look()
-    await serve(found, 100)
-    await found.look()
-    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
-    await serve(found, 60, error, seconds)
-    await found.look(3)
-    slot = (await read_slots(found.client, found.keys))[CHAMPION]
-    assert slot.version == "v1"
-    assert slot.reason.startswith("rollback: guardrail")
-    assert words in slot.reason
-    rolled = [line for line in await read_timeline(found.client, found.keys, 50) if "rolled back" in line.text]
-    assert len(rolled) == 1
-
-
-async def test_strangers_who_are_turned_away_do_not_hide_failures(pilots: Callable[..., Pilots]) -> None:
-    found = pilots()
-    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
-    await found.look()
-    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
-    await found.look()
-    metrics = RequestMetrics(found.client, found.keys, "ranking")
-    for status, error in ((401, "key_needed"), (403, "scope_needed"), (429, "rate_limited")):
-        for _ in range(5_000):
-            metrics.answered("recommend", status, error)
-    await metrics.flush()
-    await found.look()
-    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
-    await serve(found, 60, "internal_error")
-    await found.look()
-    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v1"
-
-
-async def test_what_the_model_is_not_to_blame_for_does_not_roll_back(pilots: Callable[..., Pilots]) -> None:
-    found = pilots()
-    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
-    await found.look()
-    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
-    await found.look()
-    await serve(found, 100, "overloaded")
-    await serve(found, 100, "store_unavailable")
-    await found.look(2)
-    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
-
-
-async def test_observe_says_what_it_would_do_once_and_does_nothing(pilots: Callable[..., Pilots]) -> None:
-    found = pilots(mode="observe")
-    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
-    await found.look()
-    await set_slot(found.client, found.keys, CHAMPION, "v2", "/bundles/v2", "a person wanted it")
-    await found.look()
-    await serve(found, 100, "internal_error")
-    await found.look(3)
-    assert (await read_slots(found.client, found.keys))[CHAMPION].version == "v2"
-    lines = [line.text for line in await read_timeline(found.client, found.keys, 50)]
-    assert sum("would roll back to v1" in line for line in lines) == 1
 
 
 async def test_the_schedule_starts_a_retraining_once(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:
