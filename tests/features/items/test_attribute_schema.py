@@ -23,6 +23,7 @@ async def test_declarations_add_up_and_every_view_learns_of_them(store: OnlineSt
     assert await view.refresh() == []
     assert (view.item_schema, view.user_schema) == ({"brand": "keyword", "price": "number"}, {"age": "number"})
     assert (view.items["1"].title, view.version) == ("One", 3)
+    await client.run("HSET", keys.attribute_schema, "placement:x", "keyword", "item:place", "point")
     fresh = Catalogue(client, keys)
     await fresh.refresh()
     assert (fresh.item_schema, fresh.user_schema) == (view.item_schema, view.user_schema)
