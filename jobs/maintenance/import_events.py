@@ -117,7 +117,7 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
         rules = EventRules(types, settings.store.max_future_s, settings.data.open_catalogue)
         store = OnlineStore(client, keys, settings.store, types)
         await store.prepare()
-        catalogue = Catalogue(client, store.keys)
+        catalogue = Catalogue(client, store.keys, types=())
         await catalogue.load()
         files = _Files(path, state, report)
         staged = StagedHistory(folder / state.name.removesuffix(STATE_END), keys)

@@ -25,7 +25,7 @@ from deployments.recommend.candidate_call import ranker_input
 from deployments.recommend.messages import Question, Reply
 from deployments.recommend.ranking import Ranking
 from deployments.recommend.retrieval import Retrieval
-from features.items.catalogue import Catalogue, Item, pack_attributes, put_items
+from features.items.catalogue import Catalogue, Item, put_items
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
@@ -224,15 +224,12 @@ async def replay(settings: Settings, events: list[Event]) -> list[Served]:
         {name: value for name, value in one.items() if value is not None}
         for one in attributes([*NEW_ITEMS, *(f"again {n}" for n in range(CHANGED))], dataset.interactions)
     ]
-    new = [
-        Item(name, name, 1998, ("Put later",), packed=pack_attributes(one))
-        for name, one in zip(NEW_ITEMS, told, strict=False)
-    ]
+    new = [Item(name, name, 1998, ("Put later",), attributes=one) for name, one in zip(NEW_ITEMS, told, strict=False)]
     await put_items(client, keys, new)
     listed_items = await Catalogue(client, keys).load()
     catalogue = {item.item_id: item.categories for item in listed_items}
     again = [
-        replace(item, packed=pack_attributes(one))
+        replace(item, attributes=one)
         for item, one in zip(sorted(listed_items, key=lambda item: item.item_id), told[len(new) :], strict=False)
     ]
     known = dataset.interactions
