@@ -61,7 +61,7 @@ async def test_the_data_set_its_map_and_what_came_since(settings: Settings, clie
     store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
     now_ms = clock.now_ms()
     for number in range(5):
-        event = Event(f"e{number}", f"user-{number}", "x", "view", now_ms - number, None, now_ms)
+        event = Event(f"e{number}", "ada", f"item {number}", "view", now_ms - number, None, now_ms)
         await store.record_events([event])
     state = state_of(settings, client, keys)
     view = await state.view()
@@ -72,7 +72,7 @@ async def test_the_data_set_its_map_and_what_came_since(settings: Settings, clie
     assert (view.events, view.streams["events"].pending) == (5, 5)
     assert view.last_arrival is not None
     recent = (await state.recent(3)).events
-    assert [(one.user_id, one.title) for one in recent] == [(f"user-{n}", "title of x") for n in (4, 3, 2)]
+    assert [(one.user_id, one.title) for one in recent] == [("ada", f"title of item {n}") for n in (4, 3, 2)]
 
 
 def test_the_latest_imports_and_their_first_refusals_are_bounded(tmp_path: Path) -> None:
