@@ -54,7 +54,7 @@ NEW_ITEMS = ("put 1", "put 2", "put 3")
 DAY_MS = 86_400_000
 CHANGED = 20  # items that are put again, with other attributes, while the model serves
 ITEM_ATTRIBUTES: dict[str, AttributeType] = {
-    "heat": "number",
+    "price": "number",
     "blurb": "text",
     "studio": "keyword",
     "moods": "keywords",
@@ -92,12 +92,17 @@ def trained(
     # Items without any event are shown by their categories in serving alone; training knows nothing of them.
     described = whole.items[whole.items["item_id"].isin(ordered[:cut]["item_id"])]
     described = described.join(pd.DataFrame(attributes(described["item_id"].tolist(), ordered[:cut]), described.index))
+    users = whole.users[["user_id"]].copy()
+    place = np.arange(len(users))
+    users["age"] = np.where(place % 9 == 0, np.nan, place % 60.0)
+    users["town"] = [f"town {number % 12}" if number % 9 else None for number in place.tolist()]
+    users["member"] = [bool(number % 2) for number in place.tolist()]
     tables = Tables(
         ordered[:cut],
         described,
-        whole.users,
+        users,
         item_attributes=ITEM_ATTRIBUTES,
-        user_attributes=whole.user_attributes,
+        user_attributes={"age": "number", "town": "keyword", "member": "flag"},
     )
     write_dataset(folder / "processed", tables, whole.meta.name, "the earlier part", "0" * 64, ("int", "int"))
     server = Server(valkey_binary(), folder / "store")
@@ -128,7 +133,7 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     assert bundle.ranking is not None
     used = bundle.ranking.attributes
     assert {one.type for one in used.items} == set(ITEM_ATTRIBUTES.values()) - {"text"}
-    assert {one.name for one in used.users} == {"age", "gender", "occupation", "zip_code"}
+    assert {one.name for one in used.users} == {"age", "town", "member"}
     assert {name[:5] for name in facts.attribute_features} == {"item.", "user."}
 
     data = in_store_order(load_training_data(settings, Erasures({})))
@@ -172,17 +177,18 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
 
 
 def attributes(item_ids: list[str], events: pd.DataFrame) -> list[dict[str, object]]:
-    """Attributes of each type, of which every tenth is unknown. One of them gives away what the ranker is to guess, so
-    that it learns to read them."""
+    """Attributes of each type, of which every tenth is unknown. The price gives away how often an item is going to be
+    rated in the windows that training looks at, so that the ranker learns to read attributes."""
     generator = np.random.default_rng(5)
-    late = events.iloc[len(events) // 2 :]["item_id"].value_counts()
+    half = len(events) // 2
+    early, late = (part["item_id"].value_counts() for part in (events[:half], events[half:]))
     found: list[dict[str, object]] = []
-    for item_id in item_ids:
+    for place, item_id in enumerate(item_ids):
         whole = {
-            "heat": float(late.get(item_id, 0)),
+            "price": float(late.get(item_id, 0) / (1 + early.get(item_id, 0))),
             "blurb": f"about {item_id}",
-            "studio": f"studio {int(400 * generator.random() ** 2)}",  # more of them than have a number of their own
-            "moods": [f"mood {mood}" for mood in generator.integers(0, 12, generator.integers(1, 11))],
+            "studio": f"studio {place // 2}",  # more of them than have a number of their own
+            "moods": [f"mood {mood}" for mood in generator.integers(0, 30, generator.integers(1, 11))],
             "colour": bool(generator.random() < 0.7),
             "released": int(generator.integers(0, 900_000_000_000)),
         }

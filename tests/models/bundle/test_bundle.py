@@ -6,12 +6,14 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 
+from data.fields.attributes import AttributeType
 from models.bundle.arrays import BundleContents, BundleError, content_hash
 from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
-from models.bundle.reading import Bundle, list_bundles, load_bundle
+from models.bundle.reading import Bundle, list_bundles, load_bundle, read_ranker
 from models.bundle.writing import write_bundle
 from models.factors.als import AlsParameters, fit_als
 from models.monitoring.bias import BiasTerms
+from models.ranking.attributes import Attributes, choose_attributes, user_values
 from models.ranking.features import FEATURES, FEATURES_HASH
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemStatistics
@@ -232,3 +234,43 @@ def test_relations_must_fit_the_items(tmp_path: Path) -> None:
     small = ItemRelations(np.ones((19, 19), np.float32), np.ones((19, 19), np.float32))
     with pytest.raises(BundleError, match="ease must be finite float32"):
         write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, relations=small)), facts, NOW_MS)
+
+
+def test_a_ranker_that_reads_attributes_comes_back_with_them(tmp_path: Path) -> None:
+    schema: dict[str, AttributeType] = {"brand": "keyword", "price": "number", "since": "time", "tags": "keywords"}
+    described: list[Attributes] = [{"brand": f"b{n}", "price": n, "since": n, "tags": [f"t{n}"]} for n in range(3)]
+    used = choose_attributes(schema, described, {"age": "number"}, [{"age": 1}, {"age": 2}])
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, len(FEATURES) + len(used.features))).astype(np.float32)
+    features[:, len(FEATURES)] = generator.integers(0, 4, 200)
+    gains = (features[:, 0] + (features[:, len(FEATURES)] == 2) > 0.5).astype(np.float32)
+    parameters = RankerParameters(trees=5, smallest_leaf=5)
+    ranker = fit_ranker(features, gains, np.full(20, 10), parameters, seed=0, attributes=used)
+    plain = contents()
+    n_items, n_users = len(plain.item_ids), len(plain.user_ids)
+    statistics = ItemStatistics(np.ones(n_items, np.int64), *np.ones((2, n_items), np.float32), np.zeros(n_items))
+    values = user_values(used, [{"age": n} for n in range(n_users)])
+    given = replace(plain, ranking=RankingParts(ranker, statistics, None, used, values))
+    facts = RankerFacts(
+        features_hash=FEATURES_HASH,
+        attribute_features=used.features,
+        parameters=parameters,
+        lists=10,
+        candidates=100,
+        trending=50,
+    )
+    path = write_bundle(tmp_path, given, fields(ranker=facts), NOW_MS)
+    found = load_bundle(path).ranking
+    assert found is not None
+    assert found.attributes == used
+    assert found.ranker.features == (*FEATURES, *used.features)
+    np.testing.assert_array_equal(found.user_values, values)
+    np.testing.assert_array_equal(found.ranker.score(features), ranker.score(features))
+    alone = read_ranker(path)
+    assert alone is not None
+    np.testing.assert_array_equal(alone.score(features), ranker.score(features))
+    # A manifest that names none of them is not taken for one of a ranker without attributes.
+    other = facts.model_copy(update={"attribute_features": ()})
+    path = write_bundle(tmp_path / "other", given, fields(ranker=other), NOW_MS)
+    with pytest.raises(BundleError, match="features, expected"):
+        load_bundle(path)
