@@ -81,6 +81,22 @@ class ServeControl:
             self.deployed.unlink()
             raise
 
+    def wait_for_model(self) -> None:
+        """Wait until the replicas serve the champion, if there is one. Raises `StartError`."""
+        give_up = time.monotonic() + READY_S
+        detail = "no answer"
+        while time.monotonic() < give_up:
+            with contextlib.suppress(UnansweredError):
+                model = ask_json(f"{self.url}/health")["components"]["model"]
+                if model["status"] == "ok":
+                    self.say(f"model: {model['detail']}")
+                    return
+                detail = model["detail"]
+                if detail.startswith("no champion yet"):
+                    return
+            time.sleep(0.2)
+        raise StartError(f"the model is not served within {READY_S:.0f} s: {detail}; logs: {self.logs}")
+
     def drain(self) -> None:
         """Take the applications away, which lets replicas finish the requests that they have; then end Serve.
 

@@ -49,7 +49,7 @@ class LocalStack:
         self.serve = ServeControl(settings, say)
 
     def up(self, trials: int | None = None) -> None:
-        """Start what does not run, train if there is no model, deploy, and wait until it answers.
+        """Start what does not run, deploy, train if there is no model, and wait until that is served.
 
         Args:
             trials: of the search in the first training, if there is one.
@@ -80,8 +80,10 @@ class LocalStack:
             for part in started:
                 self._wait_for(part)
             write_private(self.state_dir / "env", env_file(self.settings))
-            self._fill(trials)
+            self._run("features", "jobs.rebuild_features", "--if-empty")
+            # What is popular can be asked for while the first model is being trained
             self.serve.deploy()
+            self._first_model(trials)
         except BaseException:
             say("stopping what was started")
             with _undisturbed():
@@ -175,11 +177,12 @@ class LocalStack:
             time.sleep(0.1)
         say(f"{part.name}: {part.address} (pid {record.pid}, {time.time() - record.started_at:.1f} s)")
 
-    def _fill(self, trials: int | None) -> None:
-        """The features of the data set, and a first model if there is none."""
-        self._run("features", "jobs.rebuild_features", "--if-empty")
+    def _first_model(self, trials: int | None) -> None:
+        """Train a first model if there is none, and wait until the replicas serve it."""
         options = [] if trials is None else ["--trials", str(trials)]
+        say(f"{self.serve.url} answers; with what is popular, as long as there is no model")
         self._run("model", "jobs.first_model", *options)
+        self.serve.wait_for_model()
 
     def _run(self, what: str, module: str, *arguments: str) -> None:
         """Run a module of the project in the foreground, so that the user sees what it prints."""

@@ -24,6 +24,7 @@ from features.streams.backlog import read_backlog
 
 Status = Literal["ok", "degraded", "down"]
 PROBE_S = 1.5
+NO_CHAMPION = "no champion yet, what is popular answers"
 SILENT_S = 120.0
 
 
@@ -98,7 +99,7 @@ class HealthProbe:
             return Component(status="down", detail=f"unknown: {error}")
         champion = slots.get("champion")
         if champion is None:
-            return Component(status="down", detail="no champion yet; train one with: make retrain")
+            return Component(status="degraded", detail=f"{NO_CHAMPION}; train one with: make retrain")
         found = [report for report in replicas if report.deployment == "retrieval-champion"]
         if not found and memory.full:
             # They go on serving what they have.
