@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,8 @@ def console_replicas(stack: Any) -> list[int]:
 
 
 @pytest.fixture
-def two_replicas(stack: Any, tmp_path: Path) -> Iterator[None]:
+def two_replicas(stack: Any, tmp_path: Path) -> None:
+    """Two replicas of the console, until the next deployment: what comes after these tests deploys anew."""
     served = stack.settings.state_dir / "serve_config.yaml"
     config = yaml.safe_load(served.read_text())
     [console] = [one for one in config["applications"] if one["name"] == "console"]
@@ -77,8 +77,6 @@ def two_replicas(stack: Any, tmp_path: Path) -> Iterator[None]:
     while len(console_replicas(stack)) != 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    yield
-    stack.run(["serve", "deploy", str(served)])
 
 
 def test_two_replicas_answer_alike_behind_one_page(

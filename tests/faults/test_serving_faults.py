@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 
+from deployments.local.serve_control import ServeControl
 from features.redis.connection import connect
 from features.redis.layout import keys_of
 from features.serving.promotion import set_slot
@@ -51,43 +52,30 @@ def replicas(stack: Any, deployment: str) -> list[int]:
     return found
 
 
-def deploy(stack: Any, folder: Path, replicas_each: int) -> None:
-    """Deploy the served configuration anew, with a number of replicas; a rolling update."""
+def deploy_pairs(stack: Any, folder: Path, num_cpus: float = 0.1) -> None:
+    """Deploy the served configuration with two replicas of each function. With another `num_cpus` Serve replaces every
+    replica, as an upgrade of the code does; otherwise it adds what is missing."""
     config = yaml.safe_load((stack.settings.state_dir / "serve_config.yaml").read_text())
     for application in config["applications"]:
         for deployment in application["deployments"]:
             if deployment["name"] in REPLICATED:
-                deployment["autoscaling_config"]["min_replicas"] = replicas_each
-                # Another value makes Serve replace every replica, as an upgrade of the code does.
-                deployment["ray_actor_options"]["num_cpus"] = 0.1 + 0.01 * deploy_count()
+                deployment["autoscaling_config"]["min_replicas"] = 2
+                deployment["ray_actor_options"]["num_cpus"] = num_cpus
     path = folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config))
     stack.run(["serve", "deploy", str(path)])
 
 
-_deploys = 0
-
-
-def deploy_count() -> int:
-    global _deploys
-    _deploys += 1
-    return _deploys
-
-
 def all_running(stack: Any) -> bool:
-    status = yaml.safe_load(stack.run(["serve", "status"]))
-    return all(application["status"] == "RUNNING" for application in status["applications"].values())
+    return set(ServeControl(stack.settings, print).states().values()) == {"RUNNING"}
 
 
 @pytest.fixture(scope="module")
-def pair(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The stack with two replicas of each function."""
-    folder = tmp_path_factory.mktemp("config")
-    deploy(stack, folder, 2)
+def pair(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The stack with two replicas of each function. They stay until it goes down: nothing comes after these tests."""
+    deploy_pairs(stack, tmp_path_factory.mktemp("config"))
     wait_for(lambda: all(len(replicas(stack, name)) == 2 for name in REPLICATED) and all_running(stack), 120)
-    yield stack
-    deploy(stack, folder, 1)
-    wait_for(lambda: all_running(stack), 120)
+    return stack
 
 
 class Load:
@@ -233,7 +221,7 @@ def test_a_rolling_redeploy_fails_no_request(pair: Any, tmp_path: Path) -> None:
     before = {name: set(replicas(pair, name)) for name in REPLICATED}
     with Load(pair.url, clients=4) as load, Load(pair.url, clients=2, events=True) as events:
         wait_for(lambda: load.versions.total() > 50)
-        deploy(pair, tmp_path, 2)
+        deploy_pairs(pair, tmp_path, num_cpus=0.11)
         wait_for(lambda: not any(before[name] & set(replicas(pair, name)) for name in REPLICATED), 120)
         asked = load.versions.total()
         wait_for(lambda: load.versions.total() > asked + 50)

@@ -291,26 +291,24 @@ class Traffic:
             thread.join()
 
 
-def test_a_retraining_is_served_without_restart_or_failed_request(api: httpx.Client, stack: Any) -> None:
+def test_a_retraining_typed_by_hand_is_served_without_restart_or_failed_request(api: httpx.Client, stack: Any) -> None:
     before = recommend(api, 1)["model_version"]
     with Traffic(stack.url) as traffic:
-        job = ["python", "-m", "jobs.retrain", "--trials", "1", "--seed", "3", "--force"]  # whatever the gate says
-        stack.run(["python", "-m", "jobs.submit", "--wait", "--", *job])
+        job = ["python", "-m", "jobs.retrain", "--no-search", "--seed", "3", "--force"]  # whatever the gate says
+        stack.run(["ray", "job", "submit", "--working-dir", ".", "--", *job])
         wait_for(lambda: recommend(api, 1)["model_version"] != before)
         wait_for(lambda: traffic.versions[-1] != before)
     assert traffic.failures == []
     assert set(traffic.versions) == {before, recommend(api, 1)["model_version"]}
 
 
-def test_a_job_typed_by_hand_trains_too(api: httpx.Client, stack: Any) -> None:
+def test_a_retraining_without_evidence_leaves_the_champion(api: httpx.Client, stack: Any) -> None:
     """The gate has nothing to judge it on: hardly anything has happened since the champion was trained."""
     before = recommend(api, 1)["model_version"]
-    job = ["ray", "job", "submit", "--working-dir", ".", "--", "python", "-m", "jobs.retrain", "--seed", "7"]
-    said = stack.run([*job, "--trials", "1"])
+    job = ["python", "-m", "jobs.retrain", "--trials", "1", "--seed", "7"]
+    said = stack.run(["python", "-m", "jobs.submit", "--wait", "--", *job])
     assert "not promoted: no evidence" in said
     assert recommend(api, 1)["model_version"] == before
-    stack.run([*job, "--no-search", "--force"])
-    wait_for(lambda: recommend(api, 1)["model_version"] != before)
 
 
 def point_champion_at(stack: Any, path: Path, reason: str) -> None:

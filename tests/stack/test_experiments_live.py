@@ -20,9 +20,13 @@ def api(stack: Any) -> Iterator[httpx.Client]:
         yield client
 
 
-def trained(api: httpx.Client, stack: Any, seed: int) -> str:
-    """A new version, in no slot."""
-    before = {model["version"] for model in answered(api.get("/api/v1/models"))["models"]}
+def spare(api: httpx.Client, stack: Any, seed: int) -> str:
+    """A version in no slot: one that other tests on this stack have trained, or a new one."""
+    models = answered(api.get("/api/v1/models"))["models"]
+    free = [str(model["version"]) for model in models if model["available"] and not model["slots"]]
+    if free:
+        return free[0]
+    before = {model["version"] for model in models}
     job = ["python", "-m", "jobs.retrain", "--no-search", "--seed", str(seed), "--slot", "none"]
     stack.run(["python", "-m", "jobs.submit", "--wait", "--", *job])
     [made] = {model["version"] for model in answered(api.get("/api/v1/models"))["models"]} - before
@@ -32,7 +36,7 @@ def trained(api: httpx.Client, stack: Any, seed: int) -> str:
 @pytest.fixture(scope="module")
 def second(api: httpx.Client, stack: Any) -> str:
     """A second version."""
-    return trained(api, stack, 5)
+    return spare(api, stack, 5)
 
 
 @pytest.fixture(autouse=True)
@@ -269,7 +273,7 @@ def test_what_a_running_experiment_compares_is_not_promoted_over(api: httpx.Clie
 
 
 def test_three_models_share_the_users_by_their_weights(api: httpx.Client, stack: Any, challenger: str) -> None:
-    third = trained(api, stack, 6)
+    third = spare(api, stack, 6)
     models = [{"slot": "champion"}, {"version": challenger}, {"version": third}]
     arms = [{"name": f"v{n}", "weight": (0.5, 0.25, 0.25)[n], **model} for n, model in enumerate(models)]
     name = create(api, "three", variants=arms)
