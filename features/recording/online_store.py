@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from configs.decay import ACTIVITY_HALF_LIVES_MS, AFFINITY_HALF_LIFE_MS, REFUSAL_AFFINITY
-from configs.event_types import EventTypes
+from configs.event_types import ByValue, EventTypes
 from configs.settings import Store
 from experiments.attribution import event_goals
 from features.recording.event import Event, EventResult, event_digest, pack_event, unpack_result
@@ -16,7 +16,7 @@ from features.redis.connection import StoreClient, translate
 from features.redis.errors import EventConflict, StoreError
 from features.redis.keys import Keys
 from features.redis.layout import check_layout
-from features.redis.scripts import Call, Script, run_calls
+from features.redis.scripts import Call, Lua, Script, run_calls
 from features.users.history import PACK_RECORD
 from features.users.user_features import UserFeatures
 
@@ -78,6 +78,7 @@ class OnlineStore:
             SEEN_LIMIT=store.seen_limit,
             SEEN_CODES=seen,
             IDLE_S=idle_s,
+            WEIGHTS=_weights_by_code(event_types),
             CATEGORY_LIMIT=CATEGORY_LIMIT,
             TRENDING_LIMIT=TRENDING_LIMIT,
             AFFINITY_HALF_LIFE=AFFINITY_HALF_LIFE_MS,
@@ -220,6 +221,21 @@ class OnlineStore:
     def goals(self, name: str, value: float | None) -> int:
         """What an event means for an experiment (`experiments.attribution`)."""
         return self._weigh(name, value)[3]
+
+
+def _weights_by_code(types: EventTypes) -> Lua:
+    """What each type of event counts for popularity, for the script, in the precision of `EventTypes.confidence`."""
+    parts = []
+    for kind in types.by_name.values():
+        weight = kind.preference
+        if not isinstance(weight, ByValue):
+            text = repr(float(np.float32(weight)))
+        elif weight.linear is not None:
+            text = f"{{per = {weight.linear.per!r}, max = {weight.linear.max!r}}}"
+        else:
+            text = "{" + ", ".join(f"{{{least!r}, {found!r}}}" for least, found in weight.steps or ()) + "}"
+        parts.append(f"[{kind.code}] = {text}")
+    return Lua("function() return {" + ", ".join(parts) + "} end")
 
 
 def _features(flat: list[bytes] | dict[bytes, bytes], history: bytes | None, older: bytes | None) -> UserFeatures:

@@ -20,6 +20,7 @@ from data.vocabulary import text_codes
 from features.recording.online_store import CATEGORY_LIMIT, TRENDING_LIMIT, WINDOWS, OnlineStore
 from features.redis.connection import Command
 from features.users.history import RECORD
+from models.ranking.once_per_user import added_popularity
 
 HALF_LIVES_MS = np.array(list(ACTIVITY_HALF_LIVES_MS.values()), np.float64)
 _PACK_SUMS, _PACK_AFFINITY = struct.Struct("<dddd").pack, struct.Struct("<dd").pack
@@ -70,6 +71,10 @@ class Seed:
         self.weights = types.confidence(self.codes, self.values, "preference").astype(np.float64)
         refused = types.is_refusal(self.codes, self.values)
         self.affinities = np.where(refused, REFUSAL_AFFINITY, self.weights)
+        # No user counts twice for an item, as in the script.
+        self.popularity = added_popularity(
+            self.users, self.items, self.times, self.weights, HALF_LIVES_MS, store.limits.history_limit
+        )
         self.partitions = np.array([store.keys.partition_of(user_id) for user_id in self.user_ids], np.int64)[
             self.users
         ]
@@ -154,9 +159,9 @@ class Seed:
         pairs = self.partitions * len(self.item_ids) + self.items
         order = np.lexsort((self.times, pairs))
         edges = _edges(pairs[order])
-        popular = np.flatnonzero(self.weights[order] > 0)
+        popular = np.flatnonzero(self.popularity[:, order].max(axis=0) > 0)
         weighed = order[popular]
-        sums = _decayed(self.times[weighed], self.weights[weighed], _edges(pairs[weighed]))
+        sums = _decayed(self.times[weighed], self.popularity[:, weighed], _edges(pairs[weighed]))
         firsts = _edges(pairs[weighed])[:-1]
         popularity = dict(zip(pairs[weighed][firsts].tolist(), sums, strict=True))
         for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -195,10 +200,18 @@ def _edges(groups: np.ndarray) -> np.ndarray:
 def _decayed(
     times: np.ndarray, amounts: np.ndarray, edges: np.ndarray, half_lives: np.ndarray = HALF_LIVES_MS
 ) -> list[tuple[float, list[float]]]:
-    """For each run: its latest time, and its amounts decayed to that time by each half-life."""
+    """For each run: its latest time, and its amounts decayed to that time by each half-life.
+
+    Args:
+        amounts: (n,), or (h, n) where they differ by half-life.
+    """
     if len(edges) < 2:
         return []
     latest = np.maximum.reduceat(times, edges[:-1])
     gaps = times - np.repeat(latest, np.diff(edges))
-    sums = [np.add.reduceat(amounts * np.exp2(gaps / half_life), edges[:-1]) for half_life in half_lives]
+    by_half_life = np.broadcast_to(amounts, (len(half_lives), len(times)))
+    sums = [
+        np.add.reduceat(mine * np.exp2(gaps / half_life), edges[:-1])
+        for mine, half_life in zip(by_half_life, half_lives, strict=True)
+    ]
     return list(zip(latest.tolist(), np.stack(sums, axis=1).tolist(), strict=True))

@@ -12,6 +12,10 @@ from features.redis.connection import StoreClient, translate
 SCRIPTS_DIR = Path(__file__).resolve().parent / "lua"
 
 
+class Lua(str):
+    """A constant of a script that is an expression of its language."""
+
+
 class Script:
     """One Lua script with its constants, and a text that it shares with others, written in front of it.
 
@@ -26,6 +30,8 @@ class Script:
 
 
 def _literal(value: int | float | str) -> str:
+    if isinstance(value, Lua):
+        return str(value)
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 

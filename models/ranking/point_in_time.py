@@ -53,13 +53,18 @@ class DecayedPopularity:
     Shares do not change while nothing happens, so no sweep is needed (forward decay: Cormode et al., ICDE 2009).
 
     Args:
-        item: (n,) int, `times_ms` (n,), `weights` (n,) >= 0: the events of all users in order of arrival. One that
-            arrives late counts by its own time.
+        item: (n,) int, `times_ms` (n,): the events of all users in order of arrival. One that arrives late counts by
+            its own time.
+        weights: (n,) >= 0 what each adds, or (2, n) where that differs by half-life (`added_popularity`).
         n_items: how many items there are.
     """
 
     def __init__(self, item: np.ndarray, times_ms: np.ndarray, weights: np.ndarray, n_items: int) -> None:
-        self._item, self._times, self._weights = item, times_ms.astype(np.float64), weights.astype(np.float64)
+        self._item, self._times, self._weights = (
+            item,
+            times_ms.astype(np.float64),
+            np.broadcast_to(weights, (2, len(item))),
+        )
         self._newest = np.maximum.accumulate(self._times)
         self._sums = np.zeros((2, n_items))
         self._leaders = np.zeros((2, 1))
@@ -79,7 +84,7 @@ class DecayedPopularity:
             part = slice(self._next, until)
             items = self._item[part]
             for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):
-                grown = self._weights[part] * np.exp2((self._times[part] - self._reference) / half_life)
+                grown = self._weights[row, part] * np.exp2((self._times[part] - self._reference) / half_life)
                 np.add.at(self._sums[row], items, grown)
                 self._leaders[row] = max(self._leaders[row, 0], self._sums[row, items].max())
             self._next = until

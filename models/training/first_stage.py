@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from configs.decay import POPULARITY_HALF_LIVES_MS
 from configs.event_types import Weighting
 from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
@@ -19,6 +20,7 @@ from models.factors.interest import aggregate_interest
 from models.ranking.features import FEATURES
 from models.ranking.item_relations import ItemRelations, fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
+from models.ranking.once_per_user import added_popularity
 from models.ranking.point_in_time import DecayedPopularity
 from models.retrieval.whole_catalogue import top_k
 from models.training.item_facts import ItemFacts
@@ -191,7 +193,10 @@ def _without(scores: np.ndarray, *cells: Any) -> np.ndarray:
 
 
 def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:
-    """Decayed popularity over the events that the requests may know of."""
+    """Decayed popularity over the events that the requests may know of; no user counts twice for an item."""
     data, counted = stage.data, requests.popularity_rows
     weights = data.types.confidence(data.codes[counted], data.values[counted], "preference")
-    return DecayedPopularity(data.item[counted], data.times_ms[counted], weights, len(stage.known_items))
+    item, times_ms = data.item[counted], data.times_ms[counted]
+    half_lives = np.array(POPULARITY_HALF_LIVES_MS, np.float64)
+    added = added_popularity(data.user[counted], item, times_ms, weights, half_lives, stage.history_limit)
+    return DecayedPopularity(item, times_ms, added, len(stage.known_items))

@@ -62,12 +62,29 @@ def user_features(events: Sequence[Event], types: EventTypes, limits: Store) -> 
     }
 
 
-def trending(events: Sequence[Event], types: EventTypes, window: str) -> dict[str, float]:
-    """Item -> weight as at the newest event, for items that have any."""
-    amounts: dict[str, list[tuple[int, float]]] = {}
-    for event in events:
-        weight = weights(event, types)[0]
-        if weight:
-            amounts.setdefault(event.item_id, []).append((event.timestamp_ms, weight))
+def trending(
+    events: Sequence[Event], types: EventTypes, window: str, history_limit: int | None = None
+) -> dict[str, float]:
+    """Item -> weight as at the newest event, for items that have any.
+
+    Args:
+        events: in order of arrival.
+        history_limit: events after which a user may count for an item again; None for never.
+    """
+    half_life = ACTIVITY_HALF_LIVES_MS[window]
     at_ms = max(event.timestamp_ms for event in events)
-    return {item: decayed(sums, ACTIVITY_HALF_LIVES_MS[window], at_ms) for item, sums in amounts.items()}
+    histories: dict[str, list[Event]] = {}
+    found: dict[str, float] = {}
+    for event in events:
+        before = histories.setdefault(event.user_id, [])
+        weigh = [
+            (other, decayed([(other.timestamp_ms, weights(other, types)[0])], half_life, at_ms))
+            for other in (*before, event)
+            if other.item_id == event.item_id
+        ]
+        kept = sorted([*before, event], key=lambda one: history_key(one, types))[-(history_limit or len(events)) :]
+        histories[event.user_id] = kept
+        most = max((amount for other, amount in weigh if other is not event), default=0.0)
+        if weights(event, types)[0] > 0 and any(one is event for one in kept):
+            found[event.item_id] = found.get(event.item_id, 0.0) + max(0.0, weigh[-1][1] - most)
+    return found

@@ -7,11 +7,12 @@
 -- ARGV  1 'live', or the stream id of an event that is replayed from the log ('' where it never had one)
 --       2 digest of the event id (8 bytes) and 3 bytes more, see the ledger      3 event as JSON      4 item id
 --       5 history record (13 bytes: time f8, value f4, code u1, little endian)
---       6 weight: what it counts for popularity (>= 0)
+--       6 weight: what it counts for popularity (>= 0), unless the user has counted for the item already
 --       7 affinity: what it counts for the item's categories (a refusal counts below 0)
 --       8 what it means for an experiment (see experiment.lua)   9 the recommendation id that it names, or ''
 --       10.. categories of the item
 -- Constants come in front: WINDOW_MS, LEDGER_LIMIT, HISTORY_LIMIT, SEEN_LIMIT, SEEN_CODES, IDLE_S,
+--       WEIGHTS (a function that gives the weight of every code: a number, steps, or per and max),
 --       CATEGORY_LIMIT, TRENDING_LIMIT, HALF_LIFE_1 to HALF_LIFE_3, AFFINITY_HALF_LIFE (ms), and those of experiment.lua
 --
 -- Answers {0 recorded, 1 a duplicate or 2 a conflict; stream id, user version, actions mask}. All reads come first: when the memory is full, the
@@ -119,16 +120,16 @@ local totals = redis.call('HMGET', KEYS[7], 'events', 'last_ms')
 
 -- Decayed sums: (reference time, values as of it). The reference is the newest time seen, so the order in which
 -- events arrive changes nothing but the rounding (forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009).
-local function decayed(packed, amount)
-  if not packed then return struct.pack('<dddd', time_ms, amount, amount, amount), time_ms, {amount, amount, amount} end
+local function decayed(packed, amounts)
+  if not packed then return struct.pack('<dddd', time_ms, amounts[1], amounts[2], amounts[3]), time_ms, amounts end
   local reference, a, b, c = struct.unpack('<dddd', packed)
   local sums = {a, b, c}
   local gap = time_ms - reference
   for i = 1, 3 do
     if gap >= 0 then
-      sums[i] = sums[i] * 2 ^ (-gap / HALF_LIVES[i]) + amount
+      sums[i] = sums[i] * 2 ^ (-gap / HALF_LIVES[i]) + amounts[i]
     else
-      sums[i] = sums[i] + amount * 2 ^ (gap / HALF_LIVES[i])
+      sums[i] = sums[i] + amounts[i] * 2 ^ (gap / HALF_LIVES[i])
     end
   end
   reference = math.max(reference, time_ms)
@@ -220,6 +221,59 @@ local new_history, gone, gone_code = insert()
 if new_history ~= history then mask = mask + HISTORY end
 if string.sub(SEEN_CODES, code + 1, code + 1) == '1' then mask = mask + SEEN end
 
+-- Popularity: of all that a user did with an item only the event counts that weighs most by now, so that nobody lifts
+-- an item by doing the same again and again. The event adds what it weighs beyond those in the history, as at its own
+-- time; see models/ranking/once_per_user.py. One that is too old for a full history counts nothing.
+local function weight_of(weights, other_code, other_value)
+  local found = weights[other_code] or 0
+  if type(found) == 'number' then return found end
+  if other_value ~= other_value then return 0 end
+  local result = 0
+  if found.per then
+    result = math.min(math.max(other_value / found.per, 0), found.max)
+  else
+    for i = 1, #found do
+      if other_value >= found[i][1] then result = found[i][2] end
+    end
+  end
+  return (struct.unpack('<f', struct.pack('<f', result)))
+end
+
+local function added_popularity()
+  if weight <= 0 or new_history == history then return {0, 0, 0} end
+  local best = {0, 0, 0}
+  if history then
+    local items = '\n' .. string.sub(history, 5 + struct.unpack('<I4', history) * RECORD) .. '\n'
+    local wanted = '\n' .. item_id .. '\n'
+    local from = string.find(items, wanted, 1, true)
+    -- Of rows with the same value and code the last one weighs most, so it stands for all of them.
+    local latest, row, counted_to = {}, 0, 1
+    while from do
+      if from == counted_to then  -- the row after the one before: doing the same on and on must not cost much
+        row = row + 1
+      else
+        local _, lines = string.gsub(string.sub(items, counted_to, from), '\n', '')
+        row = row + lines
+      end
+      local at = row * RECORD  -- of the last 5 bytes of the row's record, behind 4 bytes of head
+      latest[string.sub(history, at, at + 4)] = row
+      counted_to = from + #wanted - 1
+      from = string.find(items, wanted, counted_to, true)
+    end
+    local weights
+    for _, last in pairs(latest) do
+      weights = weights or WEIGHTS()
+      local other_ms, other_value, other_code = struct.unpack('<dfB', history, (last - 1) * RECORD + 5)
+      local other_weight = weight_of(weights, other_code, other_value)
+      if other_weight > 0 then
+        for i = 1, 3 do best[i] = math.max(best[i], other_weight * 2 ^ ((other_ms - time_ms) / HALF_LIVES[i])) end
+      end
+    end
+  end
+  return {math.max(0, weight - best[1]), math.max(0, weight - best[2]), math.max(0, weight - best[3])}
+end
+local added = added_popularity()
+
 local older
 if gone and SEEN_LIMIT > 0 and string.sub(SEEN_CODES, gone_code + 1, gone_code + 1) == '1' then
   older = redis.call('GET', KEYS[3]) or ''
@@ -240,7 +294,7 @@ local version = tonumber(user[1] or clock[1] * 1000000 + clock[2]) + 1
 
 local changes = {
   'ver', version,
-  'act', (decayed(user[2], 1)),
+  'act', (decayed(user[2], {1, 1, 1})),
   'first', math.min(tonumber(user[3] or time_ms), time_ms),
   'last', math.max(tonumber(user[4] or time_ms), time_ms),
   'at', stream_ms or now_ms,
@@ -265,17 +319,17 @@ if older then
   change('older', count)
 end
 
-local added = 0
+local new_categories = 0
 for i = 1, #categories do
-  if not user[8 + i] then added = added + 1 end
+  if not user[8 + i] then new_categories = new_categories + 1 end
   change('c:' .. categories[i], decayed_affinity(user[8 + i]))
 end
-if added > 0 then change('cats', (user[6] or 0) + added) end
+if new_categories > 0 then change('cats', (user[6] or 0) + new_categories) end
 redis.call('HSET', KEYS[1], unpack(changes))
 if not user[1] then redis.call('ZADD', KEYS[14], 0, (string.match(KEYS[1], '^.-}:u:(.*)$'))) end
 
 -- Keep the hash small: beyond CATEGORY_LIMIT the weakest affinities go
-local excess = added > 0 and (user[6] or 0) + added - CATEGORY_LIMIT or 0
+local excess = new_categories > 0 and (user[6] or 0) + new_categories - CATEGORY_LIMIT or 0
 if excess > 0 then
   local all, found = redis.call('HGETALL', KEYS[1]), {}
   for i = 1, #all, 2 do
@@ -304,15 +358,15 @@ local item_changes = {
   'first', math.min(tonumber(item[2] or time_ms), time_ms),
   'last', math.max(tonumber(item[3] or time_ms), time_ms),
 }
-if weight > 0 then
+if math.max(added[1], added[2], added[3]) > 0 then
   mask = mask + TRENDING
-  local packed, reference, sums = decayed(item[4], weight)
+  local packed, reference, sums = decayed(item[4], added)
   item_changes[7], item_changes[8] = 'pop', packed
   -- In log space old and new weights compare without any sweep. The sums themselves stay in the item's hash, so
   -- the sorted set may drop all but its head: scores only rise, and whoever rises again comes back in full.
   for i = 1, 3 do
     local score = math.log(sums[i]) / LOG_2 + reference / HALF_LIVES[i]
-    if redis.call('ZADD', KEYS[8 + i], score, item_id) == 1 then
+    if sums[i] > 0 and redis.call('ZADD', KEYS[8 + i], score, item_id) == 1 then
       local surplus = redis.call('ZCARD', KEYS[8 + i]) - TRENDING_LIMIT
       if surplus > TRENDING_LIMIT / 10 then redis.call('ZREMRANGEBYRANK', KEYS[8 + i], 0, surplus - 1) end
     end

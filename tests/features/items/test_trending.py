@@ -1,6 +1,8 @@
 import threading
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from features.items.trending import read_trending
 from features.recording import online_store as store_module
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
+from tests.features import oracle
 
 pytestmark = pytest.mark.anyio
 NOW_MS = 1_790_000_000_000
@@ -64,6 +67,22 @@ async def test_an_empty_store_has_no_trend(store: OnlineStore) -> None:
     assert await read_trending(store.client, store.keys, 10, "1d") == []
 
 
+async def test_a_robot_lifts_an_item_as_far_as_one_user(store: OnlineStore) -> None:
+    """Regression: a user who liked an item two hundred times carried it past what fifty users liked."""
+    await store.record_events([like(n, "good", 1, f"u{n}") for n in range(3)])
+    kinds = ("view", "click", "like", "purchase")
+    hours = np.random.default_rng(0).random(200) * 48
+    robot = [like(100 + n, "pushed", float(hour), "robot") for n, hour in enumerate(hours)]
+    robot = [replace(one, event_type=kinds[n % 4]) for n, one in enumerate(robot)]
+    await store.record_events(robot)
+    for window in ("1h", "1d", "7d"):
+        found = dict(await read_trending(store.client, store.keys, 10, window))
+        sent = [like(n, "good", 1, f"u{n}") for n in range(3)] + robot
+        expected = oracle.trending(sent, store.event_types, window, store.limits.history_limit)
+        assert found == pytest.approx(expected, rel=1e-9)
+        assert found["pushed"] <= 1.0 < found["good"]
+
+
 async def test_the_bounded_list_holds_exactly_the_strongest(
     store: OnlineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +99,8 @@ async def test_the_bounded_list_holds_exactly_the_strongest(
     partition = small.keys.partition_of("u")
     assert await small.client.run("ZCARD", small.keys.trending(partition, "1d")) <= 22
     assert await small.client.run("ZSCORE", small.keys.trending(partition, "1d"), "weak0") is None
-    await small.record_events([like(999, "weak0", 0, "u")])
+    other = next(name for n in range(100) if small.keys.partition_of(name := f"u{n}") == partition)
+    await small.record_events([like(999, "weak0", 0, other)])
     (top,) = await read_trending(small.client, small.keys, 1, "1d")
     assert top == ("weak0", pytest.approx(1 + 2 ** (-30 / 24)))
 

@@ -98,7 +98,7 @@ def test_a_bad_event_is_refused_alike_and_by_field(fields: dict[str, Any], field
 def test_half_an_emoji_in_the_name_of_a_field_is_refused() -> None:
     refused = over_http(GOOD | {"mood\ud83c": 1})
     assert refused == in_a_file(GOOD | {"mood\ud83c": 1})
-    assert refused == (None, "the body: holds half of a character, as of an emoji that was cut")
+    assert refused == (None, "the name of a field: holds half of a character, as of an emoji that was cut")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def arrivals(draw: st.DrawFn) -> list[list[Event]]:
     drafted = draw(st.lists(drafts, min_size=1, max_size=25))
     kinds = st.sampled_from([("like", None), ("dislike", None), ("click", None), ("view", None), ("rating", 4.0)]) | (
         st.floats(0.5, 5.0, width=32).map(lambda value: ("rating", value))
+        | st.floats(0.0, 2000.0, width=32).map(lambda value: ("watch", value))
     )
     drawn = [draw(kinds) for _ in drafted]
     sent = [replace(one, event_type=kind, value=value) for one, (kind, value) in zip(drafted, drawn, strict=True)]
@@ -77,7 +78,7 @@ async def _check(url: str, batches: list[list[Event]]) -> None:
             assert found["affinities"] == pytest.approx(expected["affinities"], rel=1e-9, abs=1e-12)
         for window in WINDOWS:
             found_weights = dict(await read_trending(store.client, store.keys, 100, window))
-            expected_weights = oracle.trending(distinct, store.event_types, window)
+            expected_weights = oracle.trending(distinct, store.event_types, window, limits.history_limit)
             assert found_weights == pytest.approx(expected_weights, rel=1e-9, abs=1e-300)
     finally:
         await store.client.aclose()

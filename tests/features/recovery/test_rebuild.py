@@ -149,10 +149,11 @@ async def test_an_attribute_of_another_type_stops_a_rebuild_before_it_changes_an
 async def test_seeding_equals_recording_every_interaction(
     store: OnlineStore, dataset: Dataset, limits: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The script one by one, and numpy at once, leave the same store; also where histories and lists overflow."""
+    """The script one by one, and numpy at once, leave the same store; also where histories and lists overflow. The
+    events come in the order of their times: others fall out of full histories in another order."""
     limits = limits.model_copy(update={"history_limit": 7, "seen_limit": 200})
     store = OnlineStore(store.client, store.keys, limits, store.event_types)
-    for number, row in enumerate(dataset.interactions.itertuples(index=False)):
+    for number, row in enumerate(dataset.interactions.sort_values("timestamp_ms").itertuples(index=False)):
         user, item, kind, value, time_ms = row
         known = None if value != value else value
         sent = Event(f"e{number}", user, item, kind, int(time_ms), known, categories=tuple(CATEGORIES[item]))
