@@ -10,6 +10,9 @@ import { userPage } from "/console/catalogue/user_page.js"
 export const title = "Catalogue"
 export const about = "What can be recommended, and to whom: find an item or a user, see what is known of it, change it."
 
+// A view is called with its place and {id, query, schemas, focus}: a promise of the schemas, and whether its heading takes
+// the focus as soon as it is there, so that a screen reader follows.
+
 /** The view of `rest`: `[]` items, `["item", id]`, `["users"]`, `["user", id]`; null where there is none. */
 function viewOf(rest) {
   const [kind, id] = rest
@@ -41,10 +44,9 @@ export function mount(root, query, rest) {
       shown = { name, made: {} }
       return fill(place, h("p", { class: "note warn", role: "alert" }, "There is no such page in the catalogue. Choose ", h("a", { href: "#/catalogue" }, "items"), " or ", h("a", { href: "#/catalogue/users" }, "users"), "."))
     }
-    shown = { name, made: found.view(place, { id: parts[1], query: asked, schemas: schemas() }) ?? {} }
-    if (first) return undefined
-    window.scrollTo(0, 0)
-    return place.querySelector("h2")?.focus({ preventScroll: true })
+    shown = { name, made: found.view(place, { id: parts[1], query: asked, schemas: schemas(), focus: !first }) }
+    if (!first) window.scrollTo(0, 0)
+    return undefined
   }
 
   go(query, rest)

@@ -11,7 +11,7 @@ const SHOWN = { all: "all", recommendable: "not hidden", hidden: "hidden" }
 const EXAMPLES = { flag: "true or false", time: "2024-05-01T10:00:00Z" }
 const MOST_CATEGORIES = 2000
 
-export function itemList(root, { query, schemas }) {
+export function itemList(root, { query, schemas, focus }) {
   const search = h("input", { id: "item-query", type: "search", autocomplete: "off", maxlength: "200", placeholder: "Words of a title, or an id" })
   const category = h("select", { id: "item-category" }, h("option", { value: "" }, "any"))
   const attribute = h("select", { id: "item-attribute" }, h("option", { value: "" }, "any"))
@@ -137,6 +137,7 @@ export function itemList(root, { query, schemas }) {
     read(query)
     load()
   })
+  if (focus) root.querySelector("h2").focus({ preventScroll: true })
   return {
     go(address) {
       read(address)

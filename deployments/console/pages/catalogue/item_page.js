@@ -10,7 +10,7 @@ import { similarOf, similarTable } from "/console/recommendations/title_actions.
 
 const WINDOWS = { "1h": "an hour", "1d": "a day", "7d": "a week" }
 
-export function itemPage(root, { id, schemas }) {
+export function itemPage(root, { id, schemas, focus: arrived }) {
   let gone = false
   const body = h("div", { class: "page" }, h("p", { class: "loading" }, "Loading"))
   root.append(body)
@@ -23,7 +23,7 @@ export function itemPage(root, { id, schemas }) {
       fill(body, viewOf(item, schema.items))
       if (focus) body.querySelector("h2").focus({ preventScroll: true })
     } catch (error) {
-      if (!gone) fill(body, failure(error, load))
+      if (!gone) fill(body, failure(error, () => load()))
     }
   }
 
@@ -69,7 +69,7 @@ export function itemPage(root, { id, schemas }) {
     if (done) location.hash = "#/catalogue"
   }
 
-  load()
+  load(arrived)
   return { unmount: () => (gone = true) }
 }
 

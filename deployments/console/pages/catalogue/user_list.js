@@ -6,7 +6,7 @@ import { attributeColumns, link, pager, usersOf } from "/console/catalogue/catal
 
 const ADDRESS = "#/catalogue/users"
 
-export function userList(root, { query, schemas }) {
+export function userList(root, { query, schemas, focus }) {
   const find = h("input", { id: "user-query", type: "search", autocomplete: "off", spellcheck: "false", maxlength: "200", placeholder: "Beginning of an id" })
   const results = h("div", {}, h("p", { class: "loading" }, "Loading"))
   const total = h("p", { class: "small muted", role: "status" })
@@ -60,6 +60,7 @@ export function userList(root, { query, schemas }) {
   find.addEventListener("input", later)
   find.value = query.get("query") ?? ""
   load()
+  if (focus) root.querySelector("h2").focus({ preventScroll: true })
   return {
     go(address) {
       find.value = address.get("query") ?? ""

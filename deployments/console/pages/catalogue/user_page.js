@@ -10,7 +10,7 @@ import { historyOf } from "/console/recommendations/user_history.js"
 
 const MOST_AFFINITIES = 12
 
-export function userPage(root, { id, schemas }) {
+export function userPage(root, { id, schemas, focus: arrived }) {
   let gone = false
   const body = h("div", { class: "page" }, h("p", { class: "loading" }, "Loading"))
   root.append(body)
@@ -22,7 +22,7 @@ export function userPage(root, { id, schemas }) {
       fill(body, viewOf(user, schema.users))
       if (focus) body.querySelector("h2").focus({ preventScroll: true })
     } catch (error) {
-      if (!gone) fill(body, failure(error, load))
+      if (!gone) fill(body, failure(error, () => load()))
     }
   }
 
@@ -56,7 +56,7 @@ export function userPage(root, { id, schemas }) {
     ]
   }
 
-  load()
+  load(arrived)
   return { unmount: () => (gone = true) }
 }
 

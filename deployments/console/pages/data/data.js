@@ -1,7 +1,7 @@
 // Data: what was imported, what was refused, how much comes in, and how fresh it is.
 
 import { get } from "/console/frame/api.js"
-import { card, empty, facts, failure, fill, h, onChange, table } from "/console/parts/elements.js"
+import { card, empty, facts, failure, fill, h, onChange, setText, table } from "/console/parts/elements.js"
 import { ago, bytes, count, dateTime, duration, percent, words } from "/console/parts/format.js"
 import { schemas } from "/console/catalogue/catalogue_api.js"
 import { importsOf } from "/console/data/imports.js"
@@ -63,6 +63,7 @@ export function mount(root) {
   return {
     update(snapshot) {
       draw.kept(snapshot.system?.kept ?? null)
+      for (const line of fresh.querySelectorAll("time")) setText(line, ago(Number(line.dataset.ms)))
       tail.poll()
       if (Date.now() - askedAt > AGAIN_MS) load()
     },
@@ -124,7 +125,7 @@ function mapTable(found) {
 
 function freshness(view) {
   const { events, exposures } = view.streams
-  const when = (time) => (time ? h("span", { title: dateTime(time) }, ago(time)) : null)
+  const when = (time) => time && h("time", { dataset: { ms: Date.parse(time) }, title: dateTime(time) }, ago(time))
   const queue = ({ pending, lag_s: lag, used_bytes: used }) => (pending ? `${count(pending)}, the oldest ${duration(lag)} old, ${bytes(used)}` : "none")
   return facts(
     ["Events behind the features", count(view.events)],
