@@ -98,7 +98,8 @@ class HealthProbe:
             return Component(status="down", detail=f"unknown, the online store is down: {error}")
         champion = slots.get("champion")
         if champion is None:
-            return Component(status="down", detail="no champion yet; train one with: make retrain")
+            words = "no model yet: what is popular answers, and the first training starts once there are enough events"
+            return Component(status="degraded", detail=words)
         found = [report for report in replicas if report.deployment == "retrieval-champion"]
         if not found and memory.full:
             # They go on serving what they have.
