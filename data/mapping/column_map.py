@@ -188,6 +188,9 @@ class DataMap(_Part):
         return yaml.safe_dump(found, sort_keys=False, width=110)
 
 
+_FIELDS = {"interactions": Events.model_fields, "items": Items.model_fields, "users": Users.model_fields}
+
+
 def read_map(path: Path) -> dict[str, Any]:
     """What a map file gives, which may be a part of a map; `check_map` checks the whole. Raises `DataError`."""
     try:
@@ -203,6 +206,9 @@ def read_map(path: Path) -> dict[str, Any]:
             raise DataError(f"{path}: {name}: is no part of a map; there are {', '.join(DataMap.model_fields)}")
         if name in ("interactions", "items", "users") and not isinstance(part, dict):
             raise DataError(f"{path}: {name}: give the fields and the columns that hold them")
+        known = _FIELDS.get(name)
+        if known is not None and (unknown := [field for field in part if field not in known]):
+            raise DataError(f"{path}: unknown field '{name}.{unknown[0]}'; there are {', '.join(known)}")
     return given
 
 

@@ -44,8 +44,7 @@ def guess_items(sample: Sample, given: dict[str, Any], event_column: str | None)
     if "categories" not in given:
         _guess_categories(sample, guess, taken)
     _guess_attributes(sample, guess, taken)
-    order = ["item_id", "title", "categories", "year", "added", "attributes", "read"]
-    guess.fields = {name: guess.fields[name] for name in sorted(guess.fields, key=order.index)}
+    guess.put_in_order(["item_id", "title", "categories", "year", "added", "attributes", "read"])
     return guess
 
 
@@ -56,8 +55,7 @@ def guess_users(sample: Sample, given: dict[str, Any], event_column: str | None)
     taken = _taken(given)
     _guess_id(sample, guess, taken, "user_id", event_column)
     _guess_attributes(sample, guess, taken)
-    order = ["user_id", "attributes", "read"]
-    guess.fields = {name: guess.fields[name] for name in sorted(guess.fields, key=order.index)}
+    guess.put_in_order(["user_id", "attributes", "read"])
     return guess
 
 

@@ -34,6 +34,11 @@ class Guess:
     questions: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def put_in_order(self, order: list[str]) -> None:
+        """Put the fields in this order; unknown ones, which the check of the map names, come last."""
+        place = {name: number for number, name in enumerate(order)}
+        self.fields = dict(sorted(self.fields.items(), key=lambda entry: place.get(entry[0], len(order))))
+
 
 def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint: str = "") -> Guess:
     """A guess for the part `interactions` of a map.
@@ -65,8 +70,7 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
         _guess_value(sample, taken, guess, types)
     elif given["value"] is None:
         del guess.fields["value"]
-    order = [*ROLES, "read"]
-    guess.fields = {name: guess.fields[name] for name in sorted(guess.fields, key=order.index)}
+    guess.put_in_order([*ROLES, "read"])
     return guess
 
 
@@ -93,7 +97,7 @@ def named_columns(value: Any) -> list[str]:
 
 def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
     """The column whose name fits best; a question where there is none, or two fit alike."""
-    merits = {c: fit(c, role) for c in sample.columns if c not in taken and sample.share_of_ids(c) >= _MOST}
+    merits = {c: fit(c, role) for c in sample.columns if c not in taken and sample.share_of_ids(c) > 0}
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:

@@ -87,7 +87,7 @@ def _check_is_text(name: str, start: bytes, encoding: str | None) -> None:
             f"{name}: row 1: it is a web page (HTML) and not a table: what was to be downloaded may ask for a login; "
             "open the address in a browser and save the file itself"
         )
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(b"pk\x03\x04"):
         raise DataError(f"{name}: it is a zip archive (as of Excel) and not text: unpack it, or save it as CSV")
     if encoding is None and not start.startswith(tuple(_MARKS)) and b"\0" in start[:_SNIFFED]:
         raise DataError(f"{name}: it is not text: it holds zero bytes. For UTF-16 without a mark name the encoding")

@@ -17,6 +17,7 @@ from deployments.operations.similar_items import Similar
 from deployments.recommend.loaded_model import LoadedModel, load_model
 from deployments.recommend.messages import Answer, Question, Reply
 from deployments.recommend.ranker_features import Asker
+from deployments.recommend.without_model import WithoutModel
 from deployments.replica.control_watch import ControlWatch
 from features.items.catalogue import Catalogue, Item
 from features.items.trending import Popularity, Standing, read_popularity, read_standing
@@ -24,7 +25,7 @@ from features.redis.connection import connect
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
 from features.serving.replicas import ReplicaReport, report_replica
-from features.serving.slots import Slot, read_slots
+from features.serving.slots import CHAMPION, Slot, read_slots
 from features.users.erasure import Erasures, read_erasures
 from features.users.history import decode_histories
 from models.bundle.arrays import BundleError
@@ -67,6 +68,7 @@ class Retrieval:
         self._keys = keys_of(settings.store)
         self._catalogue = Catalogue(self._client, self._keys, types=RANKED)
         self._loaded: LoadedModel | None = None
+        self._without_model = WithoutModel(self._types)
         self._slot_value: Slot | None = None
         self._slot_known = asyncio.Event()
         self._refused: str | None = None
@@ -100,6 +102,9 @@ class Retrieval:
     async def retrieve(self, questions: list[Question]) -> Reply:
         """Candidates for each question, in order."""
         loaded = self._loaded
+        if loaded is None and self.slot == CHAMPION and self._slot_value is None:
+            catalogue = self._catalogue
+            return self._without_model.reply(questions, catalogue.items, catalogue.version, self._popularity)
         if loaded is None:
             return Reply(None, "str", 0, [])
         model, catalogue_version = loaded.model, self._catalogue.version

@@ -1,0 +1,132 @@
+"""Text by pyarrow where that is exact, and by the strict reader elsewhere: one meaning."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.csv_rows import read_csv
+from data.dataset import DataError
+from data.sources import csv_blocks
+from data.sources.csv_blocks import CsvBlocks
+from data.sources.open_table import ReadOptions, open_table
+
+Rows = list[tuple[int, list[str] | str]]
+
+
+def strict(path: Path) -> Rows:
+    return [(line, str(row) if isinstance(row, DataError) else row) for line, row in read_csv(path)[1]]
+
+
+def by_blocks(path: Path) -> Rows:
+    found: Rows = []
+    for batch in open_table(str(path)).batches:
+        cells = zip(*(column.to_pylist() for column in batch.table.columns), strict=True)
+        found += [(int(line), list(row)) for line, row in zip(batch.rows, cells, strict=True)]
+        found += batch.refused
+    return sorted(found, key=lambda entry: entry[0])
+
+
+PIECES = ["a", "7", ",", ",", '"', '""', "\n", "\n", "\r\n", "\r", " ", "é", "\udce9", "x,y\n", '"q",z\n']
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40), st.sampled_from([5, 60, 4_000_000]))
+def test_a_file_means_the_same_block_by_block_and_row_by_row(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[str], block: int
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(("user,item\n" + "".join(pieces)).encode("utf-8", "surrogateescape"))
+    before = csv_blocks.BLOCK_BYTES, csv_blocks._STRICT_AT_LEAST
+    csv_blocks.BLOCK_BYTES, csv_blocks._STRICT_AT_LEAST = block, 1
+    try:
+        assert by_blocks(path) == strict(path)
+    finally:
+        csv_blocks.BLOCK_BYTES, csv_blocks._STRICT_AT_LEAST = before
+
+
+@pytest.mark.parametrize("rows", ["a,b\n" * 50, '"a,1","b\n2"\n' * 50, "a,b,\n" * 50])
+def test_regular_text_takes_the_quick_way(tmp_path: Path, rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("user,item\n" + rows)
+    expected = strict(path)
+    monkeypatch.setattr(CsvBlocks, "_slow", None)
+    assert by_blocks(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "options"),
+    [
+        ("t.csv", b"user;item\r\na;b\r\n", {}),
+        ("t.tsv", b"user\titem\na\tb\n", {}),
+        ("t.txt", b"user|item\na|b\n", {}),
+        ("t.csv", b"\xef\xbb\xbfUser,Item\na,b\n", {}),
+        ("t.csv", "user,item\na,b\n".encode("utf-16"), {}),
+        ("t.csv.gz", gzip.compress(b"user,item\na,b\n"), {}),
+        ("t.csv", b"a,b\n", {"columns": ["user", "item"]}),
+        ("t.inter", b"user:token\titem:token\na\tb\n", {}),
+        ("t.jsonl", b'{"user": "a", "item": "b"}\n', {}),
+    ],
+)
+def test_every_form_of_text_is_the_same_table(
+    tmp_path: Path, name: str, raw: bytes, options: dict[str, object]
+) -> None:
+    (tmp_path / name).write_bytes(raw)
+    table = open_table(str(tmp_path / name), ReadOptions.model_validate(options))
+    assert table.columns == ["user", "item"]
+    assert [batch.table.to_pylist() for batch in table.batches] == [[{"user": "a", "item": "b"}]]
+
+
+def test_a_named_encoding_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("user,item\nJosé,b\n".encode("cp1252"))
+    [batch] = open_table(str(path)).batches
+    assert batch.refused == [(2, "it is not text in UTF-8")]
+    [batch] = open_table(str(path), ReadOptions(encoding="cp1252")).batches
+    assert batch.table["user"].to_pylist() == ["José"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"PK\x03\x04...", "zip archive"),
+        (b"\x00\x01\x02,\n", "not text"),
+        (b"", "empty"),
+        (b"user,user\na,b\n", "two columns are called 'user'"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path: Path, raw: bytes, words: str) -> None:
+    (tmp_path / "t.csv").write_bytes(raw)
+    with pytest.raises(DataError, match=words):
+        open_table(str(tmp_path / "t.csv"))
+
+
+def test_rubbish_without_line_ends_is_read_in_bounded_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_blocks, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 2000)
+    (tmp_path / "t.csv").write_bytes(b"user,item\n" + b'"x' * 100_000)
+    sizes = [batch.table.nbytes for batch in open_table(str(tmp_path / "t.csv")).batches]
+    assert max(sizes) < 400_000
+
+
+def test_a_folder_is_one_table_and_a_file_of_other_columns_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user,item\na,b\n")
+    (tmp_path / "b.csv").write_text("item,user\nd,c\n")
+    tables = [batch.table for batch in open_table(str(tmp_path)).batches]
+    assert pa.concat_tables(tables).to_pylist() == [{"user": "a", "item": "b"}, {"user": "c", "item": "d"}]
+    (tmp_path / "c.csv").write_text("user,thing\nd,c\n")
+    with pytest.raises(DataError, match=r"c\.csv: row 1.*item, thing"):
+        list(open_table(str(tmp_path)).batches)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("user,item\na,b\n")
+    batches = open_table(f"file://{path}").batches
+    next(batches)
+    path.write_text("user,item\na,b\nc,d\n")
+    with pytest.raises(DataError, match="changed while it was read"):
+        next(batches)
