@@ -21,6 +21,7 @@ from deployments.http.schemas import RecommendRequest, id_text, shown_id
 from deployments.recommend.candidate_call import AskRetrieval, CandidateCall, Found
 from deployments.recommend.category_names import unknown_categories
 from deployments.recommend.list_cache import ListCache
+from deployments.recommend.popular_list import PopularList
 from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
 from deployments.replica.control_watch import ControlWatch
@@ -79,6 +80,7 @@ class Ranking:
         self._versions: dict[str, str] = {}  # slot -> version
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)
+        self._popular = PopularList(self._client, self._keys, self._catalogue, self._store.event_types)
         self._deadlines = Deadlines(serving.deadline_s)
         self._cache = ListCache(serving.cache_size, serving.cache_age_s, serving.cache_bytes)
         self.metrics = RequestMetrics(self._client, self._keys, "ranking", settings.tracing.endpoint is not None)
@@ -199,6 +201,9 @@ class Ranking:
         """The ordered list, and whether it came from the cache. An entry counts only while the user's version, the
         model version and the catalogue are those that it was made with, so that a hit is never stale."""
         request, user_id, features = asker
+        if slot == DEFAULT.slot and slot not in self._versions and features is not None:
+            ranked = await self._popular.find(request, features)  # before the first training has ended
+            return ranked._replace(shown=self._dressed(request, ranked)), False
         key = None
         model_and_catalogue = (self._versions.get(slot), self._catalogue.version)
         if features is not None and features.version > 0:
