@@ -29,7 +29,7 @@ from jobs.train.retrain_report import Report, describe_data, describe_metrics, d
 from jobs.train.search_space import SPACE_FILE, load_search_space
 from jobs.train.store_calls import current_state
 from jobs.train.trial_log import TrialLog
-from jobs.train.tune import METRIC, SearchError, Trial, inner_folds, search
+from jobs.train.tune import METRIC, SearchError, Trial, describe_folds, inner_folds, search
 from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
 from models.bundle.reading import Bundle, load_bundle
@@ -152,7 +152,8 @@ def _read_data(settings: Settings, report: Report) -> TrainingData:
 def _search(settings: Settings, options: RetrainOptions, data: TrainingData, seed: int, report: Report) -> list[Trial]:
     space = load_search_space(settings.training.search_space or SPACE_FILE)
     count = options.trials or settings.training.trials
-    folds = inner_folds(data.rows(cutoff(data).train), space, settings.training.weighting, seed)
+    known = data.rows(cutoff(data).train)
+    folds = inner_folds(known, space, settings.training.weighting, seed)
     if not folds:
         report(70, "too little data to search parameters on; taking the defaults")
         return []
@@ -181,9 +182,9 @@ def _search(settings: Settings, options: RetrainOptions, data: TrainingData, see
         "seed": seed,
     }
     log = TrialLog(directory, space, defines)
-    if known := len(log.read()):
-        report(5, f"going on with a search that was cut off after {known} trials")
-    report(5, f"searching: {count} trials with Ray Tune")
+    if before := len(log.read()):
+        report(5, f"going on with a search that was cut off after {before} trials")
+    report(5, f"searching: {count} trials with Ray Tune on {describe_folds(len(known), folds)}")
     with ray_session(settings):
         trials = search(folds, space, settings.training.factors, count, seed, directory, log, on_trial)
     log.remove()

@@ -21,6 +21,8 @@ from models.factors.als import AlsParameters
 from models.training.training_data import TrainingData
 
 METRIC = "ndcg_at_10"
+ONE_SPLIT = 500_000
+MOST_EVENTS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,33 @@ class SearchError(RuntimeError):
 
 
 def inner_folds(data: TrainingData, space: SearchSpace, weighting: Weighting, seed: int) -> list[Fold]:
-    """The splits on which every trial is judged; their seeds follow from `seed`."""
+    """The splits on which every trial is judged; their seeds follow from `seed`.
+
+    Of more than `ONE_SPLIT` events one split is enough: it judges so many users that another one says the same. Of more
+    than `MOST_EVENTS`, only the users of a random part with about so many are looked at.
+    """
+    data = _sampled(data, seed)
     seeds = np.random.SeedSequence(seed).generate_state(space.inner_splits)
     folds = [
-        build_fold(data, inner_split(data.user, int(split_seed), space.test_share), weighting) for split_seed in seeds
+        build_fold(data, inner_split(data.user, int(split_seed), space.test_share), weighting)
+        for split_seed in (seeds if len(data) <= ONE_SPLIT else seeds[:1])
     ]
     return [fold for fold in folds if len(fold.judged)]
+
+
+def describe_folds(events: int, folds: Sequence[Fold]) -> str:
+    """On what the trials are judged, in words."""
+    splits = "1 inner split" if len(folds) == 1 else f"{len(folds)} inner splits"
+    if events > MOST_EVENTS:
+        return f"{splits} of the users of a random {MOST_EVENTS:,} of {events:,} events"
+    return splits
+
+
+def _sampled(data: TrainingData, seed: int) -> TrainingData:
+    if len(data) <= MOST_EVENTS:
+        return data
+    chosen = np.random.default_rng(seed).random(len(data.users)) < MOST_EVENTS / len(data)
+    return data.rows(np.flatnonzero(chosen[data.user]))
 
 
 def objective(

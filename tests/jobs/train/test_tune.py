@@ -6,6 +6,7 @@ import yaml
 
 from configs.settings import Settings, SettingsError
 from features.users.erasure import Erasures
+from jobs.train import tune
 from jobs.train.load_data import load_training_data
 from jobs.train.search_space import SPACE_FILE, Iterations, load_search_space
 from jobs.train.trial_log import TrialLog, trial_key
@@ -104,3 +105,15 @@ def test_a_search_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert TrialLog(tmp_path, space, {"data": "a", "seed": 2}).read() == {}
     again.remove()
     assert log.read() == {}
+
+
+def test_large_data_is_searched_on_one_split_of_some_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, space = load_training_data(settings, Erasures({})), load_search_space()
+    assert len(tune.inner_folds(data, space, "preference", 0)) == space.inner_splits
+    monkeypatch.setattr(tune, "ONE_SPLIT", len(data) // 3)
+    [fold] = tune.inner_folds(data, space, "preference", 0)
+    assert tune.describe_folds(len(data), [fold]) == "1 inner split"
+    monkeypatch.setattr(tune, "MOST_EVENTS", len(data) // 2)
+    [part] = tune.inner_folds(data, space, "preference", 0)
+    assert 0 < part.weights.nnz < fold.weights.nnz
+    assert "random" in tune.describe_folds(len(data), [part])
