@@ -99,10 +99,8 @@ class HealthProbe:
             return Component(status="down", detail=f"unknown: {error}")
         champion = slots.get("champion")
         if champion is None:
-            return Component(
-                status="degraded",
-                detail=f"{NO_CHAMPION}; the first training starts by itself once there are enough events (or: make retrain)",
-            )
+            words = f"{NO_CHAMPION}; a first training starts once there are enough events (or: make retrain)"
+            return Component(status="degraded", detail=words)
         found = [report for report in replicas if report.deployment == "retrieval-champion"]
         if not found and memory.full:
             # They go on serving what they have.
