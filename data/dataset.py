@@ -275,19 +275,36 @@ def write_dataset(
         )
 
 
+def read_description(directory: Path) -> DatasetMeta:
+    """`dataset.json` alone: reading through the files takes long where they are large.
+
+    Raises:
+        DataError: it is absent or damaged.
+    """
+    path = directory / META
+    try:
+        return DatasetMeta.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no data set here yet; run `python -m data.prepare`") from error
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{path}: it is damaged; run `python -m data.prepare`") from error
+
+
+def item_id_type(directory: Path) -> Literal["int", "str"]:
+    """The type of item ids as the data set in `directory` has it; texts where there is none."""
+    try:
+        return read_description(directory).item_id_type
+    except DataError:
+        return "str"
+
+
 def read_meta(directory: Path) -> DatasetMeta:
     """`dataset.json`, with the files verified against it.
 
     Raises:
         DataError: the data set is absent, incomplete or damaged.
     """
-    path = directory / META
-    try:
-        meta = DatasetMeta.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no data set here yet; run `python -m data.prepare`") from error
-    except ValidationError as error:
-        raise DataError(f"{path}: it is damaged; run `python -m data.prepare`") from error
+    meta = read_description(directory)
     for name, digest in meta.files.items():
         if not (directory / name).is_file() or _sha256(directory / name) != digest:
             raise DataError(f"{directory / name}: it is missing or damaged; run `python -m data.prepare`")

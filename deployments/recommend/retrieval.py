@@ -13,6 +13,8 @@ from configs import clock
 from configs.decay import REFUSAL_AFFINITY
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
+from data.dataset import item_id_type
+from data.prepare import processed_dir
 from deployments.operations.similar_items import Similar
 from deployments.recommend.loaded_model import LoadedModel, load_model
 from deployments.recommend.messages import Answer, Question, Reply
@@ -68,7 +70,7 @@ class Retrieval:
         self._keys = keys_of(settings.store)
         self._catalogue = Catalogue(self._client, self._keys, types=RANKED)
         self._loaded: LoadedModel | None = None
-        self._without_model = WithoutModel(self._types)
+        self._without_model = WithoutModel(self._types, item_id_type(processed_dir(settings)))
         self._slot_value: Slot | None = None
         self._slot_known = asyncio.Event()
         self._refused: str | None = None

@@ -22,10 +22,12 @@ class WithoutModel:
 
     Args:
         types: the meanings of events.
+        item_id_type: "int" where item ids are shown as whole numbers, else "str".
     """
 
-    def __init__(self, types: EventTypes) -> None:
+    def __init__(self, types: EventTypes, item_id_type: str) -> None:
         self._types = types
+        self._item_id_type = item_id_type
         self._newest: list[str] = []
         self._version = -1
 
@@ -43,7 +45,7 @@ class WithoutModel:
             newest = sorted(items.values(), key=lambda item: (-item.created_ms, item.item_id))
             self._newest = [item.item_id for item in newest if item.recommendable]
             self._version = version
-        return Reply(NO_MODEL, "str", version, [self._answer(one, items, popularity) for one in questions])
+        return Reply(NO_MODEL, self._item_id_type, version, [self._answer(one, items, popularity) for one in questions])
 
     def _answer(self, question: Question, items: Mapping[str, Item], popularity: Sequence[Popularity]) -> Answer:
         left = self._left_out(question)
