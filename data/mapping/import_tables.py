@@ -141,9 +141,9 @@ def _catalogue(
     ids = set(table[0].to_pylist())
     described = sum(text in ids for text in known)
     if not described:
-        shown, theirs = ", ".join(list(known)[:3]), ", ".join(list(ids)[:3])
+        ours, theirs = ", ".join(list(known)[:3]), ", ".join(list(ids)[:3])
         raise DataError(
-            f"{address_shown}: it describes not one {what} of the events: they name {shown}, and it has {theirs}; "
+            f"{address_shown}: it describes not one {what} of the events: they name {ours}, and it has {theirs}; "
             f"is {table.column_names[0]} the right column?"
         )
     notes.append(f"{described:,} of {len(known):,} {what}s with events are described; {what}s in all: "
