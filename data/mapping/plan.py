@@ -13,7 +13,7 @@ from data.mapping.guess_events import guess_events
 from data.mapping.guess_preset import guess_preset
 from data.mapping.sample import Sample, take_sample
 from data.mapping.shown_map import open_questions, shown_part
-from data.sources.addresses import digest_of, shown
+from data.sources.addresses import digest_of, is_sql, shown
 from data.sources.open_table import ReadOptions, open_table
 
 
@@ -55,8 +55,9 @@ class Sources:
         given = self.name or self.map_given().get("name")
         if given:
             return str(given)
-        plain = shown(self.events).split("?")[0].rstrip("/")
-        stem = (plain.partition("#")[2] or plain.rsplit("/", 1)[-1]).split(".")[0]
+        address, _, table = self.events.partition("#")
+        plain = shown(address).split("?")[0].rstrip("/")
+        stem = table if is_sql(address) and table else plain.rsplit("/", 1)[-1].split(".")[0]
         return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-")[:40].lower() or "data"
 
 

@@ -77,7 +77,9 @@ def open_questions(parts: dict[str, Guess]) -> str:
                 others = [yaml.safe_dump(a, default_flow_style=True, width=1000).split("\n")[0]
                           for a in question.answers[:8]]  # fmt: skip
                 lines.append(f"  it may be {' or '.join(others)}")
-            answer.setdefault(part, {})[question.field] = question.answers[0] if question.answers else "COLUMN"
+            told = answer.setdefault(part, {})
+            free = [one for one in question.answers if one not in told.values()]
+            told[question.field] = free[0] if free else "COLUMN"
     if not lines:
         return ""
     example = yaml.safe_dump(answer, sort_keys=False, width=110).rstrip()

@@ -1,6 +1,7 @@
 """The answer of a SQL query by ADBC, from PostgreSQL or SQLite; needs pip install 'raycommend[sql]'."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -31,12 +32,13 @@ def open_sql(address: str, query: str | None) -> SourceTable:
         )
     name = f"{shown(uri)}#{table}" if table else shown(uri)
     quoted = '"' + table.replace('"', '""') + '"'
-    reader = _answer(uri, query or f"SELECT * FROM {quoted}", name)  # noqa: S608 - the user's own table
+    open_here = ExitStack()
+    reader = _answer(uri, query or f"SELECT * FROM {quoted}", name, open_here)  # noqa: S608 - the user's own table
     names = column_names(name, reader.schema.names)
-    return SourceTable(name, names, _batches(name, reader, names))
+    return SourceTable(name, names, _batches(name, reader, names, open_here))
 
 
-def _answer(uri: str, query: str, name: str) -> pa.RecordBatchReader:
+def _answer(uri: str, query: str, name: str, open_here: ExitStack) -> pa.RecordBatchReader:
     driver = "sqlite" if uri.startswith("sqlite") else "postgresql"
     try:
         dbapi: Any = import_module(f"adbc_driver_{driver}.dbapi")
@@ -45,19 +47,22 @@ def _answer(uri: str, query: str, name: str) -> pa.RecordBatchReader:
         raise DataError(f"{name}: reading from {driver} needs a driver: pip install 'raycommend[sql]'") from None
     target = f"file:{uri.removeprefix('sqlite://')}?mode=ro" if driver == "sqlite" else uri
     try:
-        cursor = dbapi.connect(target).cursor()
+        connection = open_here.enter_context(dbapi.connect(target))
+        cursor = open_here.enter_context(connection.cursor())
         cursor.execute(query)
         return cursor.fetch_record_batch()
     except adbc_error as error:
+        open_here.close()
         raise DataError(f"{name}: the database refuses: {error}") from error
 
 
-def _batches(name: str, reader: pa.RecordBatchReader, names: list[str]) -> Iterator[Batch]:
+def _batches(name: str, reader: pa.RecordBatchReader, names: list[str], open_here: ExitStack) -> Iterator[Batch]:
     first = 1
     try:
-        for batch in reader:
-            table = pa.Table.from_batches([batch]).rename_columns(names)
-            yield Batch(table, np.arange(first, first + table.num_rows, dtype=np.int64))
-            first += table.num_rows
+        with open_here, reader:
+            for batch in reader:
+                table = pa.Table.from_batches([batch]).rename_columns(names)
+                yield Batch(table, np.arange(first, first + table.num_rows, dtype=np.int64))
+                first += table.num_rows
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{name}: row {first}: the database broke off: {error}") from error

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -190,6 +191,21 @@ async def test_drift_while_quality_holds_retrains_only_where_asked_for(
     drift = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
     calls = calls_for_retraining(seen, 0, drift, found.settings.autopilot, None, 0, clock.now_ms())
     assert calls == ({"drift": "items: far apart"} if asked else {})
+
+
+async def test_without_a_model_enough_events_call_for_the_first_one(pilots: Callable[..., Pilots]) -> None:
+    found = pilots(mode="observe", new_events=50)
+    monitor = Monitor(found.settings, found.client, found.keys)
+    seen = await monitor.observe()
+    limits = found.settings.autopilot
+    few, enough = replace(seen, log_rows=50), replace(seen, log_rows=51)
+    assert calls_for_retraining(few, 0, [], limits, None, 0, clock.now_ms()) == {}
+    calls = calls_for_retraining(enough, 0, [], limits, None, 0, clock.now_ms())
+    assert calls == {"events": "51 events and no model yet, more than 50"}
+    assert calls_for_retraining(enough, None, [], limits, None, 0, clock.now_ms()) == {}
+    await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
+    served = replace(await monitor.observe(), log_rows=51)
+    assert calls_for_retraining(served, 0, [], limits, None, 0, clock.now_ms()) == {}
 
 
 async def test_the_schedule_starts_a_retraining_once(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:

@@ -7,8 +7,11 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from configs.data_settings import Data
 from configs.settings import Settings
+from data.dataset import DataError
 from data.matrix import pairs_to_mask
+from data.prepare import prepare
 from jobs.batch.interactions_csv import read_interactions
 from jobs.evaluate.evaluate import evaluate_protocols, main
 from jobs.evaluate.evaluation_report import (
@@ -171,6 +174,19 @@ def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> No
     data, page = write_report(tmp_path / "report", report)
     assert len(json.loads(data.read_text())["arms"]) == 18
     assert "Plotly.newPlot" in page.read_text()
+
+
+def test_without_trustworthy_times_nothing_is_judged_in_time_order(settings: Settings, tmp_path: Path) -> None:
+    rows = [f"u{n % 40},i{(n * 7 + n // 40) % 60}" for n in range(1600)]
+    (tmp_path / "orders.csv").write_text("customer,sku\n" + "\n".join(rows) + "\n")
+    own = settings.model_copy(update={"data": Data(source=tmp_path / "orders.csv")})
+    prepare(own, lambda line: None)
+    report = evaluate_protocols(own, ["P1", "P2", "P3", "P4"], "consumption", ranker=False)
+    assert {arm["protocol"].split(" ")[0] for arm in report["arms"]} == {"P1", "P3"}
+    assert not report["time_trusted"]
+    assert "nothing is judged in time order" in report["note"]
+    with pytest.raises(DataError, match="the splits are at random"):
+        evaluate_protocols(own, ["P2"], "consumption", ranker=False)
 
 
 @pytest.fixture

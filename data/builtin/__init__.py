@@ -1,0 +1,1 @@
+"""Data sets that `make up DATASET=` fetches, beside MovieLens (`data.movielens`)."""

@@ -1,0 +1,50 @@
+"""Every preset on small data of its domain: it is guessed, loads, trains, and hides what it should and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.event_types import CONFIGS_DIR, load_event_types
+from configs.settings import load_settings
+from data.dataset import load_dataset
+from data.mapping.import_tables import import_tables
+from data.mapping.plan import Sources, make_plan
+from models.training.training_data import training_data_from_frame
+
+PRESETS = sorted(path.stem for path in (CONFIGS_DIR / "presets").glob("*.yaml"))
+# Columns of a table as the domain has it, the words of its event types, and whether the goal hides the item.
+DOMAINS: dict[str, tuple[str, tuple[str, ...], str, bool]] = {
+    "movies": ("userId,movieId,rating,timestamp", (), "rating", True),
+    "shops": ("visitor,product_id,event,timestamp", ("view", "cart", "buy"), "purchase", False),
+    "groceries": ("household_id,product_id,sales_value,timestamp", (), "purchase", False),
+    "video": ("viewer,video_id,watch_seconds,timestamp", (), "watch", True),
+    "courses": ("student,course_id,action,timestamp", ("enroll", "completed"), "apply", True),
+    "jobs": ("applicant,job_id,action,timestamp", ("view", "saved", "applied"), "apply", True),
+}
+
+
+def test_every_preset_has_a_domain() -> None:
+    assert sorted(DOMAINS) == PRESETS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_guessed_from_its_domain_and_trains(tmp_path: Path, preset: str) -> None:
+    header, words, goal, hides = DOMAINS[preset]
+    rows = []
+    for n in range(120):
+        cell = words[n % len(words)] if words else str(n % 5 + 1)
+        rows.append(f"u{n % 11},i{n % 7},{cell},{1_700_000_000 + 1000 * n}")
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    plan = make_plan(Sources(str(tmp_path / "t.csv")))
+    assert plan.chosen.preset == preset
+    meta = import_tables(plan, tmp_path / "data" / "processed", None).meta
+    assert (meta.n_interactions, meta.preset) == (120, preset)
+    types = load_event_types(load_settings(data_dir=tmp_path / "data").data.events)
+    assert bool(types.seen_codes[types[goal].code]) == hides
+    frame = load_dataset(tmp_path / "data" / "processed").interactions
+    data = training_data_from_frame(frame, types, "t", ("str", "str"), 0, {}, "")
+    interest = data.interest("preference")
+    assert len(interest.users) > 0
+    assert np.isfinite(interest.weights).all()
+    assert (interest.weights > 0).any()
