@@ -94,7 +94,7 @@ FILES: tuple[Kept, ...] = (
     Kept("run", "deployments.local", "none: a record for each process", "make down", "files"),
     Kept("tune", "jobs.train", "the trials of a training", "the end of the training", "files"),
     Kept("dataset.json", "data", "none: the name of the data set that filled the folder", "make clean", "files"),
-    Kept("imports", "data, jobs.maintenance", "each imported file: its state and refused rows", "make clean", "files"),
+    Kept("imports", "data, jobs.maintenance", "each imported file: its state, refused rows, and history until it is in the log", "make clean", "files"),
     Kept("evaluation", "jobs.evaluate", "none: the latest report", "the next evaluation", "files"),
     Kept("replay.jsonl", "jobs.evaluate", "the answers of a replay", "the next replay", "files"),
     Kept("prometheus", "Prometheus", "each scrape", "15 days, Prometheus' own", "files"),

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 
 import numpy as np
+import pyarrow.compute as pc
 
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings, SettingsError, load_settings
@@ -171,7 +172,8 @@ def _taken(log: EventLog, types: EventTypes, goal: int) -> set[tuple[str, str, s
     meaning = lru_cache(maxsize=65_536)(lambda name, value: event_goals(types, name, value))
     for table in log.tables("events"):
         columns = ("user_id", "recommendation_id", "item_id", "event_type", "value")
-        for user, named, item, event_type, value in zip(*(table[name].to_pylist() for name in columns), strict=True):
+        naming = table.filter(pc.is_valid(table["recommendation_id"]))  # not a row of imported history does
+        for user, named, item, event_type, value in zip(*(naming[name].to_pylist() for name in columns), strict=True):
             if named and event_type in types.by_name and meaning(event_type, value) & goal:
                 found.add((user, named, item))
     return found
