@@ -25,7 +25,7 @@ from configs.settings import PROJECT_DIR, Serving, Store
 from data.fields.attributes import AttributeType, Value
 from deployments.catalogue.search import Filter, ItemIndex, Question
 from features.items.attribute_schema import declare_attributes
-from features.items.catalogue import Catalogue, Item, pack_attributes, put_items
+from features.items.catalogue import Catalogue, Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient, connect
 from features.redis.keys import Keys
@@ -46,7 +46,7 @@ ATTRIBUTES: dict[str, AttributeType] = {
     "since": "time",
     "description": "text",
 }
-REPLICAS = {"Ranking, Ingestion, Autopilot": "none", "of them one that needs two attributes": "two", "Console": "all"}
+REPLICAS = {"no attributes": "none", "two attributes": "two", "all attributes, and searches": "all"}
 _KEEP: dict[str, tuple[str, ...] | None] = {"none": (), "two": ("brand", "price"), "all": None}
 _WORDS = (
     *("blue", "red", "small", "large", "kettle", "lamp", "table", "garden"),
@@ -84,7 +84,7 @@ def _item(number: int, words: list[str], numbers: list[float]) -> Item:
         (str(attributes["department"]),),
         created_ms=1_700_000_000_000 + number,
         updated_ms=1_700_000_000_000 + number,
-        packed=pack_attributes(attributes),
+        attributes=attributes,
     )
 
 
@@ -127,7 +127,7 @@ async def follow(url: str, keep: str) -> dict[str, float]:
     for number in range(PUTS):
         title = f"Put number {number}"
         begun = time.perf_counter()
-        await put_items(client, keys, [Item("item-5", title, packed=pack_attributes({"brand": "new"}))])
+        await put_items(client, keys, [Item("item-5", title, attributes={"brand": "new"})])
         while view.items["item-5"].title != title:
             await asyncio.sleep(Serving().watch_s)
             changed = await view.refresh()

@@ -76,7 +76,7 @@ class Autopilot:
         self._client = connect(settings.store, settings.store_url)
         self._keys = keys_of(settings.store)
         types = load_event_types(settings.data.events)
-        self._catalogue = Catalogue(self._client, self._keys)
+        self._catalogue = Catalogue(self._client, self._keys, attributes=())
         self._monitor = Monitor(settings, self._client, self._keys)
         self._live = ListJudge(
             self._client,

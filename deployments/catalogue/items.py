@@ -67,7 +67,7 @@ class Items:
         self._types = types
         self._ids = ids
         self._ask_similar = ask_similar
-        self.catalogue = Catalogue(client, keys, attributes=None)
+        self.catalogue = Catalogue(client, keys)
         self._index = ItemIndex()
         self._one_search = asyncio.Semaphore(1)  # searches that walk a large catalogue take turns
         self._popularity: dict[str, float] = {}
@@ -95,7 +95,7 @@ class Items:
             year=item.year,
             **described(item),
             hidden=item.hidden,
-            attributes=item.attributes,
+            attributes=dict(item.attributes),
             created_at=iso_time(item.created_ms),
             updated_at=iso_time(item.updated_ms) if item.updated_ms else None,
             events=live.events,
@@ -156,7 +156,7 @@ class Items:
                     year=item.year,
                     **described(item),
                     hidden=item.hidden,
-                    attributes=item.attributes,
+                    attributes=dict(item.attributes),
                 )
                 for _, item in found.items
             ],

@@ -32,7 +32,7 @@ BODIES: tuple[type[BaseModel], ...] = (ItemRequest, ItemBatchRequest, UserReques
 ATTRIBUTE = "attribute."
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
 Limit = Annotated[int, Query(ge=1, le=100)]
-Cursor = Annotated[str | None, Query(max_length=1000, description="`next_cursor` of the page before")]
+Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before")]
 _FILTERS = {
     "parameters": [
         {

@@ -16,6 +16,7 @@ import orjson
 
 from data.fields.attributes import AttributeType, Value
 from features.items.catalogue import Item
+from features.items.packed_attributes import PackedAttributes
 
 CHUNK = 1000
 _WORD = re.compile(r"\w+")
@@ -42,9 +43,10 @@ class Filter:
         object.__setattr__(self, "needle", needle)
 
     def passes(self, item: Item) -> bool:
-        if self.needle not in item.packed:
+        attributes = item.attributes
+        if isinstance(attributes, PackedAttributes) and self.needle not in attributes.packed:
             return False
-        found = item.attributes.get(self.name)
+        found = attributes.get(self.name)
         if found is None:
             return False
         if self.kind == "text":

@@ -58,7 +58,7 @@ class Ingestion:
         # Batches go one at a time: one that only waits for others must not run into the store's timeout.
         self._one_batch = asyncio.Semaphore(1)
         self._client, self._keys = client, keys
-        self._catalogue = Catalogue(client, keys)
+        self._catalogue = Catalogue(client, keys, attributes=())
         self._champion: str | None = None
         self._trained_ms = 0  # when the champion was; until it is known, the items of the data set count as learned
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)

@@ -75,7 +75,7 @@ class Ranking:
         self._client = connect(settings.store.model_copy(update={"timeout_s": wait_s}), settings.store_url)
         self._keys = keys_of(settings.store)
         self._store = OnlineStore(self._client, self._keys, settings.store, load_event_types(settings.data.events))
-        self._catalogue = Catalogue(self._client, self._keys)
+        self._catalogue = Catalogue(self._client, self._keys, attributes=())
         self._versions: dict[str, str] = {}  # slot -> version
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)

@@ -6,7 +6,7 @@ The data set and the settings declare them. A name keeps its type for good, sinc
 from collections.abc import Mapping
 
 from data.dataset import DataError
-from data.fields.attributes import AttributeType, check_schema
+from data.fields.attributes import TYPES, AttributeType, check_schema
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
@@ -61,5 +61,6 @@ async def read_schemas(client: StoreClient, keys: Keys) -> tuple[dict[str, Attri
     schemas: dict[str, dict[str, AttributeType]] = {of: {} for of in _OF}
     for field, kind in sorted(found.items()):
         of, _, name = field.decode().partition(":")
-        schemas[of][name] = kind.decode()  # type: ignore[assignment]
+        if of in schemas and kind.decode() in TYPES:  # a later version of this program may have written more
+            schemas[of][name] = kind.decode()  # type: ignore[assignment]
     return schemas["item"], schemas["user"]

@@ -9,6 +9,7 @@ import orjson
 
 from data.fields.attributes import Schema, Value
 from features.items.attribute_schema import read_schemas
+from features.items.packed_attributes import NO_ATTRIBUTES, PackedAttributes
 from features.redis.connection import StoreClient
 from features.redis.errors import StoreBusy
 from features.redis.keys import Keys
@@ -37,28 +38,14 @@ class Item:
     """Never to be recommended again, though models may still know it."""
     created_ms: int = 0
     updated_ms: int = 0
-    packed: bytes = b""
-    """What `pack_attributes` made of the attributes: of a million items, parsed ones would fill gigabytes."""
-
-    @property
-    def attributes(self) -> dict[str, Value]:
-        """Attribute name -> value, parsed anew at each call."""
-        return orjson.loads(self.packed) if self.packed else {}
+    attributes: Mapping[str, Value] = NO_ATTRIBUTES
 
     @property
     def recommendable(self) -> bool:
         return not (self.hidden or self.deleted)
 
 
-_FIELDS = frozenset(field.name for field in fields(Item)) - {"packed"} | {"attributes"}
-
-
-def pack_attributes(attributes: Mapping[str, Value]) -> bytes:
-    """The form of checked attributes in `Item.packed`: JSON, with names in order; empty without any."""
-    if not attributes:
-        return b""
-    # Copied: orjson writes into a larger block, whose rest is lost between those of others (4 KB an item, measured)
-    return bytes(memoryview(orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)))
+_FIELDS = frozenset(field.name for field in fields(Item))
 
 
 def pack_item(item: Item) -> bytes:
@@ -72,8 +59,8 @@ def pack_item(item: Item) -> bytes:
         "deleted": item.deleted,
         "updated_ms": item.updated_ms,
     }
-    if item.packed:
-        content["attributes"] = orjson.Fragment(item.packed)
+    if item.attributes:
+        content["attributes"] = dict(item.attributes)
     return orjson.dumps(content)
 
 
@@ -93,7 +80,8 @@ def unpack_item(
         categories = shared.setdefault(categories, categories)
     if attributes and keep is not None:
         attributes = {name: value for name, value in attributes.items() if name in keep}
-    return Item(**content, categories=categories, packed=pack_attributes(attributes) if attributes else b"")
+    packed = PackedAttributes(attributes) if attributes else NO_ATTRIBUTES
+    return Item(**content, categories=categories, attributes=packed)
 
 
 async def put_items(client: StoreClient, keys: Keys, items: Sequence[Item], only_new: bool = False) -> int:
@@ -153,8 +141,8 @@ class Catalogue:
     """A view of the catalogue in memory.
 
     Args:
-        attributes: names of the attributes that its items shall carry, none by default; None for all. What is not
-            needed is not held: ten attributes double the memory of an item.
+        attributes: names of the attributes that its items shall carry; None for all. Whoever needs none says so: ten
+            attributes double the memory of an item.
 
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
@@ -164,7 +152,7 @@ class Catalogue:
         version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys, attributes: Container[str] | None = ()) -> None:
+    def __init__(self, client: StoreClient, keys: Keys, attributes: Container[str] | None = None) -> None:
         self._client = client
         self._keys = keys
         self._attributes = attributes

@@ -18,7 +18,7 @@ from pydantic import (
 from data.fields.attributes import Schema, Value, check_attributes
 from data.fields.faults import first_fault
 from data.fields.ids import check_text
-from features.items.catalogue import MAX_CATEGORY_BYTES, Item, pack_attributes
+from features.items.catalogue import MAX_CATEGORY_BYTES, Item
 from features.recording.event_request import Id
 
 MAX_CATEGORIES = 20
@@ -119,7 +119,7 @@ def checked_item(item_id: str, request: ItemRequest, schema: Schema, now_ms: int
         hidden=request.hidden,
         created_ms=now_ms,
         updated_ms=now_ms,
-        packed=pack_attributes(checked_attributes(request.attributes, schema)),
+        attributes=checked_attributes(request.attributes, schema),
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from data.dataset import Dataset
 from data.fields.attributes import AttributeType, Value
-from features.items.catalogue import Item, pack_attributes
+from features.items.catalogue import Item
 
 
 def catalogue_items(dataset: Dataset) -> Iterator[Item]:
@@ -18,8 +18,7 @@ def catalogue_items(dataset: Dataset) -> Iterator[Item]:
     for (item_id, title, year, categories, added_ms), attributes in zip(columns, described, strict=True):
         known_year = None if pd.isna(year) else int(year)
         added = 0 if pd.isna(added_ms) else int(added_ms)
-        packed = pack_attributes(attributes)
-        yield Item(item_id, title, known_year, tuple(categories), created_ms=added, packed=packed)
+        yield Item(item_id, title, known_year, tuple(categories), created_ms=added, attributes=attributes)
 
 
 def described_users(dataset: Dataset) -> Iterator[tuple[str, dict[str, Value]]]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -176,6 +177,17 @@ async def test_items_are_listed_page_by_page_with_their_total(
         assert ([item["item_id"] for item in found["items"]], found["total"]) == (ids, len(ids)), asked
     bad = await api.get("/api/v1/items?attribute.price=dear")
     assert bad.json()["error"]["field"] == "attribute.price"
+
+
+async def test_the_longest_ids_have_pages_too(api: httpx.AsyncClient, client: StoreClient, keys: Keys) -> None:
+    ids = [f"{n}" + "\N{PARTY POPPER}" * 199 for n in range(3)]
+    await api.post("/api/v1/items/batch", json={"items": [{"item_id": item_id, "title": "Pot"} for item_id in ids]})
+    for item_id in ids:
+        await api.put(f"/api/v1/users/{quote(item_id)}", json={"attributes": {}})
+    for path, kind in (("items?", "item"), ("items?query=pot&", "item"), ("users?", "user")):
+        first = (await api.get(f"/api/v1/{path}limit=1")).json()
+        second = (await api.get(f"/api/v1/{path}limit=1&cursor={first['next_cursor']}")).json()
+        assert [page[f"{kind}s"][0][f"{kind}_id"] for page in (first, second)] == ids[:2]
 
 
 async def test_a_search_ranks_by_popularity_among_equal_matches(

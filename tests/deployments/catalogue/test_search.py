@@ -4,7 +4,8 @@ import pytest
 
 from data.fields.attributes import AttributeType, Value
 from deployments.catalogue.search import CHUNK, Filter, Found, ItemIndex, Question, fold
-from features.items.catalogue import Item, pack_attributes
+from features.items.catalogue import Item
+from features.items.packed_attributes import PackedAttributes
 
 ITEMS = {
     item.item_id: item
@@ -85,7 +86,7 @@ def test_attributes_filter_by_their_type(name: str, kind: AttributeType, value: 
               "text": 'A good one, "brand":"x", they say'},
         "c": {},
     }  # fmt: skip
-    items = {item_id: Item(item_id, "t", packed=pack_attributes(given)) for item_id, given in described.items()}
+    items = {item_id: Item(item_id, "t", attributes=PackedAttributes(given)) for item_id, given in described.items()}
     assert ids(index_of(items).find(Question(filters=(Filter(name, kind, value),)), 10, None, {})) == expected
 
 

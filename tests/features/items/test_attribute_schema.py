@@ -6,7 +6,7 @@ from configs.settings import AttributeType, Data, SettingsError, load_settings
 from data.dataset import DataError
 from data.fields.attributes import TYPES
 from features.items.attribute_schema import declare_attributes, read_schemas
-from features.items.catalogue import Catalogue, Item, pack_attributes, put_items, read_item, unpack_item
+from features.items.catalogue import Catalogue, Item, put_items, read_item, unpack_item
 from features.recording.online_store import OnlineStore
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +23,7 @@ async def test_declarations_add_up_and_every_view_learns_of_them(store: OnlineSt
     assert await view.refresh() == []
     assert (view.item_schema, view.user_schema) == ({"brand": "keyword", "price": "number"}, {"age": "number"})
     assert (view.items["1"].title, view.version) == ("One", 3)
+    await client.run("HSET", keys.attribute_schema, "placement:x", "keyword", "item:place", "point")
     fresh = Catalogue(client, keys)
     await fresh.refresh()
     assert (fresh.item_schema, fresh.user_schema) == (view.item_schema, view.user_schema)
@@ -56,7 +57,7 @@ async def test_an_item_of_an_earlier_version_is_read_and_attributes_come_back(va
     assert unpack_item(earlier) == Item("1", "T", None, ("a",), created_ms=5, updated_ms=6)
     assert unpack_item(earlier).attributes == {}
     given = {"colours": ["é", 'a "quoted" one'], "price": 1.5, "new": False}
-    item = Item("2", "T", packed=pack_attributes(given))
+    item = Item("2", "T", attributes=given)
     await put_items(valkey_store.client, valkey_store.keys, [item])
     found = await read_item(valkey_store.client, valkey_store.keys, "2")
     assert found == item
