@@ -6,7 +6,7 @@ import { clock, dateTime, nameOf, words } from "/console/parts/format.js"
 
 const SHOWN = 20
 
-/** {element, poll(), unmount()}; `poll` asks once, unless it still asks or a person has paused it. */
+/** {element, poll(), unmount()}; `poll` asks once, unless it still asks, or a person has paused it or is in it. */
 export function liveTail() {
   const rows = h("div", {}, h("p", { class: "loading" }, "Loading"))
   const pause = h("button", { type: "button", class: "slim", "aria-pressed": "false", onclick: toggle }, "Pause")
@@ -24,7 +24,8 @@ export function liveTail() {
   }
 
   async function poll() {
-    if (asking || paused || gone) return
+    // A link that has the focus would be taken from under the keyboard.
+    if (asking || paused || gone || rows.contains(document.activeElement)) return
     asking = true
     try {
       const { events } = await get(`/api/v1/data/events?limit=${SHOWN}`)
