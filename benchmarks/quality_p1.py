@@ -11,9 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from configs.settings import load_settings
-from data.dataset import DataError, Dataset, load_dataset
+from data.dataset import DataError, Dataset, load_dataset, processed_dir
 from data.matrix import pairs_to_csr, pairs_to_mask
-from data.prepare import processed_dir
 from data.splits import benchmark_split
 from data.vocabulary import build_vocabulary
 from models.evaluation.metrics import Interval, bootstrap_interval, user_metrics

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from configs.settings import Settings
 from data.fields.attributes import AttributeType
 from data.fingerprint import fingerprint
 
@@ -273,6 +274,11 @@ def write_dataset(
             item_attributes=tables.item_attributes,
             user_attributes=tables.user_attributes,
         )
+
+
+def processed_dir(settings: Settings) -> Path:
+    """Where the canonical data set lies."""
+    return settings.data_dir / "processed"
 
 
 def read_description(directory: Path) -> DatasetMeta:

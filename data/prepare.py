@@ -13,11 +13,11 @@ from tqdm import tqdm
 from configs.settings import Settings, SettingsError, load_settings
 from data.builtin.complete_journey import NAME as COMPLETE_JOURNEY
 from data.builtin.complete_journey import fetch as fetch_complete_journey
-from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, read_meta, write_dataset
-from data.download import DownloadError, download, download_wheel
+from data.builtin.download import DownloadError, download, download_wheel
+from data.builtin.movielens import is_movielens, open_source, parse
+from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, processed_dir, read_meta, write_dataset
 from data.mapping.import_tables import Imported, import_tables
 from data.mapping.plan import Sources, make_plan
-from data.movielens import is_movielens, open_source, parse
 from data.sources.addresses import atomic_parts
 from data.state_folder import check_same, mark
 
@@ -28,11 +28,6 @@ RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a4
 MOVIELENS = "ml-100k"
 EMPTY = "none"
 Say = Callable[[str], None]
-
-
-def processed_dir(settings: Settings) -> Path:
-    """Where the canonical data set lies."""
-    return settings.data_dir / "processed"
 
 
 def fetch(raw_dir: Path) -> tuple[Path, str]:

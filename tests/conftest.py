@@ -19,8 +19,8 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
-from data.dataset import Tables, load_dataset, write_dataset
-from data.prepare import prepare, processed_dir
+from data.dataset import Tables, load_dataset, processed_dir, write_dataset
+from data.prepare import prepare
 from deployments.local.preflight import taken_ports
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.local.serve_control import ServeControl

@@ -44,7 +44,7 @@ from pathlib import Path
 import pandas as pd
 from configs.settings import load_settings
 from data.dataset import Tables, write_dataset
-from data.prepare import processed_dir
+from data.dataset import processed_dir
 frame = pd.DataFrame({"user_id": ["user-0", "user-1"], "item_id": ["item-0", "item-1"], "event_type": "purchase",
     "value": pd.array([None, None], "float32"), "timestamp_ms": [1_600_000_000_000] * 2})
 items = pd.DataFrame({"item_id": ["item-0", "item-1"], "title": ["0", "1"], "year": pd.array([None, None], "Int16"),

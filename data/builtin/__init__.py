@@ -1,1 +1,1 @@
-"""Data sets that `make up DATASET=` fetches, beside MovieLens (`data.movielens`)."""
+"""Data sets that are fetched and verified: MovieLens 100K and complete-journey (`make up DATASET=`)."""

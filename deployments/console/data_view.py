@@ -14,10 +14,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from configs.settings import Settings
-from data.dataset import META, DatasetMeta
+from data.dataset import META, DatasetMeta, processed_dir
 from data.event_log import EventLog
 from data.log_tables import stream_id
-from data.prepare import processed_dir
 from deployments.catalogue.typed_ids import IdTypes
 from deployments.console.import_records import MOST_IMPORTS, ImportView, latest_imports
 from deployments.http.schemas import iso_time

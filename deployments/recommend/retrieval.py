@@ -13,8 +13,7 @@ from configs import clock
 from configs.decay import REFUSAL_AFFINITY
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
-from data.dataset import item_id_type
-from data.prepare import processed_dir
+from data.dataset import item_id_type, processed_dir
 from deployments.operations.similar_items import Similar
 from deployments.recommend.loaded_model import LoadedModel, load_model
 from deployments.recommend.messages import Answer, Question, Reply

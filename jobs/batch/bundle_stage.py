@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from configs.settings import Settings
-from data.dataset import Dataset, load_dataset
+from data.dataset import Dataset, load_dataset, processed_dir
 from data.fields.frames import frame_attributes
-from data.prepare import processed_dir
 from features.items.catalogue import Catalogue, Item
 from features.recovery.described import catalogue_items
 from features.redis.session import with_store

@@ -13,8 +13,7 @@ from typing import Any
 
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset
-from data.prepare import processed_dir
+from data.dataset import DataError, load_dataset, processed_dir
 from jobs.batch.interactions_csv import read_interactions
 from jobs.batch.recommend_csv import recommend, write_recommendations
 from jobs.evaluate.evaluation_report import (

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, read_meta
+from data.dataset import DataError, processed_dir, read_meta
 from data.event_log import EventLog
-from data.prepare import processed_dir
 from features.redis.errors import StoreError
 from features.serving.serving_state import FIRST_START
 from features.serving.slots import CHAMPION

@@ -19,10 +19,9 @@ from pydantic import BaseModel, ConfigDict
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError
+from data.dataset import DataError, processed_dir
 from data.event_log import EventLog
 from data.log_tables import KINDS
-from data.prepare import processed_dir
 from features.recording.online_store import OnlineStore
 from features.recovery.store_snapshot import take_snapshot
 from features.redis.errors import StoreError

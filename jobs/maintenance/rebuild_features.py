@@ -12,9 +12,8 @@ from tqdm import tqdm
 
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, Dataset, load_dataset
+from data.dataset import DataError, Dataset, load_dataset, processed_dir
 from data.event_log import EventLog
-from data.prepare import processed_dir
 from features.items.attribute_schema import declare_attributes
 from features.recording.online_store import OnlineStore
 from features.recovery.rebuild import Rebuilt, rebuild

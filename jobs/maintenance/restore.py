@@ -14,10 +14,9 @@ from pydantic import ValidationError
 
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset, read_meta
+from data.dataset import DataError, load_dataset, processed_dir, read_meta
 from data.event_log import EventLog
 from data.log_tables import KINDS
-from data.prepare import processed_dir
 from features.recording.online_store import OnlineStore
 from features.recovery.rebuild import Rebuilt, rebuild
 from features.recovery.store_snapshot import StoreSnapshot, holds_events, put_snapshot

@@ -26,8 +26,7 @@ import numpy as np
 
 from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset
-from data.prepare import processed_dir
+from data.dataset import DataError, load_dataset, processed_dir
 from jobs.simulate.http_client import key_header, post
 from jobs.simulate.simulated_users import Drift, SimulatedUser, chances, draw_users, take_up, true_value
 

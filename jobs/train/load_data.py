@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
-from data.dataset import read_meta
+from data.dataset import processed_dir, read_meta
 from data.event_log import read_event_log
-from data.prepare import processed_dir
 from features.users.erasure import Erasures
 from models.training.training_data import TrainingData, training_data_from_table
 

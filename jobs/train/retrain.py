@@ -10,8 +10,7 @@ from pathlib import Path
 
 from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset
-from data.prepare import processed_dir
+from data.dataset import DataError, load_dataset, processed_dir
 from features.redis.errors import StoreError
 from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION

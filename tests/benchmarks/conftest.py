@@ -3,9 +3,9 @@ import os
 import pytest
 
 from configs.settings import load_settings
-from data.dataset import Dataset, load_dataset
-from data.download import DownloadError
-from data.prepare import fetch, prepare, processed_dir
+from data.builtin.download import DownloadError
+from data.dataset import Dataset, load_dataset, processed_dir
+from data.prepare import fetch, prepare
 
 
 @pytest.fixture(scope="session")

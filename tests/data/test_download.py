@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from data.download import DownloadError, download, download_wheel
+from data.builtin.download import DownloadError, download, download_wheel
 
 CONTENT = bytes(range(256)) * 2000
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from data.builtin.download import DownloadError, download
+from data.builtin.movielens import GENRES, open_source, parse
 from data.dataset import DataError, Dataset, Tables, write_dataset
-from data.download import DownloadError, download
-from data.movielens import GENRES, open_source, parse
 from data.prepare import GROUPLENS_MD5, GROUPLENS_URL
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings, load_settings
-from data.dataset import DataError, load_dataset
-from data.prepare import main, prepare, processed_dir
+from data.dataset import DataError, load_dataset, processed_dir
+from data.prepare import main, prepare
 from tests.data.test_movielens import DATA, write_movielens
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings, load_settings
-from data.dataset import read_meta
-from data.prepare import main, prepare, processed_dir
+from data.dataset import processed_dir, read_meta
+from data.prepare import main, prepare
 from data.state_folder import MARK
 
 ROWS = "customer,sku,date,amount\n" + "".join(f"c{n % 7},s{n % 5},2026-01-0{n % 9 + 1},1\n" for n in range(30))

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from configs.settings import Settings
-from data.dataset import Tables, write_dataset
-from data.prepare import processed_dir
+from data.dataset import Tables, processed_dir, write_dataset
 
 SECOND = 1000
 

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from configs.settings import PROJECT_DIR, Settings
-from data.dataset import load_dataset
-from data.prepare import processed_dir
+from data.dataset import load_dataset, processed_dir
 from features.items.catalogue import Item, put_items
 from features.redis.connection import connect
 from features.redis.layout import keys_of

@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from configs.settings import Settings
-from data.dataset import load_dataset
-from data.prepare import processed_dir
+from data.dataset import load_dataset, processed_dir
 from jobs.evaluate.replay import Step, gain, read_records, replay, steps, summary, write_training_part
 from tests.jobs.job_data import two_tastes, write_interactions
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from configs.settings import Settings
-from data.prepare import processed_dir, write_empty
+from data.dataset import processed_dir
+from data.prepare import write_empty
 from features.serving.serving_state import AUTOPILOT, FIRST_START, by_hand
 from jobs.launch.first_model import main, training_command
 from jobs.train.retrain import parse_options

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings import PROJECT_DIR, Settings
-from data.dataset import DataError, load_dataset
-from data.prepare import processed_dir
+from data.dataset import DataError, load_dataset, processed_dir
 from deployments.local.ray_environment import resolved_settings
 from features.items.attribute_schema import read_schemas
 from features.recording.event import Event
