@@ -13,7 +13,7 @@ from types import ModuleType
 import yaml
 
 _TABLE = Path(__file__).with_suffix(".yaml")
-_PACKAGES = {"benchmarks", "deployments", "experiments", "features", "jobs", "models"}
+_PACKAGES = {"benchmarks", "data", "deployments", "experiments", "features", "jobs", "models"}
 
 
 class _Moves:

@@ -8,7 +8,8 @@ from features.items.trending import Popularity
 from features.serving.slots import Slot
 from models.bundle.arrays import BundleError
 from models.bundle.reading import Bundle, load_bundle
-from models.retrieval.candidates import CandidateModel, Query
+from models.retrieval.candidates import CandidateModel
+from models.retrieval.query import Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
 
 

@@ -34,8 +34,9 @@ from models.compiled import compile_all
 from models.factors.interest import aggregate_interest
 from models.ranking.attributes import RANKED
 from models.ranking.features import moment
-from models.retrieval.candidates import Candidates, Query
+from models.retrieval.candidates import Candidates
 from models.retrieval.exclusion import left_out
+from models.retrieval.query import Query
 
 logger = logging.getLogger("ray.serve")
 WEEK, DAY = "7d", "1d"

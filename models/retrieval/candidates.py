@@ -22,6 +22,7 @@ import numpy as np
 from models.bundle.reading import Bundle
 from models.factors.fold_in import FoldIn
 from models.retrieval.bundle_index import index_of
+from models.retrieval.query import Filter, Query
 from models.retrieval.shelf import Shelf
 
 
@@ -37,33 +38,7 @@ class Source(IntEnum):
 
 
 _EMPTY = np.empty(0, np.int64)
-_NO_WEIGHTS = np.empty(0, np.float32)
 _HEAD = 6  # times as many trending items as are wanted are looked at first
-_SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
-
-
-@dataclass(frozen=True)
-class Query:
-    """One user's request, in positions of a `Shelf`.
-
-    Attributes:
-        items: (m,) positions that speak for interest, with `weights` (m,) float32 > 0.
-        exclude: positions not to be returned (seen, refused, named by the caller).
-        trained_user: row of the trained user factors, -1 if the user was not trained.
-        include_categories: only items in any of these (None: all).
-        new_items: (p,) positions, unknown to the model, that speak for interest, with `new_weights` (p,) float32 > 0.
-            They speak through their estimated factors where nothing else is known of the user.
-    """
-
-    items: np.ndarray
-    weights: np.ndarray
-    exclude: np.ndarray
-    n: int
-    trained_user: int = -1
-    include_categories: tuple[str, ...] | None = None
-    exclude_categories: tuple[str, ...] = ()
-    new_items: np.ndarray = field(default_factory=lambda: _EMPTY)
-    new_weights: np.ndarray = field(default_factory=lambda: _NO_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -131,7 +106,7 @@ class CandidateModel:
                     vectors[row] = estimated / query.new_weights.sum()
                     sources[row] = Source.CATEGORY
                     folded[row] = True
-        filters = [_Filter(query, shelf) for query in queries]
+        filters = [Filter(query, shelf) for query in queries]
         personal = np.flatnonzero(folded)
         ranked: dict[int, Candidates] = {}
         if len(personal):
@@ -205,7 +180,7 @@ class CandidateModel:
         factors[~trained] = shelf.extra_factors[items[~trained] - self.n_items]
         return factors
 
-    def _search_allowed(self, vector: np.ndarray, n: int, allowed: "_Filter") -> tuple[np.ndarray, np.ndarray]:
+    def _search_allowed(self, vector: np.ndarray, n: int, allowed: Filter) -> tuple[np.ndarray, np.ndarray]:
         """Exact scores over the allowed items only: for filters so narrow that the index did not fill the list."""
         items = np.flatnonzero(allowed.mask()[: self.n_items] & self._spoken_for)
         scores = self.item_factors[items] @ vector
@@ -219,7 +194,7 @@ class CandidateModel:
         vector: np.ndarray,
         source: int,
         n: int,
-        allowed: "_Filter",
+        allowed: Filter,
         shelf: Shelf,
     ) -> Candidates:
         sources = np.full(len(items), source, np.uint8)
@@ -233,7 +208,7 @@ class CandidateModel:
         best = _top(scores, n)
         return Candidates(items[best], scores[best], sources[best])
 
-    def _with_trending(self, found: Candidates, vector: np.ndarray, allowed: "_Filter", shelf: Shelf) -> Candidates:
+    def _with_trending(self, found: Candidates, vector: np.ndarray, allowed: Filter, shelf: Shelf) -> Candidates:
         """Candidates, followed by the most popular items of the last days that are not among them, as in training."""
         if self._trending and len(shelf.trending):
             hot = self._hot(shelf.trending[: _HEAD * self._trending], found, allowed)
@@ -246,67 +221,14 @@ class CandidateModel:
             )
         return replace(found, folded=len(found.items))
 
-    def _hot(self, trending: np.ndarray, found: Candidates, allowed: "_Filter") -> np.ndarray:
+    def _hot(self, trending: np.ndarray, found: Candidates, allowed: Filter) -> np.ndarray:
         other = allowed.allows(trending) & ~_among(trending, found.items)
         model_items = trending < self.n_items
         other[model_items] &= self._spoken_for[trending[model_items]]
         return trending[other][: self._trending]
 
 
-class _Filter:
-    """Which positions one query may return. Of a large catalogue, the mask is only built when somebody needs it."""
-
-    def __init__(self, query: Query, shelf: Shelf) -> None:
-        self._shelf = shelf
-        self._exclude = query.exclude
-        self._include: np.ndarray | None = None
-        if query.include_categories is not None:
-            self._include = np.zeros(len(shelf.visible), bool)
-            for category in query.include_categories:
-                if category in shelf.categories:
-                    self._include[shelf.categories[category]] = True
-        self._without = [shelf.categories[name] for name in query.exclude_categories if name in shelf.categories]
-        self._mask: np.ndarray | None = None
-        if len(shelf.visible) <= _SMALL:
-            self._mask = self._build()
-        else:
-            self._exclude = np.sort(query.exclude)
-
-    def allows(self, items: np.ndarray) -> np.ndarray:
-        """(k,) bool for positions (k,)."""
-        if self._mask is not None:
-            return self._mask[items]
-        result = self._shelf.visible[items]
-        if len(self._exclude):
-            result &= ~_holds(self._exclude, items)
-        if self._include is not None:
-            result &= self._include[items]
-        for category in self._without:
-            result &= ~_holds(category, items)
-        return result
-
-    def mask(self) -> np.ndarray:
-        """(n,) bool over all positions."""
-        return self._build() if self._mask is None else self._mask
-
-    def _build(self) -> np.ndarray:
-        mask = self._shelf.visible.copy()
-        mask[self._exclude] = False
-        if self._include is not None:
-            mask &= self._include
-        for category in self._without:
-            mask[category] = False
-        return mask
-
-
-def _holds(rising: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """(k,) bool: which of the items (k,) are among `rising`, of which there is at least one."""
-    place = np.searchsorted(rising, items)
-    place[place == len(rising)] = 0
-    return rising[place] == items
-
-
-def _fill(found: Candidates, n: int, allowed: _Filter, shelf: Shelf) -> Candidates:
+def _fill(found: Candidates, n: int, allowed: Filter, shelf: Shelf) -> Candidates:
     """Top up with trending, popular and newest items, in this order, each labelled."""
     missing = n - len(found.items)
     if missing <= 0:

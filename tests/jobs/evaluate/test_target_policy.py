@@ -22,7 +22,7 @@ from jobs.train.retrain import RetrainOptions, retrain
 from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters, fit_ranker
-from models.retrieval.candidates import Query
+from models.retrieval.query import Query
 from models.training.first_stage import find_candidates
 from models.training.ranker_lists import request_features, rerank
 from tests.jobs.job_data import two_tastes

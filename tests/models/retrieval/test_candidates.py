@@ -10,7 +10,8 @@ from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields
 from models.bundle.reading import load_bundle
 from models.bundle.writing import write_bundle
 from models.factors.als import AlsParameters
-from models.retrieval.candidates import CandidateModel, Query, Source
+from models.retrieval.candidates import CandidateModel, Source
+from models.retrieval.query import Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
 
 N_ITEMS, N_FACTORS = 400, 8
