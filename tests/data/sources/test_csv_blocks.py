@@ -112,6 +112,13 @@ def test_rubbish_without_line_ends_is_read_in_bounded_pieces(tmp_path: Path, mon
     assert max(sizes) < 400_000
 
 
+def test_half_a_character_costs_its_row(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"user": "a"}\n{"user": "\\ud83d"}\n{"user": "\\ud83d\\ude00"}\n')
+    [batch] = open_table(str(tmp_path / "t.jsonl")).batches
+    assert batch.table["user"].to_pylist() == ["a", "😀"]
+    assert batch.refused == [(2, "holds half of a character, as of an emoji that was cut")]
+
+
 def test_a_folder_is_one_table_and_a_file_of_other_columns_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("user,item\na,b\n")
     (tmp_path / "b.csv").write_text("item,user\nd,c\n")
