@@ -97,9 +97,8 @@ def named_columns(value: Any) -> list[str]:
 
 def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
     """The column whose name fits best; a question where there is none, or two fit alike."""
-    merits = {
-        c: fit(c, role) for c in sample.columns if c not in taken and (fit(c, role) == 3 or sample.share_of_ids(c) > 0)
-    }
+    free = [column for column in sample.columns if column not in taken]
+    merits = {c: fit(c, role) for c in free if fit(c, role) == 3 or sample.share_of_ids(c) > 0}
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:
