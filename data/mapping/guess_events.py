@@ -97,7 +97,8 @@ def named_columns(value: Any) -> list[str]:
 
 def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
     """The column whose name fits best; a question where there is none, or two fit alike."""
-    merits = {c: fit(c, role) for c in sample.columns if c not in taken and sample.share_of_ids(c) > 0}
+    free = [column for column in sample.columns if column not in taken]
+    merits = {c: fit(c, role) for c in free if fit(c, role) == 3 or sample.share_of_ids(c) > 0}
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:
@@ -211,14 +212,22 @@ def _guess_words(sample: Sample, guess: Guess, types: EventTypes) -> None:
         )
 
 
+def _used_types(sample: Sample, kind: dict[str, Any], types: EventTypes) -> list[str]:
+    """Our types that the words of the sample stand for."""
+    ours = {str(word).lower(): name for name, words in (kind.get("map") or {}).items() for word in words}
+    ours |= {name: name for name in types.by_name if name not in ours}
+    words = [word.lower() for word in sample.texts(kind["column"], 1000)]
+    return list(dict.fromkeys(ours[word] for word in words if word in ours))
+
+
 def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventTypes) -> None:
     kind = guess.fields.get("event_type")
     if not isinstance(kind, dict):
         return
-    used = [kind["constant"]] if "constant" in kind else list(kind.get("map") or types.by_name)
+    used = [kind["constant"]] if "constant" in kind else _used_types(sample, kind, types)
     if not any(name in types.by_name and types[name].value is not None for name in used):
         return
-    rating = used == ["rating"]
+    rating = "rating" in used
     merits: dict[str, int] = {}
     for column in sample.columns:
         if column in taken or sample.share_of_numbers(column) < 0.9:
@@ -235,7 +244,7 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
         return
     column = next(name for name, merit in merits.items() if merit == best)
     guess.fields["value"] = column
-    if rating:
+    if used == ["rating"]:
         low, high = sample.span(column)
         if high > 5 or low < 0.5:
             top = next((scale for scale in (5, 6, 7, 10, 20, 100) if high <= scale), high)

@@ -121,7 +121,8 @@ def _sample(address: str, given: dict[str, Any], where: str) -> Sample:
         raise DataError(f"{where}: read: {error}") from error
     sample = take_sample(open_table(address, options))
     if not sample.table.num_rows:
-        raise DataError(f"{sample.address}: it has no rows that can be read")
+        first = "" if sample.first_refused is None else ": row {}: {}".format(*sample.first_refused)
+        raise DataError(f"{sample.address}: it has no rows that can be read{first}")
     return sample
 
 

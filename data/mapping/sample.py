@@ -27,6 +27,7 @@ class Sample:
     columns: list[str]
     table: pa.Table
     types: dict[str, str]
+    first_refused: tuple[int, str] | None = None
 
     def texts(self, column: str, n: int = 3) -> list[str]:
         """The first different cells as texts, for people."""
@@ -71,12 +72,14 @@ def take_sample(source: SourceTable) -> Sample:
     """The first rows. Reads the first batches of the source, which cannot be read again afterwards."""
     parts: list[pa.Table] = []
     rows = 0
+    first_refused: tuple[int, str] | None = None
     for batch in source.batches:
         parts.append(batch.table.slice(0, ROWS - rows))
         rows += parts[-1].num_rows
+        first_refused = first_refused or next(iter(batch.refused), None)
         if rows >= ROWS:
             break
     table = (
         pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({c: [] for c in source.columns})
     )
-    return Sample(source.address, source.columns, table, source.types)
+    return Sample(source.address, source.columns, table, source.types, first_refused)

@@ -63,7 +63,9 @@ def _rows(lines: Iterator[bytes]) -> Iterator[_Part]:
         except ValueError as error:
             refused.append((number, f"it is not valid JSON: {error}"))
         else:
-            if isinstance(row, dict):
+            if b"\\u" in line and _has_half_character(row):
+                refused.append((number, "holds half of a character, as of an emoji that was cut"))
+            elif isinstance(row, dict):
                 rows.append(row)
                 numbers.append(number)
             else:
@@ -85,7 +87,7 @@ def _column(values: list[Any]) -> pa.Array:
     """The values with their type where they all have one; else as texts."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {str}:
-        return _texts(values)
+        return pa.array(values, pa.string())
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
@@ -94,14 +96,15 @@ def _column(values: list[Any]) -> pa.Array:
         return pa.array(values, pa.float64())
     if kinds == {list} and all(isinstance(one, str) for value in values if value is not None for one in value):
         return pa.array(values, pa.list_(pa.string()))
-    return _texts([value if value is None or isinstance(value, str) else _as_text(value) for value in values])
+    return pa.array([value if value is None or isinstance(value, str) else _as_text(value) for value in values])
 
 
-def _texts(values: list[str | None]) -> pa.Array:
+def _has_half_character(row: Any) -> bool:
     try:
-        return pa.array(values, pa.string())
-    except (UnicodeEncodeError, pa.ArrowInvalid):  # half of a character, which the checks of the cells refuse
-        return pa.array([None if value is None else value.encode("utf-8", "replace").decode() for value in values])
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _as_text(value: Any) -> str:

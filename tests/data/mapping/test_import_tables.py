@@ -119,6 +119,18 @@ def test_words_of_event_types_are_mapped_and_unknown_ones_stop_with_what_to_writ
     assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).left_out == {"zap": 1}
 
 
+def test_our_own_words_need_no_map_and_no_value(tmp_path: Path) -> None:
+    rows = [f"u{n % 3},i{n % 4},like,{1_700_000_000 + n}\n" for n in range(20)]
+    text = "user_id,item_id,event_type,timestamp\n" + "".join(rows)
+    assert run(tmp_path, Sources(write(tmp_path, text, "events.csv"))).meta.n_interactions == 20
+
+
+def test_ids_that_went_through_decimals_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    text = "user_id,item_id,event_type,timestamp\n" + "196.0,i1,like,1700000000\n197.0,i2,like,1700000001\n"
+    with pytest.raises(DataError, match=r"column user_id: 196\.0 is a number with decimals and no id: write whole"):
+        run(tmp_path, Sources(write(tmp_path, text, "events.csv")))
+
+
 def test_ratings_of_another_scale_are_brought_to_ours(tmp_path: Path) -> None:
     text = "user,movie,rating,date\n" + "".join(
         f"u{n % 5},m{n % 4},{n % 10 + 1},2026-02-0{n % 9 + 1}\n" for n in range(40)
@@ -148,6 +160,7 @@ def test_without_trustworthy_times_the_data_set_says_so(tmp_path: Path) -> None:
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\nc2,s1,2026-01-02,1\n" * 3, "all events are of one item"),
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\n" + "c1,NA,2026-01-01,2\n" * 3, "more than half"),
         ("customer,sku,date,amount\n", "has no rows"),
+        ("customer,sku\n1,a,b\n", "has no rows that can be read: row 2: 3 values, and the header names 2 columns"),
         ("customer,sku,date,amount\nc1,s1,03/04/2026,1\n", "can be read in several ways"),
     ],
 )

@@ -204,7 +204,7 @@ async def test_without_a_model_enough_events_call_for_the_first_one(pilots: Call
     assert calls == {"events": "51 events and no model yet, more than 50"}
     assert calls_for_retraining(enough, None, [], limits, None, 0, clock.now_ms()) == {}
     await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
-    served = replace(await monitor.observe(), log_rows=51)
+    served = replace(await Monitor(found.settings, found.client, found.keys).observe(), log_rows=51)
     assert calls_for_retraining(served, 0, [], limits, None, 0, clock.now_ms()) == {}
 
 
