@@ -81,16 +81,18 @@ def pictures(browser: Browser, url: str) -> None:
     recommendations.wait_for_timeout(2500)  # what is new in the list is lit up at first
     shoot(recommendations, "recommendations")
     shoot(overview, "overview")
-    for name, place, height in (
-        ("experiments", f"experiments?id={shown_experiment(url)}", 1500),
-        ("models", "models", 800),
+    for name, place, theme, height in (
+        ("experiments", f"experiments?id={shown_experiment(url)}", "dark", 1500),
+        ("models", "models", "dark", 800),
+        ("catalogue", "catalogue/item/50", "light", 1000),
+        ("data", "data", "dark", 1000),
     ):
-        page = opened(place, "dark", 1280, height)
+        page = opened(place, theme, 1280, height)
         while page.locator(".loading").count():
             page.wait_for_timeout(200)
         page.wait_for_timeout(3000)  # for the charts
         shoot(page, name)
-    phone = opened("recommendations?user=newcomer&live=1", "dark", 390, 844)
+    phone = opened("recommendations?user=newcomer", "dark", 390, 844)
     phone.locator(".items > li").first.wait_for()
     shoot(phone, "phone")
 

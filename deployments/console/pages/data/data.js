@@ -111,7 +111,7 @@ function schemaTable(found) {
 function mapTable(found) {
   const lines = (value, place) => {
     if (value !== null && typeof value === "object" && !Array.isArray(value)) return Object.entries(value).flatMap(([name, one]) => lines(one, [...place, name]))
-    return [{ name: place.join(" "), value: Array.isArray(value) ? value.join(", ") : String(value) }]
+    return [{ name: place.join(" "), value: Array.isArray(value) ? value.map(plain).join(", ") : plain(value) }]
   }
   return table(
     "Meanings and the columns that hold them",
@@ -121,6 +121,10 @@ function mapTable(found) {
     ],
     lines(found, []),
   )
+}
+
+function plain(value) {
+  return value !== null && typeof value === "object" ? JSON.stringify(value) : String(value)
 }
 
 function freshness(view) {
