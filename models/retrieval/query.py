@@ -6,7 +6,7 @@ import numpy as np
 
 from models.retrieval.shelf import Shelf
 
-_SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
+SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
 _NOTHING = np.empty(0, np.int64)
 _NO_WEIGHTS = np.empty(0, np.float32)
 
@@ -50,7 +50,7 @@ class Filter:
         found = (shelf.categories.get(name, _NOTHING) for name in query.exclude_categories)
         self._without = [category for category in found if len(category)]
         self._mask: np.ndarray | None = None
-        if len(shelf.visible) <= _SMALL:
+        if len(shelf.visible) <= SMALL:
             self._mask = self._build()
         else:
             self._exclude = np.sort(query.exclude)

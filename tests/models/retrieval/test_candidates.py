@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
 @pytest.fixture(params=[pytest.param(65_536, id="small"), pytest.param(0, id="large")], autouse=True)
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Filters work in one way for small catalogues and in another for large ones: every test sees both."""
-    monkeypatch.setattr("models.retrieval.candidates._SMALL", request.param)
+    monkeypatch.setattr("models.retrieval.query.SMALL", request.param)
 
 
 @pytest.fixture
@@ -97,6 +97,15 @@ def test_excluded_categories_stay_away(model: CandidateModel, builder: ShelfBuil
     [found] = model.retrieve([query([0], n=100, exclude_categories=("Action", "Comedy"))], builder.shelf())
     assert (found.items % 3 == 2).all()
     assert len(found.items) == 100
+
+
+def test_a_category_that_lost_its_last_item_excludes_nothing(model: CandidateModel, builder: ShelfBuilder) -> None:
+    builder.update([ShelfItem(b"7", ("Once",), True, 1)])
+    builder.update([ShelfItem(b"7", ("Action",), True, 1)])
+    shelf = builder.shelf()
+    [found] = model.retrieve([query([0], n=50, exclude_categories=("Once",))], shelf)
+    [all_of_them] = model.retrieve([query([0], n=50)], shelf)
+    assert found.items.tolist() == all_of_them.items.tolist()
 
 
 def test_an_unknown_category_gives_an_empty_list_and_not_everything(
