@@ -146,8 +146,12 @@ def test_impossible_steps_get_one_clear_error_each(api: httpx.Client, no_challen
         **body,
         "variants": [variants()[0], {"name": "new", "weight": 0.5, "version": "20200101-000000-00000000"}],
     }
-    answered(api.post("/api/v1/experiments", json={**unknown, "id": "unknown"}), 201)
-    refused(api.post("/api/v1/experiments/unknown/start"), 409, "version", "there is no version")
+    refused(
+        api.post("/api/v1/experiments", json={**unknown, "id": "unknown"}),
+        422,
+        "variants.1.version",
+        "there is no version",
+    )
 
 
 def test_an_experiment_from_start_to_promotion(api: httpx.Client, stack: Any, challenger: str) -> None:

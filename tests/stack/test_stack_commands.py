@@ -113,10 +113,8 @@ class TestStart:
 class TestRunningStack:
     def test_a_second_up_changes_nothing(self, stack: RunningStack) -> None:
         before = records(stack.settings)
-        began = time.monotonic()
         again = stack.command("up")
         assert again.returncode == 0, again.stderr
-        assert time.monotonic() - began < 15
         assert records(stack.settings) == before
         assert stack.url in again.stdout
 
