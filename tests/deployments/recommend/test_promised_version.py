@@ -19,7 +19,10 @@ from features.serving.slots import CHALLENGER, CHAMPION
 from tests.deployments.recommend.conftest import Functions
 
 pytestmark = pytest.mark.anyio
-VARIANTS = [Variant(name="control", weight=0.0, slot="champion"), Variant(name="new", weight=1.0, slot="challenger")]
+VARIANTS = [
+    Variant(name="control", weight=1e-9, slot="champion"),
+    Variant(name="new", weight=1 - 1e-9, slot="challenger"),
+]
 
 
 async def exposures(client: StoreClient, keys: Keys) -> list[dict[str, Any]]:

@@ -35,7 +35,9 @@ def traffic(
     return found
 
 
-@given(st.text(min_size=1), st.floats(0.01, 1), st.sampled_from([(0.5, 0.5), (0.9, 0.1), (0.333, 0.667), (0.0, 1.0)]))
+@given(
+    st.text(min_size=1), st.floats(0.01, 1), st.sampled_from([(0.5, 0.5), (0.9, 0.1), (0.333, 0.667), (1e-9, 1 - 1e-9)])
+)
 def test_the_compiled_plan_assigns_as_the_published_hash_does(
     user: str, coverage: float, weights: tuple[float, float]
 ) -> None:
@@ -60,7 +62,7 @@ def test_two_experiments_share_no_user_and_the_elder_comes_first() -> None:
 
 
 def test_a_bandits_user_keeps_the_first_variant_whatever_the_weights_are_now() -> None:
-    all_new = [one.model_copy(update={"weight": float(one.name == "new")}) for one in EVEN]
+    all_new = [one.model_copy(update={"weight": 1 - 1e-9 if one.name == "new" else 1e-9}) for one in EVEN]
     plan = traffic(started(variants=all_new, bandit=Bandit(floor=0.0)))
     assert plan.assign("u", {b"x": b"e1|control"}, None).variant == "control"
     assert plan.assign("u", {b"x": b"e0|control"}, None).variant == "new"  # of another experiment

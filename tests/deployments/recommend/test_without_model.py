@@ -31,7 +31,7 @@ def listed(**changed: object) -> list[str]:
         "exclude_categories": (),
     }
     question = Question(**{**fields, **changed})  # type: ignore[arg-type]
-    reply = WithoutModel(load_event_types()).reply([question], ITEMS, 3, POPULAR)
+    reply = WithoutModel(load_event_types(), "str").reply([question], ITEMS, 3, POPULAR)
     assert (reply.version, reply.catalogue_version) == (NO_MODEL, 3)
     [answer] = reply.answers
     assert answer.cold_start
@@ -45,7 +45,7 @@ def test_what_is_popular_comes_first_and_then_what_is_newest() -> None:
 
 def test_scores_fall_and_sources_are_told() -> None:
     question = Question(b"u", None, None, 10, True, (), None, ())
-    [answer] = WithoutModel(load_event_types()).reply([question], ITEMS, 1, POPULAR).answers
+    [answer] = WithoutModel(load_event_types(), "str").reply([question], ITEMS, 1, POPULAR).answers
     assert np.frombuffer(answer.scores, "<f4").tolist() == [1.0, 0.25, 0.0, 0.0]
     assert [Source(code) for code in answer.sources] == [
         *(Source.TRENDING, Source.TRENDING),
