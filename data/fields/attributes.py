@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from configs.data_settings import AttributeType
-from data.fields.ids import check_text
+from data.fields.ids import check_label, check_text
 from data.fields.times import moment_ms
 
 TYPES: tuple[AttributeType, ...] = get_args(AttributeType)
@@ -70,6 +70,8 @@ def check_value(value: Any, kind: AttributeType) -> Value:
     if kind == "number":
         if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
             raise ValueError(f"must be a number, not {_shown(value)}")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("a whole number must fit into 64 bits")
         return value
     if kind == "flag":
         if not isinstance(value, bool):
@@ -95,7 +97,7 @@ def check_value(value: Any, kind: AttributeType) -> Value:
 def _keyword(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be a text, not {_shown(value)}")
-    check_text(value)
+    check_label(value)
     if not 0 < len(value.encode()) <= MAX_KEYWORD_BYTES or not value.strip():
         raise ValueError(f"{value[:40]!r} must hold 1 to {MAX_KEYWORD_BYTES} bytes")
     return value

@@ -23,6 +23,8 @@ def first_fault(errors: Sequence[Any]) -> tuple[str | None, str]:
     if first["type"] == "string_unicode":
         return field, f"{field or 'the name of a field'}: holds half of a character, as of an emoji that was cut"
     words = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return field, f"{field or 'the body'}: give an object"
     words = re.sub(r"^(?:Input|String|List|Dictionary|Tuple) should", "should", words)
     if field is None and (named := re.match(r"([a-z_]+): ", words)):
         # A check over several fields names the one that it blames.

@@ -8,6 +8,7 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # They cannot be seen, so that two ids that look the same are two users: soft hyphen, zero-width spaces and joiners,
 # marks of direction, byte order mark.
 _UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A URL's path cannot hold them: clients and proxies take them for steps between folders.
 _PATH_STEPS = frozenset((".", ".."))
@@ -44,8 +45,20 @@ def check_stored_id(value: Any) -> int | str:
     if _UNFIT.search(value):
         check_text(value)
         raise ValueError("must not contain control characters")
+    if "\ufffd" in value:
+        raise ValueError("holds bytes that are not UTF-8")
     if value in _PATH_STEPS:
         raise ValueError("must not be a dot or two dots, which no address can hold")
+    return value
+
+
+def check_label(value: str) -> str:
+    """The text, if it can be read on a page: a title, a category, a keyword. Raises ValueError."""
+    check_text(value)
+    if _CONTROL.search(value):
+        raise ValueError("must not contain control characters")
+    if not _UNSEEN.sub("", value).strip():
+        raise ValueError("must not be empty")
     return value
 
 

@@ -39,7 +39,7 @@ class ItemView(BaseModel):
     genres: list[str] = Field(description=GENRES)
     hidden: bool
     attributes: dict[str, Any]
-    created_at: str
+    created_at: str | None = Field(description="null where nobody knows")
     updated_at: str | None
     events: dict[str, int] = Field(description="events by type, all that were ever recorded")
     exposures: int = Field(description="lists on which it was shown")

@@ -96,7 +96,7 @@ class Items:
             **described(item),
             hidden=item.hidden,
             attributes=dict(item.attributes),
-            created_at=iso_time(item.created_ms),
+            created_at=iso_time(item.created_ms) if item.created_ms else None,
             updated_at=iso_time(item.updated_ms) if item.updated_ms else None,
             events=live.events,
             exposures=live.exposures,

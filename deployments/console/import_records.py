@@ -15,8 +15,9 @@ MOST_REFUSALS = 20
 REPORT_BYTES = 64_000
 """How much of a report of refused rows is read."""
 MOST_REASON = 300
-STATE_END, REPORT_END, REPORTS_END = ".json", "-refused.jsonl", ".jsonl"
-"""How the names of the files end: the state of an import that can go on, its report of refused rows, any report."""
+STATE_END, REPORT_END, REPORTS_END, LOOKED_AT_END = ".json", "-refused.jsonl", ".jsonl", "-inspected.jsonl"
+"""How the names of the files end: the state of an import that can go on, its report of refused rows, any report, and
+that of a table that was looked at only."""
 
 
 class RefusedRow(BaseModel):
@@ -47,9 +48,10 @@ def latest_imports(folder: Path) -> Iterator[ImportView]:
             found = {entry.name: entry.stat().st_mtime for entry in entries}
     except FileNotFoundError:
         return
+    own = {name for name in found if not name.endswith(LOOKED_AT_END)}
     own = {
         name
-        for name in found
+        for name in own
         if name.endswith(STATE_END)
         or (name.endswith(REPORTS_END) and name.removesuffix(REPORT_END) + STATE_END not in found)
     }

@@ -44,7 +44,7 @@ class LocalStack:
     """The stack that belongs to one state folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = settings = _without_own_addresses(settings)
         self.state_dir = settings.state_dir.resolve()
         self.serve = ServeControl(settings, say)
 
@@ -205,6 +205,23 @@ class LocalStack:
 
     def _record_path(self, name: str) -> Path:
         return self.state_dir / "run" / f"{name}.json"
+
+
+def _without_own_addresses(settings: Settings) -> Settings:
+    """The settings without the addresses that the stack gives its own parts: `env`, which a person may have sourced,
+    exports them, and they would be taken for a store and a registry of somebody else's."""
+    own = settings.model_copy(
+        update={
+            "store": settings.store.model_copy(update={"url": None}),
+            "tracking": settings.tracking.model_copy(update={"uri": None}),
+        }
+    )
+    kept: dict[str, Any] = {}
+    if settings.store_url == own.store_url:
+        kept["store"] = own.store
+    if settings.tracking_uri == own.tracking_uri:
+        kept["tracking"] = own.tracking
+    return settings.model_copy(update=kept)
 
 
 def say(text: str) -> None:

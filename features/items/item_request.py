@@ -17,7 +17,7 @@ from pydantic import (
 
 from data.fields.attributes import Schema, Value, check_attributes
 from data.fields.faults import first_fault
-from data.fields.ids import check_text
+from data.fields.ids import check_label
 from features.items.catalogue import MAX_CATEGORY_BYTES, Item
 from features.recording.event_request import Id
 
@@ -106,9 +106,9 @@ def checked_item(item_id: str, request: ItemRequest, schema: Schema, now_ms: int
     """
     field = "categories" if request.genres is None else "genres"
     categories = request.categories if request.genres is None else request.genres
-    _check_text("title", request.title)
+    _check_label("title", request.title)
     for category in categories or ():
-        _check_text(field, category)
+        _check_label(field, category)
         if not 0 < len(category.encode()) <= MAX_CATEGORY_BYTES:
             raise DescriptionError(field, f"{field}: {category!r} must hold 1 to {MAX_CATEGORY_BYTES} bytes")
     return Item(
@@ -144,8 +144,8 @@ def checked_attributes(given: dict[str, Any], schema: Schema) -> dict[str, Value
     return kept
 
 
-def _check_text(field: str, text: str) -> None:
+def _check_label(field: str, text: str) -> None:
     try:
-        check_text(text)
+        check_label(text)
     except ValueError as error:
         raise DescriptionError(field, f"{field}: {error}") from None

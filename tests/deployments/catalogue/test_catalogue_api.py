@@ -87,7 +87,9 @@ async def test_an_item_with_attributes_comes_back_whole_and_others_hold_only_wha
     [
         ({"title": "t", "genres": ["a"], "categories": ["b"]}, "genres", "differs from categories"),
         ({"title": "t", "categories": ["x" * 61]}, "categories", "must hold 1 to 60 bytes"),
-        ({"title": "t", "genres": [""]}, "genres", "must hold 1 to 60 bytes"),
+        ({"title": "t", "genres": [""]}, "genres", "must not be empty"),
+        ({"title": " \u200b"}, "title", "must not be empty"),
+        ({"title": "t", "attributes": {"price": 2**64}}, "attributes.price", "must fit into 64 bits"),
         ({"title": "t", "attributes": ["brand"]}, "attributes", "give an object"),
         ({"title": "t", "attributes": {"size": 1}}, "attributes.size", "is not declared; declared are blurb, brand"),
         ({"title": "t", "attributes": {"price": "12"}}, "attributes.price", "must be a number, not '12'"),
