@@ -81,8 +81,8 @@ def valkey_url(servers: dict[str, str]) -> str:
 
 @pytest.fixture
 def limits() -> Store:
-    """Settings of the store; small bounds, so that tests reach them."""
-    return Store(partitions=4, history_limit=50, seen_limit=20)
+    """Settings of the store: small bounds, so that tests reach them, and the patience that a busy machine needs."""
+    return Store(partitions=4, history_limit=50, seen_limit=20, timeout_s=10)
 
 
 async def open_store(url: str, limits: Store) -> OnlineStore:
