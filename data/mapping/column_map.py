@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -13,7 +13,7 @@ from data.fields.faults import first_fault
 from data.sources.open_table import ReadOptions
 
 MAP_FILE = "map.yaml"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 
 
 class _Part(BaseModel):
@@ -76,6 +76,7 @@ class Amount(_Part):
     """The number that goes with an event, such as a rating."""
 
     column: str
+    decimal: Literal[",", "."] | None = Field(None, description="the decimal sign of the column; seen when absent")
     scale: tuple[float, float] | None = Field(None, description="lowest and highest rating, brought to 0.5 to 5")
 
     @model_validator(mode="before")
@@ -124,6 +125,7 @@ class Attribute(_Part):
 
     type: AttributeType
     column: str | None = None
+    decimal: Literal[",", "."] | None = Field(None, description="the decimal sign of numbers; seen when absent")
     separator: str | None = Field(None, description="between several keywords in one cell")
 
     @model_validator(mode="before")

@@ -7,9 +7,12 @@ is taken as it stands, and only the rest is guessed.
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from configs.event_types import EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
+from data.mapping.conversions import numbers
 from data.mapping.names import RATINGS, SPENT, WATCHED, fit, our_type
 from data.mapping.sample import Sample
 
@@ -70,8 +73,28 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
         _guess_value(sample, taken, guess, types)
     elif given["value"] is None:
         del guess.fields["value"]
+    if "value" in guess.fields:
+        guess.fields["value"] = _with_decimal(sample, guess.fields["value"])
     guess.put_in_order([*ROLES, "read"])
     return guess
+
+
+def _with_decimal(sample: Sample, value: Any) -> Any:
+    """The value of a map, with the decimal sign of its column. Raises `DataError` where that holds no numbers."""
+    told = {"column": value} if isinstance(value, str) else value
+    if not isinstance(told, dict) or told.get("column") not in sample.columns:
+        return value
+    column = told["column"]
+    if "decimal" not in told and (sign := sample.decimal(column)):
+        value = told = {**told, "decimal": sign}
+    found, faults = numbers(sample.table[column], told.get("decimal"))
+    if len(faults) > int(np.isfinite(found).sum()):
+        raise DataError(
+            f"interactions.value: {sample.address}: column {column} does not hold numbers but "
+            f"{', '.join(sample.texts(column))}; name another column, say which decimal sign it has, as "
+            f'{{column: {column}, decimal: ","}}, or write value: null'
+        )
+    return value
 
 
 def check_columns(sample: Sample, given: dict[str, Any], part: str) -> None:

@@ -17,6 +17,7 @@ def shown_part(part: str, sample: Sample, guess: Guess) -> list[str]:
             for name, kind in value.items():
                 column = kind.get("column", name) if isinstance(kind, dict) else name
                 word = kind["type"] if isinstance(kind, dict) else kind
+                word += " with a decimal comma" if isinstance(kind, dict) and kind.get("decimal") == "," else ""
                 used.add(column)
                 rows.append((f"{name} ({word})", f"<- {column}", ", ".join(sample.texts(column))))
         elif field != "read":
@@ -52,6 +53,8 @@ def _source(field: str, value: Any, sample: Sample) -> tuple[list[str], str]:
         more.append("only the order counts")
     if value.get("format"):
         more.append(f"as {value['format']}")
+    if value.get("decimal") == ",":
+        more.append("with a decimal comma")
     if value.get("scale"):
         more.append(f"scale {value['scale'][0]:g} to {value['scale'][1]:g}")
     if value.get("separator"):
