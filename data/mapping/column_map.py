@@ -187,7 +187,31 @@ class DataMap(_Part):
         for part in ("items", "users"):
             if part in found:  # what they share comes last
                 found[part] = dict(sorted(found[part].items(), key=lambda entry: entry[0] in ("attributes", "read")))
-        return yaml.safe_dump(found, sort_keys=False, width=110)
+        return yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110)
+
+
+def in_small_letters(given: Any) -> Any:
+    """A part of a map with its columns in small letters, as every source names them."""
+    if isinstance(given, str):
+        return given.strip().lower()
+    if isinstance(given, list):
+        return [in_small_letters(one) for one in given]
+    if isinstance(given, dict):
+        return {
+            name: in_small_letters(value) if name in ("column", "columns") else value for name, value in given.items()
+        }
+    return given
+
+
+def with_small_columns(part: dict[str, Any]) -> dict[str, Any]:
+    """The part `interactions`, `items` or `users` of a map as `in_small_letters` says."""
+    found = {name: value if name in ("read", "attributes") else in_small_letters(value) for name, value in part.items()}
+    told = part.get("attributes")
+    if isinstance(told, dict):
+        found["attributes"] = {
+            name: in_small_letters(value) if isinstance(value, dict) else value for name, value in told.items()
+        }
+    return found
 
 
 _FIELDS = {"interactions": Events.model_fields, "items": Items.model_fields, "users": Users.model_fields}

@@ -8,11 +8,10 @@ import pyarrow.compute as pc
 from data.fields.attributes import MAX_ATTRIBUTES, MAX_KEYWORD_BYTES, RESERVED, AttributeType
 from data.mapping.conversions import texts
 from data.mapping.guess_events import Guess, Question, check_columns, named_columns
-from data.mapping.names import attribute_name, fit
+from data.mapping.names import FLAGS, attribute_name, fit
 from data.mapping.sample import Sample
 
 SEPARATORS = ("|", ";", ",")
-FLAGS = frozenset(("true", "false", "t", "f", "yes", "no", "y", "n"))
 _ATOMIC: dict[str, AttributeType] = {
     "token": "keyword",
     "token_seq": "keywords",

@@ -4,16 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import SettingsError
 from data.dataset import DataError
-from data.mapping.column_map import DataMap, check_map, read_map
+from data.fields.faults import first_fault
+from data.mapping.column_map import DataMap, check_map, read_map, with_small_columns
 from data.mapping.guess_catalogue import guess_items, guess_users
 from data.mapping.guess_events import guess_events
 from data.mapping.guess_preset import guess_preset
 from data.mapping.sample import Sample, take_sample
 from data.mapping.shown_map import open_questions, shown_part
-from data.sources.addresses import digest_of, is_sql, shown
+from data.sources.addresses import digest_of, is_sql, passed_over, shown
 from data.sources.open_table import ReadOptions, open_table
 
 
@@ -87,7 +90,9 @@ def make_plan(sources: Sources) -> Plan:
         UnclearMap: something is open.
         DataError: a source cannot be read, or the map does not fit it.
     """
-    given = sources.map_given()
+    given: dict[str, Any] = {
+        name: with_small_columns(part) if isinstance(part, dict) else part for name, part in sources.map_given().items()
+    }
     where = str(sources.map) if sources.map is not None else "the map"
     preset = sources.preset or given.get("preset")
     types = _types(preset or "shops")
@@ -102,6 +107,10 @@ def make_plan(sources: Sources) -> Plan:
         elif given.get(part):
             raise DataError(f"{where}: {part}: there is no table of {part}; give it with {part.upper()}=")
     lines = [line for part, found in guesses.items() for line in [*shown_part(part, samples[part], found), ""]]
+    for address in sources.addresses:
+        if left := passed_over(address):
+            more = f" and {len(left) - 10} more" if len(left) > 10 else ""
+            lines.append(f"note: passed over in {shown(address)}: {', '.join(left[:10])}{more}")
     if questions := open_questions(guesses):
         raise UnclearMap("\n".join([*lines, questions]))
     if preset is None:
@@ -117,8 +126,8 @@ def _sample(address: str, given: dict[str, Any], where: str) -> Sample:
     read = given.get("read") or {}
     try:
         options = ReadOptions.model_validate(read)
-    except ValueError as error:
-        raise DataError(f"{where}: read: {error}") from error
+    except ValidationError as error:
+        raise DataError(f"{where}: read.{first_fault(error.errors())[1]}") from None
     sample = take_sample(open_table(address, options))
     if not sample.table.num_rows:
         first = "" if sample.first_refused is None else ": row {}: {}".format(*sample.first_refused)

@@ -77,7 +77,7 @@ def open_questions(parts: dict[str, Guess]) -> str:
         for question in guess.questions:
             lines.append(f"{part}.{question.field}: {question.why}")
             if question.answers:
-                others = [yaml.safe_dump(a, default_flow_style=True, width=1000).split("\n")[0]
+                others = [yaml.safe_dump(a, default_flow_style=True, allow_unicode=True, width=1000).split("\n")[0]
                           for a in question.answers[:8]]  # fmt: skip
                 lines.append(f"  it may be {' or '.join(others)}")
             told = answer.setdefault(part, {})
@@ -85,7 +85,7 @@ def open_questions(parts: dict[str, Guess]) -> str:
             told[question.field] = free[0] if free else "COLUMN"
     if not lines:
         return ""
-    example = yaml.safe_dump(answer, sort_keys=False, width=110).rstrip()
+    example = yaml.safe_dump(answer, sort_keys=False, allow_unicode=True, width=110).rstrip()
     indented = "\n".join(f"  {line}" for line in example.split("\n"))
     return "\n".join(
         [*lines, "Write into a file map.yaml what is right, for example", indented, "and give it with MAP=map.yaml"]

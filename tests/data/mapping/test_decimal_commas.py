@@ -76,7 +76,7 @@ def test_an_event_type_that_would_lose_most_of_its_rows_stops_the_import(tmp_pat
 
 
 def test_a_value_column_that_would_lose_most_of_its_cells_stops_the_import(tmp_path: Path) -> None:
-    rows = [f"u{n % 7},i{n % 5},2026-01-01,purchase,{'' if n % 10 else -5}\n" for n in range(60)]
+    rows = [f"u{n % 7},i{n % 5},2026-01-01,purchase,{'' if n % 10 else 2_000_000_000}\n" for n in range(60)]
     own = tmp_path / "own.yaml"
     own.write_text("interactions: {value: paid}")
     with pytest.raises(DataError, match="column paid: 6 of 6 values were refused"):
