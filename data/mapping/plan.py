@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.event_types import EventTypes, load_event_types
+from configs.event_types import CONFIGS_DIR, EventTypes, load_event_types
 from configs.settings import SettingsError
 from data.dataset import DataError
 from data.fields.faults import first_fault
@@ -96,12 +96,12 @@ def make_plan(sources: Sources) -> Plan:
     where = str(sources.map) if sources.map is not None else "the map"
     preset = sources.preset or given.get("preset")
     types = _types(preset or "shops")
-    events = _sample(sources.events, given.get("interactions") or {}, where)
+    events = _sample(sources.events, given.get("interactions") or {}, where, "interactions")
     guesses = {"interactions": guess_events(events, given.get("interactions") or {}, types, sources.events)}
     samples = {"interactions": events}
     for part, address, guess in (("items", sources.items, guess_items), ("users", sources.users, guess_users)):
         if address is not None:
-            samples[part] = _sample(address, given.get(part) or {}, where)
+            samples[part] = _sample(address, given.get(part) or {}, where, part)
             column = guesses["interactions"].fields.get("item_id" if part == "items" else "user_id")
             guesses[part] = guess(samples[part], given.get(part) or {}, column)
         elif given.get(part):
@@ -122,12 +122,8 @@ def make_plan(sources: Sources) -> Plan:
     return Plan(sources, check_map(chosen, where), _types(preset), lines)
 
 
-def _sample(address: str, given: dict[str, Any], where: str) -> Sample:
-    read = given.get("read") or {}
-    try:
-        options = ReadOptions.model_validate(read)
-    except ValidationError as error:
-        raise DataError(f"{where}: read.{first_fault(error.errors())[1]}") from None
+def _sample(address: str, given: dict[str, Any], where: str, part: str) -> Sample:
+    options = read_options(given.get("read"), where, part)
     sample = take_sample(open_table(address, options))
     if not sample.table.num_rows:
         first = "" if sample.first_refused is None else ": row {}: {}".format(*sample.first_refused)
@@ -135,7 +131,19 @@ def _sample(address: str, given: dict[str, Any], where: str) -> Sample:
     return sample
 
 
+def read_options(given: Any, where: str, part: str) -> ReadOptions:
+    """How a table is read, by `read` of its part of a map. Raises `DataError` that names the field."""
+    try:
+        return ReadOptions.model_validate(given or {})
+    except ValidationError as error:
+        field, words = first_fault(error.errors())
+        joint = "." if words.startswith(f"{field}:") else ": "
+        raise DataError(f"{where}: {part}.read{joint}{words}") from None
+
+
 def _types(preset: str) -> EventTypes:
+    if preset not in (known := sorted(path.stem for path in (CONFIGS_DIR / "presets").glob("*.yaml"))):
+        raise DataError(f"preset: there is no preset {str(preset)[:40]!r}; there are {', '.join(known)}")
     try:
         return load_event_types(preset)
     except SettingsError as error:

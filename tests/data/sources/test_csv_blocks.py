@@ -26,7 +26,7 @@ def by_blocks(path: Path) -> Rows:
     for batch in open_table(str(path)).batches:
         cells = zip(*(column.to_pylist() for column in batch.table.columns), strict=True)
         found += [(int(line), list(row)) for line, row in zip(batch.rows, cells, strict=True)]
-        found += batch.refused
+        found += [(line, reason.split("; for a file")[0]) for line, reason in batch.refused]
     return sorted(found, key=lambda entry: entry[0])
 
 
