@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.dataset import DataError
 from data.fields.attributes import MAX_ATTRIBUTES, MAX_KEYWORD_BYTES, RESERVED, AttributeType
 from data.mapping.conversions import texts
 from data.mapping.guess_events import Guess, Question, check_columns, named_columns
@@ -153,7 +154,15 @@ def _with_decimal(sample: Sample, name: str, kind: Any) -> Any:
     told = {"type": kind} if isinstance(kind, str) else kind
     if not isinstance(told, dict) or told.get("type") != "number" or told.get("decimal"):
         return kind
-    sign = sample.decimal(told.get("column") or name)
+    column = told.get("column") or name
+    sign = sample.decimal(column)
+    known = sample.table.num_rows - texts(sample.table[column]).null_count
+    if known and sample.share_of_numbers(column) < 0.5:
+        raise DataError(
+            f"attributes.{name}: {sample.address}: column {column} does not hold numbers but "
+            f"{', '.join(sample.texts(column))}; say which decimal sign it has, as "
+            f'{name}: {{type: number, column: {column}, decimal: ","}}, or give it another type'
+        )
     return {**told, "decimal": sign} if sign else kind
 
 

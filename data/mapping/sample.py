@@ -62,8 +62,11 @@ class Sample:
 
         A cell such as 1,234 may be either, so a column that has no other cells with a comma is not clear.
         """
+        kind = self.table[column].type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
+            return None
         values = texts(self.table[column]).drop_null()
-        if not pa.types.is_string(self.table[column].type) or not pc.any(pc.match_substring(values, ",")).as_py():
+        if not pc.any(pc.match_substring(values, ",")).as_py():
             return None
         fits = pc.sum(pc.match_substring_regex(values, COMMA_NUMBER)).as_py()
         clear = pc.any(pc.match_substring_regex(values, _CLEAR_COMMA)).as_py()

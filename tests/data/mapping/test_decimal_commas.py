@@ -89,3 +89,22 @@ def test_a_value_on_a_column_without_numbers_is_named(tmp_path: Path) -> None:
     own.write_text("interactions: {value: paid}")
     with pytest.raises(DataError, match=r"interactions\.value: .*column paid does not hold numbers but red"):
         run(tmp_path, Sources(write(tmp_path, "user,item,date,event,paid\n" + "".join(rows)), map=own))
+
+
+def test_a_number_whose_column_is_not_clear_stops_until_the_map_says_the_sign(tmp_path: Path) -> None:
+    rows = "".join(f"c{n % 7};s{n % 5};2026-01-01;1\n" for n in range(60))
+    items = "sku;price\n" + "".join(f"s{n};{n + 1},250\n" for n in range(5))
+    events, items = write(tmp_path, f"customer;sku;date;amount\n{rows}"), write(tmp_path, items, "items.csv")
+    own = tmp_path / "own.yaml"
+    own.write_text("items: {attributes: {price: number}}")
+    with pytest.raises(DataError, match=r"attributes\.price: .*does not hold numbers but 1,250.* decimal"):
+        run(tmp_path, Sources(events, items, map=own))
+    own.write_text("items: {attributes: {price: {type: number, decimal: ','}}}")
+    run(tmp_path, Sources(events, items, map=own))
+    assert load_dataset(tmp_path / "processed").items["price"].tolist() == [1.25, 2.25, 3.25, 4.25, 5.25]
+
+
+def test_columns_of_other_kinds_than_texts_have_no_decimal_sign() -> None:
+    table = pa.table({"a": [{"x": "1,5"}], "b": [1.5], "c": [["1,5"]]})
+    sample = Sample("a.parquet", table.column_names, table, {})
+    assert [sample.decimal(column) for column in table.column_names] == [None, None, None]

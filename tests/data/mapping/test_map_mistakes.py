@@ -7,6 +7,7 @@ import pytest
 from data.dataset import DataError
 from data.mapping.import_tables import import_tables
 from data.mapping.plan import Sources, make_plan
+from data.survey import survey
 
 ROWS = "customer,sku,date,kind,amount\n" + "".join(
     f"c{n % 7},s{n % 5},2026-01-{n % 28 + 1:02},{'buy' if n % 2 else 'view'},{n if n % 2 else ''}\n" for n in range(60)
@@ -66,3 +67,13 @@ def test_rows_of_too_many_values_are_counted_in_readable_words(tmp_path: Path) -
     (tmp_path / "orders.csv").write_text(ROWS + "c1,s1,2026-01-01,buy,1,2\nc1,s1,2026-01-01,buy,1,2,3\n")
     found = import_tables(make_plan(given), tmp_path / "processed", None)
     assert found.refusals.summary() == ["2 x more values than the 5 columns that the header names"]
+
+
+@pytest.mark.parametrize(("hours", "words"), [(1, "times         can be trusted"), (0, "whose order they do not tell")])
+def test_times_that_most_events_of_a_user_share_are_not_called_trustworthy(
+    tmp_path: Path, hours: int, words: str
+) -> None:
+    rows = "".join(f"c{n % 7},s{n % 5},2026-01-{n % 7 + 1:02}T{hours * (n // 7):02}:00,1\n" for n in range(70))
+    (tmp_path / "orders.csv").write_text("customer,sku,date,amount\n" + rows)
+    import_tables(make_plan(Sources(str(tmp_path / "orders.csv"))), tmp_path / "processed", None)
+    assert words in "\n".join(survey(tmp_path / "processed").lines())
