@@ -132,7 +132,10 @@ def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | 
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:
-        guess.questions.append(Question(role, f"no column's name says that it holds the {role}", list(merits)))
+        likely = [column for column in merits if max(fit(column, "time"), fit(column, "value")) < 2]
+        guess.questions.append(
+            Question(role, f"no column's name says that it holds the {role}", likely or list(merits))
+        )
         return None
     if len(found) > 1:
         guess.questions.append(Question(role, f"{' and '.join(found)} may both be the {role}", found))
@@ -217,7 +220,11 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes
 
 def _telling(sample: Sample, taken: set[str], guess: Guess) -> list[str]:
     """Columns of few words in nearly all rows that may be types of events; only those called so, if there are any."""
-    unused = [column for column in sample.columns if column not in taken]
+    unused = [
+        column
+        for column in sample.columns
+        if column not in taken and (sample.holds_texts(column) or pa.types.is_integer(sample.table[column].type))
+    ]
     few = [column for column in unused if 2 <= sample.distinct(column) <= _FEW_WORDS and _filled(sample, column)]
     called = [column for column in few if fit(column, "event_type") >= 2]
     roles = ("user_id", "item_id", "time", "value", "title", "categories", "year", "added")
@@ -225,7 +232,7 @@ def _telling(sample: Sample, taken: set[str], guess: Guess) -> list[str]:
         column
         for column in few
         if sample.share_of_numbers(column) == 0
-        and pa.types.is_string(sample.table[column].type)
+        and sample.holds_texts(column)
         and not {word.lower() for word in sample.texts(column, _FEW_WORDS)} <= FLAGS
         and column not in CONTEXT
         and not any(fit(column, role) for role in roles)

@@ -57,13 +57,17 @@ class Sample:
         known, bad = int(np.isfinite(found).sum()), len(faults)
         return known / (known + bad) if known else 0.0
 
+    def holds_texts(self, column: str) -> bool:
+        kind = self.table[column].type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
     def decimal(self, column: str) -> str | None:
         """A comma where nearly all cells are numbers if it is read as the decimal sign, and some are only then.
 
         A cell such as 1,234 may be either, so a column that has no other cells with a comma is not clear.
         """
-        kind = self.table[column].type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
+        if not self.holds_texts(column):
             return None
         values = texts(self.table[column]).drop_null()
         if not pc.any(pc.match_substring(values, ",")).as_py():

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.dataset import DataError
@@ -67,3 +69,30 @@ def test_a_map_names_columns_as_the_header_does(tmp_path: Path) -> None:
     own.write_text("items: {attributes: {price: number}}")
     with pytest.raises(DataError, match=r"items\.attributes\.price: .* has no column 'price'; it has sku, name, preis"):
         make_plan(Sources(events, items, map=own))
+
+
+def test_columns_of_nested_and_binary_values_are_passed_by(tmp_path: Path) -> None:
+    n = 60
+    table = pa.table(
+        {
+            "customer": [f"c{k % 7}" for k in range(n)],
+            "sku": [f"s{k % 5}" for k in range(n)],
+            "date": ["2026-01-01"] * n,
+            "more": [{"x": k} for k in range(n)],
+            "raw": [bytes([255, k]) for k in range(n)],
+            "amount": list(range(n)),
+        }
+    )
+    pq.write_table(table, tmp_path / "orders.parquet")
+    plan = make_plan(Sources(str(tmp_path / "orders.parquet")))
+    assert plan.chosen.interactions.event_type.constant == "purchase"
+    words = pa.array(["Kauf", "Ansicht"] * (n // 2)).dictionary_encode()
+    pq.write_table(table.append_column("what", words), tmp_path / "orders.parquet")
+    with pytest.raises(UnclearMap, match=r"what \(Kauf, Ansicht\) may say what happened"):
+        make_plan(Sources(str(tmp_path / "orders.parquet")))
+
+
+def test_columns_of_times_are_not_proposed_as_ids(tmp_path: Path) -> None:
+    rows = "".join(f"c{n % 7},s{n % 5},2026-01-01\n" for n in range(20))
+    with pytest.raises(UnclearMap, match="it may be a or b\n"):
+        make_plan(Sources(write(tmp_path, "a,b,datum\n" + rows)))
