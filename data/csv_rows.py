@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data.dataset import DataError
 
+NOT_UTF8 = "it is not text in UTF-8"
 Cells = list[str] | DataError
 """The cells of a row, one for each column of the header, or why it cannot be read."""
 
@@ -109,7 +110,7 @@ def strict_rows(given: Iterator[str], separator: str = ",", line: int = 1) -> It
         after = line + len(taken)
         if row:
             bad = next((text for text in taken if not text.isascii() and not _is_utf8(text)), None)
-            yield line, row if bad is None else DataError("it is not text in UTF-8"), after
+            yield line, row if bad is None else DataError(NOT_UTF8), after
         line = after
 
 

@@ -215,7 +215,7 @@ class DatasetWriter:
                 time_trusted=time_trusted,
             )
             for file, text in (beside or {}).items():
-                (self._partial / file).write_text(text)
+                (self._partial / file).write_text(text, encoding="utf-8")
             (self._partial / META).write_text(meta.model_dump_json(indent=2) + "\n")
             replaced = self._partial.with_name(f"{self._partial.name}-old")
             if self._directory.exists():

@@ -17,8 +17,9 @@ from data.builtin.download import DownloadError, download, download_wheel
 from data.builtin.movielens import is_movielens, open_source, parse
 from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, processed_dir, read_meta, write_dataset
 from data.mapping.import_tables import Imported, import_tables
-from data.mapping.plan import Sources, make_plan
-from data.sources.addresses import atomic_parts
+from data.mapping.plan import Sources, make_plan, read_options
+from data.sources.addresses import atomic_parts, is_sql
+from data.sources.open_table import open_table
 from data.state_folder import check_same, mark
 
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -51,6 +52,21 @@ def fetch(raw_dir: Path) -> tuple[Path, str]:
                 f"no source of MovieLens 100K can be reached ({first}; {second}). "
                 "Give your own copy with DATA=/path/to/ml-100k.zip"
             ) from second
+
+
+def check_source(settings: Settings) -> None:
+    """Whether the tables that the settings name can be read at all, before anything else is said of them.
+
+    Raises:
+        DataError: one is not there, or is a web page, an archive or the like.
+    """
+    if settings.data.source is None or is_movielens(settings.data.source):
+        return
+    sources = own_sources(settings)
+    given = sources.map_given()
+    for part, address in (("interactions", sources.events), ("items", sources.items), ("users", sources.users)):
+        if address is not None and not is_sql(address):
+            open_table(address, read_options((given.get(part) or {}).get("read"), str(sources.map), part))
 
 
 def present_data(settings: Settings) -> DatasetMeta | None:
@@ -166,6 +182,7 @@ def main() -> int:
     try:
         settings = load_settings()
         present = present_data(settings)
+        check_source(settings)
         check_same(settings, present, wanted_name(settings, present))
         meta, imported = prepare(settings)
         mark(settings, meta)

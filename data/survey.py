@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from data.dataset import interaction_batches, read_meta
 
+MANY_TIES = 0.5
+"""Above this share of events that are tied in time with another of their user, times do not order a user's events."""
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -51,10 +54,17 @@ class Survey:
             "duplicates": f"{self.duplicates:,} events repeat another in user, item, type and time",
             "repeats": f"{self.repeats / self.n_events:.1%} of the events are of an item that the user had before",
             "ties in time": f"{self.ties:.1%} of the events share their time with another of the same user",
-            "times": "can be trusted" if self.time_trusted else "cannot be trusted: evaluations split at random",
+            "times": self._times(),
         }
         for name, words in rows.items():
             yield f"  {name:<14}{words}"
+
+    def _times(self) -> str:
+        if not self.time_trusted:
+            return "cannot be trusted: evaluations split at random"
+        if self.ties <= MANY_TIES:
+            return "can be trusted"
+        return "say when, but most events share theirs with another of the same user, whose order they do not tell"
 
 
 def survey(directory: Path) -> Survey:

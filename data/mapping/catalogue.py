@@ -104,7 +104,7 @@ class CatalogueReader:
         cells = batch.table[column]
         faults: Faults
         if attribute.type == "number":
-            given, faults = numbers(cells)
+            given, faults = numbers(cells, attribute.decimal)
             bad = np.isnan(given)
             bad[list(faults)] = True
             values = pa.array(np.where(bad, 0.0, given), mask=bad)

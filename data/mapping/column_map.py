@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -13,7 +13,8 @@ from data.fields.faults import first_fault
 from data.sources.open_table import ReadOptions
 
 MAP_FILE = "map.yaml"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}\Z")
+NAME_RULE = "a name has at most 40 small letters, digits, _, . and -, a letter or digit first"
 
 
 class _Part(BaseModel):
@@ -69,6 +70,12 @@ class Type(_Part):
     def _one(self) -> "Type":
         if (self.column is None) == (self.constant is None):
             raise ValueError("give either a column or a constant")
+        owners: dict[str, str] = {}
+        told = [*self.map.items(), ("leave_out", self.leave_out)]
+        for name, word in ((name, word) for name, words in told for word in words):
+            first = owners.setdefault(word.strip().lower(), name)
+            if first != name:
+                raise ValueError(f"the word {word!r} stands under {first} and under {name}; upper case is no matter")
         return self
 
 
@@ -76,6 +83,7 @@ class Amount(_Part):
     """The number that goes with an event, such as a rating."""
 
     column: str
+    decimal: Literal[",", "."] | None = Field(None, description="the decimal sign of the column; seen when absent")
     scale: tuple[float, float] | None = Field(None, description="lowest and highest rating, brought to 0.5 to 5")
 
     @model_validator(mode="before")
@@ -99,6 +107,12 @@ class Events(_Part):
     event_type: Type
     value: Amount | None = None
     read: ReadOptions = ReadOptions()
+
+    @model_validator(mode="after")
+    def _two(self) -> "Events":
+        if self.user_id == self.item_id:
+            raise ValueError(f"item_id: column {self.item_id} is the user_id already; name another one")
+        return self
 
 
 class Words(_Part):
@@ -124,6 +138,7 @@ class Attribute(_Part):
 
     type: AttributeType
     column: str | None = None
+    decimal: Literal[",", "."] | None = Field(None, description="the decimal sign of numbers; seen when absent")
     separator: str | None = Field(None, description="between several keywords in one cell")
 
     @model_validator(mode="before")
@@ -173,11 +188,18 @@ class Users(_Described):
 class DataMap(_Part):
     """A whole map."""
 
-    name: str | None = Field(None, pattern=_NAME.pattern, description="of the data set")
+    name: str | None = Field(None, description="of the data set")
     preset: str | None = Field(None, description="what its events mean: a file of configs/presets")
     interactions: Events
     items: Items | None = None
     users: Users | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, given: str | None) -> str | None:
+        if given is not None and not _NAME.match(given):
+            raise ValueError(f"{given[:40]!r}: {NAME_RULE}")
+        return given
 
     def text(self) -> str:
         """The map as YAML, in its shortest form."""
@@ -185,22 +207,60 @@ class DataMap(_Part):
         for part in ("items", "users"):
             if part in found:  # what they share comes last
                 found[part] = dict(sorted(found[part].items(), key=lambda entry: entry[0] in ("attributes", "read")))
-        return yaml.safe_dump(found, sort_keys=False, width=110)
+        return yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110)
+
+
+def in_small_letters(given: Any) -> Any:
+    """A part of a map with its columns in small letters, as every source names them."""
+    if isinstance(given, str):
+        return given.strip().lower()
+    if isinstance(given, list):
+        return [in_small_letters(one) for one in given]
+    if isinstance(given, dict):
+        return {
+            name: in_small_letters(value) if name in ("column", "columns") else value for name, value in given.items()
+        }
+    return given
+
+
+def with_small_columns(part: dict[str, Any]) -> dict[str, Any]:
+    """The part `interactions`, `items` or `users` of a map as `in_small_letters` says."""
+    found = {name: value if name in ("read", "attributes") else in_small_letters(value) for name, value in part.items()}
+    told = part.get("attributes")
+    if isinstance(told, dict):
+        found["attributes"] = {
+            name: in_small_letters(value) if isinstance(value, dict) else value for name, value in told.items()
+        }
+    return found
 
 
 _FIELDS = {"interactions": Events.model_fields, "items": Items.model_fields, "users": Users.model_fields}
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """YAML of which no key may come twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            line = next(key for key, _ in reversed(node.value) if key.value == twice[0]).start_mark.line + 1
+            raise yaml.YAMLError(f"line {line}: {twice[0]} comes twice; put both into one")
+        return super().construct_mapping(node, deep)
+
+
 def read_map(path: Path) -> dict[str, Any]:
     """What a map file gives, which may be a part of a map; `check_map` checks the whole. Raises `DataError`."""
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the map cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path}: it is not valid YAML: {error}") from error
     if not isinstance(given, dict):
         raise DataError(f"{path}: a map has the parts interactions, items and users")
+    for name in ("name", "preset"):
+        if given.get(name) is not None and not _NAME.match(str(given[name])):
+            raise DataError(f"{path}: {name}: {str(given[name])[:40]!r}: {NAME_RULE}")
     for name, part in given.items():
         if name not in DataMap.model_fields:
             raise DataError(f"{path}: {name}: is no part of a map; there are {', '.join(DataMap.model_fields)}")

@@ -20,6 +20,7 @@ Faults = dict[int, str]
 # Texts that need a closer look: blank, with control characters, one of the path's steps, a number with decimals, long.
 _ODD_ID = r"^\s*$|[\x00-\x1f\x7f]|^\.\.?$|^\s*-?\d+(\.\d+)?([eE]\+?\d+)?\s*$|.{150,}"
 _PLAIN_WHOLE = r"^-?[0-9]{1,18}$"
+COMMA_NUMBER = r"^[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?$"
 _ABSENT = pa.array(sorted(ABSENT))
 
 
@@ -87,9 +88,15 @@ def times(column: pa.ChunkedArray, form: str | None = None) -> tuple[np.ndarray,
     return _each_time(values)
 
 
-def numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, Faults]:
-    """Numbers as (n,) float64, NaN where there is none."""
+def numbers(column: pa.ChunkedArray, decimal: str | None = None) -> tuple[np.ndarray, Faults]:
+    """Numbers as (n,) float64, NaN where there is none.
+
+    Args:
+        decimal: "," for texts as 95,01 and 1.234,5; otherwise a point.
+    """
     values = _flat(column)
+    if decimal == "," and pa.types.is_string(values.type):
+        return _comma_numbers(_without_absent(values))
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
@@ -112,6 +119,15 @@ def numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, Faults]:
 
     found, faults = _each(values, number, pa.float64(), missing=None)
     return _numpy(pc.fill_null(found, np.nan)), faults
+
+
+def _comma_numbers(values: pa.Array) -> tuple[np.ndarray, Faults]:
+    right = pc.fill_null(pc.match_substring_regex(values, COMMA_NUMBER), False)
+    plain = pc.replace_substring(pc.replace_substring(values, ".", ""), ",", ".")
+    found = pc.if_else(right, pc.utf8_ltrim(plain, "+"), pa.scalar(None, pa.string())).cast(pa.float64())
+    wrong = _numpy(pc.and_(pc.is_valid(values), pc.invert(right)))
+    words = "is not a number with a decimal comma, as the column's other numbers are"
+    return _numpy(pc.fill_null(found, np.nan)), dict.fromkeys(map(int, np.flatnonzero(wrong)), words)
 
 
 def texts(column: pa.ChunkedArray) -> pa.Array:
@@ -221,7 +237,10 @@ def _id_text(value: Any) -> str:
     if isinstance(value, str) and value.strip() in ABSENT:
         raise ValueError("is empty" if not value.strip() else f"{value!r} stands for nothing")
     if isinstance(value, float):
-        raise ValueError(f"{value!r} is a number with decimals and no id: write whole numbers as such")
+        raise ValueError(
+            f"{value!r} is a number with decimals and no id: write whole numbers as such "
+            '(in pandas with astype("Int64"))'
+        )
     try:
         return str(check_id(value))
     except ValueError as error:

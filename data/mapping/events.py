@@ -19,6 +19,7 @@ FIRST_ROW_MS = 946_684_800_000
 """2000-01-01, the moment of the first row where the order of the rows stands in for time; a second for each."""
 AHEAD_MS = 86_400_000
 _RATING = (0.5, 5.0)
+_FEWEST = 3  # refused rows of one kind that are more than single slips
 
 
 @dataclass
@@ -38,6 +39,12 @@ class EventReader:
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     valueless: set[str] = field(default_factory=set)
+    _of_type: Counter[str] = field(default_factory=Counter)
+    _refused_of_type: Counter[str] = field(default_factory=Counter)
+    _why_of_type: dict[str, str] = field(default_factory=dict)
+    _values_seen: int = 0
+    _values_refused: int = 0
+    _seen_words: set[str] = field(default_factory=set)
     _taken: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +85,7 @@ class EventReader:
                 if not bad[place] and not skipped[place]:
                     bad[place] = True
                     self.refusals.add(file, int(batch.rows[place]), column, reason)
+        self._count(kinds, bad, parts)
         self._taken += n
         keep = pa.array(~bad & ~skipped)
         found = pa.table(
@@ -85,6 +93,46 @@ class EventReader:
             names=INTERACTIONS.names,
         )
         return found.filter(keep)
+
+    def _count(self, kinds: pa.Array, bad: np.ndarray, parts: list[tuple[str, Faults]]) -> None:
+        coded = kinds.dictionary_encode()
+        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        for code, name in enumerate(coded.dictionary.to_pylist()):
+            mine = codes == code
+            self._of_type[name] += int(mine.sum())
+            self._refused_of_type[name] += int((mine & bad).sum())
+            if name not in self._why_of_type and (places := np.flatnonzero(mine & bad)).size:
+                column, faults = next((column, faults) for column, faults in parts if int(places[0]) in faults)
+                self._why_of_type[name] = f"column {column}: {faults[int(places[0])]}"
+
+    def check_losses(self) -> None:
+        """Stop where most rows of one event type, or most cells of the value, were refused: those are no single slips.
+
+        Raises:
+            DataError: names the type or the column, the reason and the remedy.
+        """
+        value = self.chosen.value
+        remedy = (
+            "mend the column, or name in the map another one or its form (as time: {column, format}, value: {column, "
+            'scale, decimal: ","}, value: null), or leave such rows out with event_type: {leave_out: [...]}'
+        )
+        for name, refused in self._refused_of_type.items():
+            if refused >= _FEWEST and refused * 2 > self._of_type[name]:
+                raise DataError(
+                    f"{self.source}: {refused:,} of {self._of_type[name]:,} rows of type {name} were refused; nothing "
+                    f"was imported. The first: {self._why_of_type[name]}. To do: {remedy}"
+                )
+        if value is not None and self._values_refused >= _FEWEST and self._values_refused * 2 > self._values_seen:
+            raise DataError(
+                f"{self.source}: column {value.column}: {self._values_refused:,} of {self._values_seen:,} values were "
+                f"refused; nothing was imported. To do: {remedy}"
+            )
+
+    def unseen_words(self) -> list[str]:
+        """Words of the map that no row holds."""
+        kind = self.chosen.event_type
+        told = [*(word for words in kind.map.values() for word in words), *kind.leave_out]
+        return [word for word in told if word.strip().lower() not in self._seen_words]
 
     def _times(self, table: pa.Table) -> tuple[np.ndarray, Faults]:
         time = self.chosen.time
@@ -107,6 +155,7 @@ class EventReader:
         coded = table[kind.column].combine_chunks()
         coded = (pa.concat_arrays(coded.chunks) if isinstance(coded, pa.ChunkedArray) else coded).dictionary_encode()
         words = ["" if is_absent(word) else str(word).strip() for word in coded.dictionary.to_pylist()]
+        self._seen_words.update(word.lower() for word in words)
         names = [self._words.get(word.lower()) for word in words]
         skip = np.array([word.lower() in self._skipped for word in words] or [False])
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -123,7 +172,7 @@ class EventReader:
 
     def _values(self, table: pa.Table, kinds: pa.Array) -> tuple[np.ndarray, Faults]:
         n, value = table.num_rows, self.chosen.value
-        given, faults = (np.full(n, np.nan), {}) if value is None else numbers(table[value.column])
+        given, faults = (np.full(n, np.nan), {}) if value is None else numbers(table[value.column], value.decimal)
         if value is not None and value.scale is not None:
             low, high = value.scale
             outside = (given < low) | (given > high)
@@ -136,7 +185,9 @@ class EventReader:
             allowed, mine = self.types[name].value, codes == code
             if allowed is None:
                 if value is not None:
-                    self.valueless.add(name)
+                    held = ~np.isnan(given) & mine
+                    if held.any() or any(mine[place] for place in faults):
+                        self.valueless.add(name)
                     faults = {place: why for place, why in faults.items() if not mine[place]}
                 given[mine] = np.nan
                 continue
@@ -146,4 +197,8 @@ class EventReader:
             outside = mine & ((given < allowed.min) | (given > allowed.max))
             words = f"an event of type {name} has values from {allowed.min:g} to {allowed.max:g}"
             faults = dict.fromkeys(map(int, np.flatnonzero(outside)), words) | faults
+            held = mine & ~np.isnan(given)
+            held[[place for place in faults if mine[place]]] = True
+            self._values_seen += int(held.sum())
+            self._values_refused += sum(bool(mine[place]) for place in faults)
         return given, faults

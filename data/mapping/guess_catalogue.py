@@ -5,14 +5,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.dataset import DataError
 from data.fields.attributes import MAX_ATTRIBUTES, MAX_KEYWORD_BYTES, RESERVED, AttributeType
 from data.mapping.conversions import texts
 from data.mapping.guess_events import Guess, Question, check_columns, named_columns
-from data.mapping.names import attribute_name, fit
+from data.mapping.names import FLAGS, attribute_name, fit
 from data.mapping.sample import Sample
 
 SEPARATORS = ("|", ";", ",")
-FLAGS = frozenset(("true", "false", "t", "f", "yes", "no", "y", "n"))
 _ATOMIC: dict[str, AttributeType] = {
     "token": "keyword",
     "token_seq": "keywords",
@@ -77,7 +77,10 @@ def attribute_type(sample: Sample, column: str) -> dict[str, Any] | AttributeTyp
     if len(words) <= 2 and all(word.lower() in FLAGS for word in words.to_pylist()):
         return "flag"
     if sample.share_of_numbers(column) > 0.98:
-        return "keyword" if column.endswith(("_id", "_code", "_no")) or fit(column, "user_id") > 1 else "number"
+        if column.endswith(("_id", "_code", "_no")) or fit(column, "user_id") > 1:
+            return "keyword"
+        sign = sample.decimal(column)
+        return {"type": "number", "decimal": sign} if sign else "number"
     if sample.share_of_times(column) > 0.98:
         return "time"
     longest = pc.max(pc.binary_length(words)).as_py()
@@ -146,10 +149,28 @@ def _separator(sample: Sample, column: str) -> str | None:
     return best if counts[best] > len(cells) * (0.1 if best != "," else 0.3) else None
 
 
+def _with_decimal(sample: Sample, name: str, kind: Any) -> Any:
+    """The attribute of a map, with the decimal sign of its column where it is a number."""
+    told = {"type": kind} if isinstance(kind, str) else kind
+    if not isinstance(told, dict) or told.get("type") != "number" or told.get("decimal"):
+        return kind
+    column = told.get("column") or name
+    sign = sample.decimal(column)
+    known = sample.table.num_rows - texts(sample.table[column]).null_count
+    if known and sample.share_of_numbers(column) < 0.5:
+        raise DataError(
+            f"attributes.{name}: {sample.address}: column {column} does not hold numbers but "
+            f"{', '.join(sample.texts(column))}; say which decimal sign it has, as "
+            f'{name}: {{type: number, column: {column}, decimal: ","}}, or give it another type'
+        )
+    return {**told, "decimal": sign} if sign else kind
+
+
 def _guess_attributes(sample: Sample, guess: Guess, taken: set[str]) -> None:
     """Each further column is an attribute of the type that its cells suggest."""
     if "attributes" in guess.fields:
-        guess.fields["attributes"] = guess.fields["attributes"] or {}
+        told = guess.fields["attributes"] or {}
+        guess.fields["attributes"] = {name: _with_decimal(sample, name, kind) for name, kind in told.items()}
         return
     found: dict[str, Any] = {}
     for column in sample.columns:

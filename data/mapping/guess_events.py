@@ -7,14 +7,20 @@ is taken as it stands, and only the rest is guessed.
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from configs.event_types import EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
-from data.mapping.names import RATINGS, SPENT, WATCHED, fit, our_type
+from data.mapping.conversions import ids, numbers, texts
+from data.mapping.names import CONTEXT, FLAGS, RATINGS, SPENT, WATCHED, fit, our_type
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")
 _MOST = 0.5
+_FEW_WORDS = 20
+_NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
     if "time" not in given:
         _guess_time(sample, taken, guess)
     if "event_type" not in given:
-        _guess_type(sample, taken, guess, hint)
+        _guess_type(sample, taken, guess, types, hint)
     elif isinstance(given["event_type"], str):
         guess.fields["event_type"] = {"column": given["event_type"]}
     _guess_words(sample, guess, types)
@@ -70,18 +76,42 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
         _guess_value(sample, taken, guess, types)
     elif given["value"] is None:
         del guess.fields["value"]
+    if "value" in guess.fields:
+        guess.fields["value"] = _with_decimal(sample, guess.fields["value"])
     guess.put_in_order([*ROLES, "read"])
     return guess
 
 
+def _with_decimal(sample: Sample, value: Any) -> Any:
+    """The value of a map, with the decimal sign of its column. Raises `DataError` where that holds no numbers."""
+    told = {"column": value} if isinstance(value, str) else value
+    if not isinstance(told, dict) or told.get("column") not in sample.columns:
+        return value
+    column = told["column"]
+    if "decimal" not in told and (sign := sample.decimal(column)):
+        value = told = {**told, "decimal": sign}
+    found, faults = numbers(sample.table[column], told.get("decimal"))
+    if len(faults) > int(np.isfinite(found).sum()):
+        raise DataError(
+            f"interactions.value: {sample.address}: column {column} does not hold numbers but "
+            f"{', '.join(sample.texts(column))}; name another column, say which decimal sign it has, as "
+            f'{{column: {column}, decimal: ","}}, or write value: null'
+        )
+    return value
+
+
 def check_columns(sample: Sample, given: dict[str, Any], part: str) -> None:
     """Whether the columns that a map names are there. Raises `DataError` that names the one that is not."""
-    for name, value in given.items():
-        for column in named_columns(value) if name != "read" else ():
-            if column not in sample.columns:
-                raise DataError(
-                    f"{part}.{name}: {sample.address} has no column {column!r}; it has {', '.join(sample.columns)}"
-                )
+    told = [(name, column) for name, value in given.items() if name != "read" for column in named_columns(value)]
+    attributes = given.get("attributes")
+    for name, kind in attributes.items() if isinstance(attributes, dict) else ():
+        column = kind.get("column") if isinstance(kind, dict) else None
+        told.append((f"attributes.{name}", column or name))
+    for name, column in told:
+        if column not in sample.columns:
+            raise DataError(
+                f"{part}.{name}: {sample.address} has no column {column!r}; it has {', '.join(sample.columns)}"
+            )
 
 
 def named_columns(value: Any) -> list[str]:
@@ -98,16 +128,27 @@ def named_columns(value: Any) -> list[str]:
 def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
     """The column whose name fits best; a question where there is none, or two fit alike."""
     free = [column for column in sample.columns if column not in taken]
-    merits = {c: fit(c, role) for c in free if fit(c, role) == 3 or sample.share_of_ids(c) > 0}
+    merits = {c: fit(c, role) for c in free if fit(c, role) >= 2 or sample.share_of_ids(c) > 0}
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:
-        guess.questions.append(Question(role, f"no column's name says that it holds the {role}", list(merits)))
+        likely = [column for column in merits if max(fit(column, "time"), fit(column, "value")) < 2]
+        guess.questions.append(
+            Question(role, f"no column's name says that it holds the {role}", likely or list(merits))
+        )
         return None
     if len(found) > 1:
         guess.questions.append(Question(role, f"{' and '.join(found)} may both be the {role}", found))
         return None
+    _check_no_decimals(sample, found[0], role)
     return found[0]
+
+
+def _check_no_decimals(sample: Sample, column: str, role: str) -> None:
+    faults = ids(sample.table[column])[1].values()
+    decimals = [why for why in faults if "number with decimals" in why]
+    if len(decimals) > _MOST * sample.table.num_rows:
+        raise DataError(f"{sample.address}: column {column}: {decimals[0]}; it holds the {role} by its name")
 
 
 def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
@@ -141,7 +182,7 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
     taken.update(named_columns(found[0]))
 
 
-def _guess_type(sample: Sample, taken: set[str], guess: Guess, hint: str) -> None:
+def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes, hint: str) -> None:
     found = [
         column
         for column in sample.columns
@@ -159,11 +200,55 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, hint: str) -> Non
         guess.questions.append(Question("event_type", f"{' and '.join(found)} may both be the event type", answers))
         return
     constant = _constant(sample, taken, hint)
+    if telling := _telling(sample, taken, guess):
+        words = " and ".join(f"{column} ({', '.join(sample.texts(column, 20))})" for column in telling)
+        guess.questions.append(
+            Question(
+                "event_type",
+                f"{words} may say what happened, and nothing says which word is which type; put for TYPE_1 and so on "
+                f"{', '.join(types.by_name)}, or write a constant if all rows are of one type",
+                [*(_open_words(sample, column) for column in telling), {"constant": constant or "purchase"}],
+            )
+        )
+        return
     if constant is not None:
         guess.fields["event_type"] = {"constant": constant}
         return
     answers = [{"constant": name} for name in ("purchase", "view", "click", "rating")]
     guess.questions.append(Question("event_type", "nothing says what a row is: a purchase, a view, a click?", answers))
+
+
+def _telling(sample: Sample, taken: set[str], guess: Guess) -> list[str]:
+    """Columns of few words in nearly all rows that may be types of events; only those called so, if there are any."""
+    unused = [
+        column
+        for column in sample.columns
+        if column not in taken and (sample.holds_texts(column) or pa.types.is_integer(sample.table[column].type))
+    ]
+    few = [column for column in unused if 2 <= sample.distinct(column) <= _FEW_WORDS and _filled(sample, column)]
+    called = [column for column in few if fit(column, "event_type") >= 2]
+    roles = ("user_id", "item_id", "time", "value", "title", "categories", "year", "added")
+    return called or [
+        column
+        for column in few
+        if sample.share_of_numbers(column) == 0
+        and sample.holds_texts(column)
+        and not {word.lower() for word in sample.texts(column, _FEW_WORDS)} <= FLAGS
+        and column not in CONTEXT
+        and not any(fit(column, role) for role in roles)
+    ]
+
+
+def _filled(sample: Sample, column: str) -> bool:
+    n = sample.table.num_rows
+    return n - texts(sample.table[column]).null_count >= _NEARLY_ALL * n
+
+
+def _open_words(sample: Sample, column: str) -> dict[str, Any]:
+    return {
+        "column": column,
+        "map": {f"TYPE_{place}": [word] for place, word in enumerate(sample.texts(column, _FEW_WORDS), 1)},
+    }
 
 
 def _constant(sample: Sample, taken: set[str], hint: str) -> str | None:

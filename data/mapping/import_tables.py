@@ -66,6 +66,7 @@ def import_tables(
             refusals.check(shown(sources.events), reader.read)
             progress(table.num_rows)
         refusals.check(shown(sources.events), reader.read, ended=True)
+        reader.check_losses()
         _check_enough(plan, writer)
         trusted, notes = _times_trusted(plan, moments)
         notes += [
@@ -73,6 +74,8 @@ def import_tables(
             for name in sorted(reader.valueless)
             if chosen.interactions.value is not None
         ]
+        if unseen := reader.unseen_words():
+            notes.append(f"event_type: no row holds the words of the map {', '.join(unseen[:20])}")
         items, item_attributes = _catalogue(chosen.items, sources.items, refusals, writer.items, "item", notes)
         users, user_attributes = _catalogue(chosen.users, sources.users, refusals, writer.users, "user", notes)
         meta = writer.finish(

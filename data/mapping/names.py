@@ -18,11 +18,13 @@ _ROOTS: dict[str, tuple[str, ...]] = {
     "time": (
         *("timestamp", "time", "datetime", "date", "unix", "ts", "created_at", "created", "when", "event_time"),
         *("unixreviewtime", "reviewtime", "invoicedate", "orderdate", "purchased_at", "occurred_at", "moment", "day"),
+        *("datum", "zeit", "zeitpunkt", "uhrzeit", "zeitstempel", "fecha", "data_hora"),
         *("at", "updated_at", "utc", "viewed_at", "clicked_at", "watched_at", "timestamp_ms", "unixtime"),
     ),
     "event_type": (
         *("event", "event_type", "type", "action", "behavior", "behaviour", "behavior_type", "interaction", "kind"),
         *("activity", "interaction_type", "action_type", "event_name", "eventtype", "verb"),
+        *("typ", "art", "aktion", "ereignis", "vorgang", "aktivitaet"),
     ),
     "value": (
         *("rating", "score", "stars", "overall", "value", "sales_value", "revenue", "amount", "price", "total"),
@@ -37,6 +39,27 @@ _ROOTS: dict[str, tuple[str, ...]] = {
     "added": ("added", "added_at", "added_ms", "created_at", "published_at", "release_date", "listed_at"),
 }
 _IDS = ("user_id", "item_id")
+FLAGS = frozenset(("true", "false", "t", "f", "yes", "no", "y", "n"))
+CONTEXT = frozenset(
+    (
+        *(
+            "country",
+            "city",
+            "region",
+            "state",
+            "store",
+            "shop",
+            "branch",
+            "currency",
+            "device",
+            "device_type",
+            "browser",
+        ),
+        *("platform", "os", "language", "locale", "gender", "sex", "age_group", "payment", "payment_method", "channel"),
+        *("brand", "colour", "color", "size", "status", "source", "campaign", "segment", "unit", "zip", "weekday"),
+    )
+)
+"""Names of columns that say something of a row, but not what happened."""
 RATINGS = ("rating", "score", "stars", "overall")
 SPENT = ("sales", "amount", "price", "revenue", "quantity", "qty", "total", "basket", "invoice", "order")
 WATCHED = ("watch", "duration", "seconds")

@@ -4,16 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from configs.event_types import EventTypes, load_event_types
+from pydantic import ValidationError
+
+from configs.event_types import CONFIGS_DIR, EventTypes, load_event_types
 from configs.settings import SettingsError
 from data.dataset import DataError
-from data.mapping.column_map import DataMap, check_map, read_map
+from data.fields.faults import first_fault
+from data.mapping.column_map import DataMap, check_map, read_map, with_small_columns
 from data.mapping.guess_catalogue import guess_items, guess_users
 from data.mapping.guess_events import guess_events
 from data.mapping.guess_preset import guess_preset
 from data.mapping.sample import Sample, take_sample
 from data.mapping.shown_map import open_questions, shown_part
-from data.sources.addresses import digest_of, is_sql, shown
+from data.sources.addresses import digest_of, is_sql, passed_over, shown
 from data.sources.open_table import ReadOptions, open_table
 
 
@@ -87,21 +90,27 @@ def make_plan(sources: Sources) -> Plan:
         UnclearMap: something is open.
         DataError: a source cannot be read, or the map does not fit it.
     """
-    given = sources.map_given()
+    given: dict[str, Any] = {
+        name: with_small_columns(part) if isinstance(part, dict) else part for name, part in sources.map_given().items()
+    }
     where = str(sources.map) if sources.map is not None else "the map"
     preset = sources.preset or given.get("preset")
     types = _types(preset or "shops")
-    events = _sample(sources.events, given.get("interactions") or {}, where)
+    events = _sample(sources.events, given.get("interactions") or {}, where, "interactions")
     guesses = {"interactions": guess_events(events, given.get("interactions") or {}, types, sources.events)}
     samples = {"interactions": events}
     for part, address, guess in (("items", sources.items, guess_items), ("users", sources.users, guess_users)):
         if address is not None:
-            samples[part] = _sample(address, given.get(part) or {}, where)
+            samples[part] = _sample(address, given.get(part) or {}, where, part)
             column = guesses["interactions"].fields.get("item_id" if part == "items" else "user_id")
             guesses[part] = guess(samples[part], given.get(part) or {}, column)
         elif given.get(part):
             raise DataError(f"{where}: {part}: there is no table of {part}; give it with {part.upper()}=")
     lines = [line for part, found in guesses.items() for line in [*shown_part(part, samples[part], found), ""]]
+    for address in sources.addresses:
+        if left := passed_over(address):
+            more = f" and {len(left) - 10} more" if len(left) > 10 else ""
+            lines.append(f"note: passed over in {shown(address)}: {', '.join(left[:10])}{more}")
     if questions := open_questions(guesses):
         raise UnclearMap("\n".join([*lines, questions]))
     if preset is None:
@@ -113,12 +122,8 @@ def make_plan(sources: Sources) -> Plan:
     return Plan(sources, check_map(chosen, where), _types(preset), lines)
 
 
-def _sample(address: str, given: dict[str, Any], where: str) -> Sample:
-    read = given.get("read") or {}
-    try:
-        options = ReadOptions.model_validate(read)
-    except ValueError as error:
-        raise DataError(f"{where}: read: {error}") from error
+def _sample(address: str, given: dict[str, Any], where: str, part: str) -> Sample:
+    options = read_options(given.get("read"), where, part)
     sample = take_sample(open_table(address, options))
     if not sample.table.num_rows:
         first = "" if sample.first_refused is None else ": row {}: {}".format(*sample.first_refused)
@@ -126,7 +131,19 @@ def _sample(address: str, given: dict[str, Any], where: str) -> Sample:
     return sample
 
 
+def read_options(given: Any, where: str, part: str) -> ReadOptions:
+    """How a table is read, by `read` of its part of a map. Raises `DataError` that names the field."""
+    try:
+        return ReadOptions.model_validate(given or {})
+    except ValidationError as error:
+        field, words = first_fault(error.errors())
+        joint = "." if words.startswith(f"{field}:") else ": "
+        raise DataError(f"{where}: {part}.read{joint}{words}") from None
+
+
 def _types(preset: str) -> EventTypes:
+    if preset not in (known := sorted(path.stem for path in (CONFIGS_DIR / "presets").glob("*.yaml"))):
+        raise DataError(f"preset: there is no preset {str(preset)[:40]!r}; there are {', '.join(known)}")
     try:
         return load_event_types(preset)
     except SettingsError as error:

@@ -1,6 +1,7 @@
 """What was refused and why: counted, the first cases kept for people, and all of them in a file of JSON lines."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -95,5 +96,7 @@ def _kind(reason: str) -> str:
     """The reason without what stands in the cell, so that equal reasons count together."""
     if reason.startswith(("'", '"')) and (end := reason.rfind(reason[0])) > 0:
         return f"a text{reason[end + 1 :]}" if len(reason) > end + 1 else reason
+    if found := re.fullmatch(r"\d+ values, and the header names (\d+) columns", reason):
+        return f"more values than the {found[1]} columns that the header names"
     words = reason.split(" ")
     return " ".join(["a value", *words[1:]]) if words[0][:1].isdigit() and len(words) > 1 else reason

@@ -7,16 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.mapping.conversions import ids, numbers, texts, times
+from data.mapping.conversions import COMMA_NUMBER, ids, numbers, texts, times
 from data.sources.batches import SourceTable
 
 ROWS = 20_000
 FORMATS = (
     *("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y"),
     *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
+    *("%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M", "%d.%m.%y"),
     *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%m-%d-%Y", "%b %d, %Y", "%m %d, %Y"),
 )
 _MOST = 0.9
+_CLEAR_COMMA = r"^[+-]?([0-9]{4,}|0[0-9]*|[0-9]+(\.[0-9]{3})+),[0-9]+$|^[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})$"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,32 @@ class Sample:
 
     def share_of_numbers(self, column: str) -> float:
         """Share of the cells that hold something and are numbers; 0 where all are empty."""
-        found, faults = numbers(self.table[column])
+        found, faults = numbers(self.table[column], self.decimal(column))
         known, bad = int(np.isfinite(found).sum()), len(faults)
         return known / (known + bad) if known else 0.0
 
+    def holds_texts(self, column: str) -> bool:
+        kind = self.table[column].type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+    def decimal(self, column: str) -> str | None:
+        """A comma where nearly all cells are numbers if it is read as the decimal sign, and some are only then.
+
+        A cell such as 1,234 may be either, so a column that has no other cells with a comma is not clear.
+        """
+        if not self.holds_texts(column):
+            return None
+        values = texts(self.table[column]).drop_null()
+        if not pc.any(pc.match_substring(values, ",")).as_py():
+            return None
+        fits = pc.sum(pc.match_substring_regex(values, COMMA_NUMBER)).as_py()
+        clear = pc.any(pc.match_substring_regex(values, _CLEAR_COMMA)).as_py()
+        return "," if clear and fits >= _MOST * len(values) else None
+
     def span(self, column: str) -> tuple[float, float]:
         """The smallest and the largest number."""
-        found = numbers(self.table[column])[0]
+        found = numbers(self.table[column], self.decimal(column))[0]
         return float(np.nanmin(found)), float(np.nanmax(found))
 
     def share_of_ids(self, column: str) -> float:

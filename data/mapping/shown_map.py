@@ -17,6 +17,7 @@ def shown_part(part: str, sample: Sample, guess: Guess) -> list[str]:
             for name, kind in value.items():
                 column = kind.get("column", name) if isinstance(kind, dict) else name
                 word = kind["type"] if isinstance(kind, dict) else kind
+                word += " with a decimal comma" if isinstance(kind, dict) and kind.get("decimal") == "," else ""
                 used.add(column)
                 rows.append((f"{name} ({word})", f"<- {column}", ", ".join(sample.texts(column))))
         elif field != "read":
@@ -52,6 +53,8 @@ def _source(field: str, value: Any, sample: Sample) -> tuple[list[str], str]:
         more.append("only the order counts")
     if value.get("format"):
         more.append(f"as {value['format']}")
+    if value.get("decimal") == ",":
+        more.append("with a decimal comma")
     if value.get("scale"):
         more.append(f"scale {value['scale'][0]:g} to {value['scale'][1]:g}")
     if value.get("separator"):
@@ -74,7 +77,7 @@ def open_questions(parts: dict[str, Guess]) -> str:
         for question in guess.questions:
             lines.append(f"{part}.{question.field}: {question.why}")
             if question.answers:
-                others = [yaml.safe_dump(a, default_flow_style=True, width=1000).split("\n")[0]
+                others = [yaml.safe_dump(a, default_flow_style=True, allow_unicode=True, width=1000).split("\n")[0]
                           for a in question.answers[:8]]  # fmt: skip
                 lines.append(f"  it may be {' or '.join(others)}")
             told = answer.setdefault(part, {})
@@ -82,7 +85,7 @@ def open_questions(parts: dict[str, Guess]) -> str:
             told[question.field] = free[0] if free else "COLUMN"
     if not lines:
         return ""
-    example = yaml.safe_dump(answer, sort_keys=False, width=110).rstrip()
+    example = yaml.safe_dump(answer, sort_keys=False, allow_unicode=True, width=110).rstrip()
     indented = "\n".join(f"  {line}" for line in example.split("\n"))
     return "\n".join(
         [*lines, "Write into a file map.yaml what is right, for example", indented, "and give it with MAP=map.yaml"]

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def shown(address: str) -> str:
 
 
 def find_files(address: str) -> list[SourceFile]:
-    """The files of an address, by name; those of a folder are all of one kind.
+    """The files of an address, by name; those of a folder are all of the kind that most of its files have.
 
     Raises:
         DataError: nothing is there, or nothing that can be read.
@@ -108,17 +109,43 @@ def find_files(address: str) -> list[SourceFile]:
         return [found]
     if info.type != pafs.FileType.Directory:
         raise DataError(f"{shown(address)}: there is no such file or folder")
-    entries = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
-    paths = sorted(entry.path for entry in entries if entry.type == pafs.FileType.File)
-    names = [path for path in paths if not any(part.startswith((".", "_")) for part in path[len(root) :].split("/"))]
-    files = [found for path in names if (found := _file(path[len(root) :].lstrip("/"), path, filesystem)) is not None]
+    files = _of_most(address, _readable(filesystem, root))
     if not files:
         raise DataError(f"{shown(address)}: there is no file in it that can be read; give {_known()}")
-    if len(kinds := sorted({file.kind for file in files})) > 1:
-        raise DataError(
-            f"{shown(address)}: it holds files of several kinds ({', '.join(kinds)}): give the folder of one of them"
-        )
     return files
+
+
+def passed_over(address: str) -> list[str]:
+    """The names of the files in a folder that `find_files` leaves out, but for hidden ones."""
+    if is_sql(address):
+        return []
+    filesystem, root = _located(address)
+    if filesystem.get_file_info(root).type != pafs.FileType.Directory:
+        return []
+    taken = {file.path for file in find_files(address)}
+    return [path[len(root) :].lstrip("/") for path in _names(filesystem, root) if path not in taken]
+
+
+def _names(filesystem: pafs.FileSystem, root: str) -> list[str]:
+    """The paths of the files in a folder, without hidden ones."""
+    entries = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
+    paths = sorted(entry.path for entry in entries if entry.type == pafs.FileType.File)
+    return [path for path in paths if not any(part.startswith((".", "_")) for part in path[len(root) :].split("/"))]
+
+
+def _readable(filesystem: pafs.FileSystem, root: str) -> list[SourceFile]:
+    found = (_file(path[len(root) :].lstrip("/"), path, filesystem) for path in _names(filesystem, root))
+    return [file for file in found if file is not None]
+
+
+def _of_most(address: str, files: list[SourceFile]) -> list[SourceFile]:
+    """The files of the kind that most of them have; texts as README.txt count only where there is no other table."""
+    tables = [file for file in files if not file.path.lower().removesuffix(".gz").endswith(".txt")] or files
+    counts = Counter(file.kind for file in tables).most_common()
+    if len(counts) > 1 and counts[0][1] == counts[1][1]:
+        kinds = ", ".join(sorted(kind for kind, _ in counts))
+        raise DataError(f"{shown(address)}: it holds as many files of several kinds ({kinds}): give one of them")
+    return [file for file in tables if file.kind == counts[0][0]] if counts else []
 
 
 def digest_of(address: str, extra: str = "") -> str:

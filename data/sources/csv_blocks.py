@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from data.csv_rows import Cells, fitted, strict_rows
+from data.csv_rows import NOT_UTF8, Cells, fitted, strict_rows
 from data.dataset import DataError
 from data.sources.batches import Batch
 
@@ -36,6 +36,10 @@ class CsvBlocks:
     def __init__(self, chunks: Iterator[bytes], separator: str, quoting: bool = True) -> None:
         self._chunks, self._separator, self._quoting = chunks, separator, quoting
         self._data, self._ended, self._line = b"", False, 1
+
+    def peek(self) -> Cells | None:
+        """The cells of the first row, which stays where it is; None where there is none."""
+        return next((cells for _, cells, _ in self._strict()), None)
 
     def first_row(self) -> tuple[int, Cells] | None:
         """The first row that is not empty, and its line; None where there is none."""
@@ -191,7 +195,7 @@ class CsvBlocks:
             line = text.rstrip("\r\n")
             if line:
                 good = text.isascii() or _is_utf8(text.encode("utf-8", "surrogateescape"))
-                cells: Cells = line.split(self._separator) if good else DataError("it is not text in UTF-8")
+                cells: Cells = line.split(self._separator) if good else DataError(NOT_UTF8)
                 yield self._line + number, cells, (n_bytes, number + 1)
 
     def _pull(self, sizes: list[int]) -> Iterator[str]:

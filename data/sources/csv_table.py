@@ -3,15 +3,17 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from data.csv_rows import column_names, trimmed
+from data.csv_rows import NOT_UTF8, column_names, trimmed
 from data.dataset import DataError
-from data.sources.batches import SourceTable
+from data.sources.batches import Batch, SourceTable
 from data.sources.csv_blocks import CsvBlocks
 
 SEPARATORS = (",", "\t", ";", "|")
+_VALUE = re.compile(r"[+-]?\d+([.,]\d+)?$|\d{4}-\d\d-\d\d")
 _SNIFFED = 65_536
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -47,15 +49,21 @@ def open_csv(
     blocks = CsvBlocks(_joined(start, text), separator, quoting)
     if columns is not None:
         names = column_names(name, columns)
-        return SourceTable(name, names, blocks.batches(names))
+        cells = blocks.peek()
+        if isinstance(cells, list) and not len(trimmed(cells, 0)) <= len(names) <= len(cells):
+            raise DataError(
+                f"{name}: read.columns names {len(names)} columns, and the first row has {len(cells)} values; name each"
+            )
+        return SourceTable(name, names, _remedied(blocks.batches(names)))
     found = blocks.first_row()
     if found is None:
         raise DataError(f"{name}: it is empty")
     line, header = found
     if isinstance(header, DataError):
-        raise DataError(f"{name}: row {line}: {header}")
+        raise DataError(f"{name}: row {line}: {_with_remedy(str(header))}")
+    _check_is_header(name, line, trimmed(header, 0))
     names = named(name, trimmed(header, 0))
-    return SourceTable(name, names, blocks.batches(names))
+    return SourceTable(name, names, _remedied(blocks.batches(names)))
 
 
 def named(file: str, header: Sequence[str]) -> list[str]:
@@ -65,6 +73,27 @@ def named(file: str, header: Sequence[str]) -> list[str]:
         DataError: two columns have one name.
     """
     return column_names(file, [cell if cell.strip() else f"column {place}" for place, cell in enumerate(header, 1)])
+
+
+def _with_remedy(reason: str) -> str:
+    """The reason why a row is refused, and what to do about its encoding."""
+    return reason + "; for a file of Windows write read: {encoding: cp1252} into the map" * (reason == NOT_UTF8)
+
+
+def _remedied(batches: Iterator[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        yield replace(batch, refused=[(row, _with_remedy(reason)) for row, reason in batch.refused])
+
+
+def _check_is_header(name: str, line: int, cells: list[str]) -> None:
+    """Whether the first row holds names. Raises `DataError` where half of it and more are numbers or times."""
+    if 2 * sum(bool(_VALUE.match(cell.strip())) for cell in cells) < len(cells):
+        return
+    shown = ", ".join(cell[:20] for cell in cells[:5])
+    raise DataError(
+        f"{name}: row {line}: it holds values ({shown}) and not the columns' names: for a file without a header name "
+        f"all {len(cells)} in the map, as read: {{columns: [user_id, item_id, ...]}} of the table"
+    )
 
 
 def open_atomic(name: str, chunks: Iterator[bytes]) -> SourceTable:
@@ -81,6 +110,8 @@ def open_atomic(name: str, chunks: Iterator[bytes]) -> SourceTable:
 
 
 def _check_is_text(name: str, start: bytes, encoding: str | None) -> None:
+    if start.startswith(b"\x1f\x8b"):
+        raise DataError(f"{name}: it is compressed by gzip: give it a name that ends in .gz, as orders.csv.gz")
     head = start[:2000].lstrip(codecs.BOM_UTF8).lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
         raise DataError(

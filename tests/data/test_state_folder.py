@@ -99,3 +99,18 @@ def test_recboles_atomic_files_are_read_from_their_folder(config: Path, tmp_path
     (folder / "a.item").write_text("item_id:token\titem_name:token_seq\tgenre:token_seq\ni0\tAn Item\tx y\n")
     meta, _ = prepare(load_settings(data={"source": folder}), lambda line: None)
     assert (meta.n_interactions, meta.n_users, meta.n_items, meta.name) == (20, 4, 3, "a")
+
+
+def test_a_file_that_is_no_table_is_named_before_the_state_folder(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA", str(tmp_path / "orders.csv"))
+    assert main() == 0
+    fill(tmp_path / "state")
+    (tmp_path / "page.csv").write_text("<!DOCTYPE html>\n<html></html>\n")
+    monkeypatch.setenv("DATA", str(tmp_path / "page.csv"))
+    capsys.readouterr()
+    assert main() == 1
+    told = capsys.readouterr().err
+    assert "it is a web page (HTML)" in told
+    assert "would be mixed" not in told

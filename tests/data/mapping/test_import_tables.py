@@ -238,7 +238,7 @@ def test_a_map_that_does_not_fit_names_the_field(tmp_path: Path) -> None:
         ("interactions: {who: customer}", "unknown field 'interactions.who'"),
         ("events: {}", "events: is no part of a map"),
         ("a: [", "not valid YAML"),
-        ("preset: cars", "no event preset 'cars'"),
+        ("preset: cars", "there is no preset 'cars'; there are courses"),
     ):
         own.write_text(text)
         with pytest.raises(DataError, match=words):

@@ -1,0 +1,98 @@
+"""What a guess makes of columns of few words, of ids with decimals, and of names in upper case."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.dataset import DataError
+from data.mapping.plan import Sources, UnclearMap, make_plan
+
+
+def write(folder: Path, text: str, name: str = "orders.csv") -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def shop(column: str, words: list[str]) -> str:
+    rows = "".join(f"c{n % 7};s{n % 5};2026-01-{n % 28 + 1:02};{words[n % len(words)]};{n}.5\n" for n in range(60))
+    return f"customer;sku;date;{column};amount\n{rows}"
+
+
+@pytest.mark.parametrize("column", ["kind", "Action", "typ", "art", "was"])
+def test_a_column_of_few_words_may_be_the_event_type_and_stops_the_guess(tmp_path: Path, column: str) -> None:
+    with pytest.raises(UnclearMap) as unclear:
+        make_plan(Sources(write(tmp_path, shop(column, ["Ansicht", "Warenkorb", "Kauf"]))))
+    answer = str(unclear.value)
+    assert f"{column.lower()} (Ansicht, Warenkorb, Kauf) may say what happened" in answer
+    assert "TYPE_3:\n        - Kauf" in answer
+    own = tmp_path / "own.yaml"
+    own.write_text("interactions: {event_type: {constant: view}}")
+    assert make_plan(Sources(str(tmp_path / "orders.csv"), map=own)).chosen.interactions.event_type.constant == "view"
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("country", ["AT", "DE"]),
+        ("category", ["Tea", "Bread"]),
+        ("gift", ["yes", "no"]),
+        ("note", ["", "", "", "late"]),
+    ],
+)
+def test_a_column_that_says_something_else_does_not_stop_the_guess(
+    tmp_path: Path, column: str, words: list[str]
+) -> None:
+    plan = make_plan(Sources(write(tmp_path, shop(column, words))))
+    assert plan.chosen.interactions.event_type.constant == "purchase"
+
+
+def test_ids_with_decimals_are_named_with_the_remedy(tmp_path: Path) -> None:
+    rows = "".join(f"{n % 7}.0,{n % 5},{1_700_000_000 + n}\n" for n in range(60))
+    with pytest.raises(DataError, match=r'column customer: 0\.0 is a number with decimals .* astype\("Int64"\)'):
+        make_plan(Sources(write(tmp_path, "customer,sku,timestamp\n" + rows, "views.csv")))
+
+
+def test_a_map_names_columns_as_the_header_does(tmp_path: Path) -> None:
+    events = write(tmp_path, shop("Kind", ["Kauf", "Ansicht"]).replace("customer", "Customer"))
+    items = write(tmp_path, "SKU;Name;Preis\ns1;Tea;1\n", "items.csv")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "interactions: {user_id: Customer, event_type: {column: Kind, map: {view: Ansicht, like: Kauf}}}\n"
+        "items: {item_id: SKU, title: [Name], attributes: {price: {type: number, column: Preis}}}"
+    )
+    plan = make_plan(Sources(events, items, map=own))
+    assert plan.chosen.interactions.event_type.column == "kind"
+    assert plan.chosen.items is not None
+    assert plan.chosen.items.attributes["price"].column == "preis"
+    own.write_text("items: {attributes: {price: number}}")
+    with pytest.raises(DataError, match=r"items\.attributes\.price: .* has no column 'price'; it has sku, name, preis"):
+        make_plan(Sources(events, items, map=own))
+
+
+def test_columns_of_nested_and_binary_values_are_passed_by(tmp_path: Path) -> None:
+    n = 60
+    table = pa.table(
+        {
+            "customer": [f"c{k % 7}" for k in range(n)],
+            "sku": [f"s{k % 5}" for k in range(n)],
+            "date": ["2026-01-01"] * n,
+            "more": [{"x": k} for k in range(n)],
+            "raw": [bytes([255, k]) for k in range(n)],
+            "amount": list(range(n)),
+        }
+    )
+    pq.write_table(table, tmp_path / "orders.parquet")
+    plan = make_plan(Sources(str(tmp_path / "orders.parquet")))
+    assert plan.chosen.interactions.event_type.constant == "purchase"
+    words = pa.array(["Kauf", "Ansicht"] * (n // 2)).dictionary_encode()
+    pq.write_table(table.append_column("what", words), tmp_path / "orders.parquet")
+    with pytest.raises(UnclearMap, match=r"what \(Kauf, Ansicht\) may say what happened"):
+        make_plan(Sources(str(tmp_path / "orders.parquet")))
+
+
+def test_columns_of_times_are_not_proposed_as_ids(tmp_path: Path) -> None:
+    rows = "".join(f"c{n % 7},s{n % 5},2026-01-01\n" for n in range(20))
+    with pytest.raises(UnclearMap, match="it may be a or b\n"):
+        make_plan(Sources(write(tmp_path, "a,b,datum\n" + rows)))
