@@ -224,7 +224,8 @@ def in_small_letters(given: Any) -> Any:
 
 
 def with_small_columns(part: dict[str, Any]) -> dict[str, Any]:
-    """The part `interactions`, `items` or `users` of a map as `in_small_letters` says."""
+    """The part `interactions`, `items` or `users` of a map as `in_small_letters` says, without its empty fields."""
+    part = {name: value for name, value in part.items() if value is not None or name in ("value", "attributes")}
     found = {name: value if name in ("read", "attributes") else in_small_letters(value) for name, value in part.items()}
     told = part.get("attributes")
     if isinstance(told, dict):
@@ -298,7 +299,7 @@ def check_part(name: str, given: dict[str, Any], where: str) -> None:
 
 def _words(error: ValidationError, part: str | None = None) -> str:
     field, words = first_fault(error.errors())
-    words = words.removeprefix(f"{field}: ").removeprefix("the body: ")
+    words = words.removeprefix(f"{field}: ").removeprefix(f"{field} ").removeprefix("the body: ")
     words = re.sub(r"a valid dictionary.*", "fields with values, as {column: name}", words)
     place = ".".join(name for name in (part, field) if name)
     return f"{place}: {words}"
