@@ -224,7 +224,8 @@ def in_small_letters(given: Any) -> Any:
 
 
 def with_small_columns(part: dict[str, Any]) -> dict[str, Any]:
-    """The part `interactions`, `items` or `users` of a map as `in_small_letters` says."""
+    """The part `interactions`, `items` or `users` of a map as `in_small_letters` says, without its empty fields."""
+    part = {name: value for name, value in part.items() if value is not None or name in ("value", "attributes")}
     found = {name: value if name in ("read", "attributes") else in_small_letters(value) for name, value in part.items()}
     told = part.get("attributes")
     if isinstance(told, dict):
@@ -234,7 +235,9 @@ def with_small_columns(part: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-_FIELDS = {"interactions": Events.model_fields, "items": Items.model_fields, "users": Users.model_fields}
+_PARTS: dict[str, type[BaseModel]] = {"interactions": Events, "items": Items, "users": Users}
+# Stand for what a map leaves to the guess; no column has a control character in its name.
+_STAND_INS = {"user_id": "\0user", "item_id": "\0item", "time": {"rows": True}, "event_type": {"constant": "view"}}
 
 
 class _OnceLoader(yaml.SafeLoader):
@@ -264,9 +267,9 @@ def read_map(path: Path) -> dict[str, Any]:
     for name, part in given.items():
         if name not in DataMap.model_fields:
             raise DataError(f"{path}: {name}: is no part of a map; there are {', '.join(DataMap.model_fields)}")
-        if name in ("interactions", "items", "users") and not isinstance(part, dict):
+        if name in _PARTS and not isinstance(part, dict):
             raise DataError(f"{path}: {name}: give the fields and the columns that hold them")
-        known = _FIELDS.get(name)
+        known = _PARTS[name].model_fields if name in _PARTS else None
         if known is not None and (unknown := [field for field in part if field not in known]):
             raise DataError(f"{path}: unknown field '{name}.{unknown[0]}'; there are {', '.join(known)}")
     return given
@@ -277,10 +280,29 @@ def check_map(given: dict[str, Any], where: str) -> DataMap:
     try:
         return DataMap.model_validate(given)
     except ValidationError as error:
-        field, words = first_fault(error.errors())
-        raise DataError(
-            f"{where}: {words if field is None or words.startswith(field) else f'{field}: {words}'}"
-        ) from None
+        raise DataError(f"{where}: {_words(error)}") from None
+
+
+def check_part(name: str, given: dict[str, Any], where: str) -> None:
+    """Whether what a map gives of one part can stand in it, whatever else is guessed.
+
+    Raises:
+        DataError: names the field.
+    """
+    stand_ins = {field: value for field, value in _STAND_INS.items() if field in _PARTS[name].model_fields}
+    told = {field: value for field, value in given.items() if value is not None}
+    try:
+        _PARTS[name].model_validate(stand_ins | told)
+    except ValidationError as error:
+        raise DataError(f"{where}: {_words(error, name)}") from None
+
+
+def _words(error: ValidationError, part: str | None = None) -> str:
+    field, words = first_fault(error.errors())
+    words = words.removeprefix(f"{field}: ").removeprefix(f"{field} ").removeprefix("the body: ")
+    words = re.sub(r"a valid dictionary.*", "fields with values, as {column: name}", words)
+    place = ".".join(name for name in (part, field) if name)
+    return f"{place}: {words}"
 
 
 def _short(value: Any) -> Any:

@@ -227,7 +227,6 @@ def _telling(sample: Sample, taken: set[str], guess: Guess) -> list[str]:
     ]
     few = [column for column in unused if 2 <= sample.distinct(column) <= _FEW_WORDS and _filled(sample, column)]
     called = [column for column in few if fit(column, "event_type") >= 2]
-    roles = ("user_id", "item_id", "time", "value", "title", "categories", "year", "added")
     return called or [
         column
         for column in few
@@ -235,7 +234,10 @@ def _telling(sample: Sample, taken: set[str], guess: Guess) -> list[str]:
         and sample.holds_texts(column)
         and not {word.lower() for word in sample.texts(column, _FEW_WORDS)} <= FLAGS
         and column not in CONTEXT
-        and not any(fit(column, role) for role in roles)
+        and (
+            fit(column, "event_type") or not any(fit(column, role) for role in ("user_id", "item_id", "time", "value"))
+        )
+        and not any(fit(column, role) for role in ("title", "categories", "year", "added"))
     ]
 
 

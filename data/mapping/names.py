@@ -56,7 +56,7 @@ CONTEXT = frozenset(
             "browser",
         ),
         *("platform", "os", "language", "locale", "gender", "sex", "age_group", "payment", "payment_method", "channel"),
-        *("brand", "colour", "color", "size", "status", "source", "campaign", "segment", "unit", "zip", "weekday"),
+        *("brand", "colour", "color", "size", "source", "campaign", "segment", "unit", "zip", "weekday"),
     )
 )
 """Names of columns that say something of a row, but not what happened."""

@@ -10,7 +10,7 @@ from configs.event_types import CONFIGS_DIR, EventTypes, load_event_types
 from configs.settings import SettingsError
 from data.dataset import DataError
 from data.fields.faults import first_fault
-from data.mapping.column_map import DataMap, check_map, read_map, with_small_columns
+from data.mapping.column_map import DataMap, check_map, check_part, read_map, with_small_columns
 from data.mapping.guess_catalogue import guess_items, guess_users
 from data.mapping.guess_events import guess_events
 from data.mapping.guess_preset import guess_preset
@@ -94,6 +94,9 @@ def make_plan(sources: Sources) -> Plan:
         name: with_small_columns(part) if isinstance(part, dict) else part for name, part in sources.map_given().items()
     }
     where = str(sources.map) if sources.map is not None else "the map"
+    for name, part in given.items():
+        if isinstance(part, dict):
+            check_part(name, part, where)
     preset = sources.preset or given.get("preset")
     types = _types(preset or "shops")
     events = _sample(sources.events, given.get("interactions") or {}, where, "interactions")

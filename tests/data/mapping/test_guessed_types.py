@@ -20,7 +20,7 @@ def shop(column: str, words: list[str]) -> str:
     return f"customer;sku;date;{column};amount\n{rows}"
 
 
-@pytest.mark.parametrize("column", ["kind", "Action", "typ", "art", "was"])
+@pytest.mark.parametrize("column", ["kind", "Action", "typ", "art", "was", "status", "user_action"])
 def test_a_column_of_few_words_may_be_the_event_type_and_stops_the_guess(tmp_path: Path, column: str) -> None:
     with pytest.raises(UnclearMap) as unclear:
         make_plan(Sources(write(tmp_path, shop(column, ["Ansicht", "Warenkorb", "Kauf"]))))
@@ -37,6 +37,7 @@ def test_a_column_of_few_words_may_be_the_event_type_and_stops_the_guess(tmp_pat
     [
         ("country", ["AT", "DE"]),
         ("category", ["Tea", "Bread"]),
+        ("product_type", ["Tea", "Bread"]),
         ("gift", ["yes", "no"]),
         ("note", ["", "", "", "late"]),
     ],

@@ -37,7 +37,14 @@ def sources(folder: Path, text: str) -> Sources:
         ('interactions: {read: {separator: ";;"}}', r"interactions\.read\.separator: should have at most 1 character"),
         ("interactions: {read: {columns: 7}}", r"read\.columns: "),
         ("interactions: {read: {columns: [a, b]}}", r"read\.columns names 2 columns, and the first row has 5 values"),
-        ("interactions: {read: {comma: x}}", r"interactions\.read: unknown field 'comma'"),
+        ("interactions: {event_type: 7}", r"interactions\.event_type: should be fields with values"),
+        ("interactions: {event_type: {map: {purchase: buy}}}", "event_type: give either a column or a constant"),
+        ("interactions: {event_type: {column: kind, map: [buy]}}", r"event_type\.map: should be fields with values"),
+        ("interactions: {value: {scale: [1, 10]}}", r"interactions\.value\.column: is required"),
+        ("interactions: {user_id: 3}", r"interactions\.user_id: should be a valid string"),
+        ("interactions: {time: {}}", r"interactions\.time: give a column, or rows: true"),
+        ("interactions: {read: 7}", r"interactions\.read: should be fields with values"),
+        ("interactions: {read: {comma: x}}", r"interactions\.read\.comma: unknown field"),
     ],
 )
 def test_a_mistake_in_a_map_is_named_without_pydantic_s_words(tmp_path: Path, text: str, words: str) -> None:
@@ -77,3 +84,8 @@ def test_times_that_most_events_of_a_user_share_are_not_called_trustworthy(
     (tmp_path / "orders.csv").write_text("customer,sku,date,amount\n" + rows)
     import_tables(make_plan(Sources(str(tmp_path / "orders.csv"))), tmp_path / "processed", None)
     assert words in "\n".join(survey(tmp_path / "processed").lines())
+
+
+def test_empty_fields_of_a_map_are_left_to_the_guess(tmp_path: Path) -> None:
+    plan = make_plan(sources(tmp_path, "interactions: {user_id: , time: , value: , read: }"))
+    assert (plan.chosen.interactions.user_id, plan.chosen.interactions.value) == ("customer", None)
