@@ -107,7 +107,7 @@ def cluster(binary: str, folder: Path, nodes: int = 3) -> Iterator[str]:
     servers = []
     try:
         for number, port in enumerate(free_ports(nodes)):
-            options = (*VOLATILE, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            options = (*VOLATILE, "--cluster-enabled", "yes", "--cluster-node-timeout", "15000")
             servers.append(Server(binary, folder / str(number), options, port))
         clients = [redis.Redis(port=server.port) for server in servers]
         edges = [SLOTS * number // nodes for number in range(nodes + 1)]
