@@ -106,7 +106,7 @@ def test_an_item_is_added_changed_hidden_and_deleted(open_page: Any, api: httpx.
     assert api.get(address).is_success
     page.get_by_role("button", name="Delete").click()
     dialog.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("heading", name="Items")).to_be_visible()
+    expect(page.get_by_role("heading", name="Items", exact=True)).to_be_visible()
     assert api.get(address).status_code == 404
 
 
