@@ -18,7 +18,7 @@ from data.event_log import EventLog
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
 from deployments.autopilot.cron import Cron
-from deployments.autopilot.drift_watch import DriftWatch
+from deployments.autopilot.drift_watch import DriftWatch, most_of_one_user
 from deployments.autopilot.housekeeping import Housekeeping
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
@@ -83,6 +83,7 @@ class Autopilot:
             self._catalogue,
             self._limits.attribution_s,
             with_simulated=settings.training.simulated,
+            of_one_user=most_of_one_user(self._limits.min_lists),
         )
         self._guard = PromotionGuard(self._client, self._keys, self._limits, self._live)
         self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
