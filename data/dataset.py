@@ -249,13 +249,15 @@ def write_dataset(
     source: str,
     source_hash: str,
     id_types: tuple[IdType, IdType],
+    preset: str | None = None,
+    time_trusted: bool = True,
 ) -> DatasetMeta:
     """Write a data set that is in memory; `directory` holds the whole of it or what it held before.
 
     Args:
         directory: replaced.
         tables: what to write.
-        name, source, source_hash, id_types: as in `DatasetWriter.finish`.
+        name, source, source_hash, id_types, preset, time_trusted: as in `DatasetWriter.finish`.
 
     Raises:
         DataError: there are no interactions, or the disk is full.
@@ -273,6 +275,8 @@ def write_dataset(
             id_types=id_types,
             item_attributes=tables.item_attributes,
             user_attributes=tables.user_attributes,
+            preset=preset,
+            time_trusted=time_trusted,
         )
 
 

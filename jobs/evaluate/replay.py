@@ -74,11 +74,19 @@ def write_training_part(dataset: Dataset, directory: Path, train_share: float = 
     items["added_ms"] = items["item_id"].map(added).astype("Int64")
     write_dataset(
         directory / "processed",
-        Tables(first, items, dataset.users),
+        Tables(
+            first,
+            items,
+            dataset.users,
+            item_attributes=dataset.item_attributes,
+            user_attributes=dataset.user_attributes,
+        ),
         f"{meta.name}, first {len(first):,}",
         meta.source,
         meta.source_hash,
         (meta.user_id_type, meta.item_id_type),
+        meta.preset,
+        meta.time_trusted,
     )
     return len(first)
 
