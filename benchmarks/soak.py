@@ -194,7 +194,8 @@ def swap(stack: BrokenStack) -> str:
     """Promote the version that is not the champion, if there are two."""
     with httpx.Client(base_url=stack.url, timeout=20, trust_env=False) as http:
         found: dict[str, Any] = http.get("/api/v1/models").json()
-        others = [one["version"] for one in found["versions"] if one["version"] not in found["slots"].values()]
+        taken = [one["version"] for one in found["slots"].values()]
+        others = [one["version"] for one in found["models"] if one["version"] not in taken]
         if not others:
             return "swap without a second version"
         answer = http.post(f"/api/v1/models/{others[0]}/promote")

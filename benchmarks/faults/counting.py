@@ -64,7 +64,7 @@ def find_events(settings: Settings, url: str, tag: str) -> Found:
 
 async def _streamed(settings: Settings, tag: str, owner: dict[str, str]) -> Counter[str]:
     found: Counter[str] = Counter()
-    client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
+    client, keys = connect(settings.patient_store, settings.store_url), keys_of(settings.store)
     try:
         for partition in range(keys.partitions):
             first = "-"

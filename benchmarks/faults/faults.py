@@ -56,6 +56,8 @@ def replica_killed(deployment: str) -> Callable[[BrokenStack], str]:
 def stopped(stack: BrokenStack, text: str) -> Iterator[None]:
     """A process that takes connections and answers nothing: what a network does that drops packets."""
     found = stack.named(text)
+    if not found:
+        raise TimeoutError(f"no process {text} to stop")
     for process in found:
         process.send_signal(signal.SIGSTOP)
     try:
@@ -181,7 +183,7 @@ def promoted_during_a_kill(stack: BrokenStack) -> str:
     """The champion changes to another version and back while a ranking replica dies."""
     with httpx.Client(base_url=stack.url, timeout=20, trust_env=False) as http:
         champion = _champion(stack)
-        versions = [one["version"] for one in http.get("/api/v1/models").json()["versions"]]
+        versions = [one["version"] for one in http.get("/api/v1/models").json()["models"]]
         other = next((one for one in versions if one != champion), None)
         if other is None:
             return "left out: there is one model only"
@@ -196,7 +198,7 @@ def promoted_during_a_kill(stack: BrokenStack) -> str:
 
 def _champion(stack: BrokenStack) -> str:
     answer = httpx.get(f"{stack.url}/api/v1/models", timeout=20, trust_env=False).raise_for_status()
-    return str(answer.json()["slots"]["champion"])
+    return str(answer.json()["slots"]["champion"]["version"])
 
 
 def _part_runs(stack: BrokenStack, name: str) -> bool:
@@ -217,7 +219,7 @@ def faults(pairs: bool) -> list[Fault]:
         Fault("a retrieval replica is killed", promise, replica_killed("Retrieval-champion"), replica_s, 0),
         Fault("an ingestion replica is killed", promise, replica_killed("IngestionDeployment"), 0, replica_s),
         Fault("the console is killed", "lists and events do not notice", replica_killed("ConsoleDeployment"), 0, 0),
-        Fault("the autopilot is killed", "lists and events do not notice", replica_killed("Autopilot"), 0, 0),
+        Fault("the autopilot is killed", "lists and events do not notice", replica_killed("AutopilotDeployment"), 0, 0),
         Fault(
             "the proxy is killed",
             "again within 2 s; until then connections are refused",

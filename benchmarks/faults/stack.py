@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from configs.settings import PROJECT_DIR, Ports, Settings
+from deployments.local.processes import Record, family
 from deployments.local.ray_environment import client_environment, resolved_settings
 from features.redis.connection import connect
 
@@ -74,13 +75,13 @@ class BrokenStack:
         return {**kept, "RAYCOMMEND_CONFIG": str(self._file)}
 
     def processes(self) -> list[psutil.Process]:
-        """All processes of this stack: the name of its folder is in their environment."""
-        state_dir, found = str(self.settings.state_dir.resolve()), []
-        for pid in psutil.pids():
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                if process.environ().get("RAYCOMMEND_STATE_DIR") == state_dir and "benchmarks" not in _command(process):
-                    found.append(process)
+        """All processes of this stack: those that it started, and all that came of them."""
+        found = []
+        for path in (self.settings.state_dir / "run").glob("*.json"):
+            record = Record.read(path)
+            for pid in family(record) if record else {}:
+                with contextlib.suppress(psutil.Error):
+                    found.append(psutil.Process(pid))
         return found
 
     def named(self, *texts: str) -> list[psutil.Process]:
@@ -118,7 +119,7 @@ class BrokenStack:
 
     async def ask_store(self, *command: str) -> Any:
         """One command to the store."""
-        client = connect(self.settings.store, self.settings.store_url)
+        client = connect(self.settings.patient_store, self.settings.store_url)
         try:
             return await client.run(*command)
         finally:

@@ -10,6 +10,7 @@ import httpx
 from benchmarks.faults.clients import Clients, Records
 from benchmarks.faults.counting import find_events
 from benchmarks.faults.stack import BrokenStack, wait_for
+from features.redis.errors import StoreError
 
 WARM_LISTS = 200
 AFTER_LISTS = 200
@@ -58,7 +59,7 @@ class Verdict:
 def watch(stack: BrokenStack, fault: Fault, tag: str, users: list[int | str], items: list[int | str]) -> Verdict:
     """Break `fault` under load, wait until all is well, and compare."""
     wait_for(stack.well, WELL_S, "the stack before the fault")
-    note = ""
+    note, undone = "", []
     with Clients(stack.url, tag, users, items) as clients:
         records = clients.records
         wait_for(lambda: records.lists > WARM_LISTS and len(records.acknowledged) > WARM_LISTS, 60, "lists and events")
@@ -66,8 +67,8 @@ def watch(stack: BrokenStack, fault: Fault, tag: str, users: list[int | str], it
         try:
             note = fault.break_it(stack)
             wait_for(stack.well, WELL_S, "the stack after the fault")
-        except TimeoutError as error:
-            note = str(error)
+        except (TimeoutError, httpx.HTTPError, StoreError) as error:
+            undone.append(str(error) or repr(error))
         lists, events = records.lists, len(records.acknowledged)
         with contextlib.suppress(TimeoutError):
             wait_for(
@@ -75,7 +76,9 @@ def watch(stack: BrokenStack, fault: Fault, tag: str, users: list[int | str], it
                 60,
                 "lists and events afterwards",
             )
-    return _verdict(stack, fault, tag, records, broken_at, note)
+    verdict = _verdict(stack, fault, tag, records, broken_at, note)
+    verdict.broken += undone
+    return verdict
 
 
 def _verdict(stack: BrokenStack, fault: Fault, tag: str, records: Records, broken_at: float, note: str) -> Verdict:
@@ -97,7 +100,7 @@ def _verdict(stack: BrokenStack, fault: Fault, tag: str, records: Records, broke
     say = verdict.broken.append
     try:
         found = find_events(stack.settings, stack.url, tag)
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, StoreError) as error:
         say(f"the events could not be counted: {error!r}")
         return verdict
     verdict.lost, verdict.doubled = found.lost(records.acknowledged), found.doubled()
