@@ -249,13 +249,14 @@ def write_dataset(
     source: str,
     source_hash: str,
     id_types: tuple[IdType, IdType],
+    preset: str | None = None,
 ) -> DatasetMeta:
     """Write a data set that is in memory; `directory` holds the whole of it or what it held before.
 
     Args:
         directory: replaced.
         tables: what to write.
-        name, source, source_hash, id_types: as in `DatasetWriter.finish`.
+        name, source, source_hash, id_types, preset: as in `DatasetWriter.finish`.
 
     Raises:
         DataError: there are no interactions, or the disk is full.
@@ -273,6 +274,7 @@ def write_dataset(
             id_types=id_types,
             item_attributes=tables.item_attributes,
             user_attributes=tables.user_attributes,
+            preset=preset,
         )
 
 
