@@ -28,7 +28,7 @@ from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from models.evaluation.prequential import prequential
 from models.evaluation.protocols import PARAMETERS, Contender, benchmark, new_users, open_bench, rolling
 from models.factors.als import AlsParameters
-from models.training.training_data import training_data_from_frame
+from models.training.training_data import training_data_of
 
 PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users, "P4": prequential}
 AT_RANDOM = ("P1", "P3")
@@ -46,7 +46,7 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         DataError: there is no data set, or its times cannot be trusted and only protocols in time order are asked for.
     """
     dataset = load_dataset(processed_dir(settings))
-    data = training_data_from_frame(
+    data = training_data_of(
         dataset.interactions,
         load_event_types(settings.data.events),
         dataset.meta.name,

@@ -26,7 +26,8 @@ import httpx
 import numpy as np
 
 from configs.settings import PROJECT_DIR, SettingsError, load_settings
-from data.dataset import DataError, Dataset, Tables, load_dataset, write_dataset
+from data.dataset import DataError, Dataset, Tables, load_dataset
+from data.dataset_writer import write_dataset
 from data.prepare import MOVIELENS
 from data.splits import replay_split
 from jobs.simulate.http_client import key_header, post

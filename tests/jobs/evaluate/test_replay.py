@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from configs.settings import Settings
-from data.dataset import DataError, Tables, load_dataset, processed_dir, write_dataset
+from data.dataset import DataError, Tables, load_dataset, processed_dir
+from data.dataset_writer import write_dataset
 from jobs.evaluate.replay import Step, gain, read_records, replay, steps, summary, write_training_part
 from tests.jobs.job_data import two_tastes, write_interactions
 
