@@ -172,7 +172,7 @@ class KeylessGate:
     def __init__(self, app: ASGIApp, hosts: Sequence[str] = (), on_refused: Refused = _ignore) -> None:
         self._app = app
         self._on_refused = on_refused
-        self._hosts = frozenset(("localhost", "127.0.0.1", "::1", *(host.lower() for host in hosts)))
+        self._others = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -187,27 +187,33 @@ class KeylessGate:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
-        host = next((value for name, value in scope["headers"] if name == b"host"), None)
-        if host is not None and not self._names_this_machine(host):  # Browsers always send one.
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if not all(map(self._names_this_machine, hosts)):  # Browsers always send one.
             message = "this server is asked for as localhost; security.hosts may allow more names"
             return ApiError(403, "unknown_host", message)
-        if scope["method"] not in ("GET", "HEAD") and self._from_elsewhere(scope):
+        if scope["method"] not in ("GET", "HEAD") and self._from_elsewhere(scope, hosts):
             return ApiError(403, "cross_site", "a page of another site may not change anything here")
         return None
 
-    def _from_elsewhere(self, scope: Scope) -> bool:
+    def _from_elsewhere(self, scope: Scope, hosts: Sequence[bytes]) -> bool:
         for name, value in scope["headers"]:
             if name == b"sec-fetch-site" and value.lower() in (b"cross-site", b"same-site"):
                 return True
-            # "null" is what a page of no address sends; it names nobody either.
-            if name == b"origin" and not self._names_this_machine(value.rpartition(b"//")[2]):
-                return True
+            # Another port of this machine is another site too. "null" is what a page of no address sends.
+            if name == b"origin":
+                origin = value.rpartition(b"//")[2].lower()
+                if origin not in [host.lower() for host in hosts] and _name_in(origin) not in self._others:
+                    return True
         return False
 
     def _names_this_machine(self, host: bytes) -> bool:
-        name = host.decode("latin-1").lower()
-        name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
-        return name in self._hosts or _is_loopback(name)
+        name = _name_in(host)
+        return name in ("localhost", *self._others) or _is_loopback(name)
+
+
+def _name_in(host: bytes) -> str:
+    name = host.decode("latin-1").lower()
+    return name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
 
 
 def _is_loopback(name: str) -> bool:

@@ -136,16 +136,22 @@ def test_everybody_may_ask_what_the_own_key_is_good_for() -> None:
         ("DELETE", {"origin": "https://evil.example", "sec-fetch-site": "none"}, 403),
         ("POST", {"origin": "null"}, 403),
         ("POST", {"origin": "http://localhost:8000"}, 200),
-        ("PUT", {"origin": "http://[::1]:8000"}, 200),
+        ("POST", {"origin": "http://localhost:3000"}, 403),
+        ("POST", {"origin": "http://127.0.0.1:8000"}, 403),
+        ("POST", {"origin": "http://LOCALHOST:8000"}, 200),
+        ("POST", {"origin": "https://shop.example"}, 200),
+        ("OPTIONS", {"origin": "http://localhost:3000", "access-control-request-method": "PUT"}, 403),
         ("GET", {"origin": "http://evil.example"}, 200),
     ],
 )
 def test_without_keys_a_page_of_another_site_changes_nothing(method: str, headers: dict[str, str], status: int) -> None:
     async def send() -> int:
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(KeylessGate(app)), base_url="http://localhost"
+            transport=httpx.ASGITransport(KeylessGate(app, ["shop.example"])), base_url="http://localhost:8000"
         ) as client:
-            return (await client.request(method, "/api/v1/models/rollback", headers=headers)).status_code
+            answer = await client.request(method, "/api/v1/models/rollback", headers=headers)
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+            return answer.status_code
 
     assert asyncio.run(send()) == status
 
