@@ -26,6 +26,7 @@ from configs.data_settings import Data
 from configs.group import Group
 from configs.keeping import Keeping
 from configs.preset_settings import kept_preset, with_preset_of
+from configs.proxy import Proxy
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
@@ -38,6 +39,7 @@ __all__ = [
     "Group",
     "Keeping",
     "Ports",
+    "Proxy",
     "Security",
     "Serving",
     "Settings",
@@ -206,6 +208,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     training: Training = Training()
     serving: Serving = Serving()
+    proxy: Proxy = Proxy()
     autopilot: AutopilotLimits = AutopilotLimits()
     keeping: Keeping = Keeping()
     alerts: Alerts = Alerts()

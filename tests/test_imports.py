@@ -31,6 +31,7 @@ PARTS: dict[str, set[str]] = {
     "catalogue": {"http", "replica", "operations"},
     "console": {"http", "replica", "operations", "catalogue"},
     "local": set(),
+    "proxy": set(),
 }
 # Arrays in, arrays out.
 NOT_IN_PURE_PACKAGES = {"ray", "redis", "mlflow", "fastapi", "starlette", "httpx", "uvicorn"}
