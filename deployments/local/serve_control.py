@@ -1,18 +1,15 @@
 """Deploys `serve_config.yaml` on the local stack, waits until it answers, and shuts it down in order."""
 
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from configs.settings import PROJECT_DIR, Settings
+from deployments.local.private_file import write_private
 from deployments.local.probes import UnansweredError, answers, ask, ask_json
-from deployments.local.ray_environment import client_environment
 from deployments.local.stack_parts import StartError
 
 SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
@@ -62,24 +59,44 @@ class ServeControl:
         return yaml.safe_dump(config, sort_keys=False)
 
     def deploy(self) -> None:
-        """`serve deploy`, then wait until everything runs and is ready. Raises `StartError`."""
-        self.deployed.write_text(self.rendered())
-        command = [
-            str(Path(sys.executable).parent / "serve"),
-            "deploy",
-            "--address",
-            self.dashboard,
-            str(self.deployed),
-        ]
-        environment = client_environment(self.settings)
-        done = subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False)
+        """Deploy, then wait until everything runs and is ready. Raises `StartError`."""
+        write_private(self.deployed, self.rendered())
         try:
-            if done.returncode != 0:
-                raise StartError(f"`serve deploy` failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
+            self.apply()
             self._wait()
         except BaseException:
             self.deployed.unlink()
             raise
+
+    def apply(self) -> None:
+        """Ask Serve for what was deployed last; what runs already goes on. Raises `StartError`."""
+        config = yaml.safe_load(self.deployed.read_text())
+        try:
+            ask(self._endpoint, self._token(), method="PUT", content=config, timeout_s=60)
+        except UnansweredError as error:
+            raise StartError(f"Serve did not take the applications: {error}") from error
+
+    def identity(self) -> str | None:
+        """The same for as long as what was deployed last is there, whether or not it runs; None where it is not."""
+        if not self.deployed.exists():
+            return "nothing"
+        try:
+            states = self.states()
+        except UnansweredError:
+            return "unknown"
+        there = all(states.get(name) not in (None, "DEPLOY_FAILED", "DELETING") for name in self._declared())
+        return "deployed" if there else None
+
+    def runs(self) -> bool:
+        """Whether what was deployed last runs and is ready; with a champion, that is served."""
+        try:
+            return not self.deployed.exists() or (self._all_running(self.states()) and self.ready())
+        except UnansweredError:
+            return False
+
+    def live(self) -> bool:
+        """Whether the API answers at all."""
+        return answers(f"{self.url}/health/live")
 
     def wait_for_model(self) -> None:
         """Wait until the replicas serve the champion, if there is one. Raises `StartError`."""
