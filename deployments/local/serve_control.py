@@ -49,11 +49,13 @@ class ServeControl:
             return False
 
     def rendered(self) -> str:
-        """`serve_config.yaml` with the host, the port and the tracing of the settings."""
+        """`serve_config.yaml` with the profile, the host, the port and the tracing of the settings."""
         config = yaml.safe_load(SERVE_CONFIG.read_text())
         if self.settings.tracing.endpoint is not None:
             share = self.settings.tracing.share
             config["tracing_config"] = {"enabled": True, "exporter_import_path": EXPORTER, "sampling_ratio": share}
+        if self.settings.serving.profile == "production":
+            _in_pairs(config)
         options = config.get("http_options") or {}
         config["http_options"] = {**options, "host": self.settings.serving.host, "port": self.settings.ports.http}
         return yaml.safe_dump(config, sort_keys=False)
@@ -179,3 +181,14 @@ class ServeControl:
     def _token(self) -> str | None:
         path = self.settings.token_path
         return path.read_text() if path.exists() else None
+
+
+def _in_pairs(config: dict[str, Any]) -> None:
+    """At least two replicas of what has at least one and may have more, so that another answers when one dies. What is
+    scaled to zero stays so, and what there may be only one of (autopilot) too: nobody waits for an answer of these."""
+    for application in config["applications"]:
+        for deployment in application["deployments"]:
+            scaling = deployment.get("autoscaling_config", {})
+            if scaling.get("min_replicas", 0) > 0:
+                scaling["min_replicas"] = max(2, scaling["min_replicas"])
+                scaling["max_replicas"] = max(2, scaling["max_replicas"])

@@ -130,10 +130,12 @@ class Supervisor:
         return any(part.watch.name in names and part.watch.away_since is not None for part in self._parts)
 
     def _start(self, part: Watched) -> None:
-        watch, log_end = part.watch, _log_end(part)
+        watch = part.watch
         try:
             with changing(self._state_dir, SUPERVISOR, patience_s=0):
-                self._say(f"{watch.name}: starting it again, try {watch.tries + 1}{_quoted(log_end)}")
+                # The first end has told its log already.
+                end = _quoted(_log_end(part)) if watch.tries else ""
+                self._say(f"{watch.name}: starting it again, try {watch.tries + 1}{end}")
                 watch.started(self._clock())
                 part.start()
         except FolderInUseError:

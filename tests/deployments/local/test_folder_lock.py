@@ -12,12 +12,9 @@ from deployments.local.folder_lock import SUPERVISOR, FolderInUseError, FolderLo
 
 
 def test_a_second_command_is_refused_and_told_by_whom(tmp_path: Path) -> None:
-    with changing(tmp_path, "make up"):
-        with pytest.raises(
-            FolderInUseError, match=rf"^`make up` is at work on this state folder \(pid {os.getpid()}\)"
-        ):
-            with changing(tmp_path, "make down"):
-                pass
+    refusal = rf"^`make up` is at work on this state folder \(pid {os.getpid()}\)"
+    with changing(tmp_path, "make up"), pytest.raises(FolderInUseError, match=refusal), changing(tmp_path, "make down"):
+        pass
     with changing(tmp_path, "make down"):
         pass
 
@@ -39,9 +36,9 @@ def test_a_supervisor_at_work_is_waited_for(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdin is not None
         assert holder.stdout.readline() == "taken\n"
-        with pytest.raises(FolderInUseError, match="the supervisor is at work"):
-            with changing(tmp_path, "make up", patience_s=0):
-                pass
+        refused = pytest.raises(FolderInUseError, match="the supervisor is at work")
+        with refused, changing(tmp_path, "make up", patience_s=0):
+            pass
         holder.stdin.close()
         with changing(tmp_path, "make up", patience_s=30):
             assert FolderLock(tmp_path / "lock").holder()["who"] == "make up"
