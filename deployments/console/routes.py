@@ -19,6 +19,7 @@ from deployments.console.snapshot import Snapshot
 from deployments.http.asgi_app import Endpoint
 from deployments.http.encoded_slashes import EncodedSlashes
 from deployments.http.errors import install_error_handlers, only_known_parameters
+from deployments.http.head_requests import HeadRequests
 from deployments.http.openapi import merged_document
 from deployments.operations.experiments.routes import BODIES as EXPERIMENT_BODIES
 from deployments.operations.experiments.routes import experiments_api
@@ -41,6 +42,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     )
     install_error_handlers(app)
     app.add_middleware(EncodedSlashes)
+    app.add_middleware(HeadRequests)
     checked = [Depends(only_known_parameters)]
 
     app.include_router(page_routes())

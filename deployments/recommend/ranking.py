@@ -26,6 +26,7 @@ from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
 from deployments.replica.control_watch import ControlWatch
 from deployments.replica.request_metrics import FLUSH_S, RecommendStages, RequestMetrics
+from deployments.replica.user_counts import UserCounts
 from features.items.catalogue import Catalogue
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
@@ -85,6 +86,7 @@ class Ranking:
         self._cache = ListCache(serving.cache_size, serving.cache_age_s, serving.cache_bytes)
         self.metrics = RequestMetrics(self._client, self._keys, "ranking", settings.tracing.endpoint is not None)
         self._stages = RecommendStages(self.metrics)
+        self._guarded = UserCounts(self.metrics.counts, settings.autopilot.slow_s)
         self._writes_due = 0.0  # a moment of the monotonic clock
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(
@@ -121,11 +123,19 @@ class Ranking:
         Raises:
             ApiError: 504 past the deadline, 503 when no model answers.
         """
+        started, problem = time.perf_counter(), ""
         try:
-            return await self._deadlines.run(self._recommend(request, time.perf_counter()))
+            return await self._deadlines.run(self._recommend(request, started))
         except TimeoutError:
-            limit = self.settings.serving.deadline_s
-            raise ApiError(504, "deadline_exceeded", f"no answer within {limit} s", retry_after_s=1) from None
+            problem, limit = "deadline_exceeded", self.settings.serving.deadline_s
+            raise ApiError(504, problem, f"no answer within {limit} s", retry_after_s=1) from None
+        except Exception as error:
+            problem = error.code if isinstance(error, ApiError) else "internal_error"
+            raise
+        finally:
+            if not request.preview:
+                version = self._versions.get(DEFAULT.slot)
+                self._guarded.answered(id_text(request.user_id), version, time.perf_counter() - started, problem)
 
     async def _recommend(self, request: RecommendRequest, started: float) -> bytes:
         user_id = id_text(request.user_id)

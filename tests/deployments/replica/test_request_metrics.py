@@ -77,7 +77,9 @@ async def test_requests_that_the_keys_turn_away_are_counted(client: StoreClient,
             ("/api/v1/recommend", reader, 503),
             ("/api/v1/made-up", None, 401),
         ):
-            headers = {} if key is None else {"authorization": f"Bearer {key}"}
+            headers = {"content-type": "application/json"}
+            if key is not None:
+                headers["authorization"] = f"Bearer {key}"
             assert (await http.post(path, headers=headers, content=b"no JSON")).status_code == status
     assert metrics.totals() == {
         "requests:recommend:401": 2, "errors:recommend:key_needed": 1, "errors:recommend:bad_key": 1,
