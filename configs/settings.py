@@ -20,7 +20,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from configs.access import ApiKey, Security
+from configs.access import LOOPBACK, ApiKey, Security
 from configs.autopilot_limits import Alerts, AutopilotLimits
 from configs.data_settings import Data
 from configs.group import Group
@@ -241,7 +241,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _open_only_with_keys(self) -> "Settings":
         host = self.serving.host
-        if host not in ("127.0.0.1", "localhost", "::1") and not self.security.keys:
+        if host not in LOOPBACK and not self.security.asks:
             raise ValueError(
                 f"serving.host is {host}, which others can reach: configure API keys first "
                 "(python -m deployments.http.api_keys NAME), or stay on 127.0.0.1"

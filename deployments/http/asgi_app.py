@@ -27,6 +27,12 @@ from features.redis.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
 DRAIN_S = 10.0
+# What was answered to one user is kept by no cache.
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 JSON = "application/json"
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
@@ -125,7 +131,7 @@ class EndpointApp:
         status, headers = 200, list[tuple[bytes, bytes]]()
         if failure is not None:
             status, headers, content = _error(failure)
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        headers += [*_HEADERS, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         asked = self._endpoints.get(scope["path"])

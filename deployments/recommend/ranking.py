@@ -15,6 +15,7 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.log_tables import is_simulated
+from deployments.access.access import Access
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError
 from deployments.http.schemas import RecommendRequest, id_text, shown_id
@@ -78,6 +79,7 @@ class Ranking:
         self._keys = keys_of(settings.store)
         self._store = OnlineStore(self._client, self._keys, settings.store, load_event_types(settings.data.events))
         self._catalogue = Catalogue(self._client, self._keys, types=())
+        self.access = Access(settings, self._client, self._keys)
         self._versions: dict[str, str] = {}  # slot -> version
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)
@@ -96,6 +98,7 @@ class Ranking:
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
             on_traffic=self._assignment.follow,
+            on_access=self.access.follow,
             on_beat=(FLUSH_S, self._beat),
         )
 
@@ -110,6 +113,7 @@ class Ranking:
     async def stop(self) -> None:
         """Follow nothing any more."""
         await self._watch.stop()
+        await self.access.aclose()
 
     def check_health(self) -> None:
         """Raises RuntimeError when the serving state is no longer followed; Serve then replaces the replica."""
