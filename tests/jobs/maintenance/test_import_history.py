@@ -11,8 +11,8 @@ import pytest
 
 from configs import clock
 from configs.settings import PROJECT_DIR, Settings
-from data import event_batches
 from data.event_log import EventLog, read_event_log
+from data.imports import event_batches
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.recovery.history import History
