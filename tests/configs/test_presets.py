@@ -48,3 +48,9 @@ def test_a_preset_is_guessed_from_its_domain_and_trains(tmp_path: Path, preset: 
     assert len(interest.users) > 0
     assert np.isfinite(interest.weights).all()
     assert (interest.weights > 0).any()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_thought_over_for_days_belongs_to_a_list_for_longer(preset: str) -> None:
+    slow = preset in ("groceries", "jobs", "courses")
+    assert load_settings(data={"events": preset}).store.attribution_window_s == (604_800 if slow else 86_400)
