@@ -89,14 +89,15 @@ def write_training_part(dataset: Dataset, directory: Path, train_share: float = 
             first,
             items,
             dataset.users,
-            item_attributes=meta.item_attributes,
-            user_attributes=meta.user_attributes,
+            item_attributes=dataset.item_attributes,
+            user_attributes=dataset.user_attributes,
         ),
         f"{meta.name}, first {len(first):,}",
         meta.source,
         meta.source_hash,
         (meta.user_id_type, meta.item_id_type),
         meta.preset,
+        meta.time_trusted,
     )
     return len(first)
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -154,6 +155,25 @@ def test_the_training_part_holds_nothing_of_the_replay(settings: Settings, tmp_p
     assert first.interactions["timestamp_ms"].max() <= min(step.time_ms for step in todo)
     had = set(zip(first.interactions["user_id"], first.interactions["item_id"], strict=True))
     assert not had & {(step.user_id, step.item_id) for step in todo}
+
+
+def test_the_training_part_keeps_what_the_data_set_says(settings: Settings, tmp_path: Path) -> None:
+    """Regression: attributes, preset and whether times can be trusted were lost."""
+    write_interactions(settings, two_tastes())
+    whole = load_dataset(processed_dir(settings))
+    whole = replace(
+        whole,
+        items=whole.items.assign(price=np.arange(len(whole.items), dtype=float)),
+        users=whole.users.assign(city="Rome"),
+        item_attributes={"price": "number"},
+        user_attributes={"city": "keyword"},
+        meta=whole.meta.model_copy(update={"preset": "shops", "time_trusted": False}),
+    )
+    write_training_part(whole, tmp_path / "first")
+    first = load_dataset(tmp_path / "first" / "processed")
+    assert (first.item_attributes, first.user_attributes) == ({"price": "number"}, {"city": "keyword"})
+    assert first.items["price"].tolist() == whole.items["price"].tolist()
+    assert (first.meta.preset, first.meta.time_trusted) == ("shops", False)
 
 
 def test_the_gain_over_another_replay_is_paired() -> None:
