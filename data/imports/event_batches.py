@@ -24,7 +24,6 @@ from data.mapping.events import EventReader
 from data.mapping.plan import Sources, make_plan
 from data.mapping.refusals import Refusals
 from data.sources.addresses import SourceFile, find_files, is_sql, shown
-from data.sources.batches import Batch as SourceBatch
 from data.sources.json_lines import lines_of
 from data.sources.open_table import ReadOptions, open_file, open_table
 
@@ -154,7 +153,7 @@ class EventSource:
                 total = _rows_of_parquet(file) if len(self._files) == 1 and file.kind == "parquet" else 0
                 done = 0
                 for batch in table.batches:
-                    numbers, refused = _places(batch)
+                    numbers, refused = batch.places()
                     told: list[tuple[int, str | None, str]] = [
                         (place, None, f"line {line}: {reason}") for place, line, reason in refused
                     ]
@@ -170,7 +169,7 @@ class EventSource:
     def _mapped(self, chosen: Events) -> Iterator[Batch]:
         reader = EventReader(chosen, self._types, self.name, Refusals(None), int(time.time() * 1000))
         for batch in open_table(self._address, chosen.read).batches:
-            numbers, unread = _places(batch)
+            numbers, unread = batch.places()
             refused: list[tuple[int, str | None, str]] = [
                 (place, None, f"line {line}: {reason}") for place, line, reason in unread
             ]
@@ -206,15 +205,6 @@ def _columns(chosen: dict[str, Any]) -> set[str]:
     parts = [chosen.get(name) for name in ("user_id", "item_id", "time", "event_type", "value")]
     names = [part.get("column") if isinstance(part, dict) else part for part in parts]
     return {str(name).lower() for name in names if name is not None}
-
-
-def _places(batch: SourceBatch) -> tuple[np.ndarray, list[tuple[int, int, str]]]:
-    """(n,) the places of the rows in the batch, counted with the refused rows; place, line and reason of those."""
-    refused = sorted(batch.refused)
-    lines = np.array([line for line, _ in refused], np.int64)
-    numbers = np.arange(len(batch.rows)) + np.searchsorted(lines, batch.rows)
-    places = np.arange(len(lines)) + np.searchsorted(batch.rows, lines)
-    return numbers, [(int(place), line, reason) for place, (line, reason) in zip(places, refused, strict=True)]
 
 
 def _rows_of_parquet(file: SourceFile) -> int:

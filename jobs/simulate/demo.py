@@ -137,7 +137,9 @@ def demonstrate(settings: Settings, seed: int) -> bool:
             {"name": "tuned", "weight": 0.5, "slot": "champion"},
         ]
         try:
-            results, truth = run_experiment(settings, client, variants, "the tuned model beats a weak one", seed, PLANNED_USERS)
+            results, truth = run_experiment(
+                settings, client, variants, "the tuned model beats a weak one", seed, PLANNED_USERS
+            )
         finally:
             put_back(client, slots)
         show(results, truth)

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,7 +50,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     _digest(log, digest.update)
     columns = [*imported.column_names, "received_ms"]
     together = pa.concat_tables([imported, log.select(columns)], promote_options="default") if len(log) else imported
-    return training_data_of(
+    data = training_data_of(
         together.unify_dictionaries(),
         types,
         name=meta.name,
@@ -59,6 +60,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
         simulated_left_out=pc.sum(invented).as_py() or 0,
         fingerprint=digest.hexdigest(),
     )
+    return replace(data, time_trusted=meta.time_trusted)
 
 
 def _digest(log: pa.Table, update: Callable[[bytes], None]) -> None:

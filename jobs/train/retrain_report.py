@@ -6,6 +6,10 @@ from configs.settings import Settings
 from models.training.ranker_judgement import SecondStage
 from models.training.training_data import TrainingData
 
+NO_TIMES = (
+    "their times do not say what came before what: the latest tenth, as it is called, is the last one in the order of "
+    "the rows"
+)
 Report = Callable[[int, str], None]
 """Called with percent done and one line."""
 
@@ -38,7 +42,8 @@ def describe_data(data: TrainingData) -> str:
     if data.unknown_types:
         names = ", ".join(sorted(data.unknown_types))
         left_out.append(f"{sum(data.unknown_types.values()):,} events of types unknown to this preset ({names})")
-    return f"{text}; left out: {' and '.join(left_out)}" if left_out else text
+    text = f"{text}; left out: {' and '.join(left_out)}" if left_out else text
+    return text if data.time_trusted else f"{text}; {NO_TIMES}"
 
 
 def describe_metrics(metrics: dict[str, float]) -> str:

@@ -281,7 +281,7 @@ async def test_a_map_says_what_the_columns_hold_and_that_of_the_data_set_is_take
     assert [(item.decode(), value) for _, item, _, value in history] == [("7", 4.25), ("8", float("-inf"))]
     own = with_store.model_copy(update={"data_dir": tmp_path / "data"})
     kept = own.data_dir / "processed" / "map.yaml"
-    kept.parent.mkdir(parents=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
     map_file.rename(kept)
     again = tmp_path / "more.csv"
     again.write_text(SHOP + "ann;5;Kauf;15.11.2023 10:00;\n")

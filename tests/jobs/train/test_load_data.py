@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.settings import Settings
-from data.dataset import DataError
+from data.dataset import META, DataError, processed_dir, read_description
 from data.event_log import EventLog
 from data.log_tables import SCHEMAS
 from features.users.erasure import Erasures, keyed_digest, plain_digest
@@ -117,3 +117,11 @@ def test_simulated_events_are_left_out_unless_asked_for(settings: Settings) -> N
     assert "1,021 events" in describe_data(plain)
     assert describe_data(plain).endswith("1 of them from the event log; left out: 1 simulated events")
     assert describe_data(both).endswith("2 of them from the event log")
+
+
+def test_what_is_said_of_the_latest_events_is_not_claimed_of_rows_without_times(settings: Settings) -> None:
+    write_interactions(settings, two_tastes())
+    path = processed_dir(settings) / META
+    meta = read_description(processed_dir(settings)).model_copy(update={"time_trusted": False})
+    path.write_text(meta.model_dump_json())
+    assert "is the last one in the order of the rows" in describe_data(load_training_data(settings, NOBODY))
