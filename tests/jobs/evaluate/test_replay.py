@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -114,6 +113,8 @@ def test_the_training_part_keeps_what_is_known_of_items_and_the_preset(settings:
     assert first.items["price"].tolist()[:3] == [1.0, 2.0, 3.0]
     assert first.users["city"].fillna("").tolist() == ["Ulm", "", "Bonn"]
     untrusted = replace(whole, meta=whole.meta.model_copy(update={"time_trusted": False}))
+    write_training_part(untrusted, tmp_path / "untrusted")
+    assert not load_dataset(tmp_path / "untrusted" / "processed").meta.time_trusted
     with pytest.raises(DataError, match="there is nothing to replay"):
         steps(untrusted)
 
@@ -155,25 +156,6 @@ def test_the_training_part_holds_nothing_of_the_replay(settings: Settings, tmp_p
     assert first.interactions["timestamp_ms"].max() <= min(step.time_ms for step in todo)
     had = set(zip(first.interactions["user_id"], first.interactions["item_id"], strict=True))
     assert not had & {(step.user_id, step.item_id) for step in todo}
-
-
-def test_the_training_part_keeps_what_the_data_set_says(settings: Settings, tmp_path: Path) -> None:
-    """Regression: attributes, preset and whether times can be trusted were lost."""
-    write_interactions(settings, two_tastes())
-    whole = load_dataset(processed_dir(settings))
-    whole = replace(
-        whole,
-        items=whole.items.assign(price=np.arange(len(whole.items), dtype=float)),
-        users=whole.users.assign(city="Rome"),
-        item_attributes={"price": "number"},
-        user_attributes={"city": "keyword"},
-        meta=whole.meta.model_copy(update={"preset": "shops", "time_trusted": False}),
-    )
-    write_training_part(whole, tmp_path / "first")
-    first = load_dataset(tmp_path / "first" / "processed")
-    assert (first.item_attributes, first.user_attributes) == ({"price": "number"}, {"city": "keyword"})
-    assert first.items["price"].tolist() == whole.items["price"].tolist()
-    assert (first.meta.preset, first.meta.time_trusted) == ("shops", False)
 
 
 def test_the_gain_over_another_replay_is_paired() -> None:
