@@ -27,9 +27,12 @@ from features.redis.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
 DRAIN_S = 10.0
+BODY_S = 10.0
+"""How long the rest of a body may take: a client that sends a byte a second must not hold a replica's place."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
     403: {"model": ErrorAnswer, "description": "The key's scope does not reach so far"},
+    408: {"model": ErrorAnswer, "description": "The request was not complete in time"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
     422: {"model": ErrorAnswer, "description": "A field is wrong; the error names it"},
     429: {"model": ErrorAnswer, "description": "The key has made all its requests of this minute"},
@@ -170,18 +173,23 @@ def _unknown_parameter(query: bytes) -> ApiError:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body, refused with 413 as soon as it is known to be too long."""
+    """The whole body, refused with 413 as soon as it is known to be too long, and with 408 when it takes too long."""
     too_large = ApiError(413, "body_too_large", f"the body may hold at most {limit} bytes")
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > limit:
         raise too_large
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise too_large
+    if message.get("more_body"):  # it is above the 16 KB that the proxy waits for
+        try:
+            async with asyncio.timeout(BODY_S):
+                while message.get("more_body"):
+                    message = await receive()
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise ApiError(408, "request_timeout", f"the body was not complete within {BODY_S:g} s") from None
     if message["type"] == "http.disconnect":
         raise ApiError(400, "disconnected", "the client hung up before the body was complete")
     if len(body) > limit:
@@ -201,5 +209,5 @@ def header(scope: Scope, wanted: bytes) -> str:
 
 
 def _error(error: ApiError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    headers = [] if error.retry_after_s is None else [(b"retry-after", b"%d" % error.retry_after_s)]
+    headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
     return error.status, headers, orjson.dumps({"error": error.content()})

@@ -52,9 +52,14 @@ class ApiError(Exception):
             content["job_id"] = self.job_id
         return content
 
-    def response(self) -> Response:
+    def headers(self) -> dict[str, str]:
         headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
-        return json_response({"error": self.content()}, self.status, headers)
+        if self.status == 408:  # the rest of the request may still come, and is no request of its own
+            headers["connection"] = "close"
+        return headers
+
+    def response(self) -> Response:
+        return json_response({"error": self.content()}, self.status, self.headers())
 
 
 def _writable(text: str) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,23 +124,26 @@ class Front:
         return Launched(self, ray.pid, manager, guard)
 
     def close(self) -> None:
-        family = {
-            process.pid: process
-            for ray in self._started
-            for process in [psutil.Process(ray.pid), *psutil.Process(ray.pid).children(recursive=True)]
-        }
-        for process in psutil.process_iter():  # what lost its parents
-            if str(self.folder) in " ".join(_command(process)):
-                family[process.pid] = process
-        for process in family.values():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        """End all that came of this, what has lost its parents too."""
+        while family := self._family():
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
         for ray in self._started:
             assert ray.stdout is not None
             ray.stdout.close()
             ray.wait()
-        psutil.wait_procs(list(family.values()), timeout=10)
         shutil.rmtree(self.folder)
+
+    def _family(self) -> list[int]:
+        """Each process has the folder in its arguments; a dead one has none."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(self.folder).encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,13 +165,6 @@ class Launched:
     def haproxy(self) -> int:
         (child,) = psutil.Process(self.keeper()).children()
         return child.pid
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def wait_for(condition: Callable[[], bool], log: Path | None = None, seconds: float = 20) -> None:
