@@ -50,6 +50,7 @@ class Keeper:
 
     def __init__(self, arguments: Sequence[str], guard: int, watched: Mapping[str, int]) -> None:
         self._config, self._arguments = _parsed(arguments)
+        self._is_first = "-sf" not in arguments
         self._guard = guard
         self._watched = watched
         self._stopping = False
@@ -86,22 +87,22 @@ class Keeper:
 
     def _start(self, text: str, own: Path, predecessors: dict[Path, int]) -> int | None:
         """Start HAProxy, and wait until it answers. Returns its exit code where it ended instead."""
-        served = Path(f"{self._config}.{self._guard}")
+        tried = Path(f"{self._config}.{self._guard}")
         takes_over = ["-x", str(list(predecessors)[-1])] if predecessors else []
         code = 1
-        for attempt, content in enumerate(_versions(text)):
+        for attempt, content in enumerate(self._versions(text, predecessors)):
             if attempt:
-                say("HAProxy does not take our configuration; Ray's is used as it is, without our limits and answers")
-            served.write_text(with_socket(content, str(own))[0])
+                say("HAProxy does not take this configuration; the next one is used, which is Ray's as it is at last")
+            tried.write_text(with_socket(content, str(own))[0])
             self._haproxy = subprocess.Popen(
-                [_binary(), *self._arguments, "-f", str(served), *takes_over], preexec_fn=_with_parent
+                [_binary(), *self._arguments, "-f", str(tried), *takes_over], preexec_fn=_with_parent
             )
             # Only now, so that a signal has somebody to reach.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             give_up = time.monotonic() + START_S
             while self._haproxy.poll() is None and time.monotonic() < give_up:
                 if process_id(own) == self._haproxy.pid:
-                    served.replace(f"{self._config}.served")  # for people who look what it runs with
+                    tried.replace(self._served)
                     return None
                 time.sleep(LOOK_S)
             if self._haproxy.poll() is None:
@@ -109,8 +110,27 @@ class Keeper:
             code = self._haproxy.wait() or 1
             if self._stopping:
                 break
-        served.unlink(missing_ok=True)
+        tried.unlink(missing_ok=True)
         return code
+
+    @property
+    def _served(self) -> Path:
+        """What HAProxy runs with."""
+        return Path(f"{self._config}.served")
+
+    def _versions(self, text: str, predecessors: dict[Path, int]) -> list[str]:
+        """The configurations to try: ours, and if HAProxy does not take that, Ray's own rather than none.
+
+        Where the manager before died, the next one starts without knowing an application. Until it knows them, which it
+        says by the next start, what the HAProxy before had is served.
+        """
+        before = [self._served.read_text()] if self._is_first and predecessors and self._served.exists() else []
+        try:
+            ours = rewritten(text, _fitting(from_environment(os.environ)))
+        except (TemplateError, ValueError) as error:
+            say(f"Ray's configuration is used as it is, without our limits and answers: {error}")
+            return [*before, text]
+        return [*before, ours, text]
 
     def _stay(self, own: Path) -> int:
         admin = AdminSocket(self._rays_socket, own, self._guard)
@@ -199,16 +219,6 @@ def _parsed(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if not config:
         raise SystemExit("launcher: no -f with the file of the configuration")
     return config, kept
-
-
-def _versions(text: str) -> list[str]:
-    """The configurations to try: ours, and if HAProxy does not take that, Ray's own rather than none."""
-    try:
-        ours = rewritten(text, _fitting(from_environment(os.environ)))
-    except (TemplateError, ValueError) as error:
-        say(f"Ray's configuration is used as it is, without our limits and answers: {error}")
-        return [text]
-    return [ours, text]
 
 
 def _fitting(limits: Proxy) -> Proxy:

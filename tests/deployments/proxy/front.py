@@ -92,13 +92,17 @@ class Front:
         api._generate_config_file_internal()
         return self.config.read_text()
 
-    def start(self) -> "Launched":
-        """Start the launcher as Ray does; returns when HAProxy answers."""
-        launched = self.launch()
+    def start(self, first: bool = False) -> "Launched":
+        """Start the launcher as Ray does; returns when HAProxy answers.
+
+        Args:
+            first: as a manager does at first, which knows no HAProxy before this one.
+        """
+        launched = self.launch(first=first)
         launched.wait_until_up()
         return launched
 
-    def launch(self, environment: dict[str, str] | None = None) -> "Launched":
+    def launch(self, environment: dict[str, str] | None = None, first: bool = False) -> "Launched":
         binary = haproxy_binary()
         assert binary is not None
         variables = {
@@ -110,9 +114,10 @@ class Front:
             **(environment or {}),
         }
         parent = [sys.executable, "-I", "-S", "-c", PARENT]
+        before = [] if first else ["-sf", "1", "-x", "nowhere"]
         with self.log.open("a") as log:
             ray = subprocess.Popen(
-                [*parent, *parent, str(LAUNCHER), "-db", "-f", str(self.config), "-dR", "-sf", "1", "-x", "nowhere"],
+                [*parent, *parent, str(LAUNCHER), "-db", "-f", str(self.config), "-dR", *before],
                 env=variables,
                 stdout=subprocess.PIPE,
                 stderr=log,
