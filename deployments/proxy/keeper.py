@@ -28,6 +28,8 @@ LOOK_S = 0.01
 PREDECESSOR_S = 1.0
 NEXT_MANAGER_S = 60.0
 """How long HAProxy goes on after Ray's manager of the proxy has died, which Ray replaces within some seconds."""
+ORDERLY_S = 3.0
+"""Serve ends the proxy and its manager right after it. If the proxy was killed, Ray replaces the manager after 20 s."""
 END_S = 5.0
 OWN_FILES = 400
 """Open files beside those of clients and replicas."""
@@ -54,7 +56,7 @@ class Keeper:
         self._guard = guard
         self._watched = watched
         self._stopping = False
-        self._guard_gone = False
+        self._guard_gone_at: float | None = None
         self._give_up: float | None = None
 
     def run(self) -> int:
@@ -167,21 +169,21 @@ class Keeper:
             self._stopping = True
             self._haproxy.terminate()
             self._give_up = time.monotonic() + END_S
-        elif self._guard_gone:
+        elif self._guard_gone_at is not None and time.monotonic() - self._guard_gone_at < ORDERLY_S:
             self._end()
         else:
             say("Ray's manager of the proxy has died; HAProxy goes on until the next one has started another")
             self._give_up = time.monotonic() + NEXT_MANAGER_S
 
     def _without_guard(self, events: selectors.BaseSelector, admin: AdminSocket) -> None:
-        if self._guard_gone:
+        if self._guard_gone_at is not None:
             return
-        self._guard_gone = True
+        self._guard_gone_at = time.monotonic()
         with contextlib.suppress(KeyError):
             events.unregister(admin)
         # Ray finds out by this that it must start the proxy anew.
         admin.close()
-        if not any(key.data == "manager" for key in events.get_map().values()):
+        if self._give_up is not None:  # the manager went before: both are ended
             self._end()
 
     def _end(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from deployments.local.ray_environment import haproxy_binary
 from deployments.proxy.admin_socket import ask, process_id
+from deployments.proxy.keeper import ORDERLY_S
 from tests.deployments.proxy.front import Front, Launched, wait_for
 from tests.deployments.proxy.small_replica import Replica
 
@@ -123,8 +124,11 @@ def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Fron
     haproxy = first.haproxy()
     with Load(proxy.url) as load:
         os.kill(getattr(first, killed), signal.SIGKILL)
-        if killed == "guard":  # by which Ray finds out
-            wait_for(lambda: process_id(proxy.socket) is None, proxy.log)
+        if killed == "guard":
+            killed_at = time.monotonic()
+            wait_for(lambda: process_id(proxy.socket) is None, proxy.log)  # by which Ray finds out
+            wait_for(lambda: time.monotonic() > killed_at + ORDERLY_S)
+            os.kill(first.manager, signal.SIGKILL)  # which Ray does then
         load.goes_on()
         # The next manager starts without knowing an application, and gets to know them then.
         applications = proxy.config.read_text()
