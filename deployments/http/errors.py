@@ -50,6 +50,8 @@ class ApiError(Exception):
     def headers(self) -> dict[str, str]:
         """When to come back, and which methods an address takes, where the error says so."""
         headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        if self.status == 408:  # the rest of the request may still come, and is no request of its own
+            headers["connection"] = "close"
         return headers if self.allow is None else {**headers, "allow": ", ".join(sorted(self.allow))}
 
     def content(self) -> dict[str, str]:

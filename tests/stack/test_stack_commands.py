@@ -1,6 +1,7 @@
 """`make up`, `make down` and the others, as the Makefile calls them."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +154,56 @@ class TestStart:
         assert records(idle_settings) == {}
         assert mentioning(str(idle_settings.state_dir)) + mentioning(str(idle_settings.run_dir)) == []
         shutil.rmtree(idle_settings.run_dir)
+
+
+class Callers:
+    """Ask without a pause, each time on a new connection, and note what no client should get while a stack ends:
+    a connection that is cut, an error that is not in the common form, a temporary one without Retry-After.
+    """
+
+    def __init__(self, url: str, callers: int = 4) -> None:
+        self._url = url
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(callers)]
+        self.statuses: Counter[int] = Counter()
+        self.refused = 0
+        self.wrong: list[str] = []
+
+    def _run(self) -> None:
+        event = {"user_id": "caller", "item_id": 1, "event_type": "click"}
+        asks = itertools.cycle(
+            [("recommend", {"user_id": 5}), ("events", event), ("trending", None), ("mlops/timeline", None)]
+        )
+        limits = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=f"{self._url}/api/v1", timeout=30, limits=limits) as client:
+            while not self._ends.is_set():
+                path, body = next(asks)
+                try:
+                    answer = client.request("GET" if body is None else "POST", f"/{path}", json=body)
+                except httpx.ConnectError:
+                    self.refused += 1
+                    self._ends.wait(0.05)
+                except httpx.HTTPError as error:
+                    self.wrong.append(f"{path}: {error!r}")
+                else:
+                    self.statuses[answer.status_code] += 1
+                    if answer.status_code != 200 and not self._is_temporary(answer):
+                        self.wrong.append(f"{path}: {answer.status_code} {answer.headers} {answer.text}")
+
+    @staticmethod
+    def _is_temporary(answer: httpx.Response) -> bool:
+        is_ours = answer.headers["content-type"] == "application/json" and "code" in answer.json()["error"]
+        return is_ours and answer.status_code in (503, 504) and "retry-after" in answer.headers
+
+    def __enter__(self) -> "Callers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join()
 
 
 @pytest.mark.stack
@@ -300,13 +352,17 @@ class TestRunningStack:
         while not begun.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        down = stack.command("down")
+        with Callers(stack.url) as callers:
+            down = stack.command("down")
         slow.join()
         assert (down.returncode, down.stdout.split()) == (
             0,
             ["supervisor:", "stopped", "ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
         )
         assert finished == [200]
+        assert callers.wrong == []
+        assert callers.statuses[200] > 0
+        assert callers.refused > 0
         assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
 
         store = Server(store_binary(), stack.settings.state_dir / "store")
