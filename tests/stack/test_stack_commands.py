@@ -97,11 +97,11 @@ def test_clean_asks_first(idle_settings: Settings) -> None:
     assert not idle_settings.state_dir.exists()
 
 
-def start_up(settings: Settings) -> "subprocess.Popen[str]":
+def start_up(settings: Settings, command: str = "up") -> "subprocess.Popen[str]":
     file = settings.state_dir.parent / "settings.yaml"
     file.write_text(resolved_settings(settings))
     return subprocess.Popen(
-        [sys.executable, "-m", "deployments.local", "up"],
+        [sys.executable, "-m", "deployments.local", command],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RAYCOMMEND_CONFIG": str(file)},
         cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would their children.
@@ -267,6 +267,12 @@ class TestRunningStack:
     def test_down_finishes_requests_and_up_starts_again_from_disk(
         self, stack: RunningStack, probe_url: str, tmp_path: Path
     ) -> None:
+        """With a supervisor in the foreground, as under systemd: it takes over from the one in the background."""
+        watched = records(stack.settings)
+        foreground = start_up(stack.settings, "supervise")
+        wait_for(lambda: records(stack.settings).get("supervisor", watched["supervisor"]).pid == foreground.pid)
+        assert {**records(stack.settings), "supervisor": watched["supervisor"]} == watched
+
         def recommend() -> dict[str, Any]:
             answer = httpx.post(f"{stack.url}/api/v1/recommend", json={"user_id": 196}, timeout=30)
             content: dict[str, Any] = json.loads(answer.text)
@@ -298,6 +304,8 @@ class TestRunningStack:
             ["supervisor:", "stopped", "ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
         )
         assert answers == [200]
+        assert foreground.wait(timeout=60) == 0, foreground.communicate()
+        foreground.communicate()
         assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
 
         up = stack.command("up")
