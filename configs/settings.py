@@ -20,12 +20,13 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from configs.access import ApiKey, Security
+from configs.access import LOOPBACK, ApiKey, Security
 from configs.autopilot_limits import Alerts, AutopilotLimits
 from configs.data_settings import Data
 from configs.group import Group
 from configs.keeping import Keeping
 from configs.preset_settings import kept_preset, with_preset_of
+from configs.proxy import Proxy
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
@@ -38,6 +39,7 @@ __all__ = [
     "Group",
     "Keeping",
     "Ports",
+    "Proxy",
     "Security",
     "Serving",
     "Settings",
@@ -213,6 +215,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     training: Training = Training()
     serving: Serving = Serving()
+    proxy: Proxy = Proxy()
     autopilot: AutopilotLimits = AutopilotLimits()
     keeping: Keeping = Keeping()
     alerts: Alerts = Alerts()
@@ -238,7 +241,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _open_only_with_keys(self) -> "Settings":
         host = self.serving.host
-        if host not in ("127.0.0.1", "localhost", "::1") and not self.security.keys:
+        if host not in LOOPBACK and not self.security.asks:
             raise ValueError(
                 f"serving.host is {host}, which others can reach: configure API keys first "
                 "(python -m deployments.http.api_keys NAME), or stay on 127.0.0.1"

@@ -15,6 +15,8 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.fields.json_keys import key_twice, marked, repeated_key, without_repeats, words_of
+from deployments.access.access import Access
+from deployments.access.caller import Caller, only_own
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError, invalid_field, parse_json, store_error, validation_error
 from deployments.http.schemas import iso_time
@@ -62,6 +64,7 @@ class Ingestion:
         self._one_batch = asyncio.Semaphore(1)
         self._client, self._keys = client, keys
         self._catalogue = Catalogue(client, keys, types=())
+        self.access = Access(settings, client, keys)
         self._champion: str | None = None
         self._trained_ms = 0  # when the champion was; until it is known, the items of the data set count as learned
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
@@ -75,6 +78,7 @@ class Ingestion:
             settings.serving.watch_s,
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
+            on_access=self.access.follow,
             on_beat=(FLUSH_S, self._beat),
         )
 
@@ -87,6 +91,7 @@ class Ingestion:
     async def stop(self) -> None:
         """Follow nothing any more, and hang up."""
         await self._watch.stop()
+        await self.access.aclose()
         for store in (self._store, self._batch_store):
             await store.client.aclose()
 
@@ -113,11 +118,20 @@ class Ingestion:
         self._count(event, result)
         return orjson.dumps(self._answer(event, result))
 
-    async def record_batch(self, body: bytes, request_id: str) -> bytes:
-        """Record up to 1,000 events, each accepted or refused on its own, by index. Raises ApiError 503 while the disk
-        is nearly full."""
+    async def record_batch(self, body: bytes, request_id: str, caller: Caller | None = None) -> bytes:
+        """Record up to 1,000 events, each accepted or refused on its own, by index.
+
+        Args:
+            caller: whose limit counts the events, and for whom it may ask; None for nobody in particular.
+
+        Raises:
+            ApiError: 422 the batch as a whole is wrong, 429 the caller's limit does not hold all of its events; nothing
+                was recorded then, 503 the disk is nearly full.
+        """
         self._check_room()
         rows, repeated = self._rows(body)
+        if caller is not None and caller.limit is not None:
+            await caller.limit.take_batch(len(rows))
         answers: list[dict[str, object] | None] = [None] * len(rows)
         events: dict[int, Event] = {}
         for index, row in enumerate(rows):
@@ -125,6 +139,7 @@ class Ingestion:
                 if index in repeated:
                     raise invalid_field(words_of(repeated[index]), repeated[index])
                 request = EventRequest.model_validate(row)
+                only_own(request.user_id, caller)
                 event_id = request.event_id or fallback_event_id(request_id, _row_bytes(row), index)
                 events[index] = self._event(request, event_id)
             except ValidationError as error:

@@ -80,7 +80,9 @@ KEYS: tuple[Kept, ...] = (
     Kept("telemetry_slice", "features.telemetry", "each ten seconds", "15 minutes", "control"),
     Kept("telemetry_writers", "features.telemetry", "each replica", "an hour after its last report", "control"),
     Kept("erased", "features.users", "each erased user", "for good: it keeps the user erased", "control"),
-    Kept("rate", "deployments.http", "each API key and minute", "two minutes", "control"),
+    Kept("access", "features.access", "each API key, 1,000 at most", "for good; of revoked ones the oldest go at 1,000", "control"),
+    Kept("audit", "features.access", "each change by an admin, and refused tries", "the latest 10,000", "control"),
+    Kept("rate", "deployments.access", "each API key and minute", "two minutes", "control"),
     Kept("lock", "features.redis", "none: one value a kind of job", "30 s after its holder died", "control"),
 )  # fmt: skip
 FILES: tuple[Kept, ...] = (
@@ -105,6 +107,7 @@ FILES: tuple[Kept, ...] = (
     Kept("lock", "deployments.local", "none: who changes the stack", "make clean", "files"),
     Kept("supervisor.lock", "deployments.local", "none: who runs the stack", "make clean", "files"),
     Kept("supervision.json", "deployments.local", "each part that was started again, the latest 50", "make down", "files", "unsupervised, store_down, mlflow_down, ray_down, serve_down"),
+    Kept("access.json", "deployments.access", "none: the API keys (hashed) as the replicas last knew them", "make clean", "files"),
     Kept("data_dir", "data", "none: the data set, raw and prepared", "the next data set", "files"),
     Kept("run_dir", "Ray", "Ray's session and logs", "the next start, and Ray's own rotation", "files"),
 )  # fmt: skip

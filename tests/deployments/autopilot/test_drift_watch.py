@@ -102,8 +102,8 @@ class Platform:
         """Look until so many lists were judged."""
         deadline = time.monotonic() + PATIENCE_S
         await live.look()
-        while live.seen_lists < lists:
-            assert time.monotonic() < deadline, f"{live.seen_lists} of {lists} were judged"
+        while live.judged.came < lists:
+            assert time.monotonic() < deadline, f"{live.judged.came} of {lists} were judged"
             await asyncio.sleep(0.01)
             await live.look()
 
@@ -198,7 +198,7 @@ async def test_one_look_reads_all_that_is_there(platform: Platform) -> None:
     await platform.store.record_events(imported)  # of one user, so in one stream: more than one reading takes
     await next_millisecond(platform.store)
     await live.look()
-    assert (live.seen_events, live.skipped) == (700, 0)
+    assert (live.events.came, live.skipped) == (700, 0)
 
 
 async def test_simulated_lists_are_left_out_unless_training_learns_from_them(platform: Platform) -> None:
@@ -210,11 +210,11 @@ async def test_simulated_lists_are_left_out_unless_training_learns_from_them(pla
     await platform.visits(20, range(20), range(20), simulated=True)
     await platform.visits(5, range(20), range(20))
     await platform.judged(live, 5)
-    assert (live.seen_lists, live.seen_events, live.left_out_since(0)) == (5, 10, 40)
+    assert (live.judged.came, live.events.came, live.left_out_since(0)) == (5, 10, 40)
     await taking.look()  # from where the other one stopped, so it reads only what may still be open
     await platform.visits(20, range(20), range(20), simulated=True)
     await taking.look()
-    assert taking.seen_events == 40
+    assert taking.events.came == 40
     assert taking.left_out_since(0) == 0
 
 
