@@ -9,8 +9,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 STACK := $(BIN)/python -m deployments.local
 
-# Variables given on the command line reach every command: DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, and all of
-# RAYCOMMEND_...
+# Variables given on the command line reach every command: DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, PROFILE=, and
+# all of RAYCOMMEND_...
 TRIALS ?=
 LINES ?= 30
 TESTS ?= tests
@@ -21,7 +21,7 @@ TRIALS_OPTION := $(if $(TRIALS),--trials $(TRIALS))
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: environment ## start everything; trains a first model when there is none (DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, TRIALS=)
+up: environment ## start everything; trains a first model when there is none (DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, TRIALS=; PROFILE=production for pairs)
 	@$(STACK) up $(TRIALS_OPTION)
 
 down: ## stop what `make up` started

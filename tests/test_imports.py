@@ -32,6 +32,7 @@ PARTS: dict[str, set[str]] = {
     "catalogue": {"http", "replica", "operations"},
     "console": {"http", "replica", "operations", "catalogue", "access"},
     "local": set(),
+    "proxy": set(),
 }
 # Arrays in, arrays out.
 NOT_IN_PURE_PACKAGES = {"ray", "redis", "mlflow", "fastapi", "starlette", "httpx", "uvicorn"}

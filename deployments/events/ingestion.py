@@ -27,6 +27,7 @@ from features.recording.event import Event, EventResult
 from features.recording.event_request import EventError, EventRequest, EventRules, UnknownItem, checked_event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
+from features.redis.disk_space import read_disk_space
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, read_slots
@@ -36,6 +37,7 @@ from models.bundle.reading import read_manifest
 T = TypeVar("T")
 logger = logging.getLogger("ray.serve")
 BATCH_LIMIT = 1000
+ROOM_RETRY_S = 30
 STORE_SHARE = 0.9
 """How much of the deadline an event waits for the store: unlike a list, it has nothing to fall back on."""
 
@@ -68,6 +70,8 @@ class Ingestion:
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
         self._write_time = self.metrics.stage("event")
         self._deadlines = Deadlines(settings.serving.deadline_s)
+        self._no_room: str | None = None  # why events are refused, while they are
+        self._look_at_disk()
         self._watch = ControlWatch(
             client,
             keys,
@@ -75,7 +79,7 @@ class Ingestion:
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
             on_access=self.access.follow,
-            on_beat=(FLUSH_S, self.metrics.flush),
+            on_beat=(FLUSH_S, self._beat),
         )
 
     async def start(self) -> None:
@@ -101,10 +105,11 @@ class Ingestion:
             event_id: the client's, or the one that the event gets for want of it.
 
         Raises:
-            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 504.
+            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 503 the disk is nearly full, 504.
             StoreError: the store is down, or the id names another event.
         """
         started = time.perf_counter()
+        self._check_room()
         event = self._event(request, event_id)
         [result] = await self._within_deadline(self._store.record_events([event]))
         if isinstance(result, StoreError):
@@ -121,8 +126,9 @@ class Ingestion:
 
         Raises:
             ApiError: 422 the batch as a whole is wrong, 429 the caller's limit does not hold all of its events; nothing
-                was recorded then.
+                was recorded then, 503 the disk is nearly full.
         """
+        self._check_room()
         rows, repeated = self._rows(body)
         if caller is not None and caller.limit is not None:
             await caller.limit.take_batch(len(rows))
@@ -151,6 +157,21 @@ class Ingestion:
         if accepted < len(rows):
             self.metrics.counts["events_refused"] += len(rows) - accepted
         return orjson.dumps({"accepted": accepted, "refused": len(rows) - accepted, "results": answers})
+
+    def _check_room(self) -> None:
+        if self._no_room is not None:
+            raise ApiError(503, "storage_full", self._no_room, retry_after_s=ROOM_RETRY_S)
+
+    async def _beat(self) -> None:
+        self._look_at_disk()
+        await self.metrics.flush()
+
+    def _look_at_disk(self) -> None:
+        space = read_disk_space(self.settings)
+        no_room = space.problem if space is not None and space.refuses else None
+        if (no_room is None) is not (self._no_room is None):
+            logger.warning(no_room or "there is room on the disk of the online store again: events are recorded")
+        self._no_room = no_room
 
     def _count(self, event: Event, result: EventResult) -> None:
         counts = self.metrics.counts

@@ -31,6 +31,7 @@ from features.items.catalogue import Catalogue
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
+from features.redis.disk_space import read_disk_space
 from features.redis.errors import StoreError, StoreUnavailable
 from features.redis.layout import keys_of
 from features.serving.slots import read_slots
@@ -88,6 +89,7 @@ class Ranking:
         self._stages = RecommendStages(self.metrics)
         self._guarded = UserCounts(self.metrics.counts, settings.autopilot.slow_s)
         self._writes_due = 0.0  # a moment of the monotonic clock
+        self._look_at_disk()
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(
             self._client,
@@ -97,7 +99,7 @@ class Ranking:
             on_catalogue=self._follow_catalogue,
             on_traffic=self._assignment.follow,
             on_access=self.access.follow,
-            on_beat=(FLUSH_S, self.metrics.flush),
+            on_beat=(FLUSH_S, self._beat),
         )
 
     async def start(self) -> None:
@@ -250,8 +252,8 @@ class Ranking:
     async def _log_exposure(
         self, asker: _Asker, assigned: Assigned, ranked: RankedList, recommendation_id: str
     ) -> bool:
-        """Log what is about to be shown, durably; False when the store does not answer, or refuses."""
-        if not self._watch.store_answers or time.monotonic() < self._writes_due:
+        """Log what is about to be shown, durably; False when the store does not answer, refuses, or has no room."""
+        if self._no_room or not self._watch.store_answers or time.monotonic() < self._writes_due:
             return False
         context, features = asker.request.context, asker.features
         exposure = Exposure(
@@ -290,6 +292,14 @@ class Ranking:
             counts["cold_starts"] += 1
         if degraded:
             counts["degraded"] += 1
+
+    async def _beat(self) -> None:
+        self._look_at_disk()
+        await self.metrics.flush()
+
+    def _look_at_disk(self) -> None:
+        space = read_disk_space(self.settings)
+        self._no_room = space is not None and space.refuses
 
     # The serving state
 
