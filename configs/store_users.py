@@ -17,7 +17,7 @@ ROLES: tuple[StoreRole, ...] = get_args(StoreRole)
 PASSWORDS = "store_passwords.json"
 ACL_FILE = "store_users.acl"
 # What every connection says, and what only reads or writes keys that are named.
-_CONNECTION = "auth ping select info time evalsha script|load client|setinfo client|setname"
+_CONNECTION = "auth ping select info time evalsha script|load client|setname"
 _READ = (
     "exists get hget hgetall hkeys hmget hscan pfcount pttl ttl xlen xrange xrevrange zcard zlexcount zrangebylex "
     "zrevrange"
@@ -31,9 +31,20 @@ _BY_ROLE: dict[StoreRole, str] = {
     "serving": f"{_CONNECTION} {_READ} {_WRITE}",
     # Health says how durable the server is. It may read the configuration, and nobody may change it.
     "console": f"{_CONNECTION} {_READ} {_WRITE} {_UPKEEP} config|get",
-    "jobs": f"{_CONNECTION} {_READ} {_WRITE} {_UPKEEP} config|get",
+    "jobs": f"{_CONNECTION} {_READ} {_WRITE} {_UPKEEP}",
 }
-_OF_A_PERSON = "+@all -@dangerous -@admin +info +config|get +slowlog|get +bgrewriteaof +client|list"
+_OF_A_PERSON = "+@all -@dangerous -@admin -@scripting +info +config|get +slowlog|get +bgrewriteaof +client|list"
+
+
+def own_address(port: int) -> str:
+    """Address of the store that the stack runs itself, without user and password."""
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def own_url(state_dir: Path, port: int, role: StoreRole) -> str:
+    """The same with the role's user and password; without, where the store has no users yet. Raises OSError."""
+    password = passwords(state_dir).get(role)
+    return own_address(port) if password is None else f"redis://{role}:{password}@127.0.0.1:{port}/0"
 
 
 def passwords(state_dir: Path) -> dict[str, str]:
@@ -50,7 +61,7 @@ def prepare(state_dir: Path, prefix: str) -> None:
         prefix: the first part of every key; users reach no other keys.
     """
     known = passwords(state_dir)
-    made = {role: known.get(role) or secrets.token_urlsafe(32) for role in ROLES}
+    made: dict[str, str] = {role: known.get(role) or secrets.token_urlsafe(32) for role in ROLES}
     if made != known:
         _write(state_dir / PASSWORDS, json.dumps(made))
     _write(state_dir / ACL_FILE, acl(made, prefix))
