@@ -20,7 +20,8 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
-from data.dataset import Tables, load_dataset, processed_dir, write_dataset
+from data.dataset import Tables, load_dataset, processed_dir
+from data.dataset_writer import write_dataset
 from data.prepare import prepare
 from deployments.local.preflight import taken_ports
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.csv_rows import column_names
 from data.dataset import DataError
 from data.sources.batches import Batch, SourceTable
+from data.sources.csv_rows import column_names
 
 BATCH_ROWS = 20_000
 LONGEST_LINE = 4_000_000

@@ -1,7 +1,7 @@
 """Follows the streams of lists and events: judges lists, keeps the sums in the store, and the latest in memory."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,11 +20,14 @@ from features.redis.keys import Keys
 from features.streams.stream_reader import StreamReader, StreamRow
 from features.telemetry.quality_sums import VersionDay, read_left_out, read_watermark, record_quality
 from models.monitoring.bias import BiasModel
-from models.monitoring.live_quality import MILLION, JudgedList, LiveQuality, Shown, add_up, day_of
+from models.monitoring.live_quality import LISTS_A_DAY, MILLION, JudgedList, LiveQuality, Shown, add_up, day_of
+from models.monitoring.per_user import LatestOfUsers, UserLimit
 
 BEHIND_MS = 60_000
 LOOK_S = 5.0
 KEPT = 20_000
+OF_ONE_USER = 10
+"""Lists, and events, of one user in a window unless it is said otherwise."""
 LONG_AGO_MS = 3_600_000
 PAGE = 1000
 
@@ -60,6 +63,7 @@ class ListJudge:
         catalogue: the categories of items.
         window_s: how long a list waits for an answer.
         with_simulated: whether simulated lists and events count; they do where training learns from them.
+        of_one_user: so many of a user's latest lists, and events, are kept in `judged` and `events`.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ListJudge:
         catalogue: Catalogue,
         window_s: float,
         with_simulated: bool = False,
+        of_one_user: int = OF_ONE_USER,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -90,10 +95,9 @@ class ListJudge:
         self._forgotten_s = 0  # what is older the store has forgotten
         self.champion: str | None = None
         self.bias: BiasModel | None = None
-        self.judged: deque[JudgedList] = deque(maxlen=KEPT)
-        self.events: deque[LiveEvent] = deque(maxlen=KEPT)
-        self.seen_lists = 0
-        self.seen_events = 0
+        self.judged: LatestOfUsers[JudgedList] = LatestOfUsers(of_one_user, KEPT, lambda one: one.user_id)
+        self.events: LatestOfUsers[LiveEvent] = LatestOfUsers(of_one_user, KEPT, lambda one: one.user_id)
+        self._ratings = UserLimit(LISTS_A_DAY)
         self.skipped = 0
         self.caught_up = False
 
@@ -138,9 +142,7 @@ class ListJudge:
         self._carried.clear()
         self._left_out.update(read.left_out)
         self.events.extend(read.events)
-        self.seen_events += len(read.events)
         self.judged.extend(fresh)
-        self.seen_lists += len(fresh)
         if time.time() * 1000 - until_ms > BEHIND_MS:
             # More comes than can be followed: these lists are skipped and counted, since later ones matter more.
             self.skipped += self._open.forget()
@@ -247,10 +249,12 @@ class ListJudge:
             )
         )
         if content["event_type"] == "rating" and content["value"] is not None and self.bias and self.champion:
-            expected = self.bias.predict(content["user_id"], content["item_id"])
-            sums = read.ratings.setdefault((self.champion, day_of(row.time_ms)), {"ratings": 0, "squared_error": 0})
-            sums["ratings"] += 1
-            sums["squared_error"] += round((content["value"] - expected) ** 2 * MILLION)
+            version_day = (self.champion, day_of(row.time_ms))
+            if self._ratings.admits(content["user_id"], version_day):
+                expected = self.bias.predict(content["user_id"], content["item_id"])
+                sums = read.ratings.setdefault(version_day, {"ratings": 0, "squared_error": 0})
+                sums["ratings"] += 1
+                sums["squared_error"] += round((content["value"] - expected) ** 2 * MILLION)
 
     def _is_no_refusal(self, event_type: str, value: float | None) -> bool:
         codes = np.array([self._types[event_type].code], np.uint8)

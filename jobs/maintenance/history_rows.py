@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from configs import clock
 from data.dataset import DataError
-from data.event_batches import Batch
-from data.event_file import Row, rows_of
+from data.imports.event_batches import Batch
+from data.imports.event_file import Row, rows_of
 from data.log_tables import is_simulated
 from data.vocabulary import text_codes
 from features.items.catalogue import Item

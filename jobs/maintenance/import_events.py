@@ -25,9 +25,9 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset, processed_dir
-from data.event_batches import read_batches
-from data.event_file import Row, is_typed, read_rows
 from data.event_log import EventLog
+from data.imports.event_batches import read_batches
+from data.imports.event_file import Row, is_typed, read_rows
 from features.items.catalogue import Catalogue, Item
 from features.recording.event import Event
 from features.recording.event_request import EventRules

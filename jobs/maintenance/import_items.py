@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from data.catalogue_file import ITEM_FIELDS, USER_FIELDS, CatalogueFile, Row
 from data.dataset import DataError
+from data.imports.catalogue_file import ITEM_FIELDS, USER_FIELDS, CatalogueFile, Row
 from features.items.attribute_schema import declare_attributes, read_schemas
 from features.items.catalogue import put_items
 from features.items.item_request import DescriptionError, checked_entry, checked_user

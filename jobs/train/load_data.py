@@ -13,7 +13,7 @@ from configs.settings import Settings
 from data.dataset import processed_dir, read_meta
 from data.event_log import read_event_log
 from features.users.erasure import Erasures
-from models.training.training_data import TrainingData, training_data_from_table
+from models.training.training_data import TrainingData, training_data_of
 
 _TEXTS = ["user_id", "item_id", "event_type"]
 _BLOCK = 1_000_000
@@ -49,7 +49,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     _digest(log, digest.update)
     columns = [*imported.column_names, "received_ms"]
     together = pa.concat_tables([imported, log.select(columns)], promote_options="default") if len(log) else imported
-    return training_data_from_table(
+    return training_data_of(
         together.unify_dictionaries(),
         types,
         name=meta.name,

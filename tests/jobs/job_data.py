@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from configs.settings import Settings
-from data.dataset import Tables, processed_dir, write_dataset
+from data.dataset import Tables, processed_dir
+from data.dataset_writer import write_dataset
 
 SECOND = 1000
 

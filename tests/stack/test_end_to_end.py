@@ -234,7 +234,7 @@ def test_health_names_each_component(api: httpx.Client) -> None:
     assert answer.status_code == 200
     components = answer.json()["components"]
     assert {name: component["status"] for name, component in components.items()} == dict.fromkeys(
-        ("store", "model", "registry", "disk", "autopilot", "kept"), "ok"
+        ("store", "model", "registry", "disk", "autopilot", "kept", "supervisor"), "ok"
     )
     assert api.get("/health/live").status_code == 200
     assert api.get("/health/ready").status_code == 200

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.csv_rows import read_csv
 from data.dataset import DataError
 from data.sources import csv_blocks
 from data.sources.csv_blocks import CsvBlocks
+from data.sources.csv_rows import read_csv
 from data.sources.open_table import ReadOptions, open_table
 
 Rows = list[tuple[int, list[str] | str]]

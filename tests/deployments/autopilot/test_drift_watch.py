@@ -133,7 +133,7 @@ async def test_a_change_of_taste_is_flagged_and_only_then(platform: Platform) ->
 
     async def look() -> set[str]:
         await live.look()
-        assert live.seen_lists == platform.shown
+        assert live.judged.came == platform.shown
         return {view.name for view in await drift.look() if view.drifted}
 
     for _ in range(40):
@@ -176,7 +176,7 @@ async def test_lists_are_judged_once_however_often_it_starts_again(platform: Pla
         await rival.look()
         await live.look()
         await rival.look()
-    assert (live.seen_lists, rival.seen_lists) == (0, 0), "all are open while judges come and go"
+    assert (live.judged.came, rival.judged.came) == (0, 0), "all are open while judges come and go"
     platform.judges.close_lists()
     for judge in (live, rival, live, rival):
         await judge.look()
@@ -196,7 +196,7 @@ async def test_one_look_reads_all_that_is_there(platform: Platform) -> None:
     await platform.store.record_events(imported)  # of one user, so in one stream: more than one reading takes
     await next_millisecond(platform.store)
     await live.look()
-    assert (live.seen_events, live.skipped) == (700, 0)
+    assert (live.events.came, live.skipped) == (700, 0)
 
 
 async def test_simulated_lists_are_left_out_unless_training_learns_from_them(platform: Platform) -> None:
@@ -208,16 +208,16 @@ async def test_simulated_lists_are_left_out_unless_training_learns_from_them(pla
     await platform.visits(20, range(20), range(20), simulated=True)
     await platform.visits(5, range(20), range(20))
     await live.look()
-    assert (live.seen_events, live.left_out_since(0)) == (10, 40)
+    assert (live.events.came, live.left_out_since(0)) == (10, 40)
     await taking.look()  # from where the other one stopped, so it reads only what may still be open
     await platform.visits(20, range(20), range(20), simulated=True)
     await taking.look()
-    assert taking.seen_events == 40
+    assert taking.events.came == 40
     assert taking.left_out_since(0) == 0
     platform.judges.close_lists()
     for _ in range(2):  # the first finds that the other one has judged meanwhile, and goes on from where that was
         await live.look()
-    assert (live.seen_lists, live.seen_events) == (5, 10)
+    assert (live.judged.came, live.events.came) == (5, 10)
 
 
 def judged(user: str, clicked: bool) -> JudgedList:

@@ -65,8 +65,8 @@ async def platform(client: StoreClient, keys: Keys, store_settings: Store, tmp_p
 
 async def look_until(judge: ListJudge, seen_lists: int) -> None:
     deadline = time.monotonic() + 20
-    while judge.seen_lists < seen_lists:
-        assert time.monotonic() < deadline, judge.seen_lists
+    while judge.judged.came < seen_lists:
+        assert time.monotonic() < deadline, judge.judged.came
         await judge.look()
         await asyncio.sleep(0.02)
 
@@ -88,11 +88,11 @@ async def test_a_list_that_closed_while_the_store_refused_is_counted_later_and_o
                 await asyncio.sleep(0.02)
         finally:
             admin.config_set("maxmemory", 0)
-    assert (judge.seen_lists, judge.seen_events) == (0, 0)
+    assert (judge.judged.came, judge.events.came) == (0, 0)
     await look_until(judge, 7)
     await look_until(platform.judge(), 0)
     assert await platform.lists() == 7
-    assert (judge.seen_lists, judge.seen_events, len(judge.events)) == (7, 5, 5)
+    assert (judge.judged.came, judge.events.came, len(judge.events)) == (7, 5, 5)
 
 
 async def test_simulated_events_stay_simulated_after_a_restart(platform: Platform) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
-from data.event_file import FIELDS
+from data.imports.event_file import FIELDS
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreUnavailable

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from data.csv_rows import column_names, read_csv
 from data.dataset import DataError
-from data.event_file import Row, check_columns, read_rows
+from data.imports.event_file import Row, check_columns, read_rows
+from data.sources.csv_rows import column_names, read_csv
 
 BLOCK_BYTES = 4_000_000
 ROWS = 10_000
@@ -44,7 +44,7 @@ def read_batches(path: Path) -> Iterator[Batch]:
     """The batches, cut in the same places whenever the file is read.
 
     Raises:
-        DataError: as `data.event_file.read_rows`.
+        DataError: as `data.imports.event_file.read_rows`.
     """
     careful = read_rows(path)
     if path.suffix.lower() == ".csv":

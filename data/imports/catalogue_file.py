@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.csv_rows import column_names, read_csv
 from data.dataset import DataError
 from data.fields.attributes import Schema
 from data.fields.cells import flag_cell, id_cell, is_absent, number_cell, text_cell, whole_cell
+from data.sources.csv_rows import column_names, read_csv
 
 ITEM_FIELDS = ("item_id", "title", "categories", "genres", "year", "hidden")
 USER_FIELDS = ("user_id",)

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.csv_rows import column_names, read_csv
 from data.dataset import DataError
 from data.fields.json_keys import marked, repeated_key, without_repeats, words_of
+from data.sources.csv_rows import column_names, read_csv
 
 FIELDS = (
     "user_id",
