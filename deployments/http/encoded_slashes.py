@@ -1,6 +1,7 @@
-"""Ids in addresses: `a%2Fsimilar` is the item a/similar, and `a/similar` are the items that are like a.
+"""Slashes in addresses: `a%2Fsimilar` is the item a/similar, and `a/similar` are the items that are like a.
 
-Servers decode an address before it is routed, so that both would be the same.
+Servers decode an address before it is routed, so that both would be the same. And no address but `/` ends in a slash,
+unless it is encoded and ends an id.
 """
 
 from urllib.parse import unquote
@@ -8,22 +9,30 @@ from urllib.parse import unquote
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from deployments.http.errors import not_found
+
 OF_IDS = ("/api/v1/users/", "/api/v1/items/")
 _MARK = "\x1f"  # no id may hold control characters
 
 
 class EncodedSlashes:
-    """Keeps encoded slashes in the addresses of users and items apart from others. An ASGI application."""
+    """Keeps encoded slashes in the addresses of users and items apart from others, and answers 404 for an address that
+    ends in another slash. An ASGI application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(OF_IDS):
-            raw: bytes = scope.get("raw_path") or b""
-            if b"%2f" in raw.lower():
-                marked = raw.decode("latin-1").replace("%2F", _MARK).replace("%2f", _MARK)
-                scope = {**scope, "path": unquote(marked)}
+        if scope["type"] == "http":
+            if scope["path"].startswith(OF_IDS):
+                raw: bytes = scope.get("raw_path") or b""
+                if b"%2f" in raw.lower():
+                    marked = raw.decode("latin-1").replace("%2F", _MARK).replace("%2f", _MARK)
+                    scope = {**scope, "path": unquote(marked)}
+            path = scope["path"]
+            if path.endswith("/") and path != "/":
+                await not_found(path.replace(_MARK, "%2F")).response()(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

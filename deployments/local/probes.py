@@ -63,9 +63,14 @@ def listens(url: str, default_port: int) -> bool:
 
 def store_answers(port: int) -> bool:
     """Whether the store on this machine has loaded its data and takes commands."""
+    return store_greeting(port).startswith(b"+PONG")
+
+
+def store_greeting(port: int) -> bytes:
+    """What the store on this machine answers to a PING: an error while it loads its data; empty where it is silent."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64)
     except OSError:
-        return False
+        return b""

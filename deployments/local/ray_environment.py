@@ -28,9 +28,9 @@ RAY_INTERNAL_PORTS = (
 )
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
-_READ_BY_SETTINGS = (
+READ_BY_SETTINGS = (
     *("REDIS_URL", "MLFLOW_TRACKING_URI"),
-    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET"),
+    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET", "PROFILE"),
 )
 
 
@@ -142,7 +142,7 @@ def stack_environment(settings: Settings) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in _READ_BY_SETTINGS)
+        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in READ_BY_SETTINGS)
     }
     return {
         **inherited,

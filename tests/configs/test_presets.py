@@ -10,7 +10,7 @@ from configs.settings import load_settings
 from data.dataset import load_dataset
 from data.mapping.import_tables import import_tables
 from data.mapping.plan import Sources, make_plan
-from models.training.training_data import training_data_from_frame
+from models.training.training_data import training_data_of
 
 PRESETS = sorted(path.stem for path in (CONFIGS_DIR / "presets").glob("*.yaml"))
 # Columns of a table as the domain has it, the words of its event types, and whether the goal hides the item.
@@ -43,7 +43,7 @@ def test_a_preset_is_guessed_from_its_domain_and_trains(tmp_path: Path, preset: 
     types = load_event_types(load_settings(data_dir=tmp_path / "data").data.events)
     assert bool(types.seen_codes[types[goal].code]) == hides
     frame = load_dataset(tmp_path / "data" / "processed").interactions
-    data = training_data_from_frame(frame, types, "t", ("str", "str"), 0, {}, "")
+    data = training_data_of(frame, types, "t", ("str", "str"), 0, {}, "")
     interest = data.interest("preference")
     assert len(interest.users) > 0
     assert np.isfinite(interest.weights).all()

@@ -167,6 +167,7 @@ def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> No
     """The machinery end to end; the numbers themselves are held by benchmarks on MovieLens."""
     write_interactions(settings, two_tastes(n_users=60, n_items=80, per_user=30))
     report = evaluate_protocols(settings, ["P3"], "consumption", ranker=False)
+    assert not any(arm["reference"] for arm in report["arms"])  # they are MovieLens' own, whose names the arms share
     found = {(arm["protocol"], arm["name"]): arm["ndcg_at_10"] for arm in report["arms"]}
     assert found["P3 k=0", "fold-in with prior"] == found["P3 k=0", "popularity"]
     assert found["P3 k=10", "plain fold-in"]["mean"] > found["P3 k=10", "popularity"]["mean"]

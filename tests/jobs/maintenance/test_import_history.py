@@ -11,8 +11,8 @@ import pytest
 
 from configs import clock
 from configs.settings import PROJECT_DIR, Settings
-from data import event_batches
 from data.event_log import EventLog, read_event_log
+from data.sources import addresses, csv_blocks
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.recovery.history import History
@@ -63,7 +63,8 @@ def by_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "BULK_BYTES", 0)
-    monkeypatch.setattr(event_batches, "BLOCK_BYTES", 3_000)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(addresses, "CHUNK_BYTES", 1_000)
 
 
 async def test_history_in_bulk_is_what_the_rows_one_by_one_are(
