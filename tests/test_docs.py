@@ -13,7 +13,7 @@ from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings
 
 DOCUMENTS = [
     *(PROJECT_DIR / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *sorted((PROJECT_DIR / "docs").glob("*.md")),
+    *sorted((PROJECT_DIR / "docs").rglob("*.md")),
 ]
 # Folders that the project or its stack makes; a path into them need not exist in the repository.
 MADE = ("data/raw", "data/processed", "benchmarks/results")

@@ -27,8 +27,6 @@ from features.redis.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
 DRAIN_S = 10.0
-BODY_S = 10.0
-"""How long the rest of a body may take: a client that sends a byte a second must not hold a replica's place."""
 # What was answered to one user is kept by no cache.
 _HEADERS = (
     (b"content-type", b"application/json"),
@@ -36,6 +34,8 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
 )
 JSON = "application/json"
+BODY_S = 10.0
+"""How long the rest of a body may take: a client that sends a byte a second must not hold a replica's place."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
     403: {"model": ErrorAnswer, "description": "The key's scope does not reach so far"},
@@ -181,8 +181,8 @@ def _unknown_parameter(query: bytes) -> ApiError:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body, refused with 413 as soon as it is known to be too long, with 415 unless it is
-    called JSON, and with 408 when the rest of it takes too long.
+    """The whole body, refused with 413 as soon as it is known to be too long, with 408 when it takes too long, and with
+    415 unless it is called JSON.
 
     A browser lets any page send text and forms to any address. Before JSON it asks that address first, which refuses.
     """

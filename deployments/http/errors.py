@@ -181,9 +181,7 @@ def _check_parameters(request: Request, prefix: str | None) -> None:
     takes = {field.alias for field in request.scope["route"].dependant.query_params}
     given = [name for name, _ in request.query_params.multi_items()]
     for place, name in enumerate(given):
-        if prefix and name.startswith(prefix):
-            continue
-        if name not in takes:
+        if name not in takes and not (prefix and name.startswith(prefix)):
             known = f"; there are {', '.join(sorted(takes))}" if takes else ""
             raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)
         if name in given[:place]:

@@ -1,4 +1,4 @@
-"""Replicas that die, clients that hang up, models that change: under load, with two replicas of each function."""
+"""Replicas that die, clients that hang up, models that change: under load, in the profile `production`."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from models.bundle.reading import list_bundles
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]
 PAUSE_S = 0.02
-REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment")
+REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment", "ConsoleDeployment")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -54,13 +54,14 @@ def replicas(stack: Any, deployment: str) -> list[int]:
 
 
 def deploy_pairs(stack: Any, folder: Path, num_cpus: float = 0.1) -> None:
-    """Deploy the served configuration with two replicas of each function. With another `num_cpus` Serve replaces every
-    replica, as an upgrade of the code does; otherwise it adds what is missing."""
-    config = yaml.safe_load((stack.settings.state_dir / "serve_config.yaml").read_text())
+    """Deploy what the profile `production` says: two replicas of each function. With another `num_cpus` Serve replaces
+    every replica, as an upgrade of the code does; otherwise it adds what is missing."""
+    serving = stack.settings.serving.model_copy(update={"profile": "production"})
+    control = ServeControl(stack.settings.model_copy(update={"serving": serving}), print)
+    config = yaml.safe_load(control.rendered())
     for application in config["applications"]:
         for deployment in application["deployments"]:
             if deployment["name"] in REPLICATED:
-                deployment["autoscaling_config"]["min_replicas"] = 2
                 deployment["ray_actor_options"]["num_cpus"] = num_cpus
     path = folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -80,11 +81,11 @@ def pair(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 class Load:
-    """Clients that ask, or send events, without a pause; each failure is remembered."""
+    """Clients that ask for lists, send events, or read pages, without a pause; each failure is remembered."""
 
-    def __init__(self, url: str, clients: int = 6, events: bool = False) -> None:
+    def __init__(self, url: str, clients: int = 6, events: bool = False, pages: bool = False) -> None:
         self._url = url
-        self._events = events
+        self._events, self._pages = events, pages
         self._stop = threading.Event()
         self._pause_s = 0.0
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
@@ -125,6 +126,9 @@ class Load:
                 self.acknowledged[user] += 1
             else:
                 self.unknown[user] += 1
+        elif self._pages:
+            answer = http.get(f"/api/v1/items/{number % 1000 + 1}")
+            self.versions["page"] += answer.status_code == 200
         else:
             user_id = (client * 997 + number * 31) % 943 + 1
             answer = http.post("/api/v1/recommend", json={"user_id": user_id})
@@ -159,10 +163,11 @@ class Load:
             thread.join()
 
 
-@pytest.mark.parametrize("deployment", ["Retrieval-champion", "RankingDeployment"])
+@pytest.mark.parametrize("deployment", ["Retrieval-champion", "RankingDeployment", "ConsoleDeployment"])
 def test_no_request_fails_when_a_replica_is_killed(pair: Any, deployment: str) -> None:
+    """Of the fourth kind, ingestion, the next test but one kills three."""
     before = set(replicas(pair, deployment))
-    with Load(pair.url) as load:
+    with Load(pair.url, pages=deployment == "ConsoleDeployment") as load:
         wait_for(lambda: load.versions.total() > 200)
         os.kill(before.pop(), signal.SIGKILL)
         asked = load.versions.total()

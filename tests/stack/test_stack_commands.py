@@ -117,11 +117,11 @@ async def events_of(settings: Settings, user_id: str) -> dict[str, int]:
     return found.counters(types)
 
 
-def start_up(settings: Settings) -> "subprocess.Popen[str]":
+def start_up(settings: Settings, command: str = "up") -> "subprocess.Popen[str]":
     file = settings.state_dir.parent / "settings.yaml"
     file.write_text(resolved_settings(settings))
     return subprocess.Popen(
-        [sys.executable, "-m", "deployments.local", "up"],
+        [sys.executable, "-m", "deployments.local", command],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RAYCOMMEND_CONFIG": str(file)},
         cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would their children.
@@ -337,7 +337,14 @@ class TestRunningStack:
     def test_down_finishes_requests_and_leaves_all_on_disk(
         self, stack: RunningStack, probe_url: str, tmp_path: Path
     ) -> None:
-        """What starts from there is in `test_up_from_disk`."""
+        """With a supervisor in the foreground, as under systemd: it takes over from the one in the background.
+
+        What starts from the disk is in `test_up_from_disk`.
+        """
+        watched = records(stack.settings)
+        foreground = start_up(stack.settings, "supervise")
+        wait_for(lambda: records(stack.settings).get("supervisor", watched["supervisor"]).pid == foreground.pid)
+        assert {**records(stack.settings), "supervisor": watched["supervisor"]} == watched
         known = answers(stack.url)
         deadline = time.monotonic() + 60
         while httpx.get(f"{probe_url}/pid").status_code != 200:
@@ -363,6 +370,8 @@ class TestRunningStack:
         assert callers.wrong == []
         assert callers.statuses[200] > 0
         assert callers.refused > 0
+        assert foreground.wait(timeout=60) == 0, foreground.communicate()
+        foreground.communicate()
         assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
 
         store = Server(store_binary(), stack.settings.state_dir / "store")
