@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from configs.proxy import Proxy, from_environment
+from configs.groups.proxy import Proxy, from_environment
 from deployments.proxy.admin_socket import AdminSocket, process_id
 from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, with_socket
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from configs.proxy import Proxy
+from configs.groups.proxy import Proxy
 from deployments.local.ray_environment import (
     HAPROXY_VARIABLE,
     LAUNCHER,

@@ -228,7 +228,7 @@ def test_as_many_connections_as_the_process_may_open_files(proxy: Front) -> None
     environment = {**os.environ, "HAPROXY_BINARY": haproxy_binary() or "", "RAYCOMMEND_PROXY_CONNECTIONS": "8000"}
     code = (
         "import resource, json; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 2400));"
-        "from configs.proxy import Proxy; from deployments.proxy.keeper import _fitting;"
+        "from configs.groups.proxy import Proxy; from deployments.proxy.keeper import _fitting;"
         "limits = _fitting(Proxy()); print(json.dumps([limits.connections, limits.connections_per_source]))"
     )
     done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True, env=environment)
