@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from data.dataset import Tables, load_dataset, processed_dir
 from data.dataset_writer import write_dataset
 from data.prepare import prepare
 from deployments.local.preflight import taken_ports
+from deployments.local.processes import Record
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.local.serve_control import ServeControl
 from tests.trained_state import move_in, take_copy, wait_for_copy
@@ -118,6 +120,17 @@ class RunningStack:
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the local stack, as `make` does; also when it fails."""
         return local_stack(self.settings, *words)
+
+    @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """The supervisor pauses: it would end what a test stops for long."""
+        record = Record.read(self.settings.state_dir / "run" / "supervisor.json")
+        assert record is not None
+        os.kill(record.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(record.pid, signal.SIGCONT)
 
 
 @pytest.fixture
