@@ -22,7 +22,7 @@ from joserfc.jwk import RSAKey
 from starlette.types import ASGIApp
 
 from benchmarks.serving import USERS, expect_running, machine
-from configs.access import Jwt, Security
+from configs.groups.access import Jwt, Security
 from configs.settings import Settings, load_settings
 from deployments.access.access import Access
 from deployments.events.endpoints import events_endpoints

@@ -20,16 +20,16 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from configs.access import LOOPBACK, ApiKey, Security
 from configs.addresses import without_credentials
-from configs.autopilot_limits import Alerts, AutopilotLimits
-from configs.data_settings import Data
-from configs.group import Group
-from configs.keeping import Keeping
+from configs.groups.access import LOOPBACK, ApiKey, Security
+from configs.groups.autopilot_limits import Alerts, AutopilotLimits
+from configs.groups.data_settings import Data
+from configs.groups.group import Group
+from configs.groups.keeping import Keeping
+from configs.groups.proxy import Proxy
+from configs.groups.tracking import Tracing, Tracking
 from configs.preset_settings import kept_preset, with_preset_of
-from configs.proxy import Proxy
 from configs.store_users import StoreRole, own_address, own_url
-from configs.tracking import Tracing, Tracking
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"

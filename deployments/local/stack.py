@@ -116,13 +116,17 @@ class LocalStack:
         self.serve.deploy()
         self._first_model(trials)
 
-    def down(self) -> bool:
+    def down(self, itself: bool = False) -> bool:
         """Stop everything that was started, in order: the supervisor first, which would start it again. False if
-        nothing was."""
-        records = self.records()
-        supervisor = self.supervisor()
-        if not records and supervisor is None:
+        nothing was.
+
+        Args:
+            itself: whether this process is the supervisor.
+        """
+        if not self.records() and self.supervisor() is None:
             return False
+        if itself:
+            self._record_path(SUPERVISOR).unlink(missing_ok=True)
         self._stop([SUPERVISOR, *reversed(PART_NAMES)])
         for name in ("env", FILE_NAME):
             (self.state_dir / name).unlink(missing_ok=True)

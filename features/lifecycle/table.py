@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 
 Group = Literal["streams", "users", "ledgers", "items", "control", "log", "bundles", "registry", "files"]
 """What shares a budget: `keeping.<group>_bytes`."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from configs.group import Group
+from configs.groups.group import Group
 
 
 class Tracking(Group):
