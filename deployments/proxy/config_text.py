@@ -144,6 +144,8 @@ def _api(section: Section, limits: Proxy) -> None:
         [
             "bind {}:{}".format(*_bind(section)),
             f"maxconn {limits.connections}",
+            # Who asks, for the audit log: replicas see the proxy alone. It goes behind what a client may have sent.
+            "option forwardfor",
             # Otherwise one connection could hold a hundred requests.
             "option disable-h2-upgrade",
             f"stick-table type ipv6 size {SOURCES} expire 1m store conn_cur",
