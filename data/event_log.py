@@ -136,6 +136,15 @@ class EventLog:
         rows = ((stream_id(row["stream_id"]), row) for row in _read(part.path).to_pylist())
         return [(at, row) for at, row in rows if at > after]
 
+    def part_users(self, part: LogPart, simulated: bool) -> list[str]:
+        """The user of every event of a part, by stream id, with or without simulated ones."""
+        marked = not simulated and "simulated" in _columns(part.path)
+        table = _read(part.path, ["user_id", "simulated"] if marked else ["user_id"])
+        if marked:
+            table = table.filter(pc.invert(pc.fill_null(table["simulated"], False)))
+        users: list[str] = table["user_id"].to_pylist()
+        return users
+
     def user_rows(self, kind: Kind, partition: int, user_id: str) -> list[dict[str, object]]:
         """All rows of a user, oldest first by stream id."""
         rows: list[dict[str, object]] = []

@@ -1,5 +1,6 @@
 """What the documents name exists: links, anchors, paths, modules, make targets, settings."""
 
+import dataclasses
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -57,6 +58,8 @@ def settings() -> set[str]:
     found = {"RAYCOMMEND_CONFIG", API_KEY_VARIABLE}
     for name, field in Settings.model_fields.items():
         groups = getattr(field.annotation, "model_fields", None)
+        if dataclasses.is_dataclass(field.annotation):
+            groups = [inner.name for inner in dataclasses.fields(field.annotation)]
         if groups is not None:
             found |= {f"RAYCOMMEND_{name}_{inner}".upper() for inner in groups}
         else:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 import yaml
 
-from configs.settings import PROJECT_DIR
+from configs.settings import PROJECT_DIR, Settings
 from deployments.local.probes import store_answers
 from deployments.local.stack_parts import store_binary
 
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as store:
             try:
-                while not store_answers(given.port):
+                while not store_answers(Settings(state_dir=folder, ports={"store": given.port})):
                     if store.poll() is not None:
                         raise SystemExit("the store did not start")
                     time.sleep(0.05)

@@ -8,6 +8,8 @@ from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import interaction_files, processed_dir
 from data.event_log import EventLog
+from deployments.access.access import Access
+from deployments.access.routes import KeyRoom
 from deployments.catalogue.answers import CatalogueView
 from deployments.catalogue.items import Items
 from deployments.catalogue.typed_ids import IdTypes
@@ -48,7 +50,7 @@ class Console:
     ) -> None:
         self.settings = settings
         types = load_event_types(settings.data.events)
-        self._client = connect(settings.store, settings.store_url)
+        self._client = connect(settings.store, settings.store_url_of("console"))
         self._keys = keys_of(settings.store)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self.ids = IdTypes()
@@ -64,6 +66,8 @@ class Console:
         )
         self.users = Users(store, log, self.ids, self.items)
         self.data = DataState(settings, self._client, self._keys, self.ids, self.items.title)
+        self.access = Access(settings, self._client, self._keys)
+        self.keys = KeyRoom(settings.security, self._client, self._keys)
         self.health = HealthProbe(settings, self._client, self._keys)
         self.operations = Operations(settings, self._client, self._keys)
         self.models = ModelVersions(settings, self._client, self._keys)
@@ -76,6 +80,7 @@ class Console:
             on_slots=self._follow_slots,
             on_catalogue=self.items.follow,
             on_traffic=self.experiments.follow,
+            on_access=self.access.follow,
             on_interval=(1.0, self.experiments.tick),
         )
 
@@ -85,6 +90,7 @@ class Console:
     async def stop(self) -> None:
         """Follow nothing any more, and hang up."""
         await self._watch.stop()
+        await self.access.aclose()
         await self._client.aclose()
 
     def check_health(self) -> None:

@@ -8,6 +8,8 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from configs.settings import Serving
+from deployments.access.routes import BODIES as ACCESS_BODIES
+from deployments.access.routes import access_api
 from deployments.catalogue.routes import BODIES as CATALOGUE_BODIES
 from deployments.catalogue.routes import catalogue_api
 from deployments.console.console import Console
@@ -17,6 +19,7 @@ from deployments.console.snapshot import Snapshot
 from deployments.http.asgi_app import Endpoint
 from deployments.http.encoded_slashes import EncodedSlashes
 from deployments.http.errors import install_error_handlers, only_known_parameters
+from deployments.http.head_requests import HeadRequests
 from deployments.http.openapi import merged_document
 from deployments.operations.experiments.routes import BODIES as EXPERIMENT_BODIES
 from deployments.operations.experiments.routes import experiments_api
@@ -39,6 +42,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     )
     install_error_handlers(app)
     app.add_middleware(EncodedSlashes)
+    app.add_middleware(HeadRequests)
     checked = [Depends(only_known_parameters)]
 
     app.include_router(page_routes())
@@ -89,7 +93,14 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     )
     app.include_router(operations_api(lambda: console().operations, serving), dependencies=checked)
     app.include_router(data_api(lambda: console().data), dependencies=checked)
-    bodies: list[type[BaseModel]] = [*CATALOGUE_BODIES, RetrainRequest, *MODEL_BODIES, *EXPERIMENT_BODIES]
+    app.include_router(access_api(lambda: console().keys, serving), dependencies=checked)
+    bodies: list[type[BaseModel]] = [
+        *CATALOGUE_BODIES,
+        RetrainRequest,
+        *MODEL_BODIES,
+        *EXPERIMENT_BODIES,
+        *ACCESS_BODIES,
+    ]
     document = merged_document(app, bodies, elsewhere, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app

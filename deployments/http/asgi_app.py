@@ -20,17 +20,28 @@ import orjson
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from deployments.http.errors import ApiError, invalid_field, store_error
+from deployments.http.errors import ApiError, invalid_field, method_not_allowed, not_found, store_error
 from deployments.http.request_log import RequestLog
 from deployments.http.schemas import ErrorAnswer
 from features.redis.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
 DRAIN_S = 10.0
+# What was answered to one user is kept by no cache.
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+JSON = "application/json"
+BODY_S = 10.0
+"""How long the rest of a body may take: a client that sends a byte a second must not hold a replica's place."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
     403: {"model": ErrorAnswer, "description": "The key's scope does not reach so far"},
+    408: {"model": ErrorAnswer, "description": "The request was not complete in time"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
+    415: {"model": ErrorAnswer, "description": "The body is not said to be application/json"},
     422: {"model": ErrorAnswer, "description": "A field is wrong; the error names it"},
     429: {"model": ErrorAnswer, "description": "The key has made all its requests of this minute"},
     503: {"model": ErrorAnswer, "description": "Overloaded, or the online store or the model is away; try again"},
@@ -123,7 +134,7 @@ class EndpointApp:
         status, headers = 200, list[tuple[bytes, bytes]]()
         if failure is not None:
             status, headers, content = _error(failure)
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        headers += [*_HEADERS, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         asked = self._endpoints.get(scope["path"])
@@ -155,9 +166,9 @@ class EndpointApp:
     def _endpoint(self, scope: Scope) -> Endpoint:
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None:
-            raise ApiError(404, "not_found", f"there is no {scope['path']}; see /docs")
+            raise not_found(scope["path"])
         if scope["method"] != "POST":
-            raise ApiError(405, "method_not_allowed", f"{scope['method']} is not allowed here; use POST")
+            raise method_not_allowed(scope["method"], ("POST",))
         if self._in_flight >= self._max_in_flight:
             raise ApiError(503, "overloaded", f"{self._in_flight} requests are waiting already", retry_after_s=1)
         return endpoint
@@ -170,23 +181,38 @@ def _unknown_parameter(query: bytes) -> ApiError:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body, refused with 413 as soon as it is known to be too long."""
+    """The whole body, refused with 413 as soon as it is known to be too long, with 408 when it takes too long, and with
+    415 unless it is called JSON.
+
+    A browser lets any page send text and forms to any address. Before JSON it asks that address first, which refuses.
+    """
     too_large = ApiError(413, "body_too_large", f"the body may hold at most {limit} bytes")
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > limit:
         raise too_large
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise too_large
+    if message.get("more_body"):  # it is above the 16 KB that the proxy waits for
+        try:
+            async with asyncio.timeout(BODY_S):
+                while message.get("more_body"):
+                    message = await receive()
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise ApiError(408, "request_timeout", f"the body was not complete within {BODY_S:g} s") from None
     if message["type"] == "http.disconnect":
         raise ApiError(400, "disconnected", "the client hung up before the body was complete")
     if len(body) > limit:
         raise too_large
+    if body and not _is_json(header(scope, b"content-type")):
+        raise ApiError(415, "json_needed", "the body must come as JSON, with the header Content-Type: application/json")
     return body
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type == JSON or content_type.partition(";")[0].strip().lower() == JSON
 
 
 def header(scope: Scope, wanted: bytes) -> str:
@@ -201,5 +227,5 @@ def header(scope: Scope, wanted: bytes) -> str:
 
 
 def _error(error: ApiError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    headers = [] if error.retry_after_s is None else [(b"retry-after", b"%d" % error.retry_after_s)]
+    headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
     return error.status, headers, orjson.dumps({"error": error.content()})

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from data.fields.faults import first_fault
 from data.fields.json_keys import marked, repeated_key, without_repeats, words_of
@@ -35,6 +36,7 @@ class ApiError(Exception):
         field: str | None = None,
         retry_after_s: int | None = None,
         job_id: str | None = None,
+        allow: Sequence[str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -43,6 +45,14 @@ class ApiError(Exception):
         self.field = None if field is None else _writable(field)
         self.retry_after_s = retry_after_s
         self.job_id = job_id
+        self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        """When to come back, and which methods an address takes, where the error says so."""
+        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        if self.status == 408:  # the rest of the request may still come, and is no request of its own
+            headers["connection"] = "close"
+        return headers if self.allow is None else {**headers, "allow": ", ".join(sorted(self.allow))}
 
     def content(self) -> dict[str, str]:
         content = {"code": self.code, "message": self.message}
@@ -53,8 +63,7 @@ class ApiError(Exception):
         return content
 
     def response(self) -> Response:
-        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
-        return json_response({"error": self.content()}, self.status, headers)
+        return json_response({"error": self.content()}, self.status, self.headers())
 
 
 def _writable(text: str) -> str:
@@ -64,6 +73,19 @@ def _writable(text: str) -> str:
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def not_found(path: str) -> ApiError:
+    """The 404 of an address that there is not. No address but `/` ends in a slash, and the words say so."""
+    hint = (
+        f"addresses end without a slash: {path.rstrip('/')}" if path.endswith("/") and path.strip("/") else "see /docs"
+    )
+    return ApiError(404, "not_found", f"there is no {path}; {hint}")
+
+
+def method_not_allowed(method: str, allow: Sequence[str]) -> ApiError:
+    words = f"{method} is not allowed here; use {' or '.join(sorted(allow))}"
+    return ApiError(405, "method_not_allowed", words, allow=allow)
 
 
 def invalid_field(message: str, field: str | None) -> ApiError:
@@ -166,6 +188,19 @@ def _check_parameters(request: Request, prefix: str | None) -> None:
             raise invalid_field(f"the parameter {name!r} stands twice; give it once", name)
 
 
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods that the routes of an address take together; the framework names those of the first alone."""
+
+    def takes(method: str) -> bool:
+        scope = {"type": "http", "method": method, "path": request.scope["path"], "root_path": ""}
+        return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+    if takes("OPTIONS"):  # a folder of files: it matches whatever the method, and is only read
+        return ["GET", "HEAD"]
+    found = [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if takes(method)]
+    return [*found, "HEAD"] if "GET" in found else found
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Make every error of `app` take the common form."""
 
@@ -184,13 +219,11 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        codes = {404: "not_found", 405: "method_not_allowed"}
-        message = {404: f"there is no {request.url.path}; see /docs", 405: f"{request.method} is not allowed here"}
-        return ApiError(
-            error.status_code,
-            codes.get(error.status_code, "http_error"),
-            message.get(error.status_code, str(error.detail)),
-        ).response()
+        if error.status_code == 404:
+            return not_found(request.url.path).response()
+        if error.status_code == 405:
+            return method_not_allowed(request.method, _allowed(app, request)).response()
+        return ApiError(error.status_code, "http_error", str(error.detail)).response()
 
     async def on_unexpected(request: Request, error: Exception) -> Response:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)

@@ -15,6 +15,7 @@ _TAKE = Script("take_lock")
 _RENEW = Script("renew_lock")
 _RELEASE = Script("release_lock")
 _POLL_S = 0.1
+_NO_END, _NO_KEY = -1, -2  # what PTTL says
 
 
 class Lock:
@@ -47,7 +48,13 @@ async def maintenance(
 
 @asynccontextmanager
 async def exclusive(
-    client: StoreClient, key: str, holder: str, busy: str, wait_s: float = 0.0, ttl_s: float = 30.0
+    client: StoreClient,
+    key: str,
+    holder: str,
+    busy: str,
+    wait_s: float = 0.0,
+    ttl_s: float = 30.0,
+    outlive_dead: bool = False,
 ) -> AsyncIterator[Lock]:
     """Hold the lock under `key`.
 
@@ -56,15 +63,16 @@ async def exclusive(
         busy: that message, with {} for the holder.
         wait_s: how long to wait for another holder.
         ttl_s: a killed holder's lock ends after this.
+        outlive_dead: wait beyond `wait_s` for a lock that nobody renews, since its holder was killed, to end.
 
     Raises:
-        StoreBusy: another held it all the time; names it.
+        StoreBusy: another held it all the time, and lives where that was asked; names it.
     """
     token = f"{holder}:{secrets.token_hex(8)}"
     lock = Lock(client, key, token, ttl_s)
     renewing: asyncio.Task[None] | None = None
     try:
-        await _acquire(client, key, token, busy, wait_s, ttl_s)
+        await _acquire(client, key, token, busy, wait_s, ttl_s, outlive_dead)
         renewing = asyncio.create_task(_renew(lock, ttl_s / 3))
         yield lock
     finally:
@@ -76,15 +84,24 @@ async def exclusive(
             await lock.release()
 
 
-async def _acquire(client: StoreClient, key: str, token: str, busy: str, wait_s: float, ttl_s: float) -> None:
+async def _acquire(
+    client: StoreClient, key: str, token: str, busy: str, wait_s: float, ttl_s: float, outlive_dead: bool
+) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
+    ends: dict[bytes, float] = {}  # holder -> when its lock ends at the latest, unless it is renewed
     while not await _take(client, key, token, int(ttl_s * 1000)):
-        other = (await client.run("GET", key) or b"nobody any more").decode()
-        if other == token:
+        asked = clock()
+        other, left_ms = await client.read([("GET", key), ("PTTL", key)])
+        if other == token.encode():
             return  # An answer was lost on the way, and the repeat met its own lock.
-        if clock() >= deadline:
-            raise StoreBusy(busy.format(other.partition(":")[0]))
+        ended = other is None or left_ms == _NO_KEY
+        if clock() >= deadline and not ended:
+            # The answer's way takes a while: what is left was measured between the two looks at the clock.
+            latest = ends.setdefault(other, clock() + left_ms / 1000 + _POLL_S)
+            renewed = left_ms == _NO_END or asked + left_ms / 1000 > latest
+            if renewed or len(ends) > 1 or not outlive_dead:
+                raise StoreBusy(busy.format(other.decode().partition(":")[0]))
         await asyncio.sleep(_POLL_S)
 
 

@@ -28,6 +28,8 @@ from features.redis.session import store_session
 from features.users.erasure_key import key_path, read_key
 from jobs.maintenance.backup import CONTROL, DATA, LOG, MANIFEST, BackupManifest, digests
 
+LOCK_WAIT_S = 60.0
+
 
 async def restore(settings: Settings, folder: Path) -> Rebuilt:
     """Verify a backup and make the store equal to the one it was taken from.
@@ -44,7 +46,7 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
         store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
         await store.prepare()
         mark = f"{folder.name}:{manifest.created_ms}"
-        async with maintenance(client, store.keys, "restore") as lock:
+        async with maintenance(client, store.keys, "restore", LOCK_WAIT_S) as lock:
             begun: bytes | None = await client.run("HGET", store.keys.meta, "restoring")
             if begun != mark.encode():
                 if await holds_events(client, store.keys):

@@ -27,6 +27,8 @@ def job_id() -> str:
 def only_retraining(settings: Settings) -> Iterator[None]:
     """Hold the lock while training; a thread keeps it alive, since training itself blocks.
 
+    The lock that a killed retraining left is waited for: whoever asked for the next one was told that it is accepted.
+
     Args:
         settings: where the store is, and after how long the lock of a killed retraining ends (`training.lock_s`).
 
@@ -40,7 +42,7 @@ def only_retraining(settings: Settings) -> Iterator[None]:
     async def hold() -> None:
         async with (
             store_session(settings) as (client, keys),
-            exclusive(client, keys.lock(LOCK), job_id(), _BUSY, wait_s=0.0, ttl_s=settings.training.lock_s),
+            exclusive(client, keys.lock(LOCK), job_id(), _BUSY, ttl_s=settings.training.lock_s, outlive_dead=True),
         ):
             entered.set()
             await asyncio.to_thread(leave.wait)

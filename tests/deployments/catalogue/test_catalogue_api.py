@@ -139,7 +139,7 @@ async def test_what_is_no_item_is_refused_by_its_field_alone_and_in_a_batch(
 async def test_a_body_that_is_no_batch_is_refused(
     api: httpx.AsyncClient, body: bytes, field: str | None, words: str
 ) -> None:
-    answer = await api.post("/api/v1/items/batch", content=body)
+    answer = await api.post("/api/v1/items/batch", content=body, headers={"content-type": "application/json"})
     error = answer.json()["error"]
     assert (answer.status_code, error.get("field")) == (422, field)
     assert words in error["message"]

@@ -7,9 +7,12 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
+from deployments.http import asgi_app
 from deployments.http.asgi_app import Endpoint, EndpointApp
 from deployments.http.errors import ApiError
 from features.redis.errors import StoreFull, StoreUnavailable
+
+JSON = (b"content-type", b"application/json")
 
 
 class Nothing(BaseModel):
@@ -40,7 +43,8 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": headers or [], "query_string": query}
+    found = [JSON] if headers is None else headers
+    scope = {"type": "http", "method": method, "path": path, "headers": found, "query_string": query}
     asyncio.run(hot(scope, receive, send))
     start, body = sent
     found = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -53,7 +57,7 @@ async def echo(body: bytes, request_id: str) -> bytes:
 
 
 def test_the_body_arrives_whole_with_the_first_request_id() -> None:
-    ids = [(b"x-request-id", b"mine"), (b"x-request-id", b"the proxy's")]
+    ids = [JSON, (b"x-request-id", b"mine"), (b"x-request-id", b"the proxy's")]
     status, headers, content = ask(app(echo), [b"ab", b"cd", b""], headers=ids)
     assert (status, headers["content-type"]) == (200, "application/json")
     assert content == {"body": "abcd", "id": "mine"}
@@ -65,7 +69,7 @@ def test_a_request_without_an_id_gets_one_of_its_own() -> None:
     assert first != second
 
 
-@pytest.mark.parametrize("headers", [[], [(b"content-length", b"101")]])
+@pytest.mark.parametrize("headers", [[JSON], [JSON, (b"content-length", b"101")]])
 def test_too_long_a_body_is_refused(headers: list[Any]) -> None:
     status, _, content = ask(app(echo), [b"x" * 60, b"x" * 41], headers=headers)
     assert (status, content["error"]["code"]) == (413, "body_too_large")
@@ -82,7 +86,40 @@ def test_what_is_asked_in_the_query_is_refused_and_not_ignored(query: bytes, fie
 
 def test_other_paths_and_methods() -> None:
     assert ask(app(echo), [b""], path="/b")[0] == 404
-    assert ask(app(echo), [b""], method="GET")[0] == 405
+    for method in ("GET", "HEAD", "OPTIONS", "PROPFIND"):
+        status, headers, content = ask(app(echo), [b""], method=method)
+        assert (status, headers["allow"]) == (405, "POST")
+        assert content["error"]["message"] == f"{method} is not allowed here; use POST"
+
+
+def test_an_address_with_a_slash_at_its_end_is_none_and_the_answer_names_the_one_without() -> None:
+    status, _, content = ask(app(echo), [b"{}"], path="/a/")
+    assert (status, content["error"]["code"]) == (404, "not_found")
+    assert content["error"]["message"].endswith("without a slash: /a")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, b"text/plain", b"text/plain;charset=UTF-8", b"application/x-www-form-urlencoded", b"multipart/form-data",
+     b"application/jsonp", b"", b"application/json\xff"],
+)  # fmt: skip
+def test_a_body_that_is_not_called_json_is_refused_before_it_is_read(given: bytes | None) -> None:
+    read: list[bytes] = []
+
+    async def note(body: bytes, request_id: str) -> bytes:
+        read.append(body)
+        return b"{}"
+
+    headers = [] if given is None else [(b"content-type", given)]
+    status, _, content = ask(app(note), [b'{"a": 1}'], headers=headers)
+    assert (status, content["error"]["code"]) == (415, "json_needed")
+    assert "Content-Type: application/json" in content["error"]["message"]
+    assert read == []
+
+
+@pytest.mark.parametrize("given", [b"application/json; charset=utf-8", b"Application/JSON", b"application/json ;a=b"])
+def test_json_may_be_named_with_parameters(given: bytes) -> None:
+    assert ask(app(echo), [b"{}"], headers=[(b"content-type", given)])[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -101,6 +138,30 @@ def test_errors_take_the_common_form(error: Exception, status: int, code: str) -
     got, headers, content = ask(app(fail), [b""])
     assert (got, content["error"]["code"]) == (status, code)
     assert ("retry-after" in headers) == (status == 503)
+
+
+def test_a_body_whose_rest_drips_gives_up_its_place_and_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_app, "BODY_S", 0.1)
+
+    async def scenario() -> None:
+        hot = app(echo, limit=10_000)
+        started: list[dict[str, Any]] = []
+
+        async def drip() -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return {"type": "http.request", "body": b"x", "more_body": True}
+
+        async def send(message: Any) -> None:
+            if "status" in message:
+                started.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/a", "headers": []}
+        await asyncio.wait_for(hot(scope, drip, send), 5)
+        assert started[0]["status"] == 408
+        assert (b"connection", b"close") in started[0]["headers"]
+        assert hot.in_flight == 0
+
+    asyncio.run(scenario())
 
 
 def test_a_client_that_hangs_up_before_its_body_is_no_request() -> None:

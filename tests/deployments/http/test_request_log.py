@@ -10,7 +10,7 @@ import pytest
 from deployments.http.asgi_app import Endpoint, EndpointApp
 from deployments.http.errors import ApiError
 from deployments.http.request_log import RequestLog, request_log
-from tests.deployments.http.test_endpoint_app import Nothing, ask
+from tests.deployments.http.test_endpoint_app import JSON, Nothing, ask
 
 
 async def answer(body: bytes, _: str) -> bytes:
@@ -33,8 +33,8 @@ def test_a_line_says_which_request_by_whom_and_by_which_model(caplog: pytest.Log
     log = request_log(1.0, token)
     assert log is not None
     with caplog.at_level(logging.INFO, logger="ray.serve"):
-        ask(app(log), [b'{"user_id": 196}'], path="/a", headers=[(b"x-request-id", b"r1")])
-        ask(app(log), [b'{"user_id": "bad"}'], path="/a", headers=[(b"x-request-id", b"r2")])
+        ask(app(log), [b'{"user_id": 196}'], path="/a", headers=[JSON, (b"x-request-id", b"r1")])
+        ask(app(log), [b'{"user_id": "bad"}'], path="/a", headers=[JSON, (b"x-request-id", b"r2")])
     good, bad = lines(caplog)
     assert (good["client_request_id"], good["status"], good["model_version"]) == ("r1", 200, "v1")
     assert good["user_hash"] == log.hash_user("196") != RequestLog(1.0, b"another").hash_user("196")

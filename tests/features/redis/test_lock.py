@@ -5,7 +5,7 @@ import pytest
 
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreBusy
-from features.redis.lock import maintenance
+from features.redis.lock import exclusive, maintenance
 
 pytestmark = pytest.mark.anyio
 
@@ -54,3 +54,36 @@ async def test_who_lost_the_lock_hears_it_and_leaves_the_new_holders_alone(store
         with pytest.raises(StoreBusy, match="lost"):
             await lock.check()
     assert await store.client.run("GET", key) == b"rebuild:other"
+
+
+async def test_a_dead_holders_lock_is_waited_for_and_a_living_ones_is_told_of(store: OnlineStore) -> None:
+    key = store.keys.lock("retraining")
+    await store.client.run("SET", key, "a job:dead", "PX", 1500)
+    async with exclusive(store.client, key, "another", "{} has it", ttl_s=1.5, outlive_dead=True) as lock:
+        await lock.check()  # and by its renewing shows that it lives
+        with pytest.raises(StoreBusy, match="another has it"):
+            async with exclusive(store.client, key, "a third", "{} has it", ttl_s=1.5, outlive_dead=True):
+                pass
+
+
+async def test_of_two_that_wait_for_a_dead_holder_one_goes_on(store: OnlineStore) -> None:
+    key = store.keys.lock("retraining")
+    await store.client.run("SET", key, "a job:dead", "PX", 800)
+    first, never = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> str:
+        try:
+            async with exclusive(store.client, key, "one", "{} has it", ttl_s=1.5, outlive_dead=True):
+                first.set()
+                await never.wait()
+        except StoreBusy as error:
+            return str(error)
+        return "held"
+
+    tasks = [asyncio.create_task(hold()) for _ in range(2)]
+    await asyncio.wait_for(first.wait(), 10)
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result() for task in done] == ["one has it"]
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)

@@ -164,7 +164,7 @@ async def test_a_killed_process_goes_on(with_store: Settings, store: OnlineStore
 async def test_an_event_of_the_history_that_comes_again_over_http_is_one_event_to_a_training(
     with_store: Settings, store: OnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As docs/own-data.md says: features count it twice, the log once, and a larger file adds the rest."""
+    """As docs/own-data.md says: features count it twice, the reader of the log once; a larger file adds the rest."""
     in_bulk(monkeypatch)
     await put_items(store.client, store.keys, ITEMS)
     header, row = "user_id,item_id,event_type,timestamp,event_id\n", "ann,i1,like,1700000000,e1\n"
