@@ -42,7 +42,7 @@ hypothesis_settings.load_profile("fixed")
 # LightGBM's threads spin while they wait for one another. Beside other workers that takes more time than the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 UP_S = 600
-RUN_S = 300
+RUN_S = 600
 LANES = 5
 FIRST, SECOND = "first", "other"  # folders of the two stacks: names of one length, see `trained_state.move_in`
 HAS_FIRST_STACK = pytest.StashKey[bool]()
