@@ -152,8 +152,9 @@ def supervise(stack: LocalStack, trials: int | None) -> None:
     tell_systemd("READY=1")
     watch(stack, lock)
     tell_systemd("STOPPING=1")
-    with changing(stack.state_dir, "make down"):
-        stack.down()
+    # Where a `make down` has ended this process, it holds the lock and does the rest.
+    with contextlib.suppress(FolderInUseError), changing(stack.state_dir, "make down", patience_s=0):
+        stack.down(itself=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

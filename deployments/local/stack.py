@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from configs import store_users
 from configs.addresses import without_credentials
 from configs.settings import PROJECT_DIR, Settings, with_preset
 from configs.supervision import FILE_NAME, read_supervision
@@ -115,13 +116,17 @@ class LocalStack:
         self.serve.deploy()
         self._first_model(trials)
 
-    def down(self) -> bool:
+    def down(self, itself: bool = False) -> bool:
         """Stop everything that was started, in order: the supervisor first, which would start it again. False if
-        nothing was."""
-        records = self.records()
-        supervisor = self.supervisor()
-        if not records and supervisor is None:
+        nothing was.
+
+        Args:
+            itself: whether this process is the supervisor.
+        """
+        if not self.records() and self.supervisor() is None:
             return False
+        if itself:
+            self._record_path(SUPERVISOR).unlink(missing_ok=True)
         self._stop([SUPERVISOR, *reversed(PART_NAMES)])
         for name in ("env", FILE_NAME):
             (self.state_dir / name).unlink(missing_ok=True)
@@ -195,7 +200,9 @@ class LocalStack:
         if not running or not file.exists():
             return
         old, new = yaml.safe_load(file.read_text()), yaml.safe_load(resolved_settings(self.settings))
-        if changed := sorted(_flat(old).items() ^ _flat(new).items()):
+        changed = sorted(_flat(old).items() ^ _flat(new).items())
+        # The profile only decides what is deployed, which this `make up` does.
+        if changed := [pair for pair in changed if pair[0] != "serving.profile"]:
             names = ", ".join(dict.fromkeys(name for name, _ in changed))
             if moved := dict.fromkeys(name for name, _ in changed if name.startswith(_WHERE)):
                 raise PreflightError(f"the stack runs with another {', '.join(moved)}: run `make down` first")
@@ -250,6 +257,8 @@ class LocalStack:
         write_private(settings_file(self.settings), resolved_settings(self.settings, with_data=False))
 
     def _start(self, part: StackPart) -> None:
+        if part.name == "store":
+            store_users.prepare(self.state_dir, self.settings.store.prefix)
         if part.name == "ray":
             shutil.rmtree(self.settings.run_dir / "ray", ignore_errors=True)
         log = self.state_dir / "logs" / f"{part.name}.log"

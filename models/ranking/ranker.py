@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.features import FEATURES, FEATURES_HASH
 from models.ranking.forest import Forest
+from models.ranking.model_text import check_model_text
 
 _GRADES = 10  # LightGBM wants whole labels
 # Of a keyword's values LightGBM takes the best group for each split, which fits noise: with its own settings (10, 10,
@@ -62,6 +63,10 @@ class Ranker:
         # It takes 0.8 s to import, scikit-learn with it. Whoever holds no ranker does not wait for that.
         import lightgbm
 
+        try:
+            check_model_text(text, len(FEATURES) + len(attributes))
+        except ValueError as error:
+            raise RankerError(f"it is no LightGBM model: {error}") from error
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:

@@ -32,7 +32,7 @@ class TrainingData:
         unknown_types: logged events left out because `events.yaml` does not know their type, by type.
         fingerprint: sha256 over data set and log.
         simulated_left_out: logged events left out because they are simulated.
-        time_trusted: whether the imported events' times say what came before what.
+        time_trusted: whether the times of the data set say what came before what.
     """
 
     name: str
