@@ -155,6 +155,12 @@ def load_dataset(directory: Path) -> Dataset:
     return Dataset(interactions, items, users, meta, **attributes)
 
 
+def interaction_files(directory: Path) -> list[Path]:
+    """The file of the interactions; none without a data set."""
+    path = directory / dataset_file(0)
+    return [path] if path.is_file() else []
+
+
 def interaction_batches(directory: Path, columns: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The interactions of a data set part by part, for those who must not hold them all."""
     with pq.ParquetFile(directory / dataset_file(0)) as file:

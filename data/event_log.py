@@ -66,6 +66,10 @@ class EventLog:
                 found.append(LogPart(number, (ids[0], ids[1]), (ids[2], ids[3]), path, match[1] == "bulk"))
         return sorted(found)
 
+    def event_files(self) -> list[Path]:
+        """The files of all events."""
+        return [part.path for part in self.parts("events")]
+
     def write_part(self, kind: Kind, partition: int, table: pa.Table, bulk: bool = False) -> LogPart:
         """Write rows (at least one, by stream id) as a new part that survives a power cut once this returns."""
         first, last = stream_id(table["stream_id"][0].as_py()), stream_id(table["stream_id"][-1].as_py())

@@ -233,6 +233,7 @@ def _answer(status: int, code: str, message: str, headers: str = "") -> str:
     """The part of a rule that says what is answered. The message may not hold an apostrophe."""
     if status in _TEMPORARY:
         headers += f"hdr Retry-After {RETRY_S} "
+    headers += "hdr Cache-Control no-store hdr X-Content-Type-Options nosniff "
     content = json.dumps({"error": {"code": code, "message": message}})
     return f"status {status} content-type application/json {headers}string '{content}'"
 

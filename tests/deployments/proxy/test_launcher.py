@@ -97,6 +97,20 @@ def test_haproxy_that_is_killed_is_back_within_two_seconds_each_time(proxy: Fron
         assert launched.haproxy() != before
 
 
+def test_who_kills_all_that_is_called_haproxy_leaves_what_starts_it_again(proxy: Front) -> None:
+    launched = proxy.start()
+    keeper = psutil.Process(launched.keeper())
+    called = [psutil.Process(pid) for pid in (launched.guard, launched.haproxy())]
+    assert ["haproxy" in " ".join(process.cmdline()) for process in (*called, keeper)] == [True, True, False]
+    assert str(proxy.folder) in keeper.cmdline()[0]
+    started = time.monotonic()
+    for process in called:
+        process.kill()
+    wait_for(lambda: answers(proxy), proxy.log)
+    assert time.monotonic() - started < 2
+    assert process_id(proxy.socket) is None  # by which Ray finds out
+
+
 def test_a_killed_keeper_is_replaced(proxy: Front) -> None:
     launched = proxy.start()
     keeper, haproxy = launched.keeper(), launched.haproxy()
