@@ -16,7 +16,7 @@ from pathlib import Path
 from configs.settings import PROJECT_DIR
 
 POLL_S = 0.05
-PATIENCE_S = 15.0
+PATIENCE_S = 90.0
 SUPERVISOR = "supervisor"
 
 

@@ -152,6 +152,7 @@ def end(record: Record, deadline_s: float, say: Callable[[str], None]) -> None:
     if root is None or root.started != record.started:
         return
     _signal(root, signal.SIGTERM)
+    _signal(root, signal.SIGCONT)  # One that somebody has stopped could not hear it.
     while record.alive():
         if time.monotonic() > give_up:
             say(f"{record.name}: did not end within {deadline_s:.0f} s, killing {_describe(root)}")

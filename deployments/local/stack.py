@@ -200,7 +200,9 @@ class LocalStack:
         if not running or not file.exists():
             return
         old, new = yaml.safe_load(file.read_text()), yaml.safe_load(resolved_settings(self.settings))
-        if changed := sorted(_flat(old).items() ^ _flat(new).items()):
+        changed = sorted(_flat(old).items() ^ _flat(new).items())
+        # The profile only decides what is deployed, which this `make up` does.
+        if changed := [pair for pair in changed if pair[0] != "serving.profile"]:
             names = ", ".join(dict.fromkeys(name for name, _ in changed))
             if moved := dict.fromkeys(name for name, _ in changed if name.startswith(_WHERE)):
                 raise PreflightError(f"the stack runs with another {', '.join(moved)}: run `make down` first")

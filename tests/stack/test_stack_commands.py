@@ -148,6 +148,9 @@ class TestStart:
             assert up.poll() is None, up.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        second = local_stack(idle_settings, "up")
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr == f"`make up` is at work on this state folder (pid {up.pid}): wait for it\n"
         up.send_signal(signal.SIGINT)
         _, errors = up.communicate(timeout=90)
         assert up.returncode == 130, errors
