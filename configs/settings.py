@@ -20,13 +20,16 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from configs.access import LOOPBACK, ApiKey, Security
-from configs.autopilot_limits import Alerts, AutopilotLimits
-from configs.data_settings import Data
-from configs.group import Group
-from configs.keeping import Keeping
+from configs.addresses import without_credentials
+from configs.groups.access import LOOPBACK, ApiKey, Security
+from configs.groups.autopilot_limits import Alerts, AutopilotLimits
+from configs.groups.data_settings import Data
+from configs.groups.group import Group
+from configs.groups.keeping import Keeping
+from configs.groups.proxy import Proxy
+from configs.groups.tracking import Tracing, Tracking
 from configs.preset_settings import kept_preset, with_preset_of
-from configs.proxy import Proxy
+from configs.store_users import StoreRole, own_address, own_url
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
@@ -105,14 +108,6 @@ class Store(Group):
     clock_skew_s: int = Field(300, ge=0, description="how far before the user's first list an event may claim to be")
 
 
-class Tracking(Group):
-    """The model registry (MLflow)."""
-
-    uri: str | None = Field(None, description="an outside MLflow server; None starts a local one on SQLite")
-    experiment: str = Field("raycommend", min_length=1)
-    model: str = Field("raycommend-als", min_length=1, description="name of the registered model")
-
-
 class Training(Group):
     """How a retraining learns, and what the gate asks of its model."""
 
@@ -176,16 +171,6 @@ class Serving(Group):
     log_share: float = Field(0.0, ge=0, le=1, description="share of requests that get a line in the log")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
-
-
-class Tracing(Group):
-    """OpenTelemetry traces of requests, by stage."""
-
-    endpoint: str | None = Field(
-        None,
-        description="address of an OTLP collector over HTTP, such as http://127.0.0.1:4318/v1/traces; None: off",
-    )
-    share: float = Field(0.01, ge=0, le=1, description="share of requests that are traced, if the caller does not say")
 
 
 class Settings(BaseSettings):
@@ -260,8 +245,21 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def own_store(self) -> bool:
+        """Whether the stack runs its own store. A shell that sourced `env` names that same one in REDIS_URL."""
+        url = self.store.url
+        return url is None or without_credentials(url) == own_address(self.ports.store)
+
+    @property
     def store_url(self) -> str:
-        return self.store.url or f"redis://127.0.0.1:{self.ports.store}/0"
+        return self.store_url_of("serving")
+
+    def store_url_of(self, role: StoreRole) -> str:
+        """Address of the store: as it is set or, of the stack's own, with the role's user and password."""
+        if self.own_store:
+            return own_url(self.state_dir, self.ports.store, role)
+        assert self.store.url is not None
+        return self.store.url
 
     @property
     def patient_store(self) -> Store:
@@ -315,10 +313,14 @@ def load_settings(**overrides: object) -> Settings:
         if value:
             overrides = {**overrides, group: {**dict(overrides.get(group) or {}), field: value}}  # type: ignore[call-overload]
     try:
-        return with_preset(Settings(**overrides))  # type: ignore[arg-type]
+        found = with_preset(Settings(**overrides))  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise SettingsError("bad setting: " + "; ".join(lines)) from error
+    # The password in a sourced REDIS_URL stays in that shell: each process finds its own.
+    return (
+        found.model_copy(update={"store": found.store.model_copy(update={"url": None})}) if found.own_store else found
+    )
 
 
 def with_preset(settings: Settings) -> Settings:

@@ -172,13 +172,14 @@ def write_dataset(
     source_hash: str,
     id_types: tuple[IdType, IdType],
     preset: str | None = None,
+    time_trusted: bool = True,
 ) -> DatasetMeta:
     """Write a data set that is in memory; `directory` holds the whole of it or what it held before.
 
     Args:
         directory: replaced.
         tables: what to write.
-        name, source, source_hash, id_types, preset: as in `DatasetWriter.finish`.
+        name, source, source_hash, id_types, preset, time_trusted: as in `DatasetWriter.finish`.
 
     Raises:
         DataError: there are no interactions, or the disk is full.
@@ -197,6 +198,7 @@ def write_dataset(
             item_attributes=tables.item_attributes,
             user_attributes=tables.user_attributes,
             preset=preset,
+            time_trusted=time_trusted,
         )
 
 

@@ -1,117 +1,219 @@
-"""Files of events in batches: as Arrow tables where that is safe, row by row where it is not.
+"""Events of a file, a folder or an object store in batches, as `data.sources` reads them.
 
-A block of a CSV file without any quote, whose rows all have the header's number of cells, means the same to every
-reader, so pyarrow may read it. From the first other block on, the careful reader reads the rest of the file.
+Columns that are called as the fields of an event are taken as they are. Others are mapped: by a map, by the one that
+the data set was imported with where it fits, or by a guess that is shown.
 """
 
+import hashlib
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from configs.event_types import EventTypes
 from data.dataset import DataError
-from data.imports.event_file import Row, check_columns, read_rows
-from data.sources.csv_rows import column_names, read_csv
+from data.imports.event_file import Row, check_columns, is_ours, json_rows
+from data.mapping.column_map import MAP_FILE, Events, read_map
+from data.mapping.events import EventReader
+from data.mapping.plan import Sources, make_plan
+from data.mapping.refusals import Refusals
+from data.sources.addresses import SourceFile, find_files, is_sql, shown
+from data.sources.json_lines import lines_of
+from data.sources.open_table import ReadOptions, open_file, open_table
 
-BLOCK_BYTES = 4_000_000
 ROWS = 10_000
-PARQUET_ROWS = 100_000
+_PACKED = 4
+"""About how many times larger text is than its `.gz`."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a file.
+    """Rows of one file. They are numbered over all files from 1; the header of a CSV file has no number.
 
     Attributes:
-        first: the number of the first row, from 1.
-        rows: a table (cells of a CSV file as texts, without a value where empty), or rows from the careful reader.
-        share: how much of the file ends with this batch, by which the time left is told.
+        first, count: the number of the first row, and how many there are, refused and left out ones among them.
+        rows: a table (cells of a CSV file as texts), or rows that were read one by one.
+        numbers: (n,) int64, of the rows.
+        typed: whether the values are what they are, as in JSON, and not cells to be read.
+        refused: number, field and reason of each row that could not be read.
+        file: its name; empty where there is only one.
+        share: how much of all is read with this batch, by which the time left is told; None where that is not known.
     """
 
     first: int
+    count: int
     rows: pa.Table | list[Row]
-    share: float
+    numbers: np.ndarray
+    typed: bool = False
+    refused: list[tuple[int, str | None, str]] = field(default_factory=list)
+    file: str = ""
+    share: float | None = None
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    @property
+    def last(self) -> int:
+        return self.first + self.count - 1
+
+    def part(self, first: int, last: int) -> "Batch":
+        """The rows of these numbers."""
+        begin, end = np.searchsorted(self.numbers, [first, last + 1]).tolist()
+        return replace(
+            self,
+            first=first,
+            count=last - first + 1,
+            rows=self.rows[begin:end] if isinstance(self.rows, list) else self.rows.slice(begin, end - begin),
+            numbers=self.numbers[begin:end],
+            refused=[one for one in self.refused if first <= one[0] <= last],
+        )
+
+    def parts(self, after: int, rows: int) -> Iterator["Batch"]:
+        """What comes after the row of a number, in parts of so many rows at most."""
+        for first in range(max(self.first, after + 1), self.last + 1, rows):
+            yield self.part(first, min(first + rows - 1, self.last))
 
 
-def read_batches(path: Path) -> Iterator[Batch]:
-    """The batches, cut in the same places whenever the file is read.
+class EventSource:
+    """What is to be imported.
+
+    Args:
+        address: a file, a folder of files, or an address in an object store.
+        types: the event types of the running system.
+        preset: that they come from.
+        map_file: says what the columns hold.
+        processed: where the data set lies, whose map is taken if it fits.
+
+    Attributes:
+        lines: how the columns are mapped, for people; empty where they are taken as they are.
+        size: of the text in bytes, about.
 
     Raises:
-        DataError: as `data.imports.event_file.read_rows`.
+        DataError: it cannot be read, or it is not clear what its columns hold.
     """
-    careful = read_rows(path)
-    if path.suffix.lower() == ".csv":
-        return _csv_batches(path)
-    if path.suffix.lower() == ".parquet":
-        return _parquet_batches(path)
-    return _careful(path, careful, 1)
 
+    def __init__(
+        self, address: str, types: EventTypes, preset: str, map_file: Path | None = None, processed: Path | None = None
+    ) -> None:
+        if is_sql(address):
+            raise DataError(
+                f"{shown(address)}: rows of a database have no fixed order, so that an import could not go on where it "
+                "stopped; write them into a file (.csv, .jsonl or .parquet)"
+            )
+        self._address, self._types = address, types
+        self._files = find_files(address)
+        self.name = shown(address)
+        self.size = sum(file.state()[0] * (_PACKED if file.compressed else 1) for file in self._files)
+        self.map: Events | None = None
+        self.lines: list[str] = []
+        names = [] if map_file is not None else open_file(self._files[0], ReadOptions()).columns
+        if map_file is not None or not is_ours(names):
+            self._choose_map(preset, map_file, processed, names)
 
-def _careful(path: Path, rows: Iterator[tuple[int, Row]], first: int) -> Iterator[Batch]:
-    size, read = max(1, path.stat().st_size), 0
-    while found := list(islice(rows, ROWS)):
-        read += sum(_length(row) for _, row in found)
-        yield Batch(first, [row for _, row in found], min(0.99, read / size))
-        first += len(found)
+    def digest(self) -> str:
+        """sha256 of the content, and of the map where there is one."""
+        digests = []
+        for file in self._files:
+            digest = hashlib.sha256()
+            for chunk in file.stored_chunks():
+                digest.update(chunk)
+            digests.append(digest.hexdigest())
+        if len(digests) == 1 and self.map is None:
+            return digests[0]
+        told = "" if self.map is None else self.map.model_dump_json()
+        return hashlib.sha256("\n".join([*digests, told]).encode()).hexdigest()
 
+    def batches(self) -> Iterator[Batch]:
+        """The rows, in the same order and with the same numbers whenever they are read.
 
-def _length(row: Row) -> int:
-    """About how many bytes of the file a row took."""
-    return 40 if isinstance(row, DataError) else sum(len(str(value)) + 1 for value in row.values())
+        Raises:
+            DataError: a file cannot be read to its end, or changes meanwhile.
+        """
+        first, read = 1, 0
+        for found in self._mapped(self.map) if self.map is not None else self._plain():
+            read += _bytes(found.rows)
+            share = found.share if found.share is not None else min(0.99, read / max(1, self.size))
+            refused = [(first + number, column, reason) for number, column, reason in found.refused]
+            yield replace(found, first=first, numbers=found.numbers + first, refused=refused, share=share)
+            first += found.count
 
-
-def _csv_batches(path: Path) -> Iterator[Batch]:
-    names, _ = read_csv(path)
-    check_columns(path, names)
-    first, size = 1, max(1, path.stat().st_size)
-    with path.open("rb") as file:
-        plain = b'"' not in file.readline()
-        while plain and (block := file.read(BLOCK_BYTES)):
-            table = _plain_table(block + file.readline(), names)
-            if table is None:
-                plain = False
+    def _plain(self) -> Iterator[Batch]:
+        for file in self._files:
+            before, name = file.state(), file.name if len(self._files) > 1 else ""
+            if file.kind == "json":
+                rows = json_rows(lines_of(file.chunks()))
+                while part := list(islice(rows, ROWS)):
+                    yield Batch(0, len(part), part, np.arange(len(part)), True, file=name)
             else:
-                yield Batch(first, table, min(1.0, file.tell() / size))
-                first += len(table)
-    if not plain:
-        yield from _careful(path, islice(read_rows(path), first - 1, None), first)
-
-
-def _plain_table(block: bytes, names: list[str]) -> pa.Table | None:
-    """The block's cells as texts; None where only the careful reader knows what it means."""
-    block = block.replace(b"\r\n", b"\n")
-    if b'"' in block or b"\r" in block:
-        return None
-    if not block.strip(b"\n"):
-        return pa.table({name: pa.array([], pa.string()) for name in names})
-    try:
-        return pyarrow.csv.read_csv(
-            pa.BufferReader(block),
-            pyarrow.csv.ReadOptions(column_names=names),
-            pyarrow.csv.ParseOptions(quote_char=False),
-            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-    except pa.ArrowInvalid:
-        return None
-
-
-def _parquet_batches(path: Path) -> Iterator[Batch]:
-    try:
-        with pq.ParquetFile(path) as file:
-            names = column_names(path, file.schema_arrow.names)
-            check_columns(path, names)
-            first, rows = 1, max(1, file.metadata.num_rows)
-            for batch in file.iter_batches(PARQUET_ROWS):
-                yield Batch(
-                    first, pa.Table.from_batches([batch]).rename_columns(names), (first + len(batch) - 1) / rows
+                table = open_file(file, ReadOptions())
+                check_columns(file.name, table.columns)
+                total = _rows_of_parquet(file) if len(self._files) == 1 and file.kind == "parquet" else 0
+                done = 0
+                for batch in table.batches:
+                    numbers, refused = batch.places()
+                    told: list[tuple[int, str | None, str]] = [
+                        (place, None, f"line {line}: {reason}") for place, line, reason in refused
+                    ]
+                    count = len(numbers) + len(refused)
+                    done += count
+                    share = done / total if total else None
+                    yield Batch(0, count, batch.table, numbers, refused=told, file=name, share=share)
+            if file.state() != before:
+                raise DataError(
+                    f"{file.name}: it changed while it was read: wait until it is complete, and start again"
                 )
-                first += len(batch)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: it is no whole Parquet file: {error}") from error
+
+    def _mapped(self, chosen: Events) -> Iterator[Batch]:
+        reader = EventReader(chosen, self._types, self.name, Refusals(None), int(time.time() * 1000))
+        for batch in open_table(self._address, chosen.read).batches:
+            numbers, unread = batch.places()
+            refused: list[tuple[int, str | None, str]] = [
+                (place, None, f"line {line}: {reason}") for place, line, reason in unread
+            ]
+            count = len(numbers) + len(refused)
+            found = reader.read_rows(batch.table)
+            refused += [(int(numbers[place]), column, reason) for place, (column, reason) in found.faults.items()]
+            table = found.table.filter(pa.array(found.good))
+            yield Batch(0, count, table, numbers[found.good], refused=sorted(refused), file=batch.file)
+
+    def _choose_map(self, preset: str, map_file: Path | None, processed: Path | None, names: list[str]) -> None:
+        given: dict[str, Any] = {}
+        if map_file is not None:
+            given = _events_of(map_file)
+        elif processed is not None and (processed / MAP_FILE).is_file():
+            kept = _events_of(processed / MAP_FILE)
+            given = kept if _columns(kept) <= set(names) else {}
+        plan = make_plan(Sources(self._address, preset=preset, given={"interactions": given} if given else {}))
+        self.map = plan.chosen.interactions
+        self.lines = plan.lines
+        if self.map.time.rows or self.map.time.order:
+            raise DataError(
+                f"{self.name}: it has no times, and events of a running system need theirs; import such a file as the "
+                "data set, with make up DATA="
+            )
+
+
+def _events_of(map_file: Path) -> dict[str, Any]:
+    return dict(read_map(map_file).get("interactions") or {})
+
+
+def _columns(chosen: dict[str, Any]) -> set[str]:
+    """The columns that a map names."""
+    parts = [chosen.get(name) for name in ("user_id", "item_id", "time", "event_type", "value")]
+    names = [part.get("column") if isinstance(part, dict) else part for part in parts]
+    return {str(name).lower() for name in names if name is not None}
+
+
+def _rows_of_parquet(file: SourceFile) -> int:
+    with pq.ParquetFile(file.open()) as opened:
+        return int(opened.metadata.num_rows)
+
+
+def _bytes(rows: pa.Table | list[Row]) -> int:
+    """About how many bytes of a text the rows took."""
+    if isinstance(rows, list):
+        return sum(40 if isinstance(row, DataError) else sum(len(str(v)) + 12 for v in row.values()) for row in rows)
+    return int(max(0, rows.nbytes - 3 * rows.num_rows * rows.num_columns))

@@ -14,7 +14,7 @@ import orjson
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from configs.access import Jwt
+from configs.groups.access import Jwt
 
 logger = logging.getLogger("ray.serve")
 MOST_BYTES = 1_000_000

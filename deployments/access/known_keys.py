@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from configs import clock
-from configs.access import Security
+from configs.groups.access import Security
 from deployments.access.caller import Caller, all_scopes
 from deployments.access.limits import Count, Limit
 from features.access.key_records import KeyRecord, KeyRecords, all_keys, read_records

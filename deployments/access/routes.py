@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs import clock
-from configs.access import KeyName, ScopeName, Security
+from configs.groups.access import KeyName, ScopeName, Security
 from configs.settings import Serving
 from deployments.access.caller import CALLER
 from deployments.http.asgi_app import ERRORS, read_body

@@ -12,7 +12,7 @@ from joserfc.errors import BadSignatureError, ClaimError, ExpiredTokenError, Jos
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
-from configs.access import Jwt
+from configs.groups.access import Jwt
 from deployments.access.caller import Caller, all_scopes
 from deployments.access.jwks import Jwks
 from deployments.access.limits import Count, Limit

@@ -72,7 +72,7 @@ class Autopilot:
     def __init__(self, settings: Settings, ask_version: AskVersion, hold: Hold) -> None:
         self.settings = settings
         self._limits = settings.autopilot
-        self._client = connect(settings.store, settings.store_url)
+        self._client = connect(settings.store, settings.store_url_of("console"))
         self._keys = keys_of(settings.store)
         types = load_event_types(settings.data.events)
         self._catalogue = Catalogue(self._client, self._keys, types=())

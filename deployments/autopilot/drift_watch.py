@@ -174,7 +174,7 @@ class DriftWatch:
             _shift("categories", *_spread(then.users, then.categories), *_spread(users, categories), limit),
             _shift("event_types", then.users, then.types, users, types, limit),
             self._activity(then, lists, limit),
-            _delay([event.delay_s for event in events]),
+            _delay([event.delay_s for event in events if event.delay_s is not None]),
             rise(
                 "cold_users",
                 binary_sums(*cold_then),
@@ -273,13 +273,14 @@ def _of_shift(name: str, found: Shift, limit: float) -> DriftView:
 
 
 def _delay(delays: Sequence[float]) -> DriftView:
-    value = median(delays)
+    value = median(delays) if delays else None
+    shown = "unknown, since the store's clock was set back" if value is None else f"{value * 1000:.0f} ms"
     return DriftView(
         name="feature_freshness_s",
         value=value,
         threshold=MAX_DELAY_S,
-        drifted=value > MAX_DELAY_S,
-        detail=f"median time from an event's arrival to the user's features: {value * 1000:.0f} ms",
+        drifted=None if value is None else value > MAX_DELAY_S,
+        detail=f"median time from an event's arrival to the user's features: {shown}",
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from configs.data_settings import AttributeType
+from configs.groups.data_settings import AttributeType
 from features.items.catalogue import Item
 
 GENRES = "the same as `categories`, by its older name"

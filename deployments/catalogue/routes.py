@@ -40,7 +40,7 @@ _FILTERS = {
             "in": "query",
             "schema": {"type": "string"},
             "description": "only items with this value of a declared attribute, as in `attribute.brand=x`: of a text "
-            "its words, of keywords one of them; several filters must all hold",
+            "its words, of keywords one of them; filters of several attributes must all hold",
         }
     ]
 }

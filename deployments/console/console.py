@@ -49,7 +49,7 @@ class Console:
     ) -> None:
         self.settings = settings
         types = load_event_types(settings.data.events)
-        self._client = connect(settings.store, settings.store_url)
+        self._client = connect(settings.store, settings.store_url_of("console"))
         self._keys = keys_of(settings.store)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self.ids = IdTypes()

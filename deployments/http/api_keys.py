@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import yaml
 
 from configs import clock
-from configs.access import LOOPBACK, ApiKey
+from configs.groups.access import LOOPBACK, ApiKey
 from configs.settings import Settings, SettingsError, load_settings
 from deployments.http.schemas import iso_time
 from features.access import key_records

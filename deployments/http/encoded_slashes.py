@@ -2,16 +2,21 @@
 
 Servers decode an address before it is routed, so that both would be the same. And no address but `/` ends in a slash,
 unless it is encoded and ends an id.
+
+Control characters are refused: a route also matches an address with a line break behind it, which a check of what the
+address needs would take for another one.
 """
 
+import re
 from urllib.parse import unquote
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deployments.http.errors import not_found
+from deployments.http.errors import invalid_field, not_found
 
 OF_IDS = ("/api/v1/users/", "/api/v1/items/")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MARK = "\x1f"  # no id may hold control characters
 
 
@@ -24,6 +29,10 @@ class EncodedSlashes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if _CONTROL.search(scope["path"]):
+                refusal = invalid_field("an address must not contain control characters", None)
+                await refusal.response()(scope, receive, send)
+                return
             if scope["path"].startswith(OF_IDS):
                 raw: bytes = scope.get("raw_path") or b""
                 if b"%2f" in raw.lower():

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings, client_key
+from configs.store_users import passwords
 from deployments.local.processes import MARK
 
 FLAGS_FILE = PROJECT_DIR / "configs" / "ray_flags.yaml"
@@ -29,7 +30,7 @@ RAY_INTERNAL_PORTS = (
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
 READ_BY_SETTINGS = (
-    *("REDIS_URL", "MLFLOW_TRACKING_URI"),
+    *("REDIS_URL", "REDISCLI_AUTH", "MLFLOW_TRACKING_URI"),
     *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET", "PROFILE"),
 )
 
@@ -67,7 +68,7 @@ def haproxy_binary() -> str | None:
 
 def owns_store(settings: Settings) -> bool:
     """Whether the stack runs its own store. A shell that sourced `env` names that same one in REDIS_URL."""
-    return settings.store.url in (None, f"redis://127.0.0.1:{settings.ports.store}/0")
+    return settings.own_store
 
 
 def owns_tracking(settings: Settings) -> bool:
@@ -170,15 +171,23 @@ def client_environment(settings: Settings) -> dict[str, str]:
         "RAY_API_SERVER_ADDRESS": dashboard,
         "RAY_DASHBOARD_ADDRESS": dashboard,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
-        "REDIS_URL": settings.store_url,
+        "REDIS_URL": settings.store_url_of("person"),
+        **_for_redis_cli(settings),
         **({} if key is None else {API_KEY_VARIABLE: key}),
     }
+
+
+def _for_redis_cli(settings: Settings) -> dict[str, str]:
+    """What spares a person at `redis-cli --user person` the password, which must stand in no command line."""
+    password = passwords(settings.state_dir).get("person") if owns_store(settings) else None
+    return {} if password is None else {"REDISCLI_AUTH": password}
 
 
 def env_file(settings: Settings) -> str:
     """Shell text to source: the same for a person's shell, with the settings as that person gave them."""
     stack = client_environment(settings)
     names = (
+        *_for_redis_cli(settings),
         *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"),
         *("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"),
         *("MLFLOW_TRACKING_URI", "REDIS_URL", "RAYCOMMEND_STATE_DIR"),

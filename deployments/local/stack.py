@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from configs import store_users
 from configs.addresses import without_credentials
 from configs.settings import PROJECT_DIR, Settings, with_preset
 from configs.supervision import FILE_NAME, read_supervision
@@ -256,6 +257,8 @@ class LocalStack:
         write_private(settings_file(self.settings), resolved_settings(self.settings, with_data=False))
 
     def _start(self, part: StackPart) -> None:
+        if part.name == "store":
+            store_users.prepare(self.state_dir, self.settings.store.prefix)
         if part.name == "ray":
             shutil.rmtree(self.settings.run_dir / "ray", ignore_errors=True)
         log = self.state_dir / "logs" / f"{part.name}.log"

@@ -257,7 +257,7 @@ def _process_of(stack: LocalStack, name: str) -> Callable[[], str | None]:
 
 def _answer_of(stack: LocalStack, name: str, ready: Callable[[], bool]) -> Callable[[], Answer]:
     def store() -> Answer:
-        greeting = store_greeting(stack.settings.ports.store)
+        greeting = store_greeting(stack.settings)
         if greeting.startswith(b"+PONG"):
             return "yes"
         return "busy" if greeting else "no"  # It loads its data (-LOADING), or runs a long script (-BUSY).

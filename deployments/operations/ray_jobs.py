@@ -14,6 +14,7 @@ TIMEOUT_S = 10.0
 LOG_TAIL = 60
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _PROGRESS = re.compile(r"^\[ *(\d+) %\] +[\d.]+ s +(.*)$", re.MULTILINE)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}")
 
 
 class JobsError(RuntimeError):
@@ -84,6 +85,8 @@ class RayJobs:
 
     async def read(self, job_id: str) -> Job | None:
         """One job; None where there is none. Raises `JobsError`."""
+        if not _ID.fullmatch(job_id):
+            return None  # it would become part of an address, and ask Ray for something else
         found = await self._ask("GET", f"/api/jobs/{job_id}", missing_ok=True)
         return None if found is None else _job(found)
 

@@ -14,7 +14,7 @@ in three forms, and hands replicas all that comes. What is changed here:
 import json
 import re
 
-from configs.proxy import Proxy
+from configs.groups.proxy import Proxy
 
 RESERVED = 200
 """Connections beyond those of clients, for health, metrics, statistics and the admin socket."""

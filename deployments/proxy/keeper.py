@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from configs.proxy import Proxy, from_environment
+from configs.groups.proxy import Proxy, from_environment
 from deployments.proxy.admin_socket import AdminSocket, process_id
 from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, with_socket
 
@@ -28,6 +28,8 @@ LOOK_S = 0.01
 PREDECESSOR_S = 1.0
 NEXT_MANAGER_S = 60.0
 """How long HAProxy goes on after Ray's manager of the proxy has died, which Ray replaces within some seconds."""
+ORDERLY_S = 3.0
+"""Serve ends the proxy and its manager right after it. If the proxy was killed, Ray replaces the manager after 20 s."""
 END_S = 5.0
 OWN_FILES = 400
 """Open files beside those of clients and replicas."""
@@ -50,10 +52,11 @@ class Keeper:
 
     def __init__(self, arguments: Sequence[str], guard: int, watched: Mapping[str, int]) -> None:
         self._config, self._arguments = _parsed(arguments)
+        self._is_first = "-sf" not in arguments
         self._guard = guard
         self._watched = watched
         self._stopping = False
-        self._guard_gone = False
+        self._guard_gone_at: float | None = None
         self._give_up: float | None = None
 
     def run(self) -> int:
@@ -86,22 +89,22 @@ class Keeper:
 
     def _start(self, text: str, own: Path, predecessors: dict[Path, int]) -> int | None:
         """Start HAProxy, and wait until it answers. Returns its exit code where it ended instead."""
-        served = Path(f"{self._config}.{self._guard}")
+        tried = Path(f"{self._config}.{self._guard}")
         takes_over = ["-x", str(list(predecessors)[-1])] if predecessors else []
         code = 1
-        for attempt, content in enumerate(_versions(text)):
+        for attempt, content in enumerate(self._versions(text, predecessors)):
             if attempt:
-                say("HAProxy does not take our configuration; Ray's is used as it is, without our limits and answers")
-            served.write_text(with_socket(content, str(own))[0])
+                say("HAProxy does not take this configuration; the next one is used, which is Ray's as it is at last")
+            tried.write_text(with_socket(content, str(own))[0])
             self._haproxy = subprocess.Popen(
-                [_binary(), *self._arguments, "-f", str(served), *takes_over], preexec_fn=_with_parent
+                [_binary(), *self._arguments, "-f", str(tried), *takes_over], preexec_fn=_with_parent
             )
             # Only now, so that a signal has somebody to reach.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             give_up = time.monotonic() + START_S
             while self._haproxy.poll() is None and time.monotonic() < give_up:
                 if process_id(own) == self._haproxy.pid:
-                    served.replace(f"{self._config}.served")  # for people who look what it runs with
+                    tried.replace(self._served)
                     return None
                 time.sleep(LOOK_S)
             if self._haproxy.poll() is None:
@@ -109,8 +112,27 @@ class Keeper:
             code = self._haproxy.wait() or 1
             if self._stopping:
                 break
-        served.unlink(missing_ok=True)
+        tried.unlink(missing_ok=True)
         return code
+
+    @property
+    def _served(self) -> Path:
+        """What HAProxy runs with."""
+        return Path(f"{self._config}.served")
+
+    def _versions(self, text: str, predecessors: dict[Path, int]) -> list[str]:
+        """The configurations to try: ours, and if HAProxy does not take that, Ray's own rather than none.
+
+        Where the manager before died, the next one starts without knowing an application. Until it knows them, which it
+        says by the next start, what the HAProxy before had is served.
+        """
+        before = [self._served.read_text()] if self._is_first and predecessors and self._served.exists() else []
+        try:
+            ours = rewritten(text, _fitting(from_environment(os.environ)))
+        except (TemplateError, ValueError) as error:
+            say(f"Ray's configuration is used as it is, without our limits and answers: {error}")
+            return [*before, text]
+        return [*before, ours, text]
 
     def _stay(self, own: Path) -> int:
         admin = AdminSocket(self._rays_socket, own, self._guard)
@@ -147,21 +169,21 @@ class Keeper:
             self._stopping = True
             self._haproxy.terminate()
             self._give_up = time.monotonic() + END_S
-        elif self._guard_gone:
+        elif self._guard_gone_at is not None and time.monotonic() - self._guard_gone_at < ORDERLY_S:
             self._end()
         else:
             say("Ray's manager of the proxy has died; HAProxy goes on until the next one has started another")
             self._give_up = time.monotonic() + NEXT_MANAGER_S
 
     def _without_guard(self, events: selectors.BaseSelector, admin: AdminSocket) -> None:
-        if self._guard_gone:
+        if self._guard_gone_at is not None:
             return
-        self._guard_gone = True
+        self._guard_gone_at = time.monotonic()
         with contextlib.suppress(KeyError):
             events.unregister(admin)
         # Ray finds out by this that it must start the proxy anew.
         admin.close()
-        if not any(key.data == "manager" for key in events.get_map().values()):
+        if self._give_up is not None:  # the manager went before: both are ended
             self._end()
 
     def _end(self) -> None:
@@ -199,16 +221,6 @@ def _parsed(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if not config:
         raise SystemExit("launcher: no -f with the file of the configuration")
     return config, kept
-
-
-def _versions(text: str) -> list[str]:
-    """The configurations to try: ours, and if HAProxy does not take that, Ray's own rather than none."""
-    try:
-        ours = rewritten(text, _fitting(from_environment(os.environ)))
-    except (TemplateError, ValueError) as error:
-        say(f"Ray's configuration is used as it is, without our limits and answers: {error}")
-        return [text]
-    return [ours, text]
 
 
 def _fitting(limits: Proxy) -> Proxy:

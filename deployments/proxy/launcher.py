@@ -33,6 +33,8 @@ STEADY_S = 5.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run HAProxy as `haproxy ARGUMENTS` would, until it is told to end. Returns its exit code."""
+    with contextlib.suppress(PermissionError):
+        os.setsid()  # with its manager, Ray ends all of that one's process group
     guard = os.getpid()
     manager = os.getppid()
     # Taken while they live for certain: later another process may have the number.

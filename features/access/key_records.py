@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from configs import clock
-from configs.access import ApiKey, KeyName, ScopeName, Security
+from configs.groups.access import ApiKey, KeyName, ScopeName, Security
 from features.redis.connection import StoreClient
 from features.redis.errors import StoreBusy
 from features.redis.keys import Keys

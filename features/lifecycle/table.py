@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 
 Group = Literal["streams", "users", "ledgers", "items", "control", "log", "bundles", "registry", "files"]
 """What shares a budget: `keeping.<group>_bytes`."""
@@ -104,6 +104,8 @@ FILES: tuple[Kept, ...] = (
     Kept("serve_config.yaml", "deployments.local", "none", "the next start", "files"),
     Kept("ray_token", "deployments.local", "none", "make clean", "files"),
     Kept("env", "deployments.local", "none", "make down", "files"),
+    Kept("store_passwords.json", "deployments.local", "none: a password for each role", "make clean", "files"),
+    Kept("store_users.acl", "deployments.local", "none: the same hashed, with what each role may do", "make clean", "files"),
     Kept("lock", "deployments.local", "none: who changes the stack", "make clean", "files"),
     Kept("supervisor.lock", "deployments.local", "none: who runs the stack", "make clean", "files"),
     Kept("supervision.json", "deployments.local", "each part that was started again, the latest 50", "make down", "files", "unsupervised, store_down, mlflow_down, ray_down, serve_down"),

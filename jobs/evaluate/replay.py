@@ -97,6 +97,7 @@ def write_training_part(dataset: Dataset, directory: Path, train_share: float = 
         meta.source_hash,
         (meta.user_id_type, meta.item_id_type),
         meta.preset,
+        meta.time_trusted,
     )
     return len(first)
 

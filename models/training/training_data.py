@@ -32,6 +32,7 @@ class TrainingData:
         unknown_types: logged events left out because `events.yaml` does not know their type, by type.
         fingerprint: sha256 over data set and log.
         simulated_left_out: logged events left out because they are simulated.
+        time_trusted: whether the times of the data set say what came before what.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainingData:
     unknown_types: dict[str, int]
     fingerprint: str
     simulated_left_out: int = 0
+    time_trusted: bool = True
 
     def __len__(self) -> int:
         return len(self.user)

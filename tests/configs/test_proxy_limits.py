@@ -1,6 +1,6 @@
 import pytest
 
-from configs.proxy import Proxy, from_environment
+from configs.groups.proxy import Proxy, from_environment
 from configs.settings import SettingsError, load_settings
 
 

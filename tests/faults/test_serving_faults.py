@@ -25,6 +25,7 @@ from features.serving.slots import CHAMPION
 from models.bundle.reading import list_bundles
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]
+PAUSE_S = 0.02
 REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment", "ConsoleDeployment")
 
 
@@ -86,6 +87,7 @@ class Load:
         self._url = url
         self._events, self._pages = events, pages
         self._stop = threading.Event()
+        self._pause_s = 0.0
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
         self.failures: list[str] = []
         self.degraded = 0
@@ -93,6 +95,13 @@ class Load:
         self.acknowledged: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.slowest_s = 0.0
+
+    def wait_for_replicas(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+        """Until replicas have started. Meanwhile the clients pause between their requests: they would take the time of
+        the cores that the starting replicas need."""
+        self._pause_s = PAUSE_S
+        wait_for(condition, seconds)
+        self._pause_s = 0.0
 
     def _run(self, client: int) -> None:
         with httpx.Client(base_url=self._url, timeout=20) as http:
@@ -106,6 +115,7 @@ class Load:
                     self.failures.append(repr(error))
                     self.unknown[f"load-{client}"] += 1
                 self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+                self._stop.wait(self._pause_s)
 
     def _one(self, http: httpx.Client, client: int, number: int) -> None:
         if self._events:
@@ -161,7 +171,9 @@ def test_no_request_fails_when_a_replica_is_killed(pair: Any, deployment: str) -
         wait_for(lambda: load.versions.total() > 200)
         os.kill(before.pop(), signal.SIGKILL)
         asked = load.versions.total()
-        wait_for(lambda: len(set(replicas(pair, deployment)) - before) >= 1, 60)
+        wait_for(lambda: load.versions.total() > asked + 200)
+        load.wait_for_replicas(lambda: len(set(replicas(pair, deployment)) - before) >= 1)
+        asked = load.versions.total()
         wait_for(lambda: load.versions.total() > asked + 200)
     assert load.failures == []
     assert load.degraded == 0
@@ -187,7 +199,7 @@ def test_an_event_is_recorded_once_when_its_replica_is_killed_before_the_answer(
     rounds = 3
     with Load(pair.url, events=True) as load:
         for _ in range(rounds):
-            wait_for(lambda: len(replicas(pair, "IngestionDeployment")) == 2)
+            load.wait_for_replicas(lambda: len(replicas(pair, "IngestionDeployment")) == 2)
             done = load.acknowledged.total()
             wait_for(lambda done=done: load.acknowledged.total() > done + 200)  # type: ignore[misc]
             os.kill(replicas(pair, "IngestionDeployment")[0], signal.SIGKILL)
@@ -227,7 +239,7 @@ def test_a_rolling_redeploy_fails_no_request(pair: Any, tmp_path: Path) -> None:
     with Load(pair.url, clients=4) as load, Load(pair.url, clients=2, events=True) as events:
         wait_for(lambda: load.versions.total() > 50)
         deploy_pairs(pair, tmp_path, num_cpus=0.11)
-        wait_for(lambda: not any(before[name] & set(replicas(pair, name)) for name in REPLICATED), 120)
+        load.wait_for_replicas(lambda: not any(before[name] & set(replicas(pair, name)) for name in REPLICATED))
         asked = load.versions.total()
         wait_for(lambda: load.versions.total() > asked + 50)
     # Six replicas start at once. Where no core is left for the store meanwhile, lists come without features: degraded,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from configs.access import ApiKey, Security
+from configs.groups.access import ApiKey, Security
 from deployments.access.gate import AccessGate, Refused
 from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys

@@ -177,6 +177,9 @@ async def test_items_are_listed_page_by_page_with_their_total(
     ):
         found = (await api.get(f"/api/v1/items?{asked}")).json()
         assert ([item["item_id"] for item in found["items"]], found["total"]) == (ids, len(ids)), asked
+    twice = await api.get("/api/v1/items?attribute.price=4.0&attribute.price=5")
+    assert (twice.status_code, twice.json()["error"]["field"]) == (422, "attribute.price")
+    assert "stands twice" in twice.json()["error"]["message"]
     bad = await api.get("/api/v1/items?attribute.price=dear")
     assert bad.json()["error"]["field"] == "attribute.price"
 

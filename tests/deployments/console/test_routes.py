@@ -144,3 +144,13 @@ async def test_every_endpoint_that_takes_a_body_takes_json_alone(api: httpx.Asyn
         headers = {} if kind is None else {"content-type": kind}
         answer = await api.request(method, address, content=b"{}", headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (415, "json_needed"), (method, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/health/live%0A", "/api/v1/experiments/e1/users%0a", "/api/v1/items/a%1Fsimilar", "/%00", "/api/v1/users/a%7f"],
+)
+async def test_an_address_with_control_characters_is_none_of_those_without(api: httpx.AsyncClient, path: str) -> None:
+    answer = await api.get(path)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "an address must not contain control characters"

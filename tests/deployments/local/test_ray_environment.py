@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.proxy import Proxy, from_environment
+from configs.groups.proxy import Proxy, from_environment
 from configs.settings import PROJECT_DIR, Settings, load_settings
 from deployments.local.ray_environment import (
     LAUNCHER,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from configs.proxy import Proxy
+from configs.groups.proxy import Proxy
 from tests.deployments.proxy.front import Front
 from tests.deployments.proxy.small_replica import Replica
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from configs.proxy import Proxy
+from configs.groups.proxy import Proxy
 from deployments.local.ray_environment import (
     HAPROXY_VARIABLE,
     LAUNCHER,
@@ -91,13 +92,17 @@ class Front:
         api._generate_config_file_internal()
         return self.config.read_text()
 
-    def start(self) -> "Launched":
-        """Start the launcher as Ray does; returns when HAProxy answers."""
-        launched = self.launch()
+    def start(self, first: bool = False) -> "Launched":
+        """Start the launcher as Ray does; returns when HAProxy answers.
+
+        Args:
+            first: as a manager does at first, which knows no HAProxy before this one.
+        """
+        launched = self.launch(first=first)
         launched.wait_until_up()
         return launched
 
-    def launch(self, environment: dict[str, str] | None = None) -> "Launched":
+    def launch(self, environment: dict[str, str] | None = None, first: bool = False) -> "Launched":
         binary = haproxy_binary()
         assert binary is not None
         variables = {
@@ -109,9 +114,10 @@ class Front:
             **(environment or {}),
         }
         parent = [sys.executable, "-I", "-S", "-c", PARENT]
+        before = [] if first else ["-sf", "1", "-x", "nowhere"]
         with self.log.open("a") as log:
             ray = subprocess.Popen(
-                [*parent, *parent, str(LAUNCHER), "-db", "-f", str(self.config), "-dR", "-sf", "1", "-x", "nowhere"],
+                [*parent, *parent, str(LAUNCHER), "-db", "-f", str(self.config), "-dR", *before],
                 env=variables,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -123,23 +129,26 @@ class Front:
         return Launched(self, ray.pid, manager, guard)
 
     def close(self) -> None:
-        family = {
-            process.pid: process
-            for ray in self._started
-            for process in [psutil.Process(ray.pid), *psutil.Process(ray.pid).children(recursive=True)]
-        }
-        for process in psutil.process_iter():  # what lost its parents
-            if str(self.folder) in " ".join(_command(process)):
-                family[process.pid] = process
-        for process in family.values():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        """End all that came of this, what has lost its parents too."""
+        while family := self._family():
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
         for ray in self._started:
             assert ray.stdout is not None
             ray.stdout.close()
             ray.wait()
-        psutil.wait_procs(list(family.values()), timeout=10)
         shutil.rmtree(self.folder)
+
+    def _family(self) -> list[int]:
+        """Each process has the folder in its arguments; a dead one has none."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(self.folder).encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,13 +170,6 @@ class Launched:
     def haproxy(self) -> int:
         (child,) = psutil.Process(self.keeper()).children()
         return child.pid
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def wait_for(condition: Callable[[], bool], log: Path | None = None, seconds: float = 20) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from deployments.local.ray_environment import haproxy_binary
 from deployments.proxy.admin_socket import ask, process_id
+from deployments.proxy.keeper import ORDERLY_S
 from tests.deployments.proxy.front import Front, Launched, wait_for
 from tests.deployments.proxy.small_replica import Replica
 
@@ -123,12 +124,21 @@ def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Fron
     haproxy = first.haproxy()
     with Load(proxy.url) as load:
         os.kill(getattr(first, killed), signal.SIGKILL)
-        if killed == "guard":  # by which Ray finds out
-            wait_for(lambda: process_id(proxy.socket) is None, proxy.log)
+        if killed == "guard":
+            killed_at = time.monotonic()
+            wait_for(lambda: process_id(proxy.socket) is None, proxy.log)  # by which Ray finds out
+            wait_for(lambda: time.monotonic() > killed_at + ORDERLY_S)
+            os.kill(first.manager, signal.SIGKILL)  # which Ray does then
         load.goes_on()
-        proxy.start()
+        # The next manager starts without knowing an application, and gets to know them then.
+        applications = proxy.config.read_text()
+        proxy.write({})
+        proxy.start(first=True)
         load.goes_on()
         wait_for(lambda: gone(haproxy), proxy.log)
+        load.goes_on()
+        proxy.config.write_text(applications)
+        proxy.start()
         load.goes_on()
     assert load.failures == []
 
@@ -190,7 +200,7 @@ def test_a_template_that_is_not_known_is_served_as_it_is_and_the_log_says_so(pro
 def test_what_haproxy_refuses_of_ours_is_served_as_ray_has_it(proxy: Front) -> None:
     proxy.launch({"RAYCOMMEND_PROXY_QUEUE_S": "1e30"}).wait_until_up()
     assert answers(proxy)
-    assert "HAProxy does not take our configuration" in proxy.log.read_text()
+    assert "HAProxy does not take this configuration" in proxy.log.read_text()
 
 
 def test_a_configuration_that_cannot_work_ends_the_launcher_with_haproxys_words(proxy: Front) -> None:
@@ -204,7 +214,7 @@ def test_as_many_connections_as_the_process_may_open_files(proxy: Front) -> None
     environment = {**os.environ, "HAPROXY_BINARY": haproxy_binary() or "", "RAYCOMMEND_PROXY_CONNECTIONS": "8000"}
     code = (
         "import resource, json; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 2400));"
-        "from configs.proxy import Proxy; from deployments.proxy.keeper import _fitting;"
+        "from configs.groups.proxy import Proxy; from deployments.proxy.keeper import _fitting;"
         "limits = _fitting(Proxy()); print(json.dumps([limits.connections, limits.connections_per_source]))"
     )
     done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True, env=environment)

@@ -44,9 +44,9 @@ async def test_two_replicas_and_a_restart_add_up(client: StoreClient, keys: Keys
 
 
 async def test_a_store_that_is_away_gets_everything_once_it_is_back(
-    client: StoreClient, keys: Keys, server: Server
+    impatient: StoreClient, keys: Keys, server: Server
 ) -> None:
-    metrics = RequestMetrics(client, keys, "ranking")
+    metrics = RequestMetrics(impatient, keys, "ranking")
     metrics.counts["cache_hits"] += 1
     await metrics.flush()
     server.pause()
@@ -59,7 +59,7 @@ async def test_a_store_that_is_away_gets_everything_once_it_is_back(
         server.resume()
     await metrics.flush()
     await metrics.flush()
-    assert (await read_telemetry(client, keys)).totals == {"cache_hits": 7}
+    assert (await read_telemetry(impatient, keys)).totals == {"cache_hits": 7}
 
 
 async def test_requests_that_the_keys_turn_away_are_counted(client: StoreClient, keys: Keys, tmp_path: Path) -> None:

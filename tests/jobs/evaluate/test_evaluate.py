@@ -7,7 +7,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from configs.data_settings import Data
+from configs.groups.data_settings import Data
 from configs.settings import Settings
 from data.dataset import DataError
 from data.matrix import pairs_to_mask

@@ -113,6 +113,8 @@ def test_the_training_part_keeps_what_is_known_of_items_and_the_preset(settings:
     assert first.items["price"].tolist()[:3] == [1.0, 2.0, 3.0]
     assert first.users["city"].fillna("").tolist() == ["Ulm", "", "Bonn"]
     untrusted = replace(whole, meta=whole.meta.model_copy(update={"time_trusted": False}))
+    write_training_part(untrusted, tmp_path / "untrusted")
+    assert not load_dataset(tmp_path / "untrusted" / "processed").meta.time_trusted
     with pytest.raises(DataError, match="there is nothing to replay"):
         steps(untrusted)
 

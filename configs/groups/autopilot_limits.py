@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from configs.group import Group
+from configs.groups.group import Group
 
 
 class AutopilotLimits(Group):
