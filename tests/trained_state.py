@@ -17,7 +17,10 @@ USER = "known from before"
 DATABASE = "mlflow.db"
 ANSWERS = "answers.json"
 # What `make up` writes anew, and the records of processes, which are the first stack's own.
-NOT_COPIED = {"run", "logs", "env", "lock", "settings.yaml", "serve_config.yaml", DATABASE}
+NOT_COPIED = {
+    *("run", "logs", "env", "lock", "supervisor.lock", "supervision.json", "settings.yaml", "serve_config.yaml"),
+    DATABASE,
+}
 WAIT_S = 600.0
 
 
