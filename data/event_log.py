@@ -66,6 +66,10 @@ class EventLog:
                 found.append(LogPart(number, (ids[0], ids[1]), (ids[2], ids[3]), path, match[1] == "bulk"))
         return sorted(found)
 
+    def event_files(self) -> list[Path]:
+        """The files of all events."""
+        return [part.path for part in self.parts("events")]
+
     def write_part(self, kind: Kind, partition: int, table: pa.Table, bulk: bool = False) -> LogPart:
         """Write rows (at least one, by stream id) as a new part that survives a power cut once this returns."""
         first, last = stream_id(table["stream_id"][0].as_py()), stream_id(table["stream_id"][-1].as_py())
@@ -120,8 +124,8 @@ class EventLog:
             state = (found.st_mtime_ns, found.st_size)
             known = self._counted.get(part.path)
             if known is None or known[0] != state:
-                rows = int(pq.read_metadata(part.path).num_rows)
                 marked = _read(part.path, ["simulated"])[0] if "simulated" in _columns(part.path) else None
+                rows = int(pq.read_metadata(part.path).num_rows)
                 invented = 0 if marked is None else int(pc.sum(marked).as_py() or 0)
                 known = self._counted[part.path] = (state, rows, rows - invented)
             total += known[1] if simulated else known[2]
@@ -236,8 +240,18 @@ def _identities(kind: Kind, path: Path) -> list[tuple[str, str]]:
     return list(zip(table[0].to_pylist(), table[1].to_pylist(), strict=True))
 
 
+def _check_types(path: Path) -> None:
+    """Raises ValueError for a part whose columns are of other types than its kind's: they may be missing, not wrong."""
+    expected = SCHEMAS[path.parent.name]  # type: ignore[index]
+    for field in pq.read_schema(path):
+        found = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if field.name in expected.names and not found.equals(expected.field(field.name).type):
+            raise ValueError(f"the column {field.name} is {found}, expected {expected.field(field.name).type}")
+
+
 def _read(path: Path, columns: list[str] | None = None, dictionaries: list[str] | None = None) -> pa.Table:
     try:
+        _check_types(path)
         return pq.read_table(path, columns=columns, partitioning=None, read_dictionary=dictionaries)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: this part of the event log cannot be read: {error}") from error

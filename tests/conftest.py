@@ -14,16 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pytest
 import yaml
 from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
-from data.dataset import Tables, load_dataset, processed_dir
-from data.dataset_writer import write_dataset
-from data.prepare import prepare
 from deployments.local.preflight import taken_ports
 from deployments.local.processes import Record
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
@@ -48,9 +44,7 @@ hypothesis_settings.load_profile("fixed")
 # LightGBM's threads spin while they wait for one another. Beside other workers that takes more time than the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 UP_S = 600
-RUN_S = 300
-SLICE = 0.3
-LONG_HISTORY = "405"  # a user with more events than the online history holds
+RUN_S = 600
 LANES = 5
 FIRST, SECOND = "first", "other"  # folders of the two stacks: names of one length, see `trained_state.move_in`
 HAS_FIRST_STACK = pytest.StashKey[bool]()
@@ -215,22 +209,6 @@ def common_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     return folder
 
 
-@pytest.fixture(scope="session")
-def data_slice(common_folder: Path, project_settings: Settings) -> Path:
-    """A folder with three tenths of the interactions: a stack is up sooner with them, and its trainings take less."""
-    folder = common_folder / "data"
-    with (common_folder / "data.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            prepare(project_settings)
-            whole = load_dataset(processed_dir(project_settings))
-            kept = np.random.default_rng(0).random(len(whole.interactions)) < SLICE
-            some = whole.interactions[kept | (whole.interactions["user_id"] == LONG_HISTORY)].reset_index(drop=True)
-            tables = Tables(some, whole.items, whole.users)
-            write_dataset(folder / "processed", tables, whole.meta.name, "a slice", "0" * 64, ("int", "int"))
-    return folder
-
-
 def _settings(folder: Path, data_dir: Path, ports: Ports) -> Settings:
     """Settings of a stack that shares nothing with the person's own but the downloaded data."""
     return Settings(
@@ -250,12 +228,12 @@ def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settin
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, common_folder: Path, data_slice: Path) -> Iterator[RunningStack]:
+def stack(request: pytest.FixtureRequest, common_folder: Path, project_settings: Settings) -> Iterator[RunningStack]:
     """The whole stack, its first model trained by `up`. It logs some requests and traces what its callers trace."""
     folder = common_folder / FIRST
     with contextlib.ExitStack() as on_failure, free_ports() as ports:
         on_failure.callback((common_folder / "failed").touch)
-        settings = _settings(folder, data_slice, ports)
+        settings = _settings(folder, project_settings.data_dir, ports)
         collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
         serving = settings.serving.model_copy(update={"log_share": 0.05})
         settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0), "serving": serving})
@@ -266,14 +244,16 @@ def stack(request: pytest.FixtureRequest, common_folder: Path, data_slice: Path)
 
 
 @pytest.fixture(scope="session")
-def second_stack(request: pytest.FixtureRequest, common_folder: Path, data_slice: Path) -> Iterator[RunningStack]:
+def second_stack(
+    request: pytest.FixtureRequest, common_folder: Path, project_settings: Settings
+) -> Iterator[RunningStack]:
     """Another stack, for tests that promote, experiment and kill, which others would notice.
 
     It starts from a copy of the first one's state. A session without tests of the first one lets it train for itself.
     """
     first, own, copy = (common_folder / name for name in (FIRST, SECOND, "trained"))
     with free_ports() as ports:
-        settings = _settings(own, data_slice, ports)
+        settings = _settings(own, project_settings.data_dir, ports)
         said_before = {}
         if request.session.stash[HAS_FIRST_STACK] and wait_for_copy(copy, common_folder / "failed"):
             said_before = move_in(copy, first / "state", settings.state_dir)

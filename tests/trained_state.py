@@ -18,8 +18,8 @@ DATABASE = "mlflow.db"
 ANSWERS = "answers.json"
 # What `make up` writes anew, and the records of processes, which are the first stack's own.
 NOT_COPIED = {
-    *("run", "logs", "env", "lock", "supervisor.lock", "supervision.json", "settings.yaml", "serve_config.yaml"),
-    DATABASE,
+    *("run", "logs", "env", "settings.yaml", "serve_config.yaml"),
+    *("lock", "supervisor.lock", "supervision.json", DATABASE),
 }
 WAIT_S = 600.0
 

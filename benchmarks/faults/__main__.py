@@ -43,9 +43,11 @@ def main() -> int:
             print("no disk of its own can be mounted here: what needs one is left out", flush=True)
         base = load_settings()
         prepare(base)
-        stack = BrokenStack(own_settings((disk or Path(folder)) / "state", base), Path(folder) / "settings.yaml")
+        stack = BrokenStack(
+            own_settings((disk or Path(folder)) / "state", base, args.profile), Path(folder) / "settings.yaml"
+        )
         users, items = known_ids(processed_dir(base))
-        up = stack.command("up", *(("--profile", args.profile) if args.profile != "laptop" else ()))
+        up = stack.command("up")
         if up.returncode != 0:
             print(up.stdout[-2000:], up.stderr[-2000:], file=sys.stderr)
             return 1

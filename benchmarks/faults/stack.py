@@ -17,7 +17,6 @@ import psutil
 from configs.settings import PROJECT_DIR, Ports, Settings
 from deployments.local.processes import Record, family
 from deployments.local.ray_environment import client_environment, resolved_settings
-from features.redis.connection import connect
 
 UP_S = 900.0
 DISK_MB = 3000
@@ -117,14 +116,6 @@ class BrokenStack:
             return answer.status_code == 200 and not answer.json()["degraded"] and store == "ok"
         return False
 
-    async def ask_store(self, *command: str) -> Any:
-        """One command to the store."""
-        client = connect(self.settings.patient_store, self.settings.store_url)
-        try:
-            return await client.run(*command)
-        finally:
-            await client.aclose()
-
 
 def kill(processes: list[psutil.Process]) -> None:
     """SIGKILL, at once."""
@@ -157,7 +148,7 @@ def own_disk(folder: Path) -> Iterator[Path | None]:
         _quietly("umount", "--lazy", str(place))
 
 
-def own_settings(state_dir: Path, base: Settings) -> Settings:
+def own_settings(state_dir: Path, base: Settings, profile: str = "laptop") -> Settings:
     """Settings of a stack that shares nothing with the person's own but the data."""
     names = [name for name in Ports.model_fields if name not in ("replicas", "workers")]
     ports = {name: PORTS_FIRST + number for number, name in enumerate(names)}
@@ -165,6 +156,7 @@ def own_settings(state_dir: Path, base: Settings) -> Settings:
         state_dir=state_dir,
         data_dir=base.data_dir,
         ports=Ports(**ports, workers=FIRST_WORKER, replicas=FIRST_REPLICA),
+        serving={"profile": profile},
         training={"trials": 1, "factors": 16, "ranker_trees": 40},
     )
 

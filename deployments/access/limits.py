@@ -7,7 +7,6 @@ told apart, before any is recorded: so the body is decoded once, and no more is 
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from deployments.http.errors import ApiError, invalid_field
 from features.redis.connection import StoreClient
@@ -19,32 +18,60 @@ COUNT_S = 0.25
 """How long a request may wait to be counted."""
 REST_S = 1.0
 """How long nothing is counted after the store was silent."""
+SHARES = 100
+"""Into how many parts a limit is dealt to replicas. One below 100 is dealt one by one, and so exactly."""
 Count = Callable[[str, int], Awaitable[int]]
 """Adds to what a name has asked within this minute, and answers how much that is."""
 
 
-@dataclass(frozen=True, slots=True)
 class Limit:
     """How much a caller may ask within a minute.
 
+    A replica takes a hundredth of the limit at a time from what the store counts, and serves from that, so that a busy
+    key costs no question to the store for each request. What one replica has taken and not used by the end of the
+    minute, the others miss; no more than the limit ever passes.
+
     An error of the store lets the request pass: whoever has a key is worth more than an exact limit.
 
-    Attributes:
+    Args:
         name: under which it is counted.
         shown: how errors name the caller.
         per_minute: requests; a batch is as many as it has events.
         count: see `counter`.
     """
 
-    name: str
-    shown: str
-    per_minute: int
-    count: Count
+    def __init__(self, name: str, shown: str, per_minute: int, count: Count) -> None:
+        self._name = name
+        self._shown = shown
+        self._per_minute = per_minute
+        self._count = count
+        self._at_once = max(1, per_minute // SHARES)
+        self._minute = -1
+        self._left = 0
+        self._reached = False
+
+    def spend(self) -> bool:
+        """Count one request on what was taken already; False where nothing of it is left."""
+        self._turn()
+        if self._left:
+            self._left -= 1
+            return True
+        return False
 
     async def take(self) -> None:
         """Count one request. Raises ApiError 429."""
-        if await self._counted(1) > self.per_minute:
-            raise self._reached()
+        if self.spend():
+            return
+        if self._reached:
+            raise self._refusal()
+        made = await self._counted(self._at_once)
+        if made is None:
+            return
+        granted = min(self._at_once, self._per_minute - (made - self._at_once))
+        if granted <= 0:
+            self._reached = True
+            raise self._refusal()
+        self._left += granted - 1
 
     async def take_batch(self, events: int) -> None:
         """Count the events of a batch whose request is counted already.
@@ -53,25 +80,39 @@ class Limit:
             ApiError: 429, where the rest of this minute is too little: nothing of the batch counts then; 422 where no
                 minute would be enough.
         """
-        if events > self.per_minute:
+        if events > self._per_minute:
             raise invalid_field(
-                f"events: {self.shown} may send {self.per_minute} events a minute, so a batch may hold no more; it "
+                f"events: {self._shown} may send {self._per_minute} events a minute, so a batch may hold no more; it "
                 f"holds {events}",
                 "events",
             )
-        if events > 1 and await self._counted(events - 1) > self.per_minute:
-            await self._counted(-events)
-            raise self._reached()
+        self._turn()
+        own = min(self._left, events - 1)
+        self._left -= own
+        more = events - 1 - own
+        if more == 0:
+            return
+        made = await self._counted(more)
+        if made is not None and made > self._per_minute:
+            await self._counted(-more)
+            self._left += own + 1
+            raise self._refusal()
 
-    async def _counted(self, number: int) -> int:
+    def _turn(self) -> None:
+        minute = int(time.time() // WINDOW_S)
+        if minute != self._minute:
+            self._minute, self._left, self._reached = minute, 0, False
+
+    async def _counted(self, number: int) -> int | None:
+        """What was asked within this minute, with this; None where the store cannot count."""
         try:
-            return await self.count(self.name, number)
+            return await self._count(self._name, number)
         except StoreError:
-            return 0
+            return None
 
-    def _reached(self) -> ApiError:
+    def _refusal(self) -> ApiError:
         wait_s = math.ceil(WINDOW_S - time.time() % WINDOW_S)
-        message = f"{self.shown} may make {self.per_minute} requests a minute; each event of a batch counts as one"
+        message = f"{self._shown} may make {self._per_minute} requests a minute; each event of a batch counts as one"
         return ApiError(429, "rate_limited", message, retry_after_s=wait_s)
 
 

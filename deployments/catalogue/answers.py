@@ -48,6 +48,20 @@ class ItemView(BaseModel):
     last_event: str | None
 
 
+class DayCounts(BaseModel):
+    day: str = Field(description="as 2026-01-31, in UTC")
+    events: dict[str, int] = Field(description="events by type")
+
+
+class DailyCounts(BaseModel):
+    """What users did with an item, day by day, as data set and log have it."""
+
+    item_id: int | str
+    first_day: str
+    last_day: str = Field(description="that of the item's last event; today where it has none")
+    days: list[DayCounts] = Field(description="those with events, the first first")
+
+
 class AcceptedItem(BaseModel):
     status: Literal["accepted"] = "accepted"
     item_id: int | str

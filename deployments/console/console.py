@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from data.dataset import interaction_files, processed_dir
 from data.event_log import EventLog
 from deployments.access.access import Access
 from deployments.access.routes import KeyRoom
@@ -53,8 +54,17 @@ class Console:
         self._keys = keys_of(settings.store)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self.ids = IdTypes()
-        self.items = Items(self._client, self._keys, types, self.ids, ask_similar)
-        self.users = Users(store, EventLog(settings.log_dir), self.ids, self.items)
+        log = EventLog(settings.log_dir)
+        dataset = processed_dir(settings)
+        self.items = Items(
+            self._client,
+            self._keys,
+            types,
+            self.ids,
+            ask_similar,
+            lambda: interaction_files(dataset) + log.event_files(),
+        )
+        self.users = Users(store, log, self.ids, self.items)
         self.data = DataState(settings, self._client, self._keys, self.ids, self.items.title)
         self.access = Access(settings, self._client, self._keys)
         self.keys = KeyRoom(settings.security, self._client, self._keys)

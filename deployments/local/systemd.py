@@ -12,7 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
-from configs.settings import API_KEY_VARIABLE, PROJECT_DIR
+from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, load_settings
 from deployments.local.private_file import write_private
 from deployments.local.ray_environment import READ_BY_SETTINGS
 
@@ -88,7 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local.systemd", description=__doc__)
     parser.add_argument("--write", type=Path, metavar="DIR", help=f"write {NAME} into this folder")
     options = parser.parse_args(arguments)
-    text = unit(dict(os.environ))
+    # The password of the stack's own store, which a sourced `env` exports, belongs into no unit.
+    left_out = ("REDIS_URL", "REDISCLI_AUTH") if load_settings().own_store else ("REDISCLI_AUTH",)
+    text = unit({name: value for name, value in os.environ.items() if name not in left_out})
     if options.write is None:
         print(text, end="")
         return 0

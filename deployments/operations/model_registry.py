@@ -68,6 +68,12 @@ class ModelRegistry:
 
     async def versions(self) -> dict[str, RegisteredVersion]:
         """Bundle version -> its latest entry in the registry. Raises `RegistryAway`."""
+        try:
+            return await self._versions()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RegistryAway(f"{self._shown} answers what no MLflow answers: {error!r}") from error
+
+    async def _versions(self) -> dict[str, RegisteredVersion]:
         aliases = await self._aliases()
         found = await self._ask(
             "GET",
@@ -116,7 +122,7 @@ class ModelRegistry:
                 answer = await http.request(method, f"{self.uri}{_API}{path}", **options)
                 answer.raise_for_status()
                 content: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             words = (str(error) or type(error).__name__).replace(self.uri, self._shown)
             raise RegistryAway(f"{self._shown}: {words}") from error
         return content

@@ -144,6 +144,8 @@ def _api(section: Section, limits: Proxy) -> None:
         [
             "bind {}:{}".format(*_bind(section)),
             f"maxconn {limits.connections}",
+            # Who asks, for the audit log: replicas see the proxy alone. It goes behind what a client may have sent.
+            "option forwardfor",
             # Otherwise one connection could hold a hundred requests.
             "option disable-h2-upgrade",
             f"stick-table type ipv6 size {SOURCES} expire 1m store conn_cur",
@@ -231,6 +233,7 @@ def _answer(status: int, code: str, message: str, headers: str = "") -> str:
     """The part of a rule that says what is answered. The message may not hold an apostrophe."""
     if status in _TEMPORARY:
         headers += f"hdr Retry-After {RETRY_S} "
+    headers += "hdr Cache-Control no-store hdr X-Content-Type-Options nosniff "
     content = json.dumps({"error": {"code": code, "message": message}})
     return f"status {status} content-type application/json {headers}string '{content}'"
 

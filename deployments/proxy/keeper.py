@@ -21,8 +21,9 @@ from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, wi
 BINARY_VARIABLE = "HAPROXY_BINARY"
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 """What is passed on: end after the requests at hand, or at once."""
-AGAIN = 75
-"""Exit code of a keeper whose HAProxy ended unasked."""
+PAUSES_S = (0.0, 0.0, 0.2, 0.5, 1.0)
+"""Before each new start, if the HAProxy before it did not last; the last one from then on."""
+STEADY_S = 5.0
 START_S = 20.0
 LOOK_S = 0.01
 PREDECESSOR_S = 1.0
@@ -47,37 +48,54 @@ class Keeper:
     Args:
         arguments: as Ray gives them to HAProxy.
         guard: the process that Ray started.
-        watched: file descriptors of the processes `manager` and `ray`.
+        watched: file descriptors of the processes `guard`, `manager` and `ray`.
     """
 
     def __init__(self, arguments: Sequence[str], guard: int, watched: Mapping[str, int]) -> None:
         self._config, self._arguments = _parsed(arguments)
         self._is_first = "-sf" not in arguments
         self._guard = guard
-        self._watched = watched
+        self._watched = dict(watched)
         self._stopping = False
         self._guard_gone_at: float | None = None
         self._give_up: float | None = None
 
     def run(self) -> int:
-        """Keep HAProxy until it ends. Returns the exit code."""
+        """Keep HAProxy until it is told to end. Returns the exit code."""
+        _rename(f"proxy keeper: {Path(self._config).parent}")
         self._wakeup, wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, self._pass_on)
+        failures, was_up = 0, False
+        while True:
+            started = time.monotonic()
+            code, is_up = self._once()
+            was_up |= is_up
+            if self._stopping or code == 0 or not was_up:
+                return code
+            pause_s = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
+            failures = 0 if time.monotonic() - started > STEADY_S else failures + 1
+            say(f"HAProxy ended unasked; it starts again in {pause_s:g} s")
+            time.sleep(pause_s)
+            if self._stopping:
+                return 0
+
+    def _once(self) -> tuple[int, bool]:
+        """One HAProxy to its end. Returns its exit code, 0 where it was told to end, and whether it ever answered."""
         text = Path(self._config).read_text()
         own = self._own_socket(text)
         predecessors = _predecessors(own.parent)
         try:
             code = self._start(text, own, predecessors)
             if code is not None:
-                return code
+                return code, False
             for pid in predecessors.values():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGUSR1)
-            return self._stay(own)
+            return self._stay(own), True
         finally:
             own.unlink(missing_ok=True)
 
@@ -135,56 +153,59 @@ class Keeper:
         return [*before, ours, text]
 
     def _stay(self, own: Path) -> int:
-        admin = AdminSocket(self._rays_socket, own, self._guard)
+        haproxy = os.pidfd_open(self._haproxy.pid)
         with selectors.DefaultSelector() as events:
             events.register(self._wakeup, selectors.EVENT_READ, "signal")
-            events.register(os.pidfd_open(self._haproxy.pid), selectors.EVENT_READ, "haproxy")
+            events.register(haproxy, selectors.EVENT_READ, "haproxy")
             for name, descriptor in self._watched.items():
                 events.register(descriptor, selectors.EVENT_READ, name)
-            with contextlib.suppress(ProcessLookupError):
-                events.register(os.pidfd_open(self._guard), selectors.EVENT_READ, "guard")
-            events.register(admin, selectors.EVENT_READ, "admin")
-            if os.getppid() != self._guard:
-                self._without_guard(events, admin)
-            while True:
-                for key, _ in events.select(self._patience()):
-                    if key.data == "haproxy":
-                        code = self._haproxy.wait()
-                        return 0 if code == 0 or self._stopping else AGAIN
-                    if key.data == "signal":
-                        os.read(self._wakeup, 64)
-                    elif key.data == "admin":
-                        admin.answer()
-                    else:
-                        events.unregister(key.fileobj)
-                        self._gone(key.data, events, admin)
-                if self._give_up is not None and time.monotonic() > self._give_up:
-                    self._end()
+            admin = None
+            if "guard" in self._watched:
+                admin = AdminSocket(self._rays_socket, own, self._guard)
+                events.register(admin, selectors.EVENT_READ, "admin")
+            try:
+                return self._until_it_ends(events, admin)
+            finally:
+                os.close(haproxy)
+                if admin is not None:
+                    admin.close()
 
-    def _gone(self, name: str, events: selectors.BaseSelector, admin: AdminSocket) -> None:
-        if name == "guard":
-            self._without_guard(events, admin)
-        elif name == "ray":
+    def _until_it_ends(self, events: selectors.BaseSelector, admin: AdminSocket | None) -> int:
+        while True:
+            for key, _ in events.select(self._patience()):
+                if key.data == "haproxy":
+                    code = self._haproxy.wait()
+                    return 0 if self._stopping else code
+                if key.data == "signal":
+                    os.read(self._wakeup, 64)
+                elif key.data != "admin":
+                    events.unregister(key.fileobj)
+                    del self._watched[key.data]
+                    self._gone(key.data)
+                elif admin is not None and "guard" in self._watched:
+                    admin.answer()
+            if admin is not None and "guard" not in self._watched and "admin" in _names(events):
+                # Ray finds out by this that it must start the proxy anew.
+                events.unregister(admin)
+                admin.close()
+            if self._give_up is not None and time.monotonic() > self._give_up:
+                self._end()
+
+    def _gone(self, name: str) -> None:
+        if name == "ray":
             say("Ray has ended, and so does HAProxy")
             self._stopping = True
             self._haproxy.terminate()
             self._give_up = time.monotonic() + END_S
+        elif name == "guard":
+            self._guard_gone_at = time.monotonic()
+            if "manager" not in self._watched:
+                self._end()
         elif self._guard_gone_at is not None and time.monotonic() - self._guard_gone_at < ORDERLY_S:
             self._end()
         else:
             say("Ray's manager of the proxy has died; HAProxy goes on until the next one has started another")
             self._give_up = time.monotonic() + NEXT_MANAGER_S
-
-    def _without_guard(self, events: selectors.BaseSelector, admin: AdminSocket) -> None:
-        if self._guard_gone_at is not None:
-            return
-        self._guard_gone_at = time.monotonic()
-        with contextlib.suppress(KeyError):
-            events.unregister(admin)
-        # Ray finds out by this that it must start the proxy anew.
-        admin.close()
-        if self._give_up is not None:  # the manager went before: both are ended
-            self._end()
 
     def _end(self) -> None:
         """Let HAProxy finish its requests; at the second time, kill it."""
@@ -201,6 +222,18 @@ class Keeper:
     def _pass_on(self, number: int, _: object) -> None:
         self._stopping = True
         self._haproxy.send_signal(number)
+
+
+def _names(events: selectors.BaseSelector) -> set[str]:
+    return {key.data for key in events.get_map().values()}
+
+
+def _rename(title: str) -> None:
+    """Call this process otherwise: who kills all that is called haproxy leaves the one that starts it again."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # of the arguments
+    room = end - start
+    ctypes.memmove(start, title.encode()[: room - 1].ljust(room, b"\0"), room)
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[str, list[str]]:

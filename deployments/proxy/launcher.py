@@ -4,11 +4,11 @@ Two processes stand between Ray and HAProxy:
 
     Ray's manager of the proxy -> guard -> keeper -> HAProxy
 
-The *guard* has the process id that Ray knows. It passes signals on and starts the keeper again when that ends unasked.
+The *guard* has the process id that Ray knows. It passes signals on and starts the keeper again when that is killed.
 The *keeper* rewrites the configuration, starts HAProxy, takes the listening sockets of the HAProxy before it, answers
-Ray on the admin socket, and ends when its HAProxy ends. Any of them may be killed:
+Ray on the admin socket, and ends when its HAProxy was told to end. Any of them may be killed:
 
-- HAProxy: the keeper sees it at once, and the guard starts both again.
+- HAProxy: the keeper sees it at once and starts it again.
 - the keeper: HAProxy finishes its requests, and the guard starts both again.
 - the guard: HAProxy goes on until Ray, which no longer finds the admin socket, has started the next one. Ray itself
   ends the proxy in this way, and then its manager: after that HAProxy finishes its requests and ends.
@@ -24,11 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deployments.proxy.keeper import AGAIN, SIGNALS, Keeper, say
-
-PAUSES_S = (0.0, 0.0, 0.2, 0.5, 1.0)
-"""Before each new start, if the HAProxy before it did not last; the last one from then on."""
-STEADY_S = 5.0
+from deployments.proxy.keeper import PAUSES_S, SIGNALS, Keeper, say
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     guard = os.getpid()
     manager = os.getppid()
     # Taken while they live for certain: later another process may have the number.
-    watched = {"manager": os.pidfd_open(manager), "ray": os.pidfd_open(_parent(manager))}
+    processes = {"guard": guard, "manager": manager, "ray": _parent(manager)}
+    watched = {name: os.pidfd_open(pid) for name, pid in processes.items()}
     return _Guard(lambda: Keeper(arguments, guard, watched).run()).run()
 
 
@@ -56,19 +53,15 @@ class _Guard:
             signal.signal(number, self._pass_on)
 
     def run(self) -> int:
-        failures, was_up = 0, False
-        while True:
-            started = time.monotonic()
-            code = self._keeper_ends()
-            if self._asked or code == 0 or (code > 0 and code != AGAIN and not was_up):
-                return max(code, 0)
-            was_up = True
-            pause_s = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
-            failures = 0 if time.monotonic() - started > STEADY_S else failures + 1
-            say(f"HAProxy ended unasked; it starts again in {pause_s:g} s")
+        kills = 0
+        while (code := self._keeper_ends()) < 0 and not self._asked:
+            pause_s = PAUSES_S[min(kills, len(PAUSES_S) - 1)]
+            kills += 1
+            say(f"the keeper was killed; it starts again in {pause_s:g} s")
             time.sleep(pause_s)
             if self._asked:
-                return 0
+                break
+        return max(code, 0)
 
     def _keeper_ends(self) -> int:
         """Run a keeper to its end. Returns its exit code, negative after a signal."""

@@ -130,7 +130,9 @@ def pack_ids(ids: np.ndarray) -> np.ndarray:
 
 
 def unpack_ids(packed: np.ndarray) -> np.ndarray:
-    """The ids that `pack_ids` packed, as str objects."""
+    """The ids that `pack_ids` packed, as str objects. Raises ValueError."""
+    if packed.ndim != 1 or packed.dtype != np.uint8:
+        raise ValueError(f"ids are {packed.dtype} {packed.shape}, expected uint8 of one dimension")
     return np.array(packed.tobytes().decode().split("\n"), dtype=object)
 
 

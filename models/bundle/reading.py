@@ -1,6 +1,9 @@
 """Reads a bundle: manifest -> sha256 of each file -> arrays -> their shapes, sizes and content hash -> `Bundle`."""
 
 import hashlib
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,12 @@ from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.ranker import Ranker, RankerError, check_features
 from models.ranking.ranking_parts import RankingParts, ranking_parts
+
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError, TypeError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What numpy and zipfile raise for files that are no arrays, or that claim to hold more than there is memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +83,13 @@ def load_bundle(path: Path) -> Bundle:
             bias=None if bias is None else BiasTerms(float(bias["mean"][0]), bias["items"], bias["users"]),
             centroids=None if index is None else index["centroids"],
         )
+        check_contents(contents, str(path))
     except KeyError as error:
         raise BundleError(f"{path}: array {error} is missing") from error
-    check_contents(contents, str(path))
+    except BundleError:
+        raise
+    except (AttributeError, IndexError, TypeError, ValueError) as error:  # an array of another kind than it should be
+        raise BundleError(f"{path}: the arrays do not fit: {error}") from error
     if (manifest.index.probes is None) != (contents.centroids is None):
         raise BundleError(f"{path / MANIFEST}: an index needs its probes in the manifest and {INDEX}")
     sizes = (len(contents.user_ids), *contents.item_factors.shape)
@@ -163,6 +176,8 @@ def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
         return ranking_parts(ranker, arrays, attributes)
     except KeyError as error:
         raise BundleError(f"{path / RANKING}: array {error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{path / RANKING}: the arrays do not fit: {error}") from error
 
 
 def _parse_ranker(path: Path, facts: RankerFacts, text: bytes) -> Ranker:
@@ -175,7 +190,10 @@ def _parse_ranker(path: Path, facts: RankerFacts, text: bytes) -> Ranker:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: it cannot be read: {error}") from error
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            found = dict(stored)
+        if not all(isinstance(array, np.ndarray) for array in found.values()):
+            raise ValueError("it holds something else than arrays")
+        return found
+    except _UNREADABLE as error:
+        raise BundleError(f"{path}: it cannot be read: {str(error) or type(error).__name__}") from error

@@ -55,8 +55,10 @@ def ranking_parts(
 def check_ranking(ranking: RankingParts, n_items: int, n_users: int) -> None:
     """Raises ValueError naming the array that does not fit."""
     for name, array in vars(ranking.statistics).items():
-        if array.shape != (n_items,):
-            raise ValueError(f"{name} of the item statistics is {array.shape}, expected {(n_items,)}")
+        if array.shape != (n_items,) or array.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{name} of the item statistics is {array.dtype} {array.shape}, expected numbers {(n_items,)}"
+            )
     if ranking.attributes.users:
         found, expected = ranking.user_values, (n_users, len(ranking.attributes.users))
         if found is None or found.shape != expected or found.dtype != np.float32:

@@ -1,6 +1,9 @@
+import os
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.dataset import DataError
@@ -77,6 +80,45 @@ def test_a_broken_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "events" / "part-00-1_0-2_0.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match=r"part-00-1_0-2_0.parquet.*event log cannot be read"):
         read_event_log(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("event_id", pa.int64()), ("user_id", pa.binary()), ("timestamp_ms", pa.string()), ("simulated", pa.float64()),
+     ("categories", pa.string())],
+)  # fmt: skip
+def test_a_part_of_other_types_is_named_with_the_column(tmp_path: Path, column: str, kind: pa.DataType) -> None:
+    log = EventLog(tmp_path)
+    part = log.write_part("events", 0, table(row("e1", "1-0")))
+    whole = pq.read_table(part.path, partitioning=None)
+    place = whole.schema.get_field_index(column)
+    pq.write_table(whole.set_column(place, column, pa.nulls(whole.num_rows, kind)), part.path)
+    for read in (lambda: read_event_log(tmp_path), lambda: list(log.tables("events"))):
+        with pytest.raises(DataError, match=f"part-.*the column {column} is {kind}, expected"):
+            read()
+
+
+def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    part = log.write_part("events", 0, table(row("e1", "1-0")))
+    pq.write_table(pq.read_table(part.path, partitioning=None).drop_columns(["item_id"]), part.path)
+    with pytest.raises(DataError, match=r"part-.*cannot be read.*item_id"):
+        read_event_log(tmp_path)
+
+
+def test_a_pickle_in_the_metadata_of_a_part_is_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "it ran"
+
+    class Planted:
+        def __reduce__(self) -> object:
+            return os.mkdir, (str(mark),)
+
+    log = EventLog(tmp_path / "log")
+    part = log.write_part("events", 0, table(row("e1", "1-0")))
+    planted = {b"pandas": pickle.dumps(Planted()), b"ARROW:extension:metadata": pickle.dumps(Planted())}
+    pq.write_table(pq.read_table(part.path, partitioning=None).replace_schema_metadata(planted), part.path)
+    assert read_event_log(tmp_path / "log").num_rows == 1
+    assert not mark.exists()
 
 
 def test_a_strange_file_is_named_instead_of_ignored(tmp_path: Path) -> None:

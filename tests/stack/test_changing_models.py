@@ -20,6 +20,7 @@ from features.serving.promotion import set_slot
 from features.serving.slots import CHAMPION
 
 pytestmark = pytest.mark.stack
+PAUSE_S = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 class Traffic:
-    """Requests in the background, until told to stop; remembers versions and failures."""
+    """Requests in the background, until told to stop; remembers versions and failures.
+
+    Its clients pause between their requests: a training steps back behind whoever is asked, and would take minutes.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -65,6 +69,7 @@ class Traffic:
                         self.versions.append(answer.json()["model_version"])
                 except httpx.HTTPError as error:
                     self.failures.append(repr(error))
+                self._stop.wait(PAUSE_S)
 
     def __enter__(self) -> "Traffic":
         for thread in self._threads:

@@ -4,7 +4,7 @@ import re
 
 from fastapi.routing import APIRoute
 
-from configs.settings import PROJECT_DIR, Settings
+from configs.settings import PROJECT_DIR, Ports, Settings
 from deployments.access.scopes import ADMIN, WHOAMI, needed_scope
 from deployments.console.console import Console
 from deployments.console.page_files import page_routes
@@ -55,3 +55,9 @@ def test_what_is_not_named_is_for_admins_and_a_slash_at_the_end_changes_nothing(
     for method, path in routes():
         assert needed_scope(method, path) == needed_scope(method, f"{path}/"), path
         assert method != "GET" or needed_scope("HEAD", path) == needed_scope("GET", path), path
+
+
+def test_every_port_of_the_stack_has_a_row() -> None:
+    text = (PROJECT_DIR / "docs" / "security.md").read_text()
+    for name, port in Ports().model_dump().items():
+        assert re.search(rf"^\| {port}[^|]* `{name}` \|", text, re.MULTILINE), (name, port)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import PROJECT_DIR
+from configs.settings import PROJECT_DIR, Settings
+from configs.store_users import passwords, prepare
 from deployments.local.systemd import NAME, main, tell_systemd, unit
 
 SETTINGS = {
@@ -81,3 +82,21 @@ def test_systemd_is_told_where_it_listens(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         tell_systemd("READY=1")
         assert systemd.recv(100) == b"READY=1"
+
+
+def test_the_password_of_our_own_store_gets_into_no_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell that sourced `env` exports it."""
+    prepare(tmp_path, "rc")
+    monkeypatch.setenv("RAYCOMMEND_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("REDIS_URL", Settings(state_dir=tmp_path).store_url_of("person"))
+    monkeypatch.setenv("REDISCLI_AUTH", passwords(tmp_path)["person"])
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert "RAYCOMMEND_STATE_DIR" in text
+    assert passwords(tmp_path)["person"] not in text
+    outside = "redis://shop@store.example:6379/0"
+    monkeypatch.setenv("REDIS_URL", outside)
+    assert main([]) == 0
+    assert outside in capsys.readouterr().out

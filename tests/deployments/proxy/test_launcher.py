@@ -32,15 +32,16 @@ class Load:
         self.failures: list[str] = []
 
     def _run(self) -> None:
-        while not self._ends.is_set():
-            try:
-                answer = httpx.get(self._url, timeout=10)
-            except httpx.HTTPError as error:
-                self.failures.append(repr(error))
-            else:
-                self.answers += 1
-                if answer.status_code != 200:
-                    self.failures.append(f"{answer.status_code} {answer.text}")
+        with httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+            while not self._ends.is_set():
+                try:
+                    answer = client.get(self._url)
+                except httpx.HTTPError as error:
+                    self.failures.append(repr(error))
+                else:
+                    self.answers += 1
+                    if answer.status_code != 200:
+                        self.failures.append(f"{answer.status_code} {answer.text}")
 
     def goes_on(self) -> None:
         """Wait for some more answers."""
@@ -95,6 +96,20 @@ def test_haproxy_that_is_killed_is_back_within_two_seconds_each_time(proxy: Fron
         assert took_s < 2, proxy.log.read_text()
         launched.wait_until_up()
         assert launched.haproxy() != before
+
+
+def test_who_kills_all_that_is_called_haproxy_leaves_what_starts_it_again(proxy: Front) -> None:
+    launched = proxy.start()
+    keeper = psutil.Process(launched.keeper())
+    called = [psutil.Process(pid) for pid in (launched.guard, launched.haproxy())]
+    assert ["haproxy" in " ".join(process.cmdline()) for process in (*called, keeper)] == [True, True, False]
+    assert str(proxy.folder) in keeper.cmdline()[0]
+    started = time.monotonic()
+    for process in called:
+        process.kill()
+    wait_for(lambda: answers(proxy), proxy.log)
+    assert time.monotonic() - started < 2
+    assert process_id(proxy.socket) is None  # by which Ray finds out
 
 
 def test_a_killed_keeper_is_replaced(proxy: Front) -> None:

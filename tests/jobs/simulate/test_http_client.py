@@ -19,7 +19,7 @@ from jobs.simulate import demo, simulate
 from tests.deployments.access.gates import keyed
 from tests.jobs.job_data import two_tastes, write_interactions
 
-FULL, FULL_KEPT = make_key("both", ["recommend", "events"], 1000)
+FULL, FULL_KEPT = make_key("both", ["recommend", "events"], 99)
 LISTS, LISTS_KEPT = make_key("lists", ["recommend"], None)
 SHOWN = {"recommendations": [{"item_id": 7}], "recommendation_id": "r", "variant": "champion", "model_version": "v"}
 
