@@ -56,7 +56,7 @@ test-faults: environment ## break a stack part by part under load, and say what 
 	@$(BIN)/python -m benchmarks.faults $(if $(PROFILE),--profile $(PROFILE)) $(if $(PAGE),--page $(PAGE))
 
 soak: environment ## everything at once for MINUTES=10: memory flat, budgets kept, no request failed
-	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10)
+	@$(BIN)/python -m benchmarks.faults.soak --minutes $(or $(MINUTES),10)
 
 screenshots: environment ## pictures of the console into docs/pictures; `make up` first
 	@$(STACK) run -- python -m docs.screenshots
