@@ -118,7 +118,8 @@ async def test_the_store_lives_on_and_keeps_what_it_acknowledged(small_disk: Pat
         deadline = time.monotonic() + 60
         while refused is None:
             assert time.monotonic() < deadline
-            events = [{"user_id": "u", "item_id": f"{accepted}-{n}", "event_type": "click"} for n in range(20)]
+            # One user each: the more a user has done, the more is written for the next event.
+            events = [{"user_id": f"{accepted}-{n}", "item_id": "i", "event_type": "click"} for n in range(20)]
             try:
                 answer = orjson.loads(await ingestion.record_batch(orjson.dumps({"events": events}), f"r{accepted}"))
             except ApiError as error:
