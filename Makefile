@@ -1,7 +1,7 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean retrain prometheus compact demo bench screenshots lint format test test-all fuzz audit lock environment
+.PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format test test-all fuzz audit lock environment
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -9,8 +9,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 STACK := $(BIN)/python -m deployments.local
 
-# Variables given on the command line reach every command: DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, and all of
-# RAYCOMMEND_...
+# Variables given on the command line reach every command: DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, PROFILE=, and
+# all of RAYCOMMEND_...
 TRIALS ?=
 LINES ?= 30
 TESTS ?= tests
@@ -21,7 +21,7 @@ TRIALS_OPTION := $(if $(TRIALS),--trials $(TRIALS))
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: environment ## start everything; trains a first model when there is none (DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, TRIALS=)
+up: environment ## start everything; trains a first model when there is none (DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, TRIALS=; PROFILE=production for pairs)
 	@$(STACK) up $(TRIALS_OPTION)
 
 down: ## stop what `make up` started
@@ -50,6 +50,12 @@ demo: environment ## two experiments on simulated users whose truth is known; `m
 
 bench: environment ## measure; `make up` first
 	@$(STACK) run -- python -m benchmarks.serving
+
+test-faults: environment ## break a stack part by part under load, and say what held (PROFILE=production)
+	@$(BIN)/python -m benchmarks.faults $(if $(PROFILE),--profile $(PROFILE)) $(if $(PAGE),--page $(PAGE))
+
+soak: environment ## everything at once for MINUTES=10: memory flat, budgets kept, no request failed
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10)
 
 screenshots: environment ## pictures of the console into docs/pictures; `make up` first
 	@$(STACK) run -- python -m docs.screenshots

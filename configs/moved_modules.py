@@ -10,8 +10,6 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-import yaml
-
 _TABLE = Path(__file__).with_suffix(".yaml")
 _PACKAGES = {"benchmarks", "data", "deployments", "experiments", "features", "jobs", "models"}
 
@@ -24,6 +22,8 @@ class _Moves:
     ) -> ModuleSpec | None:
         if name.partition(".")[0] not in _PACKAGES:
             return None
+        import yaml  # where it is missing, as for the proxy's launcher, all other imports still work
+
         moved = yaml.safe_load(_TABLE.read_text()).get(name)
         if moved is not None:
             raise ModuleNotFoundError(f"{name} is {moved} now", name=name)

@@ -3,7 +3,7 @@
 Values come, in rising order of precedence, from the defaults below, from the YAML file that
 `RAYCOMMEND_CONFIG` names, and from environment variables: `RAYCOMMEND_<GROUP>_<FIELD>`, for example
 `RAYCOMMEND_PORTS_HTTP=8080`. `REDIS_URL`, `MLFLOW_TRACKING_URI`, `DATA`, `ITEMS`, `USERS`, `MAP`,
-`DATASET` and `PRESET` are read under their usual names.
+`DATASET`, `PRESET` and `PROFILE` are read under their usual names.
 """
 
 import os
@@ -20,12 +20,16 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from configs.access import ApiKey, Security
-from configs.autopilot_limits import Alerts, AutopilotLimits
-from configs.data_settings import Data
-from configs.group import Group
-from configs.keeping import Keeping
+from configs.addresses import without_credentials
+from configs.groups.access import LOOPBACK, ApiKey, Security
+from configs.groups.autopilot_limits import Alerts, AutopilotLimits
+from configs.groups.data_settings import Data
+from configs.groups.group import Group
+from configs.groups.keeping import Keeping
+from configs.groups.proxy import Proxy
+from configs.groups.tracking import Tracing, Tracking
 from configs.preset_settings import kept_preset, with_preset_of
+from configs.store_users import StoreRole, own_address, own_url
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 API_KEY_VARIABLE = "RAYCOMMEND_API_KEY"
@@ -38,6 +42,7 @@ __all__ = [
     "Group",
     "Keeping",
     "Ports",
+    "Proxy",
     "Security",
     "Serving",
     "Settings",
@@ -81,6 +86,9 @@ class Store(Group):
     partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
     timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store; of an event: deadline_s")
     job_timeout_s: float = Field(30.0, gt=0, description="the same for jobs, which have nobody waiting")
+    disk_floor_mb: float = Field(
+        512.0, ge=0, description="free space on the disk of a local store below which events are refused; 0 = never"
+    )
     history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
     seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
     dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
@@ -98,14 +106,6 @@ class Store(Group):
     )
     session_gap_s: int = Field(1800, ge=1, description="a longer pause between a user's lists begins a new session")
     clock_skew_s: int = Field(300, ge=0, description="how far before the user's first list an event may claim to be")
-
-
-class Tracking(Group):
-    """The model registry (MLflow)."""
-
-    uri: str | None = Field(None, description="an outside MLflow server; None starts a local one on SQLite")
-    experiment: str = Field("raycommend", min_length=1)
-    model: str = Field("raycommend-als", min_length=1, description="name of the registered model")
 
 
 class Training(Group):
@@ -151,6 +151,10 @@ class Training(Group):
 class Serving(Group):
     """How the HTTP functions answer."""
 
+    profile: Literal["laptop", "production"] = Field(
+        "laptop",
+        description="laptop: one replica of each function; production: at least two, so that none is missed",
+    )
     host: str = "127.0.0.1"
     candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
     exploration: float = Field(
@@ -167,16 +171,6 @@ class Serving(Group):
     log_share: float = Field(0.0, ge=0, le=1, description="share of requests that get a line in the log")
     max_body_bytes: int = Field(65_536, ge=1024)
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
-
-
-class Tracing(Group):
-    """OpenTelemetry traces of requests, by stage."""
-
-    endpoint: str | None = Field(
-        None,
-        description="address of an OTLP collector over HTTP, such as http://127.0.0.1:4318/v1/traces; None: off",
-    )
-    share: float = Field(0.01, ge=0, le=1, description="share of requests that are traced, if the caller does not say")
 
 
 class Settings(BaseSettings):
@@ -206,6 +200,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     training: Training = Training()
     serving: Serving = Serving()
+    proxy: Proxy = Proxy()
     autopilot: AutopilotLimits = AutopilotLimits()
     keeping: Keeping = Keeping()
     alerts: Alerts = Alerts()
@@ -231,7 +226,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _open_only_with_keys(self) -> "Settings":
         host = self.serving.host
-        if host not in ("127.0.0.1", "localhost", "::1") and not self.security.keys:
+        if host not in LOOPBACK and not self.security.asks:
             raise ValueError(
                 f"serving.host is {host}, which others can reach: configure API keys first "
                 "(python -m deployments.http.api_keys NAME), or stay on 127.0.0.1"
@@ -250,8 +245,21 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def own_store(self) -> bool:
+        """Whether the stack runs its own store. A shell that sourced `env` names that same one in REDIS_URL."""
+        url = self.store.url
+        return url is None or without_credentials(url) == own_address(self.ports.store)
+
+    @property
     def store_url(self) -> str:
-        return self.store.url or f"redis://127.0.0.1:{self.ports.store}/0"
+        return self.store_url_of("serving")
+
+    def store_url_of(self, role: StoreRole) -> str:
+        """Address of the store: as it is set or, of the stack's own, with the role's user and password."""
+        if self.own_store:
+            return own_url(self.state_dir, self.ports.store, role)
+        assert self.store.url is not None
+        return self.store.url
 
     @property
     def patient_store(self) -> Store:
@@ -298,16 +306,21 @@ def load_settings(**overrides: object) -> Settings:
         "MAP": ("data", "map"),
         "DATASET": ("data", "dataset"),
         "PRESET": ("data", "events"),
+        "PROFILE": ("serving", "profile"),
     }
     for variable, (group, field) in named.items():
         value = os.environ.get(variable)
         if value:
             overrides = {**overrides, group: {**dict(overrides.get(group) or {}), field: value}}  # type: ignore[call-overload]
     try:
-        return with_preset(Settings(**overrides))  # type: ignore[arg-type]
+        found = with_preset(Settings(**overrides))  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise SettingsError("bad setting: " + "; ".join(lines)) from error
+    # The password in a sourced REDIS_URL stays in that shell: each process finds its own.
+    return (
+        found.model_copy(update={"store": found.store.model_copy(update={"url": None})}) if found.own_store else found
+    )
 
 
 def with_preset(settings: Settings) -> Settings:

@@ -66,6 +66,10 @@ class EventLog:
                 found.append(LogPart(number, (ids[0], ids[1]), (ids[2], ids[3]), path, match[1] == "bulk"))
         return sorted(found)
 
+    def event_files(self) -> list[Path]:
+        """The files of all events."""
+        return [part.path for part in self.parts("events")]
+
     def write_part(self, kind: Kind, partition: int, table: pa.Table, bulk: bool = False) -> LogPart:
         """Write rows (at least one, by stream id) as a new part that survives a power cut once this returns."""
         first, last = stream_id(table["stream_id"][0].as_py()), stream_id(table["stream_id"][-1].as_py())
@@ -131,6 +135,15 @@ class EventLog:
         """Rows of a part beyond a stream id, with their ids."""
         rows = ((stream_id(row["stream_id"]), row) for row in _read(part.path).to_pylist())
         return [(at, row) for at, row in rows if at > after]
+
+    def part_users(self, part: LogPart, simulated: bool) -> list[str]:
+        """The user of every event of a part, by stream id, with or without simulated ones."""
+        marked = not simulated and "simulated" in _columns(part.path)
+        table = _read(part.path, ["user_id", "simulated"] if marked else ["user_id"])
+        if marked:
+            table = table.filter(pc.invert(pc.fill_null(table["simulated"], False)))
+        users: list[str] = table["user_id"].to_pylist()
+        return users
 
     def user_rows(self, kind: Kind, partition: int, user_id: str) -> list[dict[str, object]]:
         """All rows of a user, oldest first by stream id."""

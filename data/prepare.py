@@ -6,6 +6,7 @@ Does nothing when a complete data set is in place and its source did not change.
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,12 +16,13 @@ from data.builtin.complete_journey import NAME as COMPLETE_JOURNEY
 from data.builtin.complete_journey import fetch as fetch_complete_journey
 from data.builtin.download import DownloadError, download, download_wheel
 from data.builtin.movielens import is_movielens, open_source, parse
-from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, processed_dir, read_meta, write_dataset
+from data.dataset import ITEMS, USERS, DataError, DatasetMeta, processed_dir, read_meta
+from data.dataset_writer import DatasetWriter, write_dataset
 from data.mapping.import_tables import Imported, import_tables
 from data.mapping.plan import Sources, make_plan, read_options
 from data.sources.addresses import atomic_parts, is_sql
 from data.sources.open_table import open_table
-from data.state_folder import check_same, mark
+from data.state_folder import check_preset, check_same, mark
 
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 GROUPLENS_MD5 = "0e33842e24a9c977be4e0107933c0723"
@@ -87,6 +89,17 @@ def wanted_name(settings: Settings, present: DatasetMeta | None) -> str:
     return {"movielens-100k": MOVIELENS}.get(data.dataset, data.dataset)
 
 
+def wanted_preset(settings: Settings) -> str | None:
+    """The preset that the settings or the map ask for; None for neither. Raises `DataError` as `wanted_name` does."""
+    data = settings.data
+    if "events" in data.model_fields_set:
+        return data.events
+    if data.source is None or is_movielens(data.source):
+        return None
+    given = own_sources(settings).map_given().get("preset")
+    return given if isinstance(given, str) else None
+
+
 def own_sources(settings: Settings) -> Sources:
     """The tables that the settings name, those of a folder in RecBole's form among them."""
     data = settings.data
@@ -124,12 +137,16 @@ def prepare(settings: Settings, say: Say = print) -> tuple[DatasetMeta, bool]:
     if data.dataset == COMPLETE_JOURNEY:
         return _import(fetch_complete_journey(settings.data_dir / "raw"), settings, present, say)
     if data.dataset == EMPTY:
-        return write_empty(target), True
+        return write_empty(target, wanted_preset(settings)), True
     return _movielens(*fetch(settings.data_dir / "raw"), target, present)
 
 
-def write_empty(target: Path) -> DatasetMeta:
-    """A data set without anything, to begin with: events and items come over HTTP."""
+def write_empty(target: Path, preset: str | None = None) -> DatasetMeta:
+    """A data set without anything, to begin with: events and items come over HTTP.
+
+    Args:
+        preset: what these events will mean; None for that of the settings.
+    """
     with DatasetWriter(target) as writer:
         return writer.finish(
             ITEMS.empty_table(),
@@ -138,6 +155,7 @@ def write_empty(target: Path) -> DatasetMeta:
             source="nothing: events and items come over HTTP",
             source_hash="",
             id_types=("str", "str"),
+            preset=preset,
         )
 
 
@@ -151,6 +169,12 @@ def _movielens(path: Path, source: str, target: Path, present: DatasetMeta | Non
 def _import(sources: Sources, settings: Settings, present: DatasetMeta | None, say: Say) -> tuple[DatasetMeta, bool]:
     if present is not None and present.source_hash == sources.digest():
         return present, False
+    if present is not None and present.preset is not None and wanted_preset(settings) is None:
+        # What was chosen once counts until another is; a guess must not take its place.
+        if present.name == sources.dataset_name():
+            sources = replace(sources, preset=present.preset)
+        if present.source_hash == sources.digest():
+            return present, False
     plan = make_plan(sources)
     for line in plan.lines:
         say(line)
@@ -184,6 +208,7 @@ def main() -> int:
         present = present_data(settings)
         check_source(settings)
         check_same(settings, present, wanted_name(settings, present))
+        check_preset(settings, present, wanted_preset(settings))
         meta, imported = prepare(settings)
         mark(settings, meta)
     except (DataError, DownloadError, SettingsError) as error:

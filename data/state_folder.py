@@ -17,10 +17,15 @@ def filled_from(settings: Settings, present: DatasetMeta | None) -> str | None:
     """
     if not _holds(settings):
         return None
+    return _marked(settings, "name") or (None if present is None else present.name)
+
+
+def _marked(settings: Settings, field: str) -> str | None:
     try:
-        return str(json.loads((settings.state_dir / MARK).read_text())["name"])
-    except (OSError, ValueError, KeyError):
-        return None if present is None else present.name
+        found = json.loads((settings.state_dir / MARK).read_text()).get(field)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def check_same(settings: Settings, present: DatasetMeta | None, wanted: str) -> None:
@@ -38,10 +43,37 @@ def check_same(settings: Settings, present: DatasetMeta | None, wanted: str) -> 
     )
 
 
+def check_preset(settings: Settings, present: DatasetMeta | None, wanted: str | None) -> None:
+    """Raises `DataError` where the state folder was filled under another preset: its features count events otherwise.
+
+    Args:
+        present: the data set on disk, whose preset counts where an earlier version left no mark.
+        wanted: the preset that is asked for now; None where nobody asks for one.
+    """
+    if wanted is None or not _holds(settings):
+        return
+    before = _marked(settings, "preset") or (None if present is None else present.preset)
+    if before is None or before == wanted:
+        return
+    state, data = settings.state_dir, settings.data_dir
+    own = f"RAYCOMMEND_STATE_DIR={state}-{wanted} RAYCOMMEND_DATASET_DIR={data}-{wanted}"
+    raise DataError(
+        f"{state} was filled under the preset {before}, by which its features and models count events; under {wanted} "
+        f"the same events mean something else.\n"
+        f"  To go on: leave out PRESET= (or RAYCOMMEND_DATA_EVENTS, or preset in the map).\n"
+        f"  To have {wanted}, give it folders of its own:\n"
+        f"    {own} make up PRESET={wanted} ...\n"
+        f"  To give up what is there: make down, make clean, and again."
+    )
+
+
 def mark(settings: Settings, meta: DatasetMeta) -> None:
-    """Remember the data set; the same name with more rows is the same data set."""
+    """Remember the data set and the preset; the same name with more rows is the same data set."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    text = json.dumps({"name": meta.name, "fingerprint": meta.fingerprint, "source": meta.source}, indent=2)
+    chosen = "events" in settings.data.model_fields_set
+    preset = settings.data.events if chosen or meta.preset is None else meta.preset
+    kept = {"name": meta.name, "fingerprint": meta.fingerprint, "source": meta.source, "preset": preset}
+    text = json.dumps(kept, indent=2)
     partial = settings.state_dir / f".{MARK}"
     partial.write_text(text + "\n")
     partial.rename(settings.state_dir / MARK)

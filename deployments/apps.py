@@ -19,13 +19,13 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings, load_settings
+from deployments.access.access import Access
 from deployments.autopilot.autopilot import Autopilot
 from deployments.console.console import Console
 from deployments.console.routes import console_api
 from deployments.events.endpoints import events_endpoints
 from deployments.events.ingestion import Ingestion
 from deployments.http import serve_bypass as ingress
-from deployments.http.api_keys import COUNT_S, ApiKeyGate, KeylessGate, Refused, counter
 from deployments.http.asgi_app import Endpoint, EndpointApp, header
 from deployments.http.request_log import request_log
 from deployments.operations.similar_items import Similar
@@ -37,8 +37,6 @@ from deployments.recommend.retrieval import Retrieval
 from deployments.replica.autoscaling import IN_FLIGHT
 from deployments.replica.ray_metrics import RayMetrics
 from deployments.replica.request_metrics import RequestMetrics
-from features.redis.connection import connect
-from features.redis.layout import keys_of
 from features.serving.slots import SLOTS
 
 logger = logging.getLogger("ray.serve")
@@ -109,7 +107,7 @@ class RankingDeployment(Ranking):
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         self._hot = endpoint_app(recommend_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
-        return served_app(self._hot, self.settings, self.metrics)
+        return served_app(self._hot, self.access, self.settings, self.metrics)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return {IN_FLIGHT: self._hot.in_flight}
@@ -126,7 +124,7 @@ class IngestionDeployment(Ingestion):
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         self._hot = endpoint_app(events_endpoints(lambda: self, self.settings.serving), self.settings, self.metrics)
-        return served_app(self._hot, self.settings, self.metrics)
+        return served_app(self._hot, self.access, self.settings, self.metrics)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return {IN_FLIGHT: self._hot.in_flight}
@@ -141,9 +139,8 @@ class ConsoleDeployment(Console):
         await self.start()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return at_root(
-            guarded(console_api(lambda: self, self.settings.serving, _documented(self.settings)), self.settings)
-        )
+        app = console_api(lambda: self, self.settings.serving, _documented(self.settings))
+        return at_root(self.access.guarded(app, console=True))
 
 
 @serve.deployment
@@ -170,17 +167,6 @@ def keep_for_good() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def guarded(app: ASGIApp, settings: Settings, *on_refused: Refused) -> ASGIApp:
-    """Put the check of API keys in front of `app`; without keys, the check that a request comes from this machine."""
-    keys = settings.security.keys
-    if not keys:
-        return KeylessGate(app, settings.security.hosts, *on_refused)
-    wait_s = min(settings.store.timeout_s, COUNT_S)
-    client = connect(settings.store.model_copy(update={"timeout_s": wait_s}), settings.store_url)
-    count = counter(client, keys_of(settings.store), settings.serving.max_in_flight)
-    return ApiKeyGate(app, keys, count, *on_refused)
-
-
 def at_root(app: ASGIApp) -> ASGIApp:
     """Let `app` see whole paths: Serve mounts an application below its route prefix, while the routes here, and so
     the document, name the whole path."""
@@ -198,14 +184,14 @@ def endpoint_app(endpoints: list[Endpoint], settings: Settings, metrics: Request
     return EndpointApp(endpoints, settings.serving.max_in_flight, metrics.answered, log)
 
 
-def served_app(hot: EndpointApp, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
-    """Put `hot` behind the API keys. It answers without Serve's handling, except what Serve is to trace."""
+def served_app(hot: EndpointApp, access: Access, settings: Settings, metrics: RequestMetrics) -> ASGIApp:
+    """Put `hot` behind the gate. It answers without Serve's handling, except what Serve is to trace."""
 
     def count_refused(path: str, status: int, error: str) -> None:
         if path in hot.names:  # a path that somebody makes up must not become a metric
             metrics.answered(hot.names[path], status, error)
 
-    app = at_root(guarded(hot, settings, count_refused))
+    app = at_root(access.guarded(hot, count_refused))
     tracing = settings.tracing
     if tracing.endpoint is None:
         ingress.answer_directly(hot.names, app, lambda _: False)

@@ -4,12 +4,13 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,16 +20,17 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
-from data.dataset import Tables, load_dataset, processed_dir, write_dataset
-from data.prepare import prepare
 from deployments.local.preflight import taken_ports
+from deployments.local.processes import Record
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.local.serve_control import ServeControl
+from tests.trained_state import move_in, take_copy, wait_for_copy
 
 # The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. The
 # groups run side by side, these first; of all other tests, each file is a group of its own.
 GROUPS = {
     "tests/stack/test_stack_commands.py::TestStart": "start",
+    "tests/stack/test_up_from_disk.py": "console",
     "tests/stack": "stack",
     "tests/console": "console",
     "tests/faults": "console",
@@ -42,9 +44,10 @@ hypothesis_settings.load_profile("fixed")
 # LightGBM's threads spin while they wait for one another. Beside other workers that takes more time than the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 UP_S = 600
-RUN_S = 300
-SLICE = 0.3
+RUN_S = 600
 LANES = 5
+FIRST, SECOND = "first", "other"  # folders of the two stacks: names of one length, see `trained_state.move_in`
+HAS_FIRST_STACK = pytest.StashKey[bool]()
 COLLECTOR = 60  # ports above the API's, where a test may listen for traces
 
 
@@ -66,9 +69,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup | No
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest, and within a stack last what breaks or replaces parts of it."""
-    order = ["stack", "console", "retrain", "jobs", "features", "start"]
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Put first what takes longest, and within a stack last what breaks or replaces parts of it. What needs the second
+    stack comes when the first one has trained the model for both."""
+    order = ["stack", "retrain", "jobs", "console", "features", "start"]
+    needs_first = (group_of(item.nodeid) == "stack" and "stack" in getattr(item, "fixturenames", ()) for item in items)
+    session.stash[HAS_FIRST_STACK] = any(needs_first)
 
     def place(item: pytest.Item) -> tuple[int, bool]:
         group = group_of(item.nodeid)
@@ -85,11 +91,16 @@ class RunningStack:
         settings: with which it runs.
         url: of the API.
         environment: variables with which `ray`, `serve` and `python -m jobs...` reach it.
+        printed: what `up` has printed.
+        said_before: what the first stack said when its state was copied (`trained_state.answers`), for the stack that
+            has started from that copy; else nothing.
     """
 
     settings: Settings
     url: str
     environment: dict[str, str]
+    printed: str
+    said_before: dict[str, Any] = field(default_factory=dict)
 
     def run(self, args: list[str], timeout_s: float = RUN_S) -> str:
         """Run a command from the project's folder; its output. A failure shows that output."""
@@ -103,6 +114,17 @@ class RunningStack:
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the local stack, as `make` does; also when it fails."""
         return local_stack(self.settings, *words)
+
+    @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """The supervisor pauses: it would end what a test stops for long."""
+        record = Record.read(self.settings.state_dir / "run" / "supervisor.json")
+        assert record is not None
+        os.kill(record.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(record.pid, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -179,14 +201,11 @@ def _try_lock(lock: IO[str]) -> bool:
 
 
 @pytest.fixture(scope="session")
-def data_slice(tmp_path_factory: pytest.TempPathFactory, project_settings: Settings) -> Path:
-    """A folder with three tenths of the interactions: a stack is up sooner with them, and its trainings take less."""
-    prepare(project_settings)
-    whole = load_dataset(processed_dir(project_settings))
-    some = whole.interactions.sample(frac=SLICE, random_state=0).sort_index().reset_index(drop=True)
-    folder = tmp_path_factory.mktemp("data")
-    tables = Tables(some, whole.items, whole.users)
-    write_dataset(folder / "processed", tables, whole.meta.name, "a slice", "0" * 64, ("int", "int"))
+def common_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder of this session that all of its workers see."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "stacks"
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
@@ -209,38 +228,42 @@ def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settin
 
 
 @pytest.fixture(scope="session")
-def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project_settings: Settings
-) -> Iterator[RunningStack]:
-    """The whole stack on the whole data set. It logs some requests and traces what its callers trace."""
-    yield from own_stack(request, tmp_path_factory, project_settings.data_dir, watched=True)
+def stack(request: pytest.FixtureRequest, common_folder: Path, project_settings: Settings) -> Iterator[RunningStack]:
+    """The whole stack, its first model trained by `up`. It logs some requests and traces what its callers trace."""
+    folder = common_folder / FIRST
+    with contextlib.ExitStack() as on_failure, free_ports() as ports:
+        on_failure.callback((common_folder / "failed").touch)
+        settings = _settings(folder, project_settings.data_dir, ports)
+        collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
+        serving = settings.serving.model_copy(update={"log_share": 0.05})
+        settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0), "serving": serving})
+        with _running(request, settings) as running:
+            take_copy(running.url, settings.state_dir, common_folder / "trained")
+            on_failure.pop_all()
+            yield running
 
 
 @pytest.fixture(scope="session")
 def second_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_slice: Path
+    request: pytest.FixtureRequest, common_folder: Path, project_settings: Settings
 ) -> Iterator[RunningStack]:
-    """Another stack, on a slice of the data, for tests that promote, experiment and kill, which others would notice."""
-    yield from own_stack(request, tmp_path_factory, data_slice)
+    """Another stack, for tests that promote, experiment and kill, which others would notice.
 
-
-def own_stack(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    data_dir: Path,
-    watched: bool = False,
-) -> Iterator[RunningStack]:
-    """A stack that no other fixture shares."""
+    It starts from a copy of the first one's state. A session without tests of the first one lets it train for itself.
+    """
+    first, own, copy = (common_folder / name for name in (FIRST, SECOND, "trained"))
     with free_ports() as ports:
-        settings = _settings(tmp_path_factory.mktemp("stack"), data_dir, ports)
-        if watched:
-            collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
-            serving = settings.serving.model_copy(update={"log_share": 0.05})
-            settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0), "serving": serving})
-        yield from _run_stack(request, settings)
+        settings = _settings(own, project_settings.data_dir, ports)
+        said_before = {}
+        if request.session.stash[HAS_FIRST_STACK] and wait_for_copy(copy, common_folder / "failed"):
+            said_before = move_in(copy, first / "state", settings.state_dir)
+        with _running(request, settings) as running:
+            yield replace(running, said_before=said_before)
 
 
-def _run_stack(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RunningStack]:
+@contextlib.contextmanager
+def _running(request: pytest.FixtureRequest, settings: Settings) -> Iterator[RunningStack]:
+    settings.state_dir.parent.mkdir(exist_ok=True)
     try:
         up = local_stack(settings, "up")
         if up.returncode == 2 and os.environ.get("CI") != "true":
@@ -248,7 +271,7 @@ def _run_stack(request: pytest.FixtureRequest, settings: Settings) -> Iterator[R
         if up.returncode != 0:
             pytest.fail(f"the stack did not start\n{up.stdout[-4000:]}\n{up.stderr[-4000:]}\n{_logs(settings)}")
         url = f"http://127.0.0.1:{settings.ports.http}"
-        yield RunningStack(settings, url, client_environment(settings))
+        yield RunningStack(settings, url, client_environment(settings), up.stdout)
     finally:
         if request.session.testsfailed:
             _show(request, _logs(settings))

@@ -1,5 +1,6 @@
 """What the documents name exists: links, anchors, paths, modules, make targets, settings."""
 
+import dataclasses
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings
 
 DOCUMENTS = [
     *(PROJECT_DIR / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *sorted((PROJECT_DIR / "docs").glob("*.md")),
+    *sorted((PROJECT_DIR / "docs").rglob("*.md")),
 ]
 # Folders that the project or its stack makes; a path into them need not exist in the repository.
 MADE = ("data/raw", "data/processed", "benchmarks/results")
@@ -57,6 +58,8 @@ def settings() -> set[str]:
     found = {"RAYCOMMEND_CONFIG", API_KEY_VARIABLE}
     for name, field in Settings.model_fields.items():
         groups = getattr(field.annotation, "model_fields", None)
+        if dataclasses.is_dataclass(field.annotation):
+            groups = [inner.name for inner in dataclasses.fields(field.annotation)]
         if groups is not None:
             found |= {f"RAYCOMMEND_{name}_{inner}".upper() for inner in groups}
         else:

@@ -23,14 +23,16 @@ PACKAGES = {*ALLOWED, "benchmarks"}
 # Parts of `deployments/` may import themselves and these. What they need of one another goes through `operations`.
 PARTS: dict[str, set[str]] = {
     "http": set(),
+    "access": {"http"},
     "replica": {"http"},
-    "recommend": {"http", "replica", "operations"},
-    "events": {"http", "replica", "operations"},
-    "operations": {"http", "replica"},
+    "recommend": {"http", "replica", "operations", "access"},
+    "events": {"http", "replica", "operations", "access"},
+    "operations": {"http", "replica", "access"},
     "autopilot": {"http", "replica", "operations"},
     "catalogue": {"http", "replica", "operations"},
-    "console": {"http", "replica", "operations", "catalogue"},
+    "console": {"http", "replica", "operations", "catalogue", "access"},
     "local": set(),
+    "proxy": set(),
 }
 # Arrays in, arrays out.
 NOT_IN_PURE_PACKAGES = {"ray", "redis", "mlflow", "fastapi", "starlette", "httpx", "uvicorn"}

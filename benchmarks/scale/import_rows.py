@@ -3,7 +3,8 @@
 Starts a store of its own in a temporary folder, and needs nothing else. Ids are texts, the history is years old, so it
 goes in bulk; before that, `--by-row` rows go one by one, which is the floor. Each step runs in a process of its own,
 whose processor time and peak of memory are printed. `--train` reads the log for a training, fits the first
-stage and judges it; no search and no ranker.
+stage and judges it; no search and no ranker. With `--dataset` the rows become the data set, as with `make up DATA=`,
+and no store is started.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 import yaml
 
-from configs.settings import PROJECT_DIR
+from configs.settings import PROJECT_DIR, Settings
 from deployments.local.probes import store_answers
 from deployments.local.stack_parts import store_binary
 
@@ -43,7 +44,8 @@ _SEED_DATA = """
 from pathlib import Path
 import pandas as pd
 from configs.settings import load_settings
-from data.dataset import Tables, write_dataset
+from data.dataset import Tables
+from data.dataset_writer import write_dataset
 from data.dataset import processed_dir
 frame = pd.DataFrame({"user_id": ["user-0", "user-1"], "item_id": ["item-0", "item-1"], "event_type": "purchase",
     "value": pd.array([None, None], "float32"), "timestamp_ms": [1_600_000_000_000] * 2})
@@ -74,6 +76,10 @@ def write_rows(path: Path, n_rows: int, n_users: int, n_items: int, block: int =
             writer.write_table(pa.table(columns, schema=schema))
 
 
+def _write(path: Path, n_rows: int) -> None:
+    write_rows(path, n_rows, max(2, n_rows // 145), max(2, min(100_000, n_rows // 20)))
+
+
 def run(what: str, command: Sequence[str], config: Path) -> float:
     """Run a step to its end and print what it took. Returns its seconds by the clock."""
     started = time.perf_counter()
@@ -97,6 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--by-row", type=int, default=20_000, help="rows of the floor; 0 for none")
     parser.add_argument("--train", action="store_true")
+    parser.add_argument(
+        "--dataset", action="store_true", help="the rows become the data set; nothing goes into a store"
+    )
     parser.add_argument("--port", type=int, default=12_990, help="of the store that is started")
     given = parser.parse_args(arguments)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
@@ -111,12 +120,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "data": {"events": "shops"},
         }
         config.write_text(yaml.safe_dump(settings))
+        if given.dataset:
+            path = folder / "rows.csv"
+            _write(path, given.rows)
+            config.write_text(yaml.safe_dump(settings | {"data": {"events": "shops", "source": str(path)}}))
+            run(f"{given.rows:,} rows as the data set", ["-m", "data.prepare"], config)
+            path.unlink()
+            if given.train:
+                run("data and first stage of a training", ["-c", _TRAIN], config)
+            return 0
         (folder / "store").mkdir()
         command = [store_binary(), "--bind", "127.0.0.1", "--port", str(given.port), "--dir", str(folder / "store")]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as store:
             try:
-                while not store_answers(given.port):
+                while not store_answers(Settings(state_dir=folder, ports={"store": given.port})):
                     if store.poll() is not None:
                         raise SystemExit("the store did not start")
                     time.sleep(0.05)
@@ -125,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for n, how in ((given.by_row, "row by row"), (given.rows, "in bulk")):
                     if n:
                         path = folder / f"{n}.csv"
-                        write_rows(path, n, max(2, n // 145), max(2, min(100_000, n // 20)))
+                        _write(path, n)
                         wall_s = run(f"import of {n:,} rows {how}", ["-m", "jobs.import_events", str(path)], config)
                         print(f"  {n / wall_s:,.0f} rows a second, {path.stat().st_size / 1e6:.0f} MB")
                         path.unlink()

@@ -24,7 +24,7 @@ from models.training.item_facts import item_facts
 from models.training.past_requests import in_store_order
 from models.training.ranker_judgement import train_second_stage
 from models.training.ranker_windows import RANKER, Recipe
-from models.training.training_data import TrainingData, training_data_from_frame
+from models.training.training_data import TrainingData, training_data_of
 
 LIMIT_GB = 2.0
 _DAY_MS = 86_400_000
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     frame = purchases(given.events, given.users, given.items, given.departments, seed=0)
     types = load_event_types("shops")
-    data = training_data_from_frame(frame, types, "generated", ("int", "int"), 0, {}, "0" * 64)
+    data = training_data_of(frame, types, "generated", ("int", "int"), 0, {}, "0" * 64)
     del frame
     print(f"{len(data):,} events, {len(data.users):,} users, {len(data.items):,} items; peak {peak_gb():.2f} GB")
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from configs.data_settings import AttributeType
+from configs.groups.data_settings import AttributeType
 from data.fields.ids import check_label, check_text
 from data.fields.times import moment_ms
 

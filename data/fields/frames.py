@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from configs.data_settings import AttributeType
+from configs.groups.data_settings import AttributeType
 from data.fields.attributes import Schema, Value
 
 

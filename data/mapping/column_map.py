@@ -163,6 +163,10 @@ class _Described(_Part):
                 raise ValueError(f"{name}: is a field of its own and cannot be an attribute; give it another name")
         return given
 
+    def described(self) -> set[str]:
+        """The columns of the attributes."""
+        return {attribute.column or name for name, attribute in self.attributes.items()}
+
 
 class Items(_Described):
     """The table of items."""
@@ -178,11 +182,21 @@ class Items(_Described):
     def _lists(cls, given: Any) -> Any:
         return [given] if isinstance(given, str) else given
 
+    def columns(self) -> set[str]:
+        """The columns that are needed."""
+        year = {self.year} if self.year is not None else set()
+        words = self.categories.columns if self.categories is not None else []
+        return {self.item_id, *self.title, *words, *year, *self.described()}
+
 
 class Users(_Described):
     """The table of users."""
 
     user_id: str
+
+    def columns(self) -> set[str]:
+        """The columns that are needed."""
+        return {self.user_id, *self.described()}
 
 
 class DataMap(_Part):
@@ -281,6 +295,14 @@ def check_map(given: dict[str, Any], where: str) -> DataMap:
         return DataMap.model_validate(given)
     except ValidationError as error:
         raise DataError(f"{where}: {_words(error)}") from None
+
+
+def check_table_map(name: Literal["items", "users"], given: dict[str, Any], where: str) -> Items | Users:
+    """One part of a map by itself. Raises `DataError` that names the field."""
+    try:
+        return Items.model_validate(given) if name == "items" else Users.model_validate(given)
+    except ValidationError as error:
+        raise DataError(f"{where}: {_words(error, name)}") from None
 
 
 def check_part(name: str, given: dict[str, Any], where: str) -> None:

@@ -22,6 +22,24 @@ _RATING = (0.5, 5.0)
 _FEWEST = 3  # refused rows of one kind that are more than single slips
 
 
+_READ = pa.schema([one.with_nullable(True) for one in INTERACTIONS])
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """Rows of a table as events.
+
+    Attributes:
+        table: (n rows) with the columns of `INTERACTIONS`; only where a row is good it means anything.
+        faults: the column and the reason of each refused row, by its place.
+        good: (n,) bool, neither refused nor left out by the map.
+    """
+
+    table: pa.Table
+    faults: dict[int, tuple[str, str]]
+    good: np.ndarray
+
+
 @dataclass
 class EventReader:
     """Turns batches into interactions and refuses rows on the way.
@@ -60,13 +78,20 @@ class EventReader:
 
     def convert(self, batch: Batch) -> pa.Table:
         """The good rows of a batch with the columns of `data.dataset.INTERACTIONS`."""
-        table, chosen, file = batch.table, self.chosen, batch.file or self.source
-        n = table.num_rows
-        self.read += n + len(batch.refused)
+        file = batch.file or self.source
+        self.read += batch.table.num_rows + len(batch.refused)
         for row, reason in batch.refused:
             self.refusals.add(file, row, None, reason)
+        found = self.read_rows(batch.table)
+        for place, (column, reason) in found.faults.items():
+            self.refusals.add(file, int(batch.rows[place]), column, reason)
+        return found.table.filter(pa.array(found.good)).cast(_READ)
+
+    def read_rows(self, table: pa.Table) -> ReadRows:
+        """What the rows of a table say, and why some say nothing that can be taken."""
+        chosen, n = self.chosen, table.num_rows
         if not n:
-            return INTERACTIONS.empty_table()
+            return ReadRows(_READ.empty_table(), {}, np.zeros(0, bool))
         users, user_faults = ids(table[chosen.user_id])
         items, item_faults = ids(table[chosen.item_id])
         moments, time_faults = self._times(table)
@@ -80,19 +105,19 @@ class EventReader:
             (chosen.event_type.column or "", kind_faults),
             (chosen.value.column if chosen.value else "", value_faults),
         ]
+        told: dict[int, tuple[str, str]] = {}
         for column, faults in parts:
             for place, reason in sorted(faults.items()):
                 if not bad[place] and not skipped[place]:
                     bad[place] = True
-                    self.refusals.add(file, int(batch.rows[place]), column, reason)
+                    told[place] = column, reason
         self._count(kinds, bad, parts)
         self._taken += n
-        keep = pa.array(~bad & ~skipped)
         found = pa.table(
-            [users, items, kinds, pa.array(values, pa.float32(), from_pandas=True), pa.array(moments)],
+            [users, items, kinds, pa.array(values, pa.float64(), from_pandas=True), pa.array(moments)],
             names=INTERACTIONS.names,
         )
-        return found.filter(keep)
+        return ReadRows(found, told, ~bad & ~skipped)
 
     def _count(self, kinds: pa.Array, bad: np.ndarray, parts: list[tuple[str, Faults]]) -> None:
         coded = kinds.dictionary_encode()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from data.dataset import ITEMS, USERS, DataError, DatasetMeta, DatasetWriter, IdType
+from data.dataset import ITEMS, USERS, DataError, DatasetMeta, IdType
+from data.dataset_writer import DatasetWriter
 from data.mapping.catalogue import CatalogueReader, with_missing
 from data.mapping.column_map import MAP_FILE, Items, Users
 from data.mapping.events import EventReader

@@ -64,6 +64,15 @@ class SourceFile:
         except (OSError, EOFError) as error:
             raise DataError(f"{self.name}: it cannot be read to its end: {error}") from error
 
+    def stored_chunks(self) -> Iterator[bytes]:
+        """The content as it is stored. Raises `DataError` where it cannot be read."""
+        try:
+            with self.filesystem.open_input_stream(self.path, compression=None) as raw:
+                while chunk := raw.read(CHUNK_BYTES):
+                    yield chunk
+        except OSError as error:
+            raise DataError(f"{self.name}: it cannot be read to its end: {error}") from error
+
     def open(self) -> pa.NativeFile:
         """The file for reading at any place."""
         return self.filesystem.open_input_file(self.path)

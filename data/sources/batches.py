@@ -23,6 +23,18 @@ class Batch:
     refused: list[tuple[int, str]] = field(default_factory=list)
     file: str = ""
 
+    def places(self) -> tuple[np.ndarray, list[tuple[int, int, str]]]:
+        """Where rows stand in the batch when refused ones are counted too, from 0.
+
+        Returns:
+            (n,) int64, of the rows; and place, number and reason of each refused row.
+        """
+        refused = sorted(self.refused)
+        lines = np.array([line for line, _ in refused], np.int64)
+        rows = np.arange(len(self.rows)) + np.searchsorted(lines, self.rows)
+        places = np.arange(len(lines)) + np.searchsorted(self.rows, lines)
+        return rows, [(int(place), line, reason) for place, (line, reason) in zip(places, refused, strict=True)]
+
 
 @dataclass(frozen=True)
 class SourceTable:

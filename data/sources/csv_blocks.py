@@ -2,7 +2,7 @@
 
 pyarrow reads `"i2"x` as i2x without a word and gives up at a row whose last values are left out. So a block goes to it
 only when each quote opens a cell, closes one or is doubled in one, when all its bytes are UTF-8 and when every row has
-as many cells as the header; what is left keeps the meaning of `data.csv_rows`.
+as many cells as the header; what is left keeps the meaning of `data.sources.csv_rows`.
 """
 
 import re
@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from data.csv_rows import NOT_UTF8, Cells, fitted, strict_rows
 from data.dataset import DataError
 from data.sources.batches import Batch
+from data.sources.csv_rows import NOT_UTF8, Cells, fitted, strict_rows
 
 BLOCK_BYTES = 4_000_000
 LONGEST_LINE = 1_000_000

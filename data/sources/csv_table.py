@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from data.csv_rows import NOT_UTF8, column_names, trimmed
 from data.dataset import DataError
 from data.sources.batches import Batch, SourceTable
 from data.sources.csv_blocks import CsvBlocks
+from data.sources.csv_rows import NOT_UTF8, column_names, trimmed
 
 SEPARATORS = (",", "\t", ";", "|")
 _VALUE = re.compile(r"[+-]?\d+([.,]\d+)?$|\d{4}-\d\d-\d\d")

@@ -1,5 +1,6 @@
 """JSON lines: each line an object, whose fields are the columns."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from itertools import chain
@@ -8,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.csv_rows import column_names
 from data.dataset import DataError
 from data.sources.batches import Batch, SourceTable
+from data.sources.csv_rows import column_names
 
 BATCH_ROWS = 20_000
 LONGEST_LINE = 4_000_000
@@ -22,7 +23,7 @@ def open_json_lines(name: str, chunks: Iterator[bytes]) -> SourceTable:
     Raises:
         DataError: it is empty, or not one of the first rows is a JSON object.
     """
-    batches = _rows(_lines(chunks))
+    batches = _rows(lines_of(chunks))
     first = next(batches, None)
     if first is None:
         raise DataError(f"{name}: it is empty")
@@ -34,9 +35,10 @@ def open_json_lines(name: str, chunks: Iterator[bytes]) -> SourceTable:
     return SourceTable(name, names, (_batch(part, given, names) for part in chain([(rows, numbers, refused)], batches)))
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
+def lines_of(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines of a text without their ends and without a byte order mark. Raises `DataError` for an endless one."""
+    rest = next(chunks, b"").removeprefix(codecs.BOM_UTF8)
+    for chunk in chain([b""], chunks):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         yield from lines

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.dataset import DataError
@@ -35,26 +36,43 @@ def open_table(address: str, options: ReadOptions | None = None) -> SourceTable:
     if is_sql(address):
         return open_sql(address, options.query)
     files = find_files(address)
-    first = _open(files[0], options)
+    first = open_file(files[0], options)
     return SourceTable(shown(address), first.columns, _all(files, first, options), first.types)
 
 
 def _all(files: list[SourceFile], first: SourceTable, options: ReadOptions) -> Iterator[Batch]:
     for place, file in enumerate(files):
         before = file.state()
-        table = first if place == 0 else _open(file, options)
-        if sorted(table.columns) != sorted(first.columns):
-            odd = sorted(set(table.columns) ^ set(first.columns))
-            raise DataError(
-                f"{file.name}: row 1: its columns are not those of {files[0].name}: {', '.join(odd)} is in one of them"
-            )
+        table = first if place == 0 else open_file(file, options)
+        if file.kind != "json":
+            _check_columns(file, table.columns, files[0], first.columns)
         for batch in table.batches:
-            yield replace(batch, table=batch.table.select(first.columns), file=file.name if len(files) > 1 else "")
+            part = _with_columns(batch.table, first.columns)
+            yield replace(batch, table=part, file=file.name if len(files) > 1 else "")
         if file.state() != before:
             raise DataError(f"{file.name}: it changed while it was read: wait until it is complete, and start again")
 
 
-def _open(file: SourceFile, options: ReadOptions) -> SourceTable:
+def _check_columns(file: SourceFile, columns: list[str], first: SourceFile, expected: list[str]) -> None:
+    """Raises `DataError` that says how the columns of a file differ from those of the first file of the folder."""
+    lacks = [name for name in expected if name not in columns]
+    more = [name for name in columns if name not in expected]
+    said = [f"it lacks {', '.join(lacks)}"] * bool(lacks) + [f"it has {', '.join(more)} besides"] * bool(more)
+    if said:
+        raise DataError(
+            f"{file.name}: row 1: its columns are not those of {first.name}, the first file: {', and '.join(said)}; "
+            "the files of a folder need the same columns: mend the file, or give the others in a folder of their own"
+        )
+
+
+def _with_columns(table: pa.Table, names: list[str]) -> pa.Table:
+    """The columns by name; one that the objects of a file of JSON lines never have holds nothing."""
+    missing = pa.nulls(table.num_rows, pa.string())
+    return pa.table([table[name] if name in table.column_names else missing for name in names], names=names)
+
+
+def open_file(file: SourceFile, options: ReadOptions) -> SourceTable:
+    """The table of one file. Raises `DataError` where it cannot be read."""
     if file.kind == "parquet":
         return open_parquet(file)
     if file.kind == "json":

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.csv_rows import column_names
 from data.dataset import DataError
 from data.sources.addresses import SourceFile
 from data.sources.batches import Batch, SourceTable
+from data.sources.csv_rows import column_names
 
 BATCH_ROWS = 100_000
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.csv_rows import column_names
 from data.dataset import DataError
 from data.sources.addresses import shown
 from data.sources.batches import Batch, SourceTable
+from data.sources.csv_rows import column_names
 
 
 def open_sql(address: str, query: str | None) -> SourceTable:

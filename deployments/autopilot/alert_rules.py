@@ -1,6 +1,7 @@
 """Which alerts are due, from what was observed. The same conditions stand in `configs/prometheus/alerts.yml`."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from configs.settings import Settings
 from deployments.operations.monitor_views import Alert, DriftView
@@ -11,6 +12,8 @@ from features.redis.connection import Durability
 from features.serving.replicas import ReplicaReport
 from features.serving.slots import CHAMPION
 
+RESTART_TOLD_MS = 600_000
+"""How long an alert tells of a part that was started again."""
 FEWEST = 20
 """How many requests of the last minute it takes before a share of them means anything."""
 
@@ -61,6 +64,10 @@ def due_alerts(
         yield Alert(name="store_not_durable", severity="critical", text=durability.reason)
     if seen.memory.problem:
         yield Alert(name="store_full", severity="critical", text=f"the online store: {seen.memory.problem}")
+    if seen.disk is not None and seen.disk.problem:
+        severity: Literal["critical", "warning"] = "critical" if seen.disk.refuses else "warning"
+        yield Alert(name="disk", severity=severity, text=seen.disk.problem)
+    yield from _of_the_supervisor(seen)
     drifted = [view.name for view in drift if view.drifted]
     if drifted and not retraining:
         yield Alert(
@@ -73,3 +80,18 @@ def due_alerts(
         yield Alert(name="retraining_failed", severity="warning", text=f"{last.run_id}: {last.detail}")
     for name, words in problems.items():
         yield Alert(name=name, severity="warning", text=words)
+
+
+def _of_the_supervisor(seen: Observation) -> Iterator[Alert]:
+    report = seen.supervision
+    if report is None:
+        return
+    if not report.watching:
+        yield Alert(name="unsupervised", severity="warning", text=report.text)
+        return
+    for part, trouble in report.troubles.items():
+        end = f"; the end of its log: {trouble.log_end[-500:]}" if trouble.log_end else ""
+        yield Alert(name=f"{part}_down", severity="critical", text=f"{trouble.text}{end}")
+    lately = {one.part: one for one in report.latest if seen.time_ms - one.time_ms < RESTART_TOLD_MS}
+    for part, restart in lately.items():
+        yield Alert(name=f"{part}_restarted", severity="warning", text=restart.text)

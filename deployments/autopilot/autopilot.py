@@ -19,12 +19,13 @@ from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
 from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import DriftWatch
+from deployments.autopilot.drift_watch import most_of_one_user as most_in_window
 from deployments.autopilot.housekeeping import Housekeeping
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
 from deployments.autopilot.memory import Memory, remember, save
 from deployments.autopilot.promotion_watch import PromotionGuard
-from deployments.autopilot.triggers import calls_for_retraining
+from deployments.autopilot.triggers import calls_for_retraining, most_of_one_user, unlearned
 from deployments.http.errors import ApiError
 from deployments.operations.experiments.control import AskVersion, ExperimentControl, Hold
 from deployments.operations.heartbeat import Heartbeat, write_heartbeat
@@ -47,6 +48,7 @@ from features.serving.run_record import Run, Trigger
 from features.serving.serving_state import AUTOPILOT
 from features.serving.slots import CHAMPION
 from features.serving.timeline import Kind, entry, note
+from features.streams.new_events import NewEvents
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
 from models.monitoring.bias import BiasModel
@@ -70,7 +72,7 @@ class Autopilot:
     def __init__(self, settings: Settings, ask_version: AskVersion, hold: Hold) -> None:
         self.settings = settings
         self._limits = settings.autopilot
-        self._client = connect(settings.store, settings.store_url)
+        self._client = connect(settings.store, settings.store_url_of("console"))
         self._keys = keys_of(settings.store)
         types = load_event_types(settings.data.events)
         self._catalogue = Catalogue(self._client, self._keys, types=())
@@ -83,6 +85,15 @@ class Autopilot:
             self._catalogue,
             self._limits.attribution_s,
             with_simulated=settings.training.simulated,
+            of_one_user=most_in_window(self._limits.min_lists),
+        )
+        self._new_events = NewEvents(
+            self._client,
+            self._keys,
+            EventLog(settings.log_dir),
+            self._limits.new_events,
+            most_of_one_user(self._limits),
+            settings.training.simulated,
         )
         self._guard = PromotionGuard(self._client, self._keys, self._limits, self._live)
         self._drift = DriftWatch(self._client, self._keys, self._limits, self._live)
@@ -220,8 +231,10 @@ class Autopilot:
         """Start a retraining where something calls for one; in mode `observe` only say so."""
         # While streams are not read to their end it is not known which of the waiting events are simulated.
         simulated = self._simulated_pending(seen) if self._live.caught_up else None
-        measures, schedule = self._drift.measures, self._schedule
-        calls = calls_for_retraining(seen, simulated, measures, self._limits, schedule, memory.scheduled_ms, now_ms())
+        events = unlearned(seen, simulated)
+        counted = await self._counted(events)
+        measures, schedule, since_ms = self._drift.measures, self._schedule, memory.scheduled_ms
+        calls = calls_for_retraining(seen, events, counted, measures, self._limits, schedule, since_ms, now_ms())
         await self._note_changes(memory, calls)
         # The run itself says when it ended, in case autopilot was killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
@@ -240,6 +253,16 @@ class Autopilot:
             if error.code != "retraining_in_progress":
                 self._problems["jobs"] = error.message
             logger.warning("autopilot: no retraining was started: %s", error.message)
+
+    async def _counted(self, events: int) -> int:
+        """How many of the events that no model has learned from count; 0 where that cannot be read, or nobody asks."""
+        if not self._limits.new_events:
+            return 0
+        try:
+            return await self._new_events.count(events)
+        except DataError as error:
+            self._problems["log"] = f"the event log cannot be read: {error}"
+            return 0
 
     def _simulated_pending(self, seen: Observation) -> int:
         """How many of the events that wait in the streams training leaves out."""

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 from configs.settings import Settings, Store
 from features.redis.errors import StoreBusy
 from features.redis.memory import StoreMemory

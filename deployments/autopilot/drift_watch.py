@@ -3,12 +3,13 @@
 The first window of lists and events after a model's deployment is the reference, kept in the store; the latest window
 of the same size is the present. So a new model starts with new windows, and what it is compared with is live traffic
 and not a data set of other times and other kinds of events.
+
+Of one user a window holds `most_of_one_user` lists and events, the latest ones. So nobody fills a window alone, however
+much he does, and neither moves a measure nor hides that others do.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from statistics import median
-from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,9 +32,15 @@ OWN_BINS, SHARED_BINS = 30, 20
 MAX_DELAY_S = 1.0
 MAX_COLD_RISE = 0.1
 SEED = 20260131
-MEASURED = 2
-"""Counts up when live quality is defined anew."""
-T = TypeVar("T")
+MEASURED = 3
+"""Counts up when live quality or its windows are defined anew."""
+USERS = 50
+"""A window is full only once so many users are in it, or more."""
+
+
+def most_of_one_user(size: int) -> int:
+    """Lists, and events, of one user in a window of that size; at least 1."""
+    return max(1, size // USERS)
 
 
 class Reference(BaseModel):
@@ -91,15 +98,15 @@ class DriftWatch:
         kept = None if found is None else reference_of(found)
         self._version, self._known_users, self._known_items = version, users, items
         self._reference = kept if kept is not None and kept.version == version else None
-        self._first_list, self._first_event = self._live.seen_lists, self._live.seen_events
+        self._first_list, self._first_event = self._live.judged.came, self._live.events.came
         self._confirmation = Confirmation(TASTE)
         self.measures = []
 
     async def look(self) -> list[DriftView]:
         """Compare the windows of which enough is new. Raises `StoreError`."""
         size = self._settings.min_lists
-        events = _latest(self._live.events, self._live.seen_events - self._first_event, size)
-        since = _latest(self._live.judged, self._live.seen_lists - self._first_list, len(self._live.judged))
+        events = self._live.events.since(self._first_event)[-size:]
+        since = self._live.judged.since(self._first_list)
         lists = [one for one in since if one.model_version == self._version][-size:]
         if self._version is None or len(events) < size or len(lists) < size:
             self.measures = _waiting(self._settings, len(events), len(lists), size, self._reference is None)
@@ -107,11 +114,12 @@ class DriftWatch:
         if self._reference is None:
             self._reference = self._describe(events, lists)
             await self._client.run("SET", self._keys.drift_reference, self._reference.model_dump_json())
-            self._first_list, self._first_event = self._live.seen_lists, self._live.seen_events
-            self._looked_at = self._live.seen_events
+            self._first_list, self._first_event = self._live.judged.came, self._live.events.came
+            self._looked_at = self._live.events.came
             return self.measures
-        if self._live.seen_events - self._looked_at >= STEP * size:
-            self._looked_at = self._live.seen_events
+        # Counted after the bound on one user, who would otherwise make two looks at one window.
+        if len(self._live.events.since(self._looked_at)) >= STEP * size:
+            self._looked_at = self._live.events.came
             self.measures = [self._confirmation.confirm(one) for one in self._compare(self._reference, events, lists)]
         return self.measures
 
@@ -166,7 +174,7 @@ class DriftWatch:
             _shift("categories", *_spread(then.users, then.categories), *_spread(users, categories), limit),
             _shift("event_types", then.users, then.types, users, types, limit),
             self._activity(then, lists, limit),
-            _delay([event.delay_s for event in events]),
+            _delay([event.delay_s for event in events if event.delay_s is not None]),
             rise(
                 "cold_users",
                 binary_sums(*cold_then),
@@ -231,11 +239,6 @@ def binary_sums(hits: int, n: int) -> PairSums:
     return PairSums(n, float(hits), float(hits), float(n), float(n), float(hits))
 
 
-def _latest(found: "deque[T]", available: int, size: int) -> list[T]:
-    wanted = min(size, available, len(found))
-    return list(found)[len(found) - wanted :]
-
-
 def _spread(users: Sequence[object], categories: Sequence[Sequence[str]]) -> tuple[list[object], list[str]]:
     """One entry for each event and category of its item."""
     pairs = [(user, category) for user, found in zip(users, categories, strict=True) for category in found]
@@ -270,13 +273,14 @@ def _of_shift(name: str, found: Shift, limit: float) -> DriftView:
 
 
 def _delay(delays: Sequence[float]) -> DriftView:
-    value = median(delays)
+    value = median(delays) if delays else None
+    shown = "unknown, since the store's clock was set back" if value is None else f"{value * 1000:.0f} ms"
     return DriftView(
         name="feature_freshness_s",
         value=value,
         threshold=MAX_DELAY_S,
-        drifted=value > MAX_DELAY_S,
-        detail=f"median time from an event's arrival to the user's features: {value * 1000:.0f} ms",
+        drifted=None if value is None else value > MAX_DELAY_S,
+        detail=f"median time from an event's arrival to the user's features: {shown}",
     )
 
 
@@ -327,7 +331,10 @@ def _loss(name: str, change: Change, limit: float) -> DriftView:
 
 def _waiting(settings: AutopilotLimits, events: int, lists: int, size: int, first: bool) -> list[DriftView]:
     which = "the reference window" if first else "the present window"
-    words = f"{which} holds {events} of {size} events and {lists} of {size} judged lists"
+    words = (
+        f"{which} holds {events} of {size} events and {lists} of {size} judged lists, of one user at most "
+        f"{most_of_one_user(size)} of each"
+    )
     names = ("items", "categories", "event_types", "user_activity")
     views = [DriftView(name=name, value=None, threshold=settings.max_psi, drifted=None, detail=words) for name in names]
     return views + [

@@ -1,7 +1,7 @@
 """Follows the streams of lists and events: judges lists, keeps the sums in the store, and the latest in memory."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 import orjson
 
-from configs import clock
 from configs.event_types import EventTypes
 from data.event_log import EventLog
 from data.log_tables import is_simulated
 from features.items.catalogue import Catalogue
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.streams.stream_reader import StreamReader, StreamRow
+from features.streams.stream_reader import TOLERANCE_MS, StreamReader, StreamRow, newest_ids, store_ms
 from features.telemetry.quality_sums import VersionDay, read_left_out, read_watermark, record_quality
 from models.monitoring.bias import BiasModel
-from models.monitoring.live_quality import MILLION, JudgedList, LiveQuality, Shown, add_up, day_of
+from models.monitoring.live_quality import LISTS_A_DAY, MILLION, JudgedList, LiveQuality, Shown, add_up, day_of
+from models.monitoring.per_user import LatestOfUsers, UserLimit
 
 BEHIND_MS = 60_000
 LOOK_S = 5.0
 KEPT = 20_000
+OF_ONE_USER = 10
+"""Lists, and events, of one user in a window unless it is said otherwise."""
 LONG_AGO_MS = 3_600_000
 PAGE = 1000
 
@@ -37,8 +39,8 @@ class LiveEvent:
     item_id: str
     event_type: str
     categories: tuple[str, ...]
-    delay_s: float
-    """From the request to the user's features."""
+    delay_s: float | None
+    """From the request to the user's features; None where the store's clock cannot tell."""
 
 
 @dataclass
@@ -60,6 +62,7 @@ class ListJudge:
         catalogue: the categories of items.
         window_s: how long a list waits for an answer.
         with_simulated: whether simulated lists and events count; they do where training learns from them.
+        of_one_user: so many of a user's latest lists, and events, are kept in `judged` and `events`.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ListJudge:
         catalogue: Catalogue,
         window_s: float,
         with_simulated: bool = False,
+        of_one_user: int = OF_ONE_USER,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -90,10 +94,9 @@ class ListJudge:
         self._forgotten_s = 0  # what is older the store has forgotten
         self.champion: str | None = None
         self.bias: BiasModel | None = None
-        self.judged: deque[JudgedList] = deque(maxlen=KEPT)
-        self.events: deque[LiveEvent] = deque(maxlen=KEPT)
-        self.seen_lists = 0
-        self.seen_events = 0
+        self.judged: LatestOfUsers[JudgedList] = LatestOfUsers(of_one_user, KEPT, lambda one: one.user_id)
+        self.events: LatestOfUsers[LiveEvent] = LatestOfUsers(of_one_user, KEPT, lambda one: one.user_id)
+        self._ratings = UserLimit(LISTS_A_DAY)
         self.skipped = 0
         self.caught_up = False
 
@@ -138,16 +141,13 @@ class ListJudge:
         self._carried.clear()
         self._left_out.update(read.left_out)
         self.events.extend(read.events)
-        self.seen_events += len(read.events)
         self.judged.extend(fresh)
-        self.seen_lists += len(fresh)
-        if time.time() * 1000 - until_ms > BEHIND_MS:
+        if reader.now_ms - until_ms > BEHIND_MS:
             # More comes than can be followed: these lists are skipped and counted, since later ones matter more.
             self.skipped += self._open.forget()
-            now_ms = clock.now_ms()
-            self._carried.update(await self._simulated_between(until_ms, now_ms))
-            self._since_ms = now_ms
-            reader.skip_to(now_ms)
+            await reader.skip(reader.now_ms)
+            self._since_ms = reader.now_ms
+            self._carried.update(await self._simulated_between(until_ms, self._since_ms))
             return False
         return reader.more
 
@@ -183,14 +183,25 @@ class ListJudge:
     async def _begin(self) -> None:
         watermark = await read_watermark(self._client, self._keys)
         left_out = await read_left_out(self._client, self._keys)
-        now_ms = clock.now_ms()
+        now_ms = await store_ms(self._client, self._keys)
+        newest_ms = max(at[0] for at in (await newest_ids(self._client, self._keys, self._log)).values())
+        self._watermark = watermark
+        self._left_out = Counter({} if self._with_simulated else left_out or {})
+        self._open = LiveQuality(self._window_ms)
+        if max(watermark or 0, newest_ms) - now_ms > TOLERANCE_MS:
+            # The store's clock was set back, so its numbers do not tell what was open: judging begins with what comes.
+            self._reader = StreamReader(self._client, self._keys, self._log, 0)
+            await self._reader.skip(max(watermark or 0, newest_ms) + 1)
+            self._since_ms = self._reader.now_ms
+            self._carried = await self._simulated_between(now_ms, newest_ms + 1)
+            self._carried.subtract(self._left_out)
+            self._carried = +self._carried
+            return
         since = now_ms if watermark is None else max(watermark, now_ms - 10 * BEHIND_MS)
         # While nobody looked, simulated events may have come too; they need no judging, but must not count as real.
         unseen_from = 0 if left_out is None or watermark is None else watermark
         self._carried = await self._simulated_between(unseen_from, since)
-        self._watermark, self._since_ms = watermark, since
-        self._left_out = Counter({} if self._with_simulated else left_out or {})
-        self._open = LiveQuality(self._window_ms)
+        self._since_ms = since
         # Lists that were open at the watermark began within the window before it.
         self._reader = StreamReader(self._client, self._keys, self._log, since - self._window_ms - 1)
 
@@ -216,7 +227,7 @@ class ListJudge:
         content = row.content
         if not self._with_simulated and _simulated(content):
             if row.kind == "events" and row.time_ms >= self._since_ms:
-                read.left_out[row.time_ms // 1000] += 1
+                read.left_out[row.at[0] // 1000] += 1
             return
         if row.kind == "exposures":
             self._open.show(
@@ -243,14 +254,16 @@ class ListJudge:
                 content["item_id"],
                 content["event_type"],
                 tuple(content["categories"] or ()),
-                max(0.0, (row.time_ms - content["received_ms"]) / 1000),
+                max(0.0, (row.time_ms - content["received_ms"]) / 1000) if row.timed else None,
             )
         )
         if content["event_type"] == "rating" and content["value"] is not None and self.bias and self.champion:
-            expected = self.bias.predict(content["user_id"], content["item_id"])
-            sums = read.ratings.setdefault((self.champion, day_of(row.time_ms)), {"ratings": 0, "squared_error": 0})
-            sums["ratings"] += 1
-            sums["squared_error"] += round((content["value"] - expected) ** 2 * MILLION)
+            version_day = (self.champion, day_of(row.time_ms))
+            if self._ratings.admits(content["user_id"], version_day):
+                expected = self.bias.predict(content["user_id"], content["item_id"])
+                sums = read.ratings.setdefault(version_day, {"ratings": 0, "squared_error": 0})
+                sums["ratings"] += 1
+                sums["squared_error"] += round((content["value"] - expected) ** 2 * MILLION)
 
     def _is_no_refusal(self, event_type: str, value: float | None) -> bool:
         codes = np.array([self._types[event_type].code], np.uint8)

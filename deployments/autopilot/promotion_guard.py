@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from configs.settings import AutopilotLimits
-from deployments.replica.latency import BOUNDS_S, counts_of
-from deployments.replica.request_metrics import reached_and_failed
+from deployments.replica.user_counts import OF_ONE_USER
 from experiments.statistics.performance import change_since, share_interval
 from experiments.statistics.ratio import ratio
 from experiments.statistics.sums import PairSums, unpack_sums
 from features.serving.replicas import ReplicaReport
 from features.serving.slots import Slot
 
-MODEL_ERRORS = ("model_unavailable", "internal_error", "deadline_exceeded")
-"""Errors that a model can be blamed for; overload and a store that is away are not among them."""
 CONFIDENCE = 0.99
 CLICK_CONFIDENCE = 0.999
 
@@ -30,23 +27,11 @@ class Watched(BaseModel):
     previous: str
     previous_uri: str
     counts: dict[str, int]
-    """The counts of `counts_now` as they stood at the promotion."""
+    """The counts of `deployments.replica.user_counts` as they stood at the promotion."""
     clicks: list[float] | None
     """Sums of the clicked lists of the model before; None where too few were judged."""
     precision: list[float] | None = None
     """Sums of the average precision of its lists; None where too few were judged."""
-
-
-def counts_now(totals: Mapping[str, int], slow_s: float) -> dict[str, int]:
-    """Requests, failed ones, lists and slow lists, over all replicas."""
-    buckets = counts_of(totals, "total")
-    slow = sum(count for bound, count in zip((*BOUNDS_S, float("inf")), buckets, strict=True) if bound > slow_s)
-    return {
-        "requests": reached_and_failed(totals, "recommend")[0],
-        "failed": sum(totals.get(f"errors:recommend:{code}", 0) for code in MODEL_ERRORS),
-        "lists": sum(buckets),
-        "slow": slow,
-    }
 
 
 def broken(
@@ -56,29 +41,33 @@ def broken(
     replicas: Sequence[ReplicaReport],
     limits: AutopilotLimits,
     now_ms: int,
+    counting: int = 1,
 ) -> str | None:
     """Which guardrail is broken, in words; None where none is.
 
     Args:
-        counts: the present counts, from `counts_now`.
+        counts: the present counts, from `deployments.replica.user_counts`.
         clicks: sums of the clicked lists of the new model.
         replicas: what the replicas of the champion's retrieval report.
+        counting: the replicas that counted: as often as they let one user count, he alone must not take a model back.
     """
     refusing = [one.problem for one in replicas if one.problem and one.wanted_version == watched.version]
     if refusing and now_ms - watched.since_ms > 1000:
         return f"{len(refusing)} of {len(replicas)} replicas refuse the bundle: {refusing[0]}"
     grown = {name: max(0, amount - watched.counts.get(name, 0)) for name, amount in counts.items()}
-    for hits, of, limit, words in (
-        ("failed", "requests", limits.max_error_share, "of the requests failed"),
-        ("slow", "lists", limits.max_slow_share, f"of the recommendations took more than {limits.slow_s:g} s"),
+    n = grown.get("requests", 0)
+    for name, limit, words in (
+        ("failed", limits.max_error_share, "of the requests failed"),
+        ("slow", limits.max_slow_share, f"of the recommendations took more than {limits.slow_s:g} s"),
     ):
-        n = grown[of]
-        if n >= limits.guard_requests:
-            low, high = share_interval(min(grown[hits], n), n, CONFIDENCE)
-            if low > limit:
+        hits = min(grown.get(name, 0), n)
+        if n >= limits.guard_requests and hits:
+            low, high = share_interval(hits, n, CONFIDENCE)
+            without_one = max(0, hits - OF_ONE_USER * counting)
+            if share_interval(without_one, n, CONFIDENCE)[0] > limit:
                 return (
-                    f"{grown[hits] / n:.1%} [{low:.1%}, {high:.1%}] {words} since the promotion ({n} in all); "
-                    f"at most {limit:.1%} may"
+                    f"{hits / n:.1%} [{low:.1%}, {high:.1%}] {words} since the promotion ({n} in all, the first "
+                    f"{OF_ONE_USER} of each user); at most {limit:.1%} may"
                 )
     if watched.clicks is not None and clicks.other_total >= limits.guard_requests:
         before = unpack_sums(watched.clicks)

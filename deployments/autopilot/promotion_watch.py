@@ -7,8 +7,9 @@ from configs.settings import AutopilotLimits
 from deployments.autopilot.drift_watch import click_sums, precision_sums
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.memory import Memory
-from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison, counts_now
+from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison
 from deployments.operations.observation import Observation
+from deployments.replica.user_counts import user_counts
 from experiments.statistics.sums import pack_sums
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
@@ -52,7 +53,7 @@ class PromotionGuard:
         lists = [one for one in self._judge.judged if one.model_version == before.version][-self._limits.min_lists :]
         known = len(lists) >= LISTS_BEFORE
         clicks, precision = (pack_sums(sums(lists)) if known else None for sums in (click_sums, precision_sums))
-        counts = counts_now(seen.telemetry.totals, self._limits.slow_s)
+        counts = user_counts(seen.telemetry.totals)
         memory.watched = begin(champion, before, counts, clicks, precision, self._limits)
         words = f"{champion.version} is watched for {self._limits.guard_s:.0f} s"
         guard = Guard(champion.version, before.version, memory.watched.until_ms)
@@ -71,11 +72,12 @@ class PromotionGuard:
         lists = [one for one in self._judge.judged if one.model_version == watched.version]
         harm = broken(
             watched,
-            counts_now(seen.telemetry.totals, self._limits.slow_s),
+            user_counts(seen.telemetry.totals),
             click_sums(lists),
             [one for one in replicas if one.deployment == f"retrieval-{CHAMPION}"],
             self._limits,
             now_ms(),
+            counting=max(1, sum(writer.deployment == "ranking" for writer in seen.telemetry.writers)),
         )
         version = watched.version
         if harm is None:

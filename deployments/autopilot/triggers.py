@@ -11,16 +11,29 @@ from features.serving.run_record import Trigger
 from features.serving.slots import CHAMPION
 
 
-def events_without_model(seen: Observation, simulated: int | None) -> int:
-    """How many events a first model could learn from; 0 where there is a model, or it is not known yet."""
-    if CHAMPION in seen.slots or simulated is None:
+def most_of_one_user(limits: AutopilotLimits) -> int:
+    """How many events of one user count as new: a tenth of what calls for a retraining, at least 1."""
+    return max(1, limits.new_events // 10)
+
+
+def unlearned(seen: Observation, simulated: int | None) -> int:
+    """How many events no model has learned from: those since the champion's training, or all where there is no model;
+    0 where it is not known.
+
+    Args:
+        simulated: how many of the events that wait in the streams training leaves out; None while it is not known.
+    """
+    if simulated is None:
         return 0
-    return seen.log_rows + max(0, seen.backlog["events"].pending - simulated)
+    if CHAMPION not in seen.slots:
+        return seen.log_rows + max(0, seen.backlog["events"].pending - simulated)
+    return events_since_training(seen, simulated) or 0
 
 
 def calls_for_retraining(
     seen: Observation,
-    simulated: int | None,
+    events: int,
+    counted: int,
     measures: Sequence[DriftView],
     limits: AutopilotLimits,
     schedule: Cron | None,
@@ -30,7 +43,8 @@ def calls_for_retraining(
     """The triggers that call for a retraining, the weightiest first, each with its reason in words.
 
     Args:
-        simulated: how many of the events that wait in the streams training leaves out; None while it is not known.
+        events: those that no model has learned from.
+        counted: how many of them count where one user makes up only a part, see `most_of_one_user`.
         measures: of drift, as of the latest look.
         schedule: that of `limits`.
         scheduled_ms: until when the schedule was looked at; 0 when it never was.
@@ -41,11 +55,9 @@ def calls_for_retraining(
         calls["metric"] = "; ".join(f"{view.name}: {view.detail}" for view in lost)
     if limits.on_drift and (moved := [view for view in drifted if view.name in TASTE]):
         calls["drift"] = "; ".join(f"{view.name}: {view.detail}" for view in moved)
-    since = None if simulated is None else events_since_training(seen, simulated)
-    if limits.new_events and since is not None and since > limits.new_events:
-        calls["events"] = f"{since} new events since the last training, more than {limits.new_events}"
-    if limits.new_events and (events := events_without_model(seen, simulated)) > limits.new_events:
-        calls["events"] = f"{events} events and no model yet, more than {limits.new_events}"
+    if limits.new_events and counted > limits.new_events:
+        words = "new events since the last training" if CHAMPION in seen.slots else "events and no model yet"
+        calls["events"] = f"{events} {words}, more than {limits.new_events}"
     if schedule is not None and scheduled_ms > 0 and schedule.due_between(scheduled_ms, now_ms):
         calls["schedule"] = f"the schedule {limits.schedule}"
     return calls

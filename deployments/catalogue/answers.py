@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from configs.data_settings import AttributeType
+from configs.groups.data_settings import AttributeType
 from features.items.catalogue import Item
 
 GENRES = "the same as `categories`, by its older name"
@@ -46,6 +46,20 @@ class ItemView(BaseModel):
     popularity: dict[str, float] = Field(description="preference decayed by half-lives of 1 h, 1 day and 7 days")
     first_event: str | None
     last_event: str | None
+
+
+class DayCounts(BaseModel):
+    day: str = Field(description="as 2026-01-31, in UTC")
+    events: dict[str, int] = Field(description="events by type")
+
+
+class DailyCounts(BaseModel):
+    """What users did with an item, day by day, as data set and log have it."""
+
+    item_id: int | str
+    first_day: str
+    last_day: str = Field(description="that of the item's last event; today where it has none")
+    days: list[DayCounts] = Field(description="those with events, the first first")
 
 
 class AcceptedItem(BaseModel):

@@ -5,15 +5,20 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from configs import clock
 from configs.event_types import EventTypes
+from data.daily_counts import DAY_MS, daily_counts
 from data.fields.attributes import AttributeType, Value, check_value
 from data.fields.cells import flag_cell, number_cell
 from deployments.catalogue.answers import (
     AcceptedItem,
     CatalogueItems,
+    DailyCounts,
+    DayCounts,
     FoundItem,
     FoundItems,
     ItemBatchAnswer,
@@ -49,6 +54,7 @@ class Items:
     Args:
         ids: types the ids of answers.
         ask_similar: asks the champion's `Retrieval` for the neighbours of an item.
+        event_files: gives the Parquet files of all events that are not in a stream any more.
 
     Attributes:
         catalogue: the view that answers; `follow` keeps it up to date.
@@ -61,12 +67,15 @@ class Items:
         types: EventTypes,
         ids: IdTypes,
         ask_similar: Callable[[bytes, int], Awaitable[Similar]],
+        event_files: Callable[[], list[Path]] = list,
     ) -> None:
         self._client = client
         self._keys = keys
         self._types = types
         self._ids = ids
         self._ask_similar = ask_similar
+        self._event_files = event_files
+        self._one_count = asyncio.Semaphore(1)  # it reads all of the log, and so keeps a core busy
         self.catalogue = Catalogue(client, keys)
         self._index = ItemIndex()
         self._one_search = asyncio.Semaphore(1)  # searches that walk a large catalogue take turns
@@ -103,6 +112,25 @@ class Items:
             popularity=live.popularity,
             first_event=None if live.first_ms is None else iso_time(live.first_ms),
             last_event=None if live.last_ms is None else iso_time(live.last_ms),
+        )
+
+    async def daily(self, item_id: str, days: int) -> DailyCounts:
+        """Events by day up to that of the last. Raises ApiError 404 for an item that the catalogue does not list."""
+        item = self.catalogue.items.get(item_id)
+        if item is None or item.deleted:
+            raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
+        now_ms = clock.now_ms()
+        live = await read_item_features(self._client, self._keys, self._types, item_id, now_ms)
+        last_day = (now_ms if live.last_ms is None else live.last_ms) // DAY_MS
+        first_day = last_day - days + 1
+        async with self._one_count:
+            files = await asyncio.to_thread(self._event_files)
+            found = await asyncio.to_thread(daily_counts, files, item_id, first_day, last_day)
+        return DailyCounts(
+            item_id=self._ids.item(item_id),
+            first_day=_date(first_day),
+            last_day=_date(last_day),
+            days=[DayCounts(day=_date(day), events=dict(sorted(found[day].items()))) for day in sorted(found)],
         )
 
     async def put(self, item_id: str, request: ItemRequest) -> ItemView:
@@ -278,3 +306,8 @@ def _place(given: Any) -> Place:
         case [int(kind), float() | int() as weight, str(item_id)] if math.isfinite(weight):
             return kind, float(weight), item_id
     raise invalid_field("cursor: give next_cursor of the page before, or leave it out", "cursor")
+
+
+def _date(day: int) -> str:
+    """A day since 1970 as people write it."""
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()

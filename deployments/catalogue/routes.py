@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from configs.settings import Serving
 from deployments.catalogue.answers import (
     CatalogueView,
+    DailyCounts,
     ErasedView,
     FoundItems,
     FoundUsers,
@@ -40,7 +41,7 @@ _FILTERS = {
             "in": "query",
             "schema": {"type": "string"},
             "description": "only items with this value of a declared attribute, as in `attribute.brand=x`: of a text "
-            "its words, of keywords one of them; several filters must all hold",
+            "its words, of keywords one of them; filters of several attributes must all hold",
         }
     ]
 }
@@ -121,6 +122,17 @@ def catalogue_api(
     @router.get("/api/v1/items/{item_id:id}/similar", **may_miss, tags=["items"], summary="Items like this one")
     async def similar(item_id: str, limit: Limit = 10) -> SimilarAnswer:
         return await items().similar(item_id, limit)
+
+    @router.get(
+        "/api/v1/items/{item_id:id}/daily",
+        **may_miss,
+        tags=["items"],
+        summary="What users did with an item, day by day",
+        description="Counted from data set and log: an event is in it from the next compaction on. All events count, "
+        "simulated ones too.",
+    )
+    async def daily(item_id: str, days: Annotated[int, Query(ge=1, le=366)] = 28) -> DailyCounts:
+        return await items().daily(item_id, days)
 
     @router.get("/api/v1/items/{item_id:id}", **may_miss, tags=["items"], summary="An item, live")
     async def item(item_id: str) -> ItemView:

@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from data.dataset import interaction_files, processed_dir
 from data.event_log import EventLog
+from deployments.access.access import Access
+from deployments.access.routes import KeyRoom
 from deployments.catalogue.answers import CatalogueView
 from deployments.catalogue.items import Items
 from deployments.catalogue.typed_ids import IdTypes
@@ -47,13 +50,24 @@ class Console:
     ) -> None:
         self.settings = settings
         types = load_event_types(settings.data.events)
-        self._client = connect(settings.store, settings.store_url)
+        self._client = connect(settings.store, settings.store_url_of("console"))
         self._keys = keys_of(settings.store)
         store = OnlineStore(self._client, self._keys, settings.store, types)
         self.ids = IdTypes()
-        self.items = Items(self._client, self._keys, types, self.ids, ask_similar)
-        self.users = Users(store, EventLog(settings.log_dir), self.ids, self.items)
+        log = EventLog(settings.log_dir)
+        dataset = processed_dir(settings)
+        self.items = Items(
+            self._client,
+            self._keys,
+            types,
+            self.ids,
+            ask_similar,
+            lambda: interaction_files(dataset) + log.event_files(),
+        )
+        self.users = Users(store, log, self.ids, self.items)
         self.data = DataState(settings, self._client, self._keys, self.ids, self.items.title)
+        self.access = Access(settings, self._client, self._keys)
+        self.keys = KeyRoom(settings.security, self._client, self._keys)
         self.health = HealthProbe(settings, self._client, self._keys)
         self.operations = Operations(settings, self._client, self._keys)
         self.models = ModelVersions(settings, self._client, self._keys)
@@ -66,6 +80,7 @@ class Console:
             on_slots=self._follow_slots,
             on_catalogue=self.items.follow,
             on_traffic=self.experiments.follow,
+            on_access=self.access.follow,
             on_interval=(1.0, self.experiments.tick),
         )
 
@@ -75,6 +90,7 @@ class Console:
     async def stop(self) -> None:
         """Follow nothing any more, and hang up."""
         await self._watch.stop()
+        await self.access.aclose()
         await self._client.aclose()
 
     def check_health(self) -> None:

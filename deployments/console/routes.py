@@ -8,6 +8,8 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from configs.settings import Serving
+from deployments.access.routes import BODIES as ACCESS_BODIES
+from deployments.access.routes import access_api
 from deployments.catalogue.routes import BODIES as CATALOGUE_BODIES
 from deployments.catalogue.routes import catalogue_api
 from deployments.console.console import Console
@@ -91,7 +93,14 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     )
     app.include_router(operations_api(lambda: console().operations, serving), dependencies=checked)
     app.include_router(data_api(lambda: console().data), dependencies=checked)
-    bodies: list[type[BaseModel]] = [*CATALOGUE_BODIES, RetrainRequest, *MODEL_BODIES, *EXPERIMENT_BODIES]
+    app.include_router(access_api(lambda: console().keys, serving), dependencies=checked)
+    bodies: list[type[BaseModel]] = [
+        *CATALOGUE_BODIES,
+        RetrainRequest,
+        *MODEL_BODIES,
+        *EXPERIMENT_BODIES,
+        *ACCESS_BODIES,
+    ]
     document = merged_document(app, bodies, elsewhere, _project_version())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from configs.settings import Serving
+from deployments.access.caller import CURRENT, only_own
 from deployments.events.ingestion import Ingestion, fallback_event_id
 from deployments.http.asgi_app import ERRORS, Endpoint
 from deployments.http.errors import parse_body
@@ -15,10 +16,11 @@ def events_endpoints(ingestion: Callable[[], Ingestion], serving: Serving) -> li
 
     async def record(body: bytes, request_id: str) -> bytes:
         request = parse_body(EventRequest, body)
+        only_own(request.user_id, CURRENT.get())
         return await ingestion().record(request, request.event_id or fallback_event_id(request_id, body))
 
     async def record_batch(body: bytes, request_id: str) -> bytes:
-        return await ingestion().record_batch(body, request_id)
+        return await ingestion().record_batch(body, request_id, CURRENT.get())
 
     return [
         Endpoint(

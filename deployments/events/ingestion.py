@@ -15,6 +15,8 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.fields.json_keys import key_twice, marked, repeated_key, without_repeats, words_of
+from deployments.access.access import Access
+from deployments.access.caller import Caller, only_own
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError, invalid_field, parse_json, store_error, validation_error
 from deployments.http.schemas import iso_time
@@ -25,6 +27,7 @@ from features.recording.event import Event, EventResult
 from features.recording.event_request import EventError, EventRequest, EventRules, UnknownItem, checked_event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
+from features.redis.disk_space import read_disk_space
 from features.redis.errors import StoreError
 from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, read_slots
@@ -34,6 +37,7 @@ from models.bundle.reading import read_manifest
 T = TypeVar("T")
 logger = logging.getLogger("ray.serve")
 BATCH_LIMIT = 1000
+ROOM_RETRY_S = 30
 STORE_SHARE = 0.9
 """How much of the deadline an event waits for the store: unlike a list, it has nothing to fall back on."""
 
@@ -60,18 +64,22 @@ class Ingestion:
         self._one_batch = asyncio.Semaphore(1)
         self._client, self._keys = client, keys
         self._catalogue = Catalogue(client, keys, types=())
+        self.access = Access(settings, client, keys)
         self._champion: str | None = None
         self._trained_ms = 0  # when the champion was; until it is known, the items of the data set count as learned
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
         self._write_time = self.metrics.stage("event")
         self._deadlines = Deadlines(settings.serving.deadline_s)
+        self._no_room: str | None = None  # why events are refused, while they are
+        self._look_at_disk()
         self._watch = ControlWatch(
             client,
             keys,
             settings.serving.watch_s,
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
-            on_beat=(FLUSH_S, self.metrics.flush),
+            on_access=self.access.follow,
+            on_beat=(FLUSH_S, self._beat),
         )
 
     async def start(self) -> None:
@@ -83,6 +91,7 @@ class Ingestion:
     async def stop(self) -> None:
         """Follow nothing any more, and hang up."""
         await self._watch.stop()
+        await self.access.aclose()
         for store in (self._store, self._batch_store):
             await store.client.aclose()
 
@@ -96,10 +105,11 @@ class Ingestion:
             event_id: the client's, or the one that the event gets for want of it.
 
         Raises:
-            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 504.
+            ApiError: 404 unknown item in a closed catalogue, 422 a field is wrong, 503 the disk is nearly full, 504.
             StoreError: the store is down, or the id names another event.
         """
         started = time.perf_counter()
+        self._check_room()
         event = self._event(request, event_id)
         [result] = await self._within_deadline(self._store.record_events([event]))
         if isinstance(result, StoreError):
@@ -108,9 +118,20 @@ class Ingestion:
         self._count(event, result)
         return orjson.dumps(self._answer(event, result))
 
-    async def record_batch(self, body: bytes, request_id: str) -> bytes:
-        """Record up to 1,000 events, each accepted or refused on its own, by index."""
+    async def record_batch(self, body: bytes, request_id: str, caller: Caller | None = None) -> bytes:
+        """Record up to 1,000 events, each accepted or refused on its own, by index.
+
+        Args:
+            caller: whose limit counts the events, and for whom it may ask; None for nobody in particular.
+
+        Raises:
+            ApiError: 422 the batch as a whole is wrong, 429 the caller's limit does not hold all of its events; nothing
+                was recorded then, 503 the disk is nearly full.
+        """
+        self._check_room()
         rows, repeated = self._rows(body)
+        if caller is not None and caller.limit is not None:
+            await caller.limit.take_batch(len(rows))
         answers: list[dict[str, object] | None] = [None] * len(rows)
         events: dict[int, Event] = {}
         for index, row in enumerate(rows):
@@ -118,6 +139,7 @@ class Ingestion:
                 if index in repeated:
                     raise invalid_field(words_of(repeated[index]), repeated[index])
                 request = EventRequest.model_validate(row)
+                only_own(request.user_id, caller)
                 event_id = request.event_id or fallback_event_id(request_id, _row_bytes(row), index)
                 events[index] = self._event(request, event_id)
             except ValidationError as error:
@@ -135,6 +157,21 @@ class Ingestion:
         if accepted < len(rows):
             self.metrics.counts["events_refused"] += len(rows) - accepted
         return orjson.dumps({"accepted": accepted, "refused": len(rows) - accepted, "results": answers})
+
+    def _check_room(self) -> None:
+        if self._no_room is not None:
+            raise ApiError(503, "storage_full", self._no_room, retry_after_s=ROOM_RETRY_S)
+
+    async def _beat(self) -> None:
+        self._look_at_disk()
+        await self.metrics.flush()
+
+    def _look_at_disk(self) -> None:
+        space = read_disk_space(self.settings)
+        no_room = space.problem if space is not None and space.refuses else None
+        if (no_room is None) is not (self._no_room is None):
+            logger.warning(no_room or "there is room on the disk of the online store again: events are recorded")
+        self._no_room = no_room
 
     def _count(self, event: Event, result: EventResult) -> None:
         counts = self.metrics.counts

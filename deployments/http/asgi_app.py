@@ -27,10 +27,19 @@ from features.redis.errors import StoreError
 
 logger = logging.getLogger("ray.serve")
 DRAIN_S = 10.0
+# What was answered to one user is kept by no cache.
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 JSON = "application/json"
+BODY_S = 10.0
+"""How long the rest of a body may take: a client that sends a byte a second must not hold a replica's place."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No API key, or an unknown one, where keys are configured"},
     403: {"model": ErrorAnswer, "description": "The key's scope does not reach so far"},
+    408: {"model": ErrorAnswer, "description": "The request was not complete in time"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
     415: {"model": ErrorAnswer, "description": "The body is not said to be application/json"},
     422: {"model": ErrorAnswer, "description": "A field is wrong; the error names it"},
@@ -125,7 +134,7 @@ class EndpointApp:
         status, headers = 200, list[tuple[bytes, bytes]]()
         if failure is not None:
             status, headers, content = _error(failure)
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        headers += [*_HEADERS, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         asked = self._endpoints.get(scope["path"])
@@ -172,7 +181,8 @@ def _unknown_parameter(query: bytes) -> ApiError:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body, refused with 413 as soon as it is known to be too long, and with 415 unless it is called JSON.
+    """The whole body, refused with 413 as soon as it is known to be too long, with 408 when it takes too long, and with
+    415 unless it is called JSON.
 
     A browser lets any page send text and forms to any address. Before JSON it asks that address first, which refuses.
     """
@@ -182,11 +192,16 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         raise too_large
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise too_large
+    if message.get("more_body"):  # it is above the 16 KB that the proxy waits for
+        try:
+            async with asyncio.timeout(BODY_S):
+                while message.get("more_body"):
+                    message = await receive()
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise ApiError(408, "request_timeout", f"the body was not complete within {BODY_S:g} s") from None
     if message["type"] == "http.disconnect":
         raise ApiError(400, "disconnected", "the client hung up before the body was complete")
     if len(body) > limit:

@@ -50,6 +50,8 @@ class ApiError(Exception):
     def headers(self) -> dict[str, str]:
         """When to come back, and which methods an address takes, where the error says so."""
         headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        if self.status == 408:  # the rest of the request may still come, and is no request of its own
+            headers["connection"] = "close"
         return headers if self.allow is None else {**headers, "allow": ", ".join(sorted(self.allow))}
 
     def content(self) -> dict[str, str]:
@@ -179,9 +181,7 @@ def _check_parameters(request: Request, prefix: str | None) -> None:
     takes = {field.alias for field in request.scope["route"].dependant.query_params}
     given = [name for name, _ in request.query_params.multi_items()]
     for place, name in enumerate(given):
-        if prefix and name.startswith(prefix):
-            continue
-        if name not in takes:
+        if name not in takes and not (prefix and name.startswith(prefix)):
             known = f"; there are {', '.join(sorted(takes))}" if takes else ""
             raise invalid_field(f"unknown parameter {name!r}; leave it out{known}", name)
         if name in given[:place]:

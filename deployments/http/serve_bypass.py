@@ -12,9 +12,12 @@ from asyncio import Transport
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import orjson
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from deployments.http.errors import ApiError
 
 _NO_WATCH = (b"x-request-disconnect-disabled", b"?1")
 _REQUEST_ID = b"x-request-id"
@@ -50,6 +53,9 @@ class Ingress:
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await _refuse(scope, send)
+            return
         if scope["type"] != "http":
             await self._serve(scope, receive, send)
             return
@@ -63,6 +69,17 @@ class Ingress:
             await self._serve(scope, receive, send)
         else:
             await direct.app(scope, receive, _named(scope, send))
+
+
+async def _refuse(scope: Scope, send: Send) -> None:
+    """There is no WebSocket on any path. Serve's own handling fails on the offer, and leaves the connection open."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    content = orjson.dumps({"error": ApiError(404, "not_found", "there is no WebSocket here; see /docs").content()})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": content})
 
 
 def _named(scope: Scope, send: Send) -> Send:

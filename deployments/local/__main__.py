@@ -1,12 +1,12 @@
 """Starts, shows and stops the whole platform on one machine: `python -m deployments.local up`.
 
 The stack's own processes are the online store, MLflow and Ray's head. Everything else runs inside Ray. What was
-started is recorded in the state folder, and `down` ends exactly that.
+started is recorded in the state folder, and `down` ends exactly that. A supervisor, a process of its own, starts again
+what dies in between.
 """
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -22,24 +21,17 @@ from typing import NoReturn
 import yaml
 
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
+from configs.supervision import read_supervision
+from deployments.local.alarm import Alarm
+from deployments.local.folder_lock import SUPERVISOR, FolderInUseError, FolderLock, changing
 from deployments.local.probes import UnansweredError
 from deployments.local.ray_environment import client_environment
 from deployments.local.stack import PART_NAMES, LocalStack, PreflightError, say
 from deployments.local.stack_parts import NoServerError, StartError
+from deployments.local.supervisor import Supervisor, watched_parts
+from deployments.local.systemd import tell_systemd
 
 PROMETHEUS_DIR = PROJECT_DIR / "configs" / "prometheus"
-
-
-@contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Hold a lock: two commands that start or stop the same stack must not run at once."""
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (settings.state_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PreflightError("another `make up`, `make down` or `make clean` is at work: wait for it") from None
-        yield
 
 
 def status(stack: LocalStack) -> int:
@@ -57,6 +49,13 @@ def status(stack: LocalStack) -> int:
             say(f"{name:<12}{record.address:<36}{state}")
         else:
             say(f"{name:<12}not ours")
+    report = read_supervision(stack.state_dir)
+    well &= report is not None and report.watching and not report.troubles
+    nobody = "nobody watches: `make up` starts the supervisor"
+    say(f"{SUPERVISOR:<12}{report.text if report is not None else nobody}")
+    for trouble in report.troubles.values() if report is not None else ():
+        if trouble.log_end:
+            say(f"{'':<12}the end of its log:\n{trouble.log_end}")
     try:
         for name, state in stack.serve.states().items():
             well &= state == "RUNNING"
@@ -119,7 +118,8 @@ def scrape_config(settings: Settings) -> str:
 
 def clean(stack: LocalStack, confirmed: bool) -> int:
     """Remove everything that the stack wrote."""
-    if any(record.alive() for record in stack.records().values()):
+    supervisor = stack.supervisor()
+    if any(record.alive() for record in stack.records().values()) or (supervisor is not None and supervisor.alive()):
         raise PreflightError("the stack is running: run `make down` first")
     say(f"This removes {stack.state_dir}: events, features, models, experiments and logs. The data set stays.")
     if not confirmed and input("Remove all that? Type yes: ").strip() != "yes":
@@ -131,10 +131,42 @@ def clean(stack: LocalStack, confirmed: bool) -> int:
     return 0
 
 
+def watch(stack: LocalStack, lock: FolderLock) -> None:
+    """Be the supervisor until this process is told to end."""
+    lock.sign(SUPERVISOR)
+
+    def note(text: str) -> None:
+        with contextlib.suppress(OSError):  # A full disk must not end it.
+            say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+
+    alarm = Alarm(stack.settings.alerts, note)
+    Supervisor(watched_parts(stack), stack.state_dir, alarm, note, on_look=lambda: tell_systemd("WATCHDOG=1")).run()
+
+
+def supervise(stack: LocalStack, trials: int | None) -> None:
+    """Start the stack, be its supervisor, and take it down when this process is told to end."""
+    with changing(stack.state_dir, "make up"):
+        lock = stack.up(trials, supervised=False)
+        stack.supervise_here()
+    assert lock is not None
+    tell_systemd("READY=1")
+    watch(stack, lock)
+    tell_systemd("STOPPING=1")
+    # Where a `make down` has ended this process, it holds the lock and does the rest.
+    with contextlib.suppress(FolderInUseError), changing(stack.state_dir, "make down", patience_s=0):
+        stack.down(itself=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything").add_argument("--trials", type=int, default=None)
+    supervise_parser = commands.add_parser(
+        "supervise", help="start everything, watch it in the foreground, and stop it"
+    )
+    supervise_parser.add_argument("--trials", type=int, default=None)
+    watch_parser = commands.add_parser("watch", help="what `up` starts as the supervisor")
+    watch_parser.add_argument("--lock", type=int, required=True, help="number of the open, locked file")
     commands.add_parser("down", help="stop what was started")
     commands.add_parser("status", help="show what runs")
     commands.add_parser("logs", help="show the ends of the logs").add_argument("--lines", type=int, default=30)
@@ -144,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     run_parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    stack = None
+    os.umask(0o077)  # What the parts write is for the owner alone: users, events, tokens.
     try:
         stack = LocalStack(load_settings())
         if options.command == "status":
@@ -155,14 +187,21 @@ def main(arguments: list[str] | None = None) -> int:
             return run(stack, options.words)
         if options.command == "prometheus":
             prometheus(stack)
-        with _alone(stack.settings):
+        if options.command == "watch":
+            watch(stack, FolderLock.inherited(options.lock))
+            return 0
+        stack.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if options.command == "supervise":
+            supervise(stack, options.trials)
+            return 0
+        with changing(stack.state_dir, f"make {options.command}"):
             if options.command == "clean":
                 return clean(stack, options.yes)
             if options.command == "up":
                 stack.up(options.trials)
             elif not stack.down():
                 say("nothing is running")
-    except (PreflightError, NoServerError, SettingsError) as error:
+    except (PreflightError, FolderInUseError, NoServerError, SettingsError) as error:
         print(f"{error}", file=sys.stderr)
         return 2
     except StartError as error:

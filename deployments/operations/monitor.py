@@ -10,6 +10,7 @@ from pathlib import Path
 
 from configs import clock
 from configs.settings import AutopilotLimits, Settings
+from configs.supervision import read_supervision
 from data.event_log import EventLog
 from deployments.http.schemas import iso_time
 from deployments.operations.heartbeat import read_heartbeat
@@ -31,6 +32,7 @@ from deployments.operations.observation import Observation, events_since_trainin
 from deployments.replica.latency import counts_of, quantile_s, sum_name
 from deployments.replica.request_metrics import reached_and_failed
 from features.redis.connection import StoreClient
+from features.redis.disk_space import read_disk_space
 from features.redis.keys import Keys
 from features.redis.memory import read_memory
 from features.serving.serving_state import read_state
@@ -102,6 +104,7 @@ class Monitor:
         return Observation(
             now_ms, telemetry, backlog, state.version, state.slots, manifests, state.run, state.last_run, log_rows,
             quality, catalogues, heartbeat, memory,
+            read_disk_space(self._settings), read_supervision(self._settings.state_dir),
         )  # fmt: skip
 
     def _from_disk(

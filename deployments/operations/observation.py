@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from configs.supervision import Supervision
 from deployments.operations.heartbeat import Heartbeat
+from features.redis.disk_space import DiskSpace
 from features.redis.memory import StoreMemory
 from features.serving.run_record import Run
 from features.serving.slots import CHAMPION, Slot
@@ -33,6 +35,10 @@ class Observation:
     heartbeat: Heartbeat | None
     """What autopilot last saw; None where it never looked."""
     memory: StoreMemory
+    disk: DiskSpace | None = None
+    """Of a store on this machine."""
+    supervision: Supervision | None = None
+    """Of a local stack."""
 
 
 def events_since_training(seen: Observation, simulated: int | None = None) -> int | None:

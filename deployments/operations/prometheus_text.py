@@ -106,6 +106,10 @@ def _streams_and_replicas(seen: Observation) -> Iterator[Metric]:
     yield _gauge("store_memory_bytes", "Memory that counts for the online store's limit", [((), seen.memory.used)])
     limit: list[Sample] = [((), seen.memory.limit)] if seen.memory.limit else []
     yield _gauge("store_memory_limit_bytes", "That limit, past which it refuses writes; absent without one", limit)
+    if seen.disk is not None:
+        yield _gauge("store_disk_free_bytes", "Free space on the disk of a local store", [((), seen.disk.free)])
+        yield _gauge("store_disk_floor_bytes", "Below this free space events are refused", [((), seen.disk.floor)])
+    yield from _supervisor(seen)
     use = seen.heartbeat.use if seen.heartbeat else []
     yield _gauge("kept_bytes", "What is kept, by group", [((one.group,), one.used_bytes) for one in use], ("group",))
     yield _gauge(
@@ -118,6 +122,17 @@ def _streams_and_replicas(seen: Observation) -> Iterator[Metric]:
     for writer in seen.telemetry.writers:
         replicas[writer.deployment] = replicas.get(writer.deployment, 0) + 1
     yield _gauge("replicas", "Replicas that report", [((name,), n) for name, n in replicas.items()], ("deployment",))
+
+
+def _supervisor(seen: Observation) -> Iterator[Metric]:
+    """Of a local stack: empty on a cluster."""
+    report = seen.supervision
+    watching: list[Sample] = [] if report is None else [((), report.watching)]
+    yield _gauge("supervisor_watching", "Whether a supervisor starts parts again that die", watching)
+    down: list[Sample] = [] if report is None else [((part,), 1) for part in report.troubles]
+    yield _gauge("part_down", "A part that does not work now", down, ("part",))
+    restarts: list[Sample] = [] if report is None else [((), report.restarts)]
+    yield _counter("part_restarts", "Parts that were started again since `make up`", restarts)
 
 
 def _models(seen: Observation, retrain_after: int) -> Iterator[Metric]:

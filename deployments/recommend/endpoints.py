@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from configs.settings import Serving
+from deployments.access.caller import CURRENT, only_own
 from deployments.http.asgi_app import Endpoint
 from deployments.http.errors import parse_body
 from deployments.http.schemas import RecommendAnswer, RecommendRequest
@@ -13,7 +14,9 @@ def recommend_endpoints(ranking: Callable[[], Ranking], serving: Serving) -> lis
     """Endpoints of `recommend`. `ranking` is called at request time: the document can be made without one."""
 
     async def recommend(body: bytes, _: str) -> bytes:
-        return await ranking().recommend(parse_body(RecommendRequest, body))
+        asked, request = ranking(), parse_body(RecommendRequest, body)
+        only_own(request.user_id, CURRENT.get())
+        return await asked.recommend(request)
 
     return [
         Endpoint(

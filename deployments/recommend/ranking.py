@@ -15,6 +15,7 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.log_tables import is_simulated
+from deployments.access.access import Access
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError
 from deployments.http.schemas import RecommendRequest, id_text, shown_id
@@ -25,10 +26,12 @@ from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
 from deployments.replica.control_watch import ControlWatch
 from deployments.replica.request_metrics import FLUSH_S, RecommendStages, RequestMetrics
+from deployments.replica.user_counts import UserCounts
 from features.items.catalogue import Catalogue
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
+from features.redis.disk_space import read_disk_space
 from features.redis.errors import StoreError, StoreUnavailable
 from features.redis.layout import keys_of
 from features.serving.slots import read_slots
@@ -76,6 +79,7 @@ class Ranking:
         self._keys = keys_of(settings.store)
         self._store = OnlineStore(self._client, self._keys, settings.store, load_event_types(settings.data.events))
         self._catalogue = Catalogue(self._client, self._keys, types=())
+        self.access = Access(settings, self._client, self._keys)
         self._versions: dict[str, str] = {}  # slot -> version
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)
@@ -83,7 +87,9 @@ class Ranking:
         self._cache = ListCache(serving.cache_size, serving.cache_age_s, serving.cache_bytes)
         self.metrics = RequestMetrics(self._client, self._keys, "ranking", settings.tracing.endpoint is not None)
         self._stages = RecommendStages(self.metrics)
+        self._guarded = UserCounts(self.metrics.counts, settings.autopilot.slow_s)
         self._writes_due = 0.0  # a moment of the monotonic clock
+        self._look_at_disk()
         self._generator = np.random.default_rng()
         self._watch = ControlWatch(
             self._client,
@@ -92,7 +98,8 @@ class Ranking:
             on_slots=self._follow_slots,
             on_catalogue=self._follow_catalogue,
             on_traffic=self._assignment.follow,
-            on_beat=(FLUSH_S, self.metrics.flush),
+            on_access=self.access.follow,
+            on_beat=(FLUSH_S, self._beat),
         )
 
     async def start(self) -> None:
@@ -106,6 +113,7 @@ class Ranking:
     async def stop(self) -> None:
         """Follow nothing any more."""
         await self._watch.stop()
+        await self.access.aclose()
 
     def check_health(self) -> None:
         """Raises RuntimeError when the serving state is no longer followed; Serve then replaces the replica."""
@@ -117,11 +125,19 @@ class Ranking:
         Raises:
             ApiError: 504 past the deadline, 503 when no model answers.
         """
+        started, problem = time.perf_counter(), ""
         try:
-            return await self._deadlines.run(self._recommend(request, time.perf_counter()))
+            return await self._deadlines.run(self._recommend(request, started))
         except TimeoutError:
-            limit = self.settings.serving.deadline_s
-            raise ApiError(504, "deadline_exceeded", f"no answer within {limit} s", retry_after_s=1) from None
+            problem, limit = "deadline_exceeded", self.settings.serving.deadline_s
+            raise ApiError(504, problem, f"no answer within {limit} s", retry_after_s=1) from None
+        except Exception as error:
+            problem = error.code if isinstance(error, ApiError) else "internal_error"
+            raise
+        finally:
+            if not request.preview:
+                version = self._versions.get(DEFAULT.slot)
+                self._guarded.answered(id_text(request.user_id), version, time.perf_counter() - started, problem)
 
     async def _recommend(self, request: RecommendRequest, started: float) -> bytes:
         user_id = id_text(request.user_id)
@@ -236,8 +252,8 @@ class Ranking:
     async def _log_exposure(
         self, asker: _Asker, assigned: Assigned, ranked: RankedList, recommendation_id: str
     ) -> bool:
-        """Log what is about to be shown, durably; False when the store does not answer, or refuses."""
-        if not self._watch.store_answers or time.monotonic() < self._writes_due:
+        """Log what is about to be shown, durably; False when the store does not answer, refuses, or has no room."""
+        if self._no_room or not self._watch.store_answers or time.monotonic() < self._writes_due:
             return False
         context, features = asker.request.context, asker.features
         exposure = Exposure(
@@ -276,6 +292,14 @@ class Ranking:
             counts["cold_starts"] += 1
         if degraded:
             counts["degraded"] += 1
+
+    async def _beat(self) -> None:
+        self._look_at_disk()
+        await self.metrics.flush()
+
+    def _look_at_disk(self) -> None:
+        space = read_disk_space(self.settings)
+        self._no_room = space is not None and space.refuses
 
     # The serving state
 

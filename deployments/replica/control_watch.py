@@ -34,6 +34,7 @@ class ControlWatch:
         on_catalogue: the catalogue changed.
         on_erasures: a user was erased.
         on_traffic: the serving state changed, and with it perhaps an experiment or the rollout.
+        on_access: an API key was made, rotated or revoked.
         on_interval: (seconds, callback), called regularly while the store answers.
         on_beat: the same, also while it does not.
     """
@@ -47,6 +48,7 @@ class ControlWatch:
         on_catalogue: Callable[[], Awaitable[None]] = _nothing,
         on_erasures: Callable[[], Awaitable[None]] = _nothing,
         on_traffic: Callable[[], Awaitable[None]] = _nothing,
+        on_access: Callable[[], Awaitable[None]] = _nothing,
         on_interval: tuple[float, Callable[[], Awaitable[None]]] | None = None,
         on_beat: tuple[float, Callable[[], Awaitable[None]]] | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class ControlWatch:
         self._on_catalogue = on_catalogue
         self._on_erasures = on_erasures
         self._on_traffic = on_traffic
+        self._on_access = on_access
         self._on_interval = on_interval
         self._on_beat = on_beat
         self._beat_due = 0.0
@@ -116,6 +119,7 @@ class ControlWatch:
         try:
             control = await read_control(self._client, self._keys)
             for name, version, callback in (
+                ("access", control.access_version, self._on_access),
                 ("catalogue", control.catalogue_version, self._on_catalogue),
                 ("erasures", control.erasures_version, self._on_erasures),
                 ("traffic", control.serving_version, self._on_traffic),

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from configs.data_settings import AttributeType
+from configs.groups.data_settings import AttributeType
 from data.fields.attributes import Schema, Value
 from features.items.attribute_schema import read_schemas
 from features.items.packed_attributes import NO_ATTRIBUTES, PackedAttributes

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 
 Group = Literal["streams", "users", "ledgers", "items", "control", "log", "bundles", "registry", "files"]
 """What shares a budget: `keeping.<group>_bytes`."""
@@ -80,7 +80,9 @@ KEYS: tuple[Kept, ...] = (
     Kept("telemetry_slice", "features.telemetry", "each ten seconds", "15 minutes", "control"),
     Kept("telemetry_writers", "features.telemetry", "each replica", "an hour after its last report", "control"),
     Kept("erased", "features.users", "each erased user", "for good: it keeps the user erased", "control"),
-    Kept("rate", "deployments.http", "each API key and minute", "two minutes", "control"),
+    Kept("access", "features.access", "each API key, 1,000 at most", "for good; of revoked ones the oldest go at 1,000", "control"),
+    Kept("audit", "features.access", "each change by an admin, and refused tries", "the latest 10,000", "control"),
+    Kept("rate", "deployments.access", "each API key and minute", "two minutes", "control"),
     Kept("lock", "features.redis", "none: one value a kind of job", "30 s after its holder died", "control"),
 )  # fmt: skip
 FILES: tuple[Kept, ...] = (
@@ -89,7 +91,7 @@ FILES: tuple[Kept, ...] = (
     Kept("bundles", "jobs.train", "each training", "training.keep_bundles, and those of the slots", "bundles"),
     Kept("mlflow", "MLflow", "each training: a run, its trials, a model version and its artifacts", "for good; a person deletes runs, then mlflow gc", "registry"),
     Kept("pending_publications", "jobs.train", "trainings that the registry missed", "delivered by the next training", "registry"),
-    Kept("store", "the online store", "each write, until its file is rewritten", "the server's own rewrites", "files", "store_full, store_not_durable"),
+    Kept("store", "the online store", "each write, until its file is rewritten", "the server's own rewrites", "files", "disk, store_full, store_not_durable"),
     Kept("logs", "deployments.local", "lines of the stack's processes", "make clean", "files"),
     Kept("run", "deployments.local", "none: a record for each process", "make down", "files"),
     Kept("tune", "jobs.train", "the trials of a training", "the end of the training", "files"),
@@ -102,7 +104,12 @@ FILES: tuple[Kept, ...] = (
     Kept("serve_config.yaml", "deployments.local", "none", "the next start", "files"),
     Kept("ray_token", "deployments.local", "none", "make clean", "files"),
     Kept("env", "deployments.local", "none", "make down", "files"),
-    Kept("lock", "deployments.local", "none: empty", "make clean", "files"),
+    Kept("store_passwords.json", "deployments.local", "none: a password for each role", "make clean", "files"),
+    Kept("store_users.acl", "deployments.local", "none: the same hashed, with what each role may do", "make clean", "files"),
+    Kept("lock", "deployments.local", "none: who changes the stack", "make clean", "files"),
+    Kept("supervisor.lock", "deployments.local", "none: who runs the stack", "make clean", "files"),
+    Kept("supervision.json", "deployments.local", "each part that was started again, the latest 50", "make down", "files", "unsupervised, store_down, mlflow_down, ray_down, serve_down"),
+    Kept("access.json", "deployments.access", "none: the API keys (hashed) as the replicas last knew them", "make clean", "files"),
     Kept("data_dir", "data", "none: the data set, raw and prepared", "the next data set", "files"),
     Kept("run_dir", "Ray", "Ray's session and logs", "the next start, and Ray's own rotation", "files"),
 )  # fmt: skip

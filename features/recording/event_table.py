@@ -55,7 +55,7 @@ class _Column:
 
 
 def sure_rows(table: pa.Table, rules: EventRules, items: Mapping[str, Item], now_ms: int) -> SureRows:
-    """Check the rows of a table with columns among `data.event_file.FIELDS`.
+    """Check the rows of a table with columns among `data.imports.event_file.FIELDS`.
 
     Args:
         items: the catalogue.

@@ -17,7 +17,7 @@ from features.redis.layout import FORMAT
 
 Stream = list[tuple[str, dict[str, str]]]
 _HASHES = ("autopilot", "telemetry", "quality")
-_STRINGS = ("last_run", "drift_reference")
+_STRINGS = ("last_run", "drift_reference", "access")
 
 
 class Sketch(BaseModel):

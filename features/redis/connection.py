@@ -180,6 +180,8 @@ def connect(store: Store, url: str) -> StoreClient:
     if cluster:
         cluster_client = RedisCluster.from_url(address, max_connections=MAX_CONNECTIONS, **options)
         return StoreClient(cluster_client, store.timeout_s)
+    # The name of the client library is nothing that the store needs to know, and not every user there may tell it.
+    options["driver_info"] = None
     # A burst waits for a free connection instead of opening hundreds
     pool = BlockingConnectionPool.from_url(address, max_connections=MAX_CONNECTIONS, timeout=store.timeout_s, **options)
     return StoreClient(Redis.from_pool(pool), store.timeout_s, Wire(address, store.timeout_s))

@@ -121,8 +121,8 @@ class Keys:
 
     @property
     def versions(self) -> str:
-        """Hash: `catalogue`, `serving` and `erasures`, each counted up by every change; `slot:<name>` is the version of
-        the serving state at which a slot changed last."""
+        """Hash: `catalogue`, `serving`, `erasures` and `access`, each counted up by every change; `slot:<name>` is the
+        version of the serving state at which a slot changed last."""
         return f"{self._control}versions"
 
     @property
@@ -250,8 +250,18 @@ class Keys:
         """Hash: keyed digest of an erased user id -> time of the erasure in ms."""
         return f"{self._control}erased"
 
+    @property
+    def access(self) -> str:
+        """String: JSON of the API keys, hashed (`features.access.key_records`)."""
+        return f"{self._control}access"
+
+    @property
+    def audit(self) -> str:
+        """Stream: what admins did and what was refused, JSON (`features.access.audit_log`)."""
+        return f"{self._control}audit"
+
     def rate(self, api_key: str, minute: int) -> str:
-        """String: requests of an API key within a minute; expires."""
+        """String: requests and events of an API key within a minute; expires."""
         return f"{self._control}rate:{api_key}:{minute}"
 
     def lock(self, name: str) -> str:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 @asynccontextmanager
 async def store_session(settings: Settings) -> AsyncIterator[tuple[StoreClient, Keys]]:
     """A client that waits as long as a job may, and the keys; the client is closed at the end."""
-    client = connect(settings.patient_store, settings.store_url)
+    client = connect(settings.patient_store, settings.store_url_of("jobs"))
     try:
         yield client, keys_of(settings.store)
     finally:

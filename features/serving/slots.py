@@ -69,11 +69,13 @@ class Control:
     serving_version: int
     """Counts changes of the serving state (`features.serving.serving_state`)."""
     erasures_version: int
+    access_version: int
+    """Counts changes of the API keys (`features.access.key_records`)."""
 
 
 async def read_control(client: StoreClient, keys: Keys) -> Control:
     """All versions in one round trip. Raises `StoreUnavailable`."""
-    found = await client.run("HMGET", keys.versions, "catalogue", "serving", "erasures")
+    found = await client.run("HMGET", keys.versions, "catalogue", "serving", "erasures", "access")
     return Control(*(int(version or 0) for version in found))
 
 

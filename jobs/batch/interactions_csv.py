@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data.csv_rows import read_csv
 from data.dataset import DataError
 from data.fields.cells import id_cell, is_absent
 from data.fields.ids import check_id
 from data.fields.times import EARLIEST_S, LATEST_S, UNITS_PER_S, day_ms
+from data.sources.csv_rows import read_csv
 
 _LOWEST, _HIGHEST = 0.5, 5.0  # the scale that configs/events.yaml knows ratings on
 _COUNTS_ABOVE = 100.0  # values that go beyond this are amounts (plays, purchases), not ratings

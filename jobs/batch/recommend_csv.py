@@ -20,7 +20,7 @@ from models.training.item_facts import frame_facts
 from models.training.parameter_grid import choose_parameters
 from models.training.past_requests import Requests, in_store_order, user_requests
 from models.training.ranker_windows import Recipe
-from models.training.training_data import TrainingData, training_data_from_frame
+from models.training.training_data import TrainingData, training_data_of
 
 K = 10
 CANDIDATES = 100
@@ -63,7 +63,7 @@ def recommend(
     """
     types = load_event_types()
     kinds = ["int" if frame[name].str.fullmatch(r"0|-?[1-9]\d*").all() else "str" for name in ("user_id", "item_id")]
-    data = in_store_order(training_data_from_frame(frame, types, "csv", (kinds[0], kinds[1]), 0, {}, ""))  # type: ignore[arg-type]
+    data = in_store_order(training_data_of(frame, types, "csv", (kinds[0], kinds[1]), 0, {}, ""))  # type: ignore[arg-type]
     wanted = read_users(users, data)
     note(f"{len(data):,} interactions of {len(data.users):,} users with {len(data.items):,} items")
     largest = frame["user_id"].value_counts()

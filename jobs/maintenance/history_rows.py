@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from configs import clock
 from data.dataset import DataError
-from data.event_batches import Batch
-from data.event_file import Row, rows_of
+from data.imports.event_batches import Batch
+from data.imports.event_file import Row, rows_of
 from data.log_tables import is_simulated
 from data.vocabulary import text_codes
 from features.items.catalogue import Item
@@ -36,27 +36,28 @@ class Sorted:
     refused: list[dict[str, object]]
 
 
-def sort_batch(batch: Batch, typed: bool, rules: EventRules, items: Mapping[str, Item], horizon_ms: int) -> Sorted:
+def sort_batch(batch: Batch, rules: EventRules, items: Mapping[str, Item], horizon_ms: int) -> Sorted:
     """Check every row of a batch.
 
     Args:
-        typed: as in `row_event`.
         items: the catalogue.
         horizon_ms: what happened before this moment is history.
     """
-    numbers = np.arange(batch.first, batch.first + len(batch))
+    numbers, typed = batch.numbers, batch.typed
+    unread = [refusal(number, field, reason) for number, field, reason in batch.refused]
     if isinstance(batch.rows, list):
-        return _by_row(zip(numbers.tolist(), batch.rows, strict=True), typed, rules, items, horizon_ms)
+        by_row = _by_row(zip(numbers.tolist(), batch.rows, strict=True), typed, rules, items, horizon_ms)
+        return Sorted(by_row.history, by_row.recent, unread + by_row.refused)
     found = sure_rows(batch.rows, rules, items, clock.now_ms())
     old = found.sure & (found.timestamp_ms < horizon_ms)
     rest = np.flatnonzero(~old)
     rows = rows_of(batch.rows.take(pa.array(rest))) if len(rest) else ()
     others = _by_row(zip(numbers[rest].tolist(), rows, strict=True), typed, rules, items, horizon_ms)
     history = _history(batch.rows, numbers, found, np.flatnonzero(old), items)
-    return Sorted([history, *others.history], others.recent, others.refused)
+    return Sorted([history, *others.history], others.recent, unread + others.refused)
 
 
-def sort_rows(
+def _sort_rows(
     rows: Iterable[tuple[int, Row]], typed: bool, rules: EventRules, items: Mapping[str, Item]
 ) -> tuple[dict[int, Event], list[dict[str, object]]]:
     """The events in the rows by row number, and a line of the report for each row that is no event."""
@@ -82,7 +83,7 @@ def refusal(number: int, field: str | None, reason: str) -> dict[str, object]:
 def _by_row(
     rows: Iterable[tuple[int, Row]], typed: bool, rules: EventRules, items: Mapping[str, Item], horizon_ms: int
 ) -> Sorted:
-    events, refused = sort_rows(rows, typed, rules, items)
+    events, refused = _sort_rows(rows, typed, rules, items)
     old = {number: event for number, event in events.items() if event.timestamp_ms < horizon_ms}
     table = pa.Table.from_pylist([_staged(event, number) for number, event in old.items()], STAGED)
     return Sorted([table], {number: event for number, event in events.items() if number not in old}, refused)

@@ -1,19 +1,21 @@
-"""Imports events from a CSV, JSON lines or Parquet file. `python -m jobs.import_events FILE`
+"""Imports events from a file, a folder or an object store. `python -m jobs.import_events FILE [--map map.yaml]`
 
-Each row is checked like an event that came over HTTP. Recent ones take its way through the store. Of a large file, what
-happened before the store's windows goes into the log in bulk when the file is read to its end, and the features are
-then made anew from data set and log. An import that was interrupted goes on where it stopped when it is started again;
-rows that are sent twice count once. Refused rows are listed, with reasons, in a report.
+What can be read is what `make up DATA=` reads, but for databases. Columns that are called as the fields of an event are
+taken as they are; others by a map, by that of the data set where it fits, or by a guess, which is shown. Each row is
+checked like an event that came over HTTP. Recent ones take its way through the store. Of a large file, what happened
+before the store's windows goes into the log in bulk when the file is read to its end, and the features are then made
+anew from data set and log. An import that was interrupted goes on where it stopped when it is started again; rows that
+are sent twice count once. Refused rows are listed, with reasons, in a report.
 """
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -25,9 +27,8 @@ from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset, processed_dir
-from data.event_batches import read_batches
-from data.event_file import Row, is_typed, read_rows
 from data.event_log import EventLog
+from data.imports.event_batches import EventSource
 from features.items.catalogue import Catalogue, Item
 from features.recording.event import Event
 from features.recording.event_request import EventRules
@@ -39,7 +40,7 @@ from features.redis.layout import mark_seeded, read_seeded
 from features.redis.lock import maintenance
 from features.redis.session import store_session
 from features.streams.drain import drain
-from jobs.maintenance.history_rows import refusal, sort_batch, sort_rows
+from jobs.maintenance.history_rows import refusal, sort_batch
 from jobs.maintenance.import_ledger import REPORT_END, STATE_END, ledger_of
 from jobs.maintenance.rebuild_features import NO_DATA
 from jobs.maintenance.staged_history import StagedHistory
@@ -48,8 +49,10 @@ BATCH = 1000
 BULK_BYTES = 2_000_000
 """Of a file from this size on, history goes in bulk; making all features anew would cost more for a smaller one."""
 LOCK_WAIT_S = 600.0
+NO_HORIZON = -(2**63)
+"""Of a small source nothing is history."""
 COLUMNS = """\
-columns, or fields of JSON lines:
+columns, or fields of JSON lines, that need no map:
   user_id, item_id          whole numbers or texts
   event_type                one of those in configs/events.yaml
   timestamp, timestamp_ms   one of the two: a number since 1970 (its size says the unit) or ISO 8601; milliseconds
@@ -71,6 +74,8 @@ class Imported:
     recorded: int = 0
     duplicates: int = 0
     refused: int = 0
+    left_out: int = 0
+    """Rows whose type the map leaves out."""
     finished: bool = False
     staged: int = 0
     """Rows of history that are kept aside until the file is read to its end."""
@@ -80,52 +85,64 @@ class Imported:
     """When the history began to go into the log."""
     seeded: str | None = None
     """Which data set's features the store held then."""
+    files: list[tuple[int, str]] = field(default_factory=list)
+    """Where each file begins: the number of its first row, and its name; none where there is only one."""
     report_bytes: int = 0
     """Size of the report then."""
     begun_at: int = 0
     """Rows that earlier attempts had done when this one began."""
 
 
-async def import_events(settings: Settings, path: Path, show_progress: bool = False) -> tuple[Imported, Path]:
-    """Import a file.
+async def import_events(
+    settings: Settings,
+    address: Path | str,
+    map_file: Path | None = None,
+    show_progress: bool = False,
+    show: Callable[[str], object] = lambda line: None,
+) -> tuple[Imported, Path]:
+    """Import a file, or the files of a folder or of an object store.
+
+    Args:
+        map_file: what the columns hold, where they have other names than the fields of an event.
+        show: told the map as it is used, before anything is recorded.
 
     Returns:
-        The counts, and the report of refused rows: one JSON object a line with `row`, `field` and `reason`. A file that
-        was imported to its end before is not imported again.
+        The counts, and the report of refused rows: one JSON object a line with `row`, `field` and `reason`, and `file`
+        where there are several. What was imported to its end before is not imported again.
 
     Raises:
-        DataError: the file cannot be read at all.
+        DataError: the file cannot be read at all, or it is not clear what its columns hold.
         StoreError: the store failed; start again to go on.
     """
-    rows = read_rows(path)
+    types = load_event_types(settings.data.events)
+    source = await asyncio.to_thread(
+        EventSource, str(address), types, settings.data.events, map_file, processed_dir(settings)
+    )
+    for line in source.lines:
+        show(line)
     folder = settings.state_dir / "imports"
     folder.mkdir(parents=True, exist_ok=True)
-    with path.open("rb") as file:
-        digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-        size = file.tell()
+    digest = await asyncio.to_thread(source.digest)
+    stem = Path(source.name.split("?")[0]).stem
     async with store_session(settings) as (client, keys):
         identity = await store_identity(client, keys)
-        state, report = ledger_of(folder, path.stem, digest.hexdigest(), identity)
+        state, report = ledger_of(folder, stem, digest, identity)
         done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
         done.begun_at = done.rows
         if done.finished:
             return done, report
         if done.published_ms is None:
-            _keep_until(report, done.rows)
-        types = load_event_types(settings.data.events)
+            _keep_until(report, done)
         rules = EventRules(types, settings.store.max_future_s, settings.data.open_catalogue)
         store = OnlineStore(client, keys, settings.store, types)
         await store.prepare()
         catalogue = Catalogue(client, store.keys, types=())
         await catalogue.load()
-        files = _Files(path, state, report)
+        files = _Files(state, report)
         staged = StagedHistory(folder / state.name.removesuffix(STATE_END), keys)
         if done.published_ms is None:
-            with tqdm(desc=path.name, unit=" rows", initial=done.rows, disable=not show_progress) as bar:
-                if size < BULK_BYTES:
-                    await _record_rows(store, files, done, rows, rules, catalogue.items, bar)
-                else:
-                    await _take_batches(settings, store, files, done, staged, rules, catalogue.items, bar)
+            with tqdm(desc=stem, unit=" rows", initial=done.rows, disable=not show_progress) as bar:
+                await _take(settings, store, source, files, done, staged, rules, catalogue.items, bar)
         if done.staged:
             await _publish(settings, store, files, done, staged, show_progress)
         done.finished = True
@@ -136,40 +153,28 @@ async def import_events(settings: Settings, path: Path, show_progress: bool = Fa
 
 @dataclass(frozen=True)
 class _Files:
-    path: Path
     state: Path
     report: Path
 
-    def refuse(self, refused: list[dict[str, object]]) -> None:
-        """Add lines to the report."""
+    def refuse(self, refused: list[dict[str, object]], done: Imported) -> None:
+        """Add lines to the report, whose rows are numbered in their own file."""
         with self.report.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in sorted(refused, key=itemgetter("row")))
+            for one in sorted(refused, key=itemgetter("row")):
+                file.write(json.dumps(one | _place(int(str(one["row"])), done)) + "\n")
 
 
-async def _record_rows(
-    store: OnlineStore,
-    files: _Files,
-    done: Imported,
-    rows: Iterator[tuple[int, Row]],
-    rules: EventRules,
-    items: Mapping[str, Item],
-    bar: Any,
-) -> None:
-    """Every row through the script of an event."""
-    remaining = islice(rows, done.rows, None)
-    while batch := list(islice(remaining, BATCH)):
-        events, refused = sort_rows(batch, is_typed(files.path), rules, items)
-        refused += await _record(store, events, done)
-        files.refuse(refused)
-        done.refused += len(refused)
-        done.rows += len(batch)
-        save_progress(files.state, done)
-        bar.update(len(batch))
+def _place(row: int, done: Imported) -> dict[str, object]:
+    """Where a row of all files stands: the file, where there are several, and the row's number in it."""
+    if not done.files:
+        return {"row": row}
+    first, name = done.files[bisect_right(done.files, row, key=itemgetter(0)) - 1]
+    return {"file": name, "row": row - first + 1}
 
 
-async def _take_batches(
+async def _take(
     settings: Settings,
     store: OnlineStore,
+    source: EventSource,
     files: _Files,
     done: Imported,
     staged: StagedHistory,
@@ -177,28 +182,34 @@ async def _take_batches(
     items: Mapping[str, Item],
     bar: Any,
 ) -> None:
-    """History aside, recent rows through the script."""
-    if done.horizon_ms is None:
+    """Of a large source history aside and recent rows through the script of an event; of a small one, every row."""
+    bulk = source.size >= BULK_BYTES
+    if done.horizon_ms is None and bulk:
         limits = settings.store
         window_s = max(limits.dedupe_window_s, limits.attribution_window_s)
         done.horizon_ms = clock.now_ms() - 1000 * window_s
     staged.forget_from(done.rows + 1)
-    for batch in read_batches(files.path):
-        if batch.first <= done.rows:  # an earlier attempt has done it: batches are cut in the same places
-            continue
-        found = await asyncio.to_thread(sort_batch, batch, is_typed(files.path), rules, items, done.horizon_ms)
-        count = await asyncio.to_thread(staged.add, batch.first, found.history)
-        refused = list(found.refused)
-        recent = iter(found.recent.items())
-        while part := dict(islice(recent, BATCH)):
-            refused += await _record(store, part, done)
-        files.refuse(refused)
-        done.staged += count
-        done.refused += len(refused)
-        done.rows += len(batch)
-        save_progress(files.state, done)
-        bar.total = round(done.rows / batch.share)
-        bar.update(len(batch))
+    for whole in source.batches():
+        if whole.file and (not done.files or (done.files[-1][0] < whole.first and done.files[-1][1] != whole.file)):
+            done.files.append((whole.first, whole.file))
+        # What an earlier attempt has done is left out.
+        for batch in whole.parts(done.rows, max(1, whole.count) if bulk else BATCH):
+            horizon_ms = done.horizon_ms if bulk and done.horizon_ms is not None else NO_HORIZON
+            found = await asyncio.to_thread(sort_batch, batch, rules, items, horizon_ms)
+            count = await asyncio.to_thread(staged.add, batch.first, found.history)
+            refused = list(found.refused)
+            recent = iter(found.recent.items())
+            while part := dict(islice(recent, BATCH)):
+                refused += await _record(store, part, done)
+            files.refuse(refused, done)
+            done.staged += count
+            done.refused += len(refused)
+            done.left_out += batch.count - len(batch.numbers) - len(batch.refused)
+            done.rows += batch.count
+            save_progress(files.state, done)
+            if whole.share is not None:
+                bar.total = round(whole.last / max(whole.share, 0.01))
+            bar.update(batch.count)
 
 
 async def _record(store: OnlineStore, events: dict[int, Event], done: Imported) -> list[dict[str, object]]:
@@ -238,7 +249,8 @@ async def _publish(
             done.recorded += found.recorded
             done.duplicates += found.duplicates
             done.refused += len(found.conflicts)
-            files.refuse([refusal(row, "event_id", conflict_words(event_id)) for row, event_id in found.conflicts])
+            conflicts = [refusal(row, "event_id", conflict_words(event_id)) for row, event_id in found.conflicts]
+            files.refuse(conflicts, done)
         with_data = done.seeded not in (None, NO_DATA)
         dataset = await asyncio.to_thread(load_dataset, processed_dir(settings)) if with_data else None
         await mark_seeded(client, keys, None)
@@ -247,10 +259,13 @@ async def _publish(
         await mark_seeded(client, keys, done.seeded)
 
 
-def _keep_until(report: Path, row: int) -> None:
-    """Leave what the report says of rows up to this one: the others come again."""
+def _keep_until(report: Path, done: Imported) -> None:
+    """Leave what the report says of rows that are done: the others come again."""
     if report.exists():
-        kept = [line for line in report.read_text().splitlines(keepends=True) if json.loads(line)["row"] <= row]
+        before = {name: first - 1 for first, name in done.files}
+        lines = report.read_text().splitlines(keepends=True)
+        told = ((line, json.loads(line)) for line in lines)
+        kept = [line for line, one in told if before.get(one.get("file"), 0) + one["row"] <= done.rows]
         report.write_text("".join(kept))
 
 
@@ -268,10 +283,13 @@ def main(argv: list[str] | None = None) -> int:
         epilog=COLUMNS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help="CSV with a header, JSON lines, or Parquet")
+    parser.add_argument("file", help="a table of events: CSV, JSON lines or Parquet, a folder of such, or an address")
+    parser.add_argument("--map", type=Path, help="a map of the columns, as of make up MAP=")
     options = parser.parse_args(argv)
     try:
-        done, report = asyncio.run(import_events(load_settings(), options.file, sys.stderr.isatty()))
+        done, report = asyncio.run(
+            import_events(load_settings(), options.file, options.map, sys.stderr.isatty(), print)
+        )
     except StoreError as error:
         print(f"import_events: {error}; start it again to go on where it stopped", file=sys.stderr)
         return 1
@@ -284,9 +302,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _told(done: Imported, file: Path, report: Path) -> str:
+def _told(done: Imported, file: str, report: Path) -> str:
     """What this attempt did, or found done."""
     counts = f"{done.recorded} events recorded, {done.duplicates} were there already, {done.refused} rows refused"
+    counts += f", {done.left_out} left out by the map" if done.left_out else ""
     if done.begun_at == 0:
         return counts
     if done.begun_at < done.rows:

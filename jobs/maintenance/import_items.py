@@ -1,7 +1,9 @@
-"""Puts the items, or with --users the users, of a file into the store. `python -m jobs.import_items FILE`
+"""Puts the items, or with --users the users, of a table into the store. `python -m jobs.import_items FILE`
 
-Each row takes the way of an item that came over HTTP: what it names is replaced, others stay. Refused rows are listed,
-with column and reason, in a report. A file can be imported again at any time.
+What can be read is what `make up ITEMS=` reads. Columns of other names are taken by a map, by that of the data set
+where it fits, or by a guess, which is shown. Each row takes the way of an item that came over HTTP: what it names is
+replaced, others stay. Refused rows are listed, with column and reason, in a report. A table can be imported again any
+time.
 """
 
 import argparse
@@ -18,8 +20,8 @@ from tqdm import tqdm
 
 from configs import clock
 from configs.settings import Settings, SettingsError, load_settings
-from data.catalogue_file import ITEM_FIELDS, USER_FIELDS, CatalogueFile, Row
-from data.dataset import DataError
+from data.dataset import DataError, processed_dir
+from data.imports.catalogue_file import CatalogueFile, Row
 from features.items.attribute_schema import declare_attributes, read_schemas
 from features.items.catalogue import put_items
 from features.items.item_request import DescriptionError, checked_entry, checked_user
@@ -31,8 +33,8 @@ from features.users.user_attributes import put_user_attributes
 BATCH = 1000
 REPORT_END = "-refused.jsonl"
 COLUMNS = """\
-columns, or fields of JSON lines, of items:
-  item_id, title            both needed
+columns, or fields of JSON lines, that need no map, of items:
+  item_id, title            both there
   categories                a list, or parts with a | between them (see --separator)
   year, hidden              a whole number; true or false
 of users:
@@ -56,26 +58,50 @@ class ImportedCatalogue:
 
 
 async def import_items(
-    settings: Settings, path: Path, users: bool = False, separator: str = "|", show_progress: bool = False
+    settings: Settings,
+    address: Path | str,
+    users: bool = False,
+    separator: str = "|",
+    map_file: Path | None = None,
+    show_progress: bool = False,
+    show: Callable[[str], object] = lambda line: None,
 ) -> tuple[ImportedCatalogue, Path]:
-    """Import a file of items, or of users.
+    """Import a table of items, or of users.
+
+    Args:
+        separator: between the parts of a list in a cell, where no map says it.
+        map_file: what the columns hold, where they have other names than the fields.
+        show: told the map as it is used, before anything is put.
 
     Returns:
-        The counts, and the report of refused rows: one JSON object a line with `row`, `column` and `reason`.
+        The counts, and the report of refused rows: one JSON object a line with `row`, `column` and `reason`,
+        and `file` where there are several.
 
     Raises:
         DataError: the file cannot be read at all, or the settings declare an attribute with another type than before.
         StoreError: the store failed; what was put is there, and the file may be imported again.
     """
-    report = settings.state_dir / "imports" / f"{path.stem}{REPORT_END}"
-    report.parent.mkdir(parents=True, exist_ok=True)
     done = ImportedCatalogue()
     async with store_session(settings) as (client, keys):
         await check_layout(client, keys)
         declared = settings.data
         await declare_attributes(client, keys, declared.item_attributes, declared.user_attributes, "the settings")
         item_schema, user_schema = await read_schemas(client, keys)
-        schema, fields = (user_schema, USER_FIELDS) if users else (item_schema, ITEM_FIELDS)
+        schema = user_schema if users else item_schema
+        table = await asyncio.to_thread(
+            CatalogueFile,
+            str(address),
+            "users" if users else "items",
+            schema,
+            separator,
+            map_file,
+            processed_dir(settings),
+        )
+        for line in table.lines:
+            show(line)
+        name = Path(table.name.partition("#")[0].split("?")[0]).stem
+        report = settings.state_dir / "imports" / f"{name}{REPORT_END}"
+        report.parent.mkdir(parents=True, exist_ok=True)
 
         def check(row: Row) -> Any:
             if users:
@@ -87,8 +113,8 @@ async def import_items(
             if users
             else (lambda found: put_items(client, keys, found))
         )
-        rows = CatalogueFile(path, fields, schema, separator).rows()
-        with tqdm(desc=path.name, unit=" rows", disable=not show_progress) as bar, report.open("w") as refused:
+        rows = table.rows()
+        with tqdm(desc=name, unit=" rows", disable=not show_progress) as bar, report.open("w") as refused:
             while batch := list(islice(rows, BATCH)):
                 found = list(_sort_out(batch, check, refused))
                 await put(found)
@@ -98,9 +124,9 @@ async def import_items(
     return done, report
 
 
-def _sort_out(batch: Iterable[tuple[int, Row]], check: Callable[[Row], Any], refused: TextIO) -> Iterator[Any]:
+def _sort_out(batch: Iterable[tuple[str, int, Row]], check: Callable[[Row], Any], refused: TextIO) -> Iterator[Any]:
     """What the rows describe; those that describe nothing get a line of the report."""
-    for number, row in batch:
+    for file, number, row in batch:
         column: str | None = None
         try:
             if isinstance(row, DataError):
@@ -111,7 +137,8 @@ def _sort_out(batch: Iterable[tuple[int, Row]], check: Callable[[Row], Any], ref
             column, reason = error.field and error.field.removeprefix("attributes."), str(error)
         except DataError as error:
             reason = str(error)
-        refused.write(json.dumps({"row": number, "column": column, "reason": reason}) + "\n")
+        told = {"file": file} if file else {}
+        refused.write(json.dumps({**told, "row": number, "column": column, "reason": reason}) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,7 +148,8 @@ def main(argv: list[str] | None = None) -> int:
         epilog=COLUMNS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help="CSV with a header, JSON lines, or Parquet")
+    parser.add_argument("file", help="a table: CSV, JSON lines or Parquet, a folder of such, or an address")
+    parser.add_argument("--map", type=Path, help="a map of the columns, as of make up MAP=")
     parser.add_argument("--users", action="store_true", help="the file describes users")
     parser.add_argument("--separator", default="|", help="what stands between the parts of a list in a cell")
     given = parser.parse_args(argv)
@@ -130,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         done, report = asyncio.run(
-            import_items(settings, given.file, given.users, given.separator, sys.stderr.isatty())
+            import_items(settings, given.file, given.users, given.separator, given.map, sys.stderr.isatty(), print)
         )
     except (StoreError, DataError, SettingsError) as error:
         print(f"import_items: {error}", file=sys.stderr)

@@ -25,9 +25,8 @@ from models.factors.als import AlsParameters
 
 WEAK = AlsParameters(factors=2, regularization=0.1, alpha=100.0, iterations=1)
 ROUND = 60
-PLANNED_USERS = 200
+PLANNED_USERS, PLANNED_USERS_OF_ONE_MODEL = 500, 200
 """In each variant: when they are there and nothing can be shipped, that is the result."""
-MOST_USERS = 600
 METRIC = "click_through"
 
 
@@ -53,7 +52,12 @@ def weak_version(settings: Settings) -> str:
 
 
 def run_experiment(
-    settings: Settings, client: httpx.Client, variants: list[dict[str, Any]], hypothesis: str, seed: int
+    settings: Settings,
+    client: httpx.Client,
+    variants: list[dict[str, Any]],
+    hypothesis: str,
+    seed: int,
+    planned: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run one experiment to its decision.
 
@@ -67,7 +71,7 @@ def run_experiment(
         "primary_metric": METRIC,
         "minimum_days": 0,
         "minimum_users": 100,
-        "planned_users": PLANNED_USERS,
+        "planned_users": planned,
     }
     experiment = call(client, "POST", "/api/v1/experiments", definition)["id"]
     print(f"\nexperiment {experiment}: {hypothesis}", flush=True)
@@ -75,7 +79,7 @@ def run_experiment(
     wait_for_assignment(client, experiment, settings)
     truth: list[dict[str, float]] = []
     try:
-        for number in range(MOST_USERS // ROUND):
+        for number in range(3 * planned // ROUND):
             options = SimulationOptions(lists=3, seed=seed + number, truth=names, truth_share=0.2)
             found = run_simulation(
                 settings, str(client.base_url), ROUND, options, f"{experiment}-{number}", report=False
@@ -133,13 +137,16 @@ def demonstrate(settings: Settings, seed: int) -> bool:
             {"name": "tuned", "weight": 0.5, "slot": "champion"},
         ]
         try:
-            results, truth = run_experiment(settings, client, variants, "the tuned model beats a weak one", seed)
+            results, truth = run_experiment(
+                settings, client, variants, "the tuned model beats a weak one", seed, PLANNED_USERS
+            )
         finally:
             put_back(client, slots)
         show(results, truth)
         better = results["decision"]["winner"] == "tuned"
         same = [{"name": name, "weight": 0.5, "slot": "champion"} for name in ("a", "again")]
-        results, truth = run_experiment(settings, client, same, "the champion beats itself (A/A)", seed + 1000)
+        few = PLANNED_USERS_OF_ONE_MODEL
+        results, truth = run_experiment(settings, client, same, "the champion beats itself (A/A)", seed + 1000, few)
         show(results, truth)
         none = results["decision"]["winner"] is None
     print(f"\nthe better model was {'found' if better else 'NOT found'}", end="; ")

@@ -25,12 +25,14 @@ import httpx
 import numpy as np
 
 from configs import clock
+from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset, processed_dir
 from jobs.simulate.http_client import key_header, post
 from jobs.simulate.simulated_users import Drift, SimulatedUser, chances, draw_users, take_up, true_value
 
 CONTEXT = {"simulated": True}
+DRIFT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -141,14 +143,14 @@ async def _tell_history(client: httpx.AsyncClient, user: SimulatedUser, found: S
     events = [
         {
             "user_id": user.user_id,
-            "item_id": item_id,
-            "event_type": "rating",
-            "rating": rating,
-            "timestamp": time_ms / 1000,
+            "item_id": event.item_id,
+            "event_type": event.event_type,
+            **({} if event.value is None else {"value": event.value}),
+            **({"timestamp": event.time_ms / 1000} if event.time_ms else {}),
             "event_id": f"{user.user_id}-h{number}",
             "context": CONTEXT,
         }
-        for number, (item_id, rating, time_ms) in enumerate(user.history)
+        for number, event in enumerate(user.history)
     ]
     if events:
         await post(client, "/api/v1/events/batch", {"events": events})
@@ -187,12 +189,12 @@ async def _look(
         event = {
             "user_id": user.user_id,
             "item_id": one.item_id,
-            "event_type": "click" if one.rating is None else "rating",
+            "event_type": one.event_type,
             "event_id": f"{user.user_id}-{turn}-{place}",
             "recommendation_id": answer["recommendation_id"],
             "context": CONTEXT,
         }
-        await post(client, "/api/v1/events", event if one.rating is None else {**event, "rating": one.rating})
+        await post(client, "/api/v1/events", event if one.value is None else {**event, "value": one.value})
         found.events += 1
 
 
@@ -204,21 +206,41 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def read_drift(settings: Settings, category: str) -> Drift:
-    """A change of taste towards a category of the data set. Raises `DataError` for one that it does not have."""
+def read_drift(settings: Settings, category: str | None) -> Drift:
+    """A change of taste towards a category of the data set.
+
+    Args:
+        category: None for the smallest that holds at least a twentieth of the items, or, where there is none, for a
+            twentieth of the items by chance.
+
+    Raises:
+        DataError: no item has the category.
+    """
     items = load_dataset(processed_dir(settings)).items
-    inside = items[[category in categories for categories in items["categories"]]]
+    ids, of = items["item_id"].astype(str), items["categories"]
+    if category is None:
+        sizes = of.explode().value_counts()
+        large = sizes[sizes >= len(items) * DRIFT_SHARE]
+        if large.empty:
+            drawn = ids.sample(n=max(1, round(len(ids) * DRIFT_SHARE)), random_state=0)
+            return Drift(f"{len(drawn)} items by chance", frozenset(drawn))
+        category = min((int(size), str(name)) for name, size in large.items())[1]
+    inside = ids[[category in categories for categories in of]]
     if inside.empty:
-        known = sorted({name for categories in items["categories"] for name in categories})
-        raise DataError(f"no item has the category {category!r}; there are {', '.join(known)}")
-    return Drift(category, frozenset(inside["item_id"].astype(str)))
+        known = ", ".join(sorted({name for categories in of for name in categories}))
+        raise DataError(
+            f"no item has the category {category!r}; {f'there are {known}' if known else 'no item has any'}"
+        )
+    return Drift(category, frozenset(inside))
 
 
 def run_simulation(
     settings: Settings, url: str, users: int, options: SimulationOptions, run: str, report: bool = True
 ) -> Simulated:
     """Draw users and let them browse at `url`."""
-    drawn = draw_users(load_dataset(processed_dir(settings)).interactions, users, options.seed, run)
+    dataset = load_dataset(processed_dir(settings))
+    types, trusted = load_event_types(settings.data.events), dataset.meta.time_trusted
+    drawn = draw_users(dataset.interactions, types, users, options.seed, run, trusted)
     started = time.perf_counter()
     step = max(1, users * options.lists // 10)
 
@@ -245,7 +267,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", help="part of every user's id; made from the time, if left out")
     parser.add_argument("--drift", type=float, metavar="SHARE", help="after this share of lists the taste changes")
-    parser.add_argument("--category", default="Horror", help="the only one that is liked after the change")
+    parser.add_argument("--category", help="the only one that is liked after the change; a small one, if left out")
     parser.add_argument("--truth", metavar="CONTROL,VARIANT,...", help="variants whose true value is measured")
     return parser.parse_args(arguments)
 

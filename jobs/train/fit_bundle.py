@@ -8,7 +8,7 @@ import numpy as np
 from configs.settings import Settings
 from data.dataset import DataError
 from data.matrix import pairs_to_csr
-from data.splits import Split, temporal_split
+from data.splits import Split, inner_split, temporal_split
 from models.bundle.arrays import BundleContents
 from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
 from models.bundle.reading import list_bundles
@@ -29,14 +29,17 @@ TEST_SHARE = 0.1
 _INDEX_SAMPLE = 200
 
 
-def cutoff(data: TrainingData) -> Split:
-    """The latest tenth of the events is the test, the rest is for choosing parameters."""
+def cutoff(data: TrainingData, seed: int) -> Split:
+    """The latest tenth of the events is the test, the rest is for choosing parameters; a random tenth of each user's
+    where the times cannot be trusted."""
+    if not data.time_trusted:
+        return inner_split(data.user, seed, TEST_SHARE)
     return temporal_split(data.times_ms, data.user, data.item, TEST_SHARE)
 
 
 def evaluate_latest(data: TrainingData, settings: Settings, parameters: AlsParameters, seed: int) -> dict[str, float]:
-    """Metrics of these parameters on the latest tenth; see `models.evaluation.held_out.evaluate`."""
-    fold = build_fold(data, cutoff(data), settings.training.weighting)
+    """Metrics of these parameters on the test of `cutoff`; see `models.evaluation.held_out.evaluate`."""
+    fold = build_fold(data, cutoff(data, seed), settings.training.weighting)
     return evaluate(fold, parameters, settings.serving.prior_weight, seed, settings.training.threads)
 
 

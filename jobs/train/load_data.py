@@ -3,7 +3,9 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,14 +15,19 @@ from configs.settings import Settings
 from data.dataset import processed_dir, read_meta
 from data.event_log import read_event_log
 from features.users.erasure import Erasures
-from models.training.training_data import TrainingData, training_data_from_table
+from models.training.training_data import TrainingData, training_data_of
 
 _TEXTS = ["user_id", "item_id", "event_type"]
 _BLOCK = 1_000_000
+_SEED = 20260131
 
 
 def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     """Read the data set and the log.
+
+    Where the times of the data set say nothing of what came before what (the order of the rows of its file stands in,
+    for example, and the file is sorted by user), they are dealt to its events at random: a window of time is then a
+    random part of every user's events, and nobody's whole history, or no item's, falls into one of them.
 
     Args:
         settings: they say where data set and log lie.
@@ -47,9 +54,13 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
         imported = imported.filter(pc.invert(named))
     digest = hashlib.sha256("\n".join([meta.fingerprint, *sorted(erased)]).encode())
     _digest(log, digest.update)
+    if not meta.time_trusted:
+        times = np.random.default_rng(_SEED).permutation(imported["timestamp_ms"].to_numpy())
+        place = imported.column_names.index("timestamp_ms")
+        imported = imported.set_column(place, imported.schema.field(place), pa.array(times))
     columns = [*imported.column_names, "received_ms"]
     together = pa.concat_tables([imported, log.select(columns)], promote_options="default") if len(log) else imported
-    return training_data_from_table(
+    data = training_data_of(
         together.unify_dictionaries(),
         types,
         name=meta.name,
@@ -59,6 +70,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
         simulated_left_out=pc.sum(invented).as_py() or 0,
         fingerprint=digest.hexdigest(),
     )
+    return replace(data, time_trusted=meta.time_trusted)
 
 
 def _digest(log: pa.Table, update: Callable[[bytes], None]) -> None:

@@ -24,7 +24,7 @@ from jobs.train.load_data import load_training_data
 from jobs.train.one_at_a_time import only_retraining
 from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_asker
 from jobs.train.read_shown_lists import read_shown_lists
-from jobs.train.retrain_report import Report, describe_data, describe_metrics, describe_ranker
+from jobs.train.retrain_report import NO_ORDER, Report, describe_data, describe_metrics, describe_ranker
 from jobs.train.search_space import SPACE_FILE, load_search_space
 from jobs.train.store_calls import current_state
 from jobs.train.trial_log import TrialLog
@@ -145,13 +145,15 @@ def _read_data(settings: Settings, report: Report) -> TrainingData:
     report(1, f"{drained.events} new events moved into the log")
     data = load_training_data(settings, current_erasures(settings))
     report(2, describe_data(data))
+    if not data.time_trusted:
+        report(2, NO_ORDER)
     return data
 
 
 def _search(settings: Settings, options: RetrainOptions, data: TrainingData, seed: int, report: Report) -> list[Trial]:
     space = load_search_space(settings.training.search_space or SPACE_FILE)
     count = options.trials or settings.training.trials
-    known = data.rows(cutoff(data).train)
+    known = data.rows(cutoff(data, seed).train)
     folds = inner_folds(known, space, settings.training.weighting, seed)
     if not folds:
         report(70, "too little data to search parameters on; taking the defaults")
@@ -200,7 +202,7 @@ def _evaluate(
 ) -> dict[str, float]:
     """The metrics on the latest tenth, and what the search found."""
     metrics = evaluate_latest(data, settings, parameters, seed)
-    report(72, describe_metrics(metrics))
+    report(72, describe_metrics(metrics, data.time_trusted))
     if trials:
         metrics = {**metrics, f"search_{METRIC}": trials[0].score}
         if failed := sum(trial.error is not None for trial in trials):

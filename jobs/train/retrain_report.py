@@ -8,6 +8,10 @@ from models.training.training_data import TrainingData
 
 Report = Callable[[int, str], None]
 """Called with percent done and one line."""
+NO_ORDER = (
+    "the times of the data set say nothing of what came before what: they are dealt to its events at random, so every "
+    "split is random, and the latest events are random ones"
+)
 
 
 def describe_ranker(second: SecondStage | None, settings: Settings) -> str:
@@ -41,10 +45,11 @@ def describe_data(data: TrainingData) -> str:
     return f"{text}; left out: {' and '.join(left_out)}" if left_out else text
 
 
-def describe_metrics(metrics: dict[str, float]) -> str:
+def describe_metrics(metrics: dict[str, float], time_trusted: bool = True) -> str:
     """The evaluation of the first stage, with its intervals."""
+    part = "latest tenth" if time_trusted else "a random tenth of each user's events"
     if "ndcg_at_10" not in metrics:
-        return "nobody to evaluate on in the latest tenth; the metrics are undefined"
+        return f"{part}: nobody to evaluate on; the metrics are undefined"
     parts = [
         f"{label} {metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
         for label, name in (
@@ -54,4 +59,4 @@ def describe_metrics(metrics: dict[str, float]) -> str:
             ("popularity's NDCG@10", "popularity_ndcg_at_10"),
         )
     ]
-    return f"latest tenth, {metrics['evaluated_users']:.0f} users: {', '.join(parts)}"
+    return f"{part}, {metrics['evaluated_users']:.0f} users: {', '.join(parts)}"

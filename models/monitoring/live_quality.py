@@ -9,24 +9,24 @@ open list, belongs to it. When it closes,
     precision   the live average precision of the relevant ones among the first ten (`experiments.average_precision`)
 
 A list whose variant was forced for a test is followed, so that events which name it are known, and not judged. Of one
-user `LISTS_A_DAY` lists of a day are judged: a robot that asks without end is one user among others.
+user the first `LISTS_A_DAY` lists of a day and model are judged: a robot that asks without end is one user among
+others.
 
 The time is that of the store's streams, so a reader that starts again comes to the same judgement, but for counting a
 day's lists of a user anew.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from experiments.average_precision import live_average_precision
+from models.monitoring.per_user import UserLimit
 
 CUTOFF = 10
 MILLION = 1_000_000
-LISTS_A_DAY = 100
-USERS_COUNTED = 50_000
-"""Users of whom the lists of a day are counted; whoever asks for more than a few is among the latest."""
+LISTS_A_DAY = 10
 SUMS = ("lists", "clicked", "judged", "hits", "ranked", "average_precision", "diverse", "diversity")
 
 
@@ -69,7 +69,7 @@ class LiveQuality:
         self._window_ms = window_ms
         self._by_user: dict[str, list[Shown]] = {}
         self._order: deque[Shown] = deque()
-        self._today: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._limit = UserLimit(LISTS_A_DAY)
 
     @property
     def open_lists(self) -> int:
@@ -102,19 +102,9 @@ class LiveQuality:
             mine.remove(shown)
             if not mine:
                 del self._by_user[shown.user_id]
-            if not shown.forced and self._counts(shown):
+            if not shown.forced and self._limit.admits(shown.user_id, (shown.model_version, day_of(shown.shown_ms))):
                 judged.append(_judge(shown))
         return judged
-
-    def _counts(self, shown: Shown) -> bool:
-        """Whether the user's lists of that day leave room for this one."""
-        day = shown.shown_ms // 86_400_000
-        known_day, lists = self._today.pop(shown.user_id, (day, 0))
-        lists = lists + 1 if known_day == day else 1
-        self._today[shown.user_id] = day, lists
-        if len(self._today) > USERS_COUNTED:
-            self._today.popitem(last=False)
-        return lists <= LISTS_A_DAY
 
     def forget(self) -> int:
         """Drop the open lists unjudged. Returns how many there were."""

@@ -5,8 +5,10 @@
     AttributeTable     those as arrays, for `models.ranking.attribute_block`
 
 Numbers and flags are taken as they are, times as the days that have passed. A keyword is a category of LightGBM's own
-kind: the most frequent values have a number each, all others share one. Keywords, one or a list of them, are also
-matched with the user's history. Texts are left out.
+kind: the values that a hundredth or more of those with any have got have a number each, all others share one. A rarer
+value says little but who has it, and was learned by heart: with a random keyword of 2,000 values held-out NDCG@10 of
+generated data fell by .01. Keywords, one or a list of them, are also matched with the user's history, rare values too.
+Texts are left out.
 """
 
 from collections import Counter
@@ -20,8 +22,8 @@ from data.fields.attributes import AttributeType, Schema, Value
 
 MOST_ATTRIBUTES = 12
 """Of items, and of users as well: those that most of them have."""
-MOST_CODES = 200
-"""Values of a keyword that have a number of their own."""
+LEAST_SHARE = 0.01
+"""Of those that have any value of a keyword, so many must have one for it to have a number of its own."""
 MOST_VALUES = 8
 """Of a list of keywords of one item that are matched: the first in alphabetical order."""
 NO_VALUE = -1
@@ -34,7 +36,8 @@ Attributes = Mapping[str, Value]
 
 
 class UsedAttribute(BaseModel):
-    """An attribute that the ranker reads. `codes`: of a keyword, the values that have a number, in its order."""
+    """An attribute that the ranker reads. `codes`: of a keyword, the values that have a number, in its
+    order; none where it is only matched."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,8 +75,8 @@ class UsedAttributes(BaseModel):
 
     @property
     def coded(self) -> list[UsedAttribute]:
-        """Of the items': numbers, flags and keywords."""
-        return [one for one in self.items if one.type in (*_AS_NUMBER, "keyword")]
+        """Of the items': numbers, flags and keywords with codes."""
+        return [one for one in self.items if one.type in _AS_NUMBER or one.codes]
 
     @property
     def times(self) -> list[UsedAttribute]:
@@ -94,11 +97,13 @@ def choose_attributes(
 ) -> UsedAttributes:
     """The attributes that most items and users have, at most `MOST_ATTRIBUTES` of each.
 
-    Of users, only numbers, flags and keywords can be used. An attribute with one value throughout is left out.
+    Of users, only numbers, flags and keywords can be used, the latter where any of their values is frequent enough to
+    have a number. An attribute with one value throughout is left out.
     """
     items_used = _choose({name: kind for name, kind in item_schema.items() if kind in RANKED}, items)
     of_users = {name: kind for name, kind in user_schema.items() if kind in (*_AS_NUMBER, "keyword")}
-    return UsedAttributes(items=items_used, users=_choose(of_users, users))
+    users_used = tuple(one for one in _choose(of_users, users) if one.type != "keyword" or one.codes)
+    return UsedAttributes(items=items_used, users=users_used)
 
 
 def _choose(schema: Schema, described: Iterable[Attributes]) -> tuple[UsedAttribute, ...]:
@@ -116,7 +121,8 @@ def _codes(schema: Schema, name: str, counts: Counter[Value | tuple[str, ...]]) 
     if schema[name] != "keyword":
         return ()
     ordered = sorted(((str(value), count) for value, count in counts.items()), key=lambda pair: (-pair[1], pair[0]))
-    return tuple(value for value, _ in ordered[:MOST_CODES])
+    least = LEAST_SHARE * counts.total()
+    return tuple(value for value, count in ordered if count >= least)
 
 
 @dataclass(frozen=True)

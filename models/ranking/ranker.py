@@ -21,6 +21,9 @@ from models.ranking.forest import Forest
 from models.ranking.model_text import check_model_text
 
 _GRADES = 10  # LightGBM wants whole labels
+# Of a keyword's values LightGBM takes the best group for each split, which fits noise: with its own settings (10, 10,
+# 100) two random keywords of 200 values cost .004 to .011 of NDCG@10 on generated data; with these no tree took either.
+_KEYWORDS = {"cat_smooth": 300.0, "cat_l2": 300.0, "min_data_per_group": 1000}
 
 
 class RankerError(ValueError):
@@ -155,6 +158,7 @@ def fit_ranker(
         "force_row_wise": True,
         "num_threads": threads,
         "verbosity": -1,
+        **(_KEYWORDS if attributes.categorical else {}),
     }
     training = lightgbm.Dataset(
         features,

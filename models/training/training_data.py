@@ -32,6 +32,7 @@ class TrainingData:
         unknown_types: logged events left out because `events.yaml` does not know their type, by type.
         fingerprint: sha256 over data set and log.
         simulated_left_out: logged events left out because they are simulated.
+        time_trusted: whether the times of the data set say what came before what.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainingData:
     unknown_types: dict[str, int]
     fingerprint: str
     simulated_left_out: int = 0
+    time_trusted: bool = True
 
     def __len__(self) -> int:
         return len(self.user)
@@ -77,25 +79,8 @@ class TrainingData:
         return aggregate_interest(self.user, self.item, self.times_ms, self.codes, self.values, self.types, weighting)
 
 
-def training_data_from_frame(
-    frame: pd.DataFrame,
-    types: EventTypes,
-    name: str,
-    id_types: tuple[Literal["int", "str"], Literal["int", "str"]],
-    log_events: int,
-    unknown_types: dict[str, int],
-    fingerprint: str,
-    simulated_left_out: int = 0,
-) -> TrainingData:
-    """`training_data_from_table` of a frame."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    return training_data_from_table(
-        table, types, name, id_types, log_events, unknown_types, fingerprint, simulated_left_out
-    )
-
-
-def training_data_from_table(
-    table: pa.Table,
+def training_data_of(
+    interactions: pa.Table | pd.DataFrame,
     types: EventTypes,
     name: str,
     id_types: tuple[Literal["int", "str"], Literal["int", "str"]],
@@ -107,11 +92,14 @@ def training_data_from_table(
     """Arrays from canonical interactions (see `data.dataset`), which may say when the store took them (`received_ms`).
 
     Args:
-        table: its texts may be dictionaries.
+        interactions: the texts of a table may be dictionaries.
 
     Raises:
         DataError: too little to learn from (fewer than two users or two items), or an unknown event type.
     """
+    table = interactions
+    if isinstance(interactions, pd.DataFrame):
+        table = pa.Table.from_pandas(interactions, preserve_index=False)
     users, user = _encoded(table["user_id"], id_types[0])
     items, item = _encoded(table["item_id"], id_types[1])
     for vocabulary, what in ((users, "user"), (items, "item")):

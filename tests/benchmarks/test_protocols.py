@@ -7,12 +7,12 @@ from data.splits import fingerprint, rolling_windows
 from models.evaluation.prequential import replay_requests, replay_rows
 from models.evaluation.protocols import ProtocolData, new_users, open_bench
 from models.training.past_requests import window_requests
-from models.training.training_data import training_data_from_frame
+from models.training.training_data import training_data_of
 
 
 @pytest.fixture(scope="module")
 def bench(movielens: Dataset) -> ProtocolData:
-    data = training_data_from_frame(movielens.interactions, load_event_types(), "ml", ("int", "int"), 0, {}, "")
+    data = training_data_of(movielens.interactions, load_event_types(), "ml", ("int", "int"), 0, {}, "")
     return open_bench(movielens, data, "consumption", ranker=False)
 
 

@@ -10,7 +10,10 @@ from configs.settings import load_settings
 from data.dataset import load_dataset
 from data.mapping.import_tables import import_tables
 from data.mapping.plan import Sources, make_plan
-from models.training.training_data import training_data_from_frame
+from data.matrix import pairs_to_csr
+from jobs.simulate.simulated_users import LIKED, draw_users, take_up
+from models.factors.als import AlsParameters, fit_als
+from models.training.training_data import training_data_of
 
 PRESETS = sorted(path.stem for path in (CONFIGS_DIR / "presets").glob("*.yaml"))
 # Columns of a table as the domain has it, the words of its event types, and whether the goal hides the item.
@@ -43,8 +46,20 @@ def test_a_preset_is_guessed_from_its_domain_and_trains(tmp_path: Path, preset: 
     types = load_event_types(load_settings(data_dir=tmp_path / "data").data.events)
     assert bool(types.seen_codes[types[goal].code]) == hides
     frame = load_dataset(tmp_path / "data" / "processed").interactions
-    data = training_data_from_frame(frame, types, "t", ("str", "str"), 0, {}, "")
+    data = training_data_of(frame, types, "t", ("str", "str"), 0, {}, "")
     interest = data.interest("preference")
     assert len(interest.users) > 0
     assert np.isfinite(interest.weights).all()
     assert (interest.weights > 0).any()
+    matrix = pairs_to_csr(interest.users, interest.items, interest.weights, len(data.users), len(data.items))
+    assert np.isfinite(fit_als(matrix, AlsParameters(factors=4), 0).item_factors).all()
+    users = draw_users(frame, types, 3, seed=0, run="t")
+    assert {user.goal.event_type for user in users} == {"complete" if preset == "courses" else goal}
+    assert all(user.history for user in users)
+    assert any(taste.appeal == LIKED for user in users for taste in user.taste.values())
+    generator = np.random.default_rng(0)
+    items = [f"i{n}" for n in range(7)]
+    taken = [one for user in users for one in take_up(user, items, np.ones(7), None, generator)]
+    # What is simulated is an event that the system takes: with a value where its type needs one.
+    allowed = [(types[one.event_type].value, one.value) for one in taken]
+    assert all(value is None if kind is None else value is not None or not kind.required for kind, value in allowed)

@@ -43,7 +43,7 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture(scope="package")
 def stack(second_stack: RunningStack) -> RunningStack:
-    """The stack on a slice of the data."""
+    """The second stack, which these tests change as they like."""
     return second_stack
 
 

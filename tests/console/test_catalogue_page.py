@@ -1,12 +1,13 @@
 """The catalogue page: items and users are found, shown and changed as the API has them."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 pytestmark = pytest.mark.stack
 ROWS = "main tbody th"
@@ -46,6 +47,20 @@ def test_items_are_found_in_the_apis_order_and_pages_have_addresses(open_page: A
     page.reload()
     expect(page.locator(ROWS)).to_have_text(both)
     expect(page.get_by_label("Find", exact=True)).to_have_value("star")
+
+
+@pytest.mark.parametrize(("address", "asked"), [("#/catalogue", "items"), ("#/catalogue/users", "users")])
+def test_a_list_says_while_it_loads_that_it_is_busy(open_page: Any, address: str, asked: str) -> None:
+    """The list of users said nothing."""
+    page = open_page("#/overview")
+    held: list[Route] = []
+    page.route(re.compile(rf"/api/v1/{asked}(\?|$)"), held.append)
+    page.evaluate(f"location.hash = {address!r}")
+    expect(page.locator("main [aria-busy=true]")).to_have_count(1)
+    assert held
+    held[0].continue_()
+    expect(page.locator(ROWS).first).to_be_visible()
+    expect(page.locator("main [aria-busy]")).to_have_count(0)
 
 
 def test_what_a_list_does_not_know_has_no_column(open_page: Any, item: str) -> None:

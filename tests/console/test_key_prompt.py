@@ -12,7 +12,6 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
 from configs.settings import Security
-from deployments.apps import guarded
 from deployments.console.console import Console
 from deployments.console.routes import console_api
 from deployments.http.api_keys import make_key
@@ -40,7 +39,7 @@ def keyed(stack: Any) -> Iterator[tuple[str, dict[str, str]]]:
     async def serve() -> None:
         console = Console(settings, _nobody, _nobody, _nobody)
         await console.start()
-        app = guarded(console_api(lambda: console, settings.serving), settings)
+        app = console.access.guarded(console_api(lambda: console, settings.serving), console=True)
         servers.append(uvicorn.Server(uvicorn.Config(app, port=port, log_level="error")))
         await servers[0].serve()
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data.dataset import DataError, Tables, load_dataset, read_meta, write_dataset
+from data.dataset import DataError, Tables, load_dataset, read_meta
+from data.dataset_writer import write_dataset
 
 
 def tables(n: int = 3) -> Tables:

@@ -6,7 +6,8 @@ import pytest
 
 from data.builtin.download import DownloadError, download
 from data.builtin.movielens import GENRES, open_source, parse
-from data.dataset import DataError, Dataset, Tables, write_dataset
+from data.dataset import DataError, Dataset, Tables
+from data.dataset_writer import write_dataset
 from data.prepare import GROUPLENS_MD5, GROUPLENS_URL
 
 

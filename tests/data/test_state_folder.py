@@ -75,6 +75,58 @@ def test_the_preset_of_the_data_counts_unless_another_is_set(
     assert (settings.data.events, settings.store.attribution_window_s) == ("shops", 60)
 
 
+def test_another_preset_stops_before_it_counts_what_is_there_otherwise(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: it counted until the next start without it, beside features that the first preset had made."""
+    monkeypatch.setenv("DATA", str(tmp_path / "orders.csv"))
+    monkeypatch.setenv("PRESET", "groceries")
+    assert main() == 0
+    fill(tmp_path / "state")
+    before = read_meta(tmp_path / "data" / "processed")
+    # The one that was chosen counts for more rows too, whatever would be guessed.
+    monkeypatch.delenv("PRESET")
+    assert main() == 0
+    assert read_meta(tmp_path / "data" / "processed") == before
+    (tmp_path / "orders.csv").write_text(ROWS + "c1,s1,2026-02-01,1\n")
+    assert main() == 0
+    kept = read_meta(tmp_path / "data" / "processed")
+    assert (kept.n_interactions, kept.preset) == (31, "groceries")
+    assert main() == 0
+    capsys.readouterr()
+    for variable in ("PRESET", "RAYCOMMEND_DATA_EVENTS"):
+        with monkeypatch.context() as patch:
+            for source in (str(tmp_path / "orders.csv"), ""):
+                patch.setenv("DATA", source)
+                patch.setenv(variable, "shops")
+                assert main() == 1
+                told = capsys.readouterr().err
+                assert "was filled under the preset groceries" in told
+                assert f"RAYCOMMEND_STATE_DIR={tmp_path / 'state'}-shops" in told
+                patch.setenv(variable, "groceries")
+                assert main() == 0
+    (tmp_path / "map.yaml").write_text("preset: shops\n")
+    monkeypatch.setenv("MAP", str(tmp_path / "map.yaml"))
+    assert main() == 1
+    assert "or preset in the map" in capsys.readouterr().err
+    assert read_meta(tmp_path / "data" / "processed") == kept
+
+
+def test_a_folder_without_a_data_set_keeps_its_preset(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATASET", "none")
+    monkeypatch.setenv("PRESET", "shops")
+    assert main() == 0
+    fill(tmp_path / "state")
+    monkeypatch.delenv("PRESET")
+    assert main() == 0
+    assert load_settings().data.events == "shops"
+    monkeypatch.setenv("PRESET", "jobs")
+    assert main() == 1
+    assert "under the preset shops" in capsys.readouterr().err
+
+
 def test_a_data_set_of_nothing_loads(tmp_path: Path) -> None:
     settings: Settings = load_settings(data_dir=tmp_path / "data", data={"dataset": "none"})
     meta, imported = prepare(settings)

@@ -33,8 +33,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def store_settings(server: Server) -> Store:
-    """A store of this test's own."""
-    return Store(url=server.url, prefix=f"t{uuid.uuid4().hex[:12]}", partitions=4)
+    """A store of this test's own. On a busy machine an answer takes longer than whoever serves would wait."""
+    return Store(url=server.url, prefix=f"t{uuid.uuid4().hex[:12]}", partitions=4, timeout_s=10)
 
 
 @pytest.fixture
@@ -45,6 +45,14 @@ def keys(store_settings: Store) -> Keys:
 @pytest.fixture
 async def client(store_settings: Store, server: Server) -> AsyncIterator[StoreClient]:
     opened = connect(store_settings, server.url)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def impatient(store_settings: Store, server: Server) -> AsyncIterator[StoreClient]:
+    """A client that soon gives up a store which is silent: the tests of that wait no longer."""
+    opened = connect(store_settings.model_copy(update={"timeout_s": 1}), server.url)
     yield opened
     await opened.aclose()
 

@@ -7,5 +7,5 @@ from tests.conftest import RunningStack
 
 @pytest.fixture(scope="package")
 def stack(second_stack: RunningStack) -> RunningStack:
-    """The stack on a slice of the data."""
+    """The second stack, which these tests change as they like."""
     return second_stack

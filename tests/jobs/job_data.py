@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from configs.settings import Settings
-from data.dataset import Tables, processed_dir, write_dataset
+from data.dataset import Tables, processed_dir
+from data.dataset_writer import write_dataset
 
 SECOND = 1000
 
@@ -24,10 +25,13 @@ def two_tastes(n_users: int = 60, n_items: int = 40, per_user: int = 15, seed: i
     return frame.assign(timestamp_ms=np.arange(len(frame), dtype=np.int64) * SECOND)
 
 
-def write_interactions(settings: Settings, interactions: pd.DataFrame) -> None:
+def write_interactions(
+    settings: Settings, interactions: pd.DataFrame, time_trusted: bool = True, name: str = "two tastes"
+) -> None:
     items = pd.DataFrame({"item_id": interactions["item_id"].unique()})
     items = items.assign(title=items["item_id"], year=None, categories=[[] for _ in range(len(items))], added_ms=None)
     users = pd.DataFrame({"user_id": interactions["user_id"].unique()})
     write_dataset(
-        processed_dir(settings), Tables(interactions, items, users), "two tastes", "a test", "0" * 64, ("int", "int")
-    )
+        processed_dir(settings), Tables(interactions, items, users), name, "a test", "0" * 64, ("int", "int"),
+        time_trusted=time_trusted,
+    )  # fmt: skip

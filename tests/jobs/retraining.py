@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import yaml
 
@@ -15,11 +16,16 @@ class Lines(list[str]):
         self.append(line)
 
 
-def run(settings: Settings, *arguments: str) -> subprocess.Popen:
-    """`python -m jobs.retrain` with `settings`, beside nothing else of this process's environment."""
+def run(settings: Settings, *arguments: str, ray: Mapping[str, str] | None = None) -> subprocess.Popen:
+    """`python -m jobs.retrain` with `settings`, beside nothing else of this process's environment.
+
+    Args:
+        ray: variables with which it finds a running Ray; without them it starts its own where it needs one.
+    """
     config = settings.state_dir.parent / "settings.yaml"
     config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     environment = {"RAYCOMMEND_CONFIG": str(config), "PATH": "/usr/bin:/bin", "HOME": str(settings.state_dir.parent)}
+    environment |= ray or {}
     return subprocess.Popen(
         [sys.executable, "-m", "jobs.retrain", *arguments],
         cwd=PROJECT_DIR,

@@ -1,30 +1,22 @@
 """The whole loop over HTTP, on a stack started as `make up` starts it."""
 
-import asyncio
 import json
 import re
-import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from data.dataset import load_dataset
-from features.redis.connection import connect
-from features.redis.keys import Keys
-from features.serving.promotion import set_slot
-from features.serving.slots import CHAMPION
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
 def api(stack: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=10) as client:
+    with httpx.Client(base_url=stack.url, timeout=30) as client:
         yield client
 
 
@@ -52,13 +44,6 @@ def send(api: httpx.Client, user_id: int | str, item_id: int | str, event_type: 
 
 def items(answer: dict[str, Any]) -> list[int]:
     return [entry["item_id"] for entry in answer["recommendations"]]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
 
 
 def test_a_known_user_gets_unseen_items_with_titles(api: httpx.Client, seen: dict[str, set[int]]) -> None:
@@ -246,100 +231,15 @@ def test_one_document_describes_every_endpoint(api: httpx.Client) -> None:
 
 
 def test_health_names_each_component(api: httpx.Client) -> None:
-    answer = api.get("/health")
-    assert answer.status_code == 200
-    components = answer.json()["components"]
-    assert {name: component["status"] for name, component in components.items()} == dict.fromkeys(
-        ("store", "model", "registry", "disk", "autopilot", "kept"), "ok"
-    )
+    wanted = dict.fromkeys(("store", "model", "registry", "disk", "autopilot", "kept", "supervisor"), "ok")
+    deadline = time.monotonic() + 120  # on a busy machine a look of autopilot takes its time
+    while True:
+        answer = api.get("/health")
+        assert answer.status_code == 200
+        components = answer.json()["components"]
+        if {name: component["status"] for name, component in components.items()} == wanted:
+            break
+        assert time.monotonic() < deadline, components
+        time.sleep(0.5)
     assert api.get("/health/live").status_code == 200
     assert api.get("/health/ready").status_code == 200
-
-
-class Traffic:
-    """Requests in the background, until told to stop; remembers versions and failures."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(4)]
-        self.versions: list[str] = []
-        self.failures: list[str] = []
-
-    def _run(self, number: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=10) as client:
-            user = 1 + number
-            while not self._stop.is_set():
-                user = user % 900 + 4
-                try:
-                    answer = client.post("/api/v1/recommend", json={"user_id": user})
-                    if answer.status_code != 200 or answer.json()["degraded"]:
-                        self.failures.append(answer.text)
-                    else:
-                        self.versions.append(answer.json()["model_version"])
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
-def test_a_retraining_typed_by_hand_is_served_without_restart_or_failed_request(api: httpx.Client, stack: Any) -> None:
-    before = recommend(api, 1)["model_version"]
-    with Traffic(stack.url) as traffic:
-        job = ["python", "-m", "jobs.retrain", "--no-search", "--seed", "3", "--force"]  # whatever the gate says
-        stack.run(["ray", "job", "submit", "--working-dir", ".", "--", *job])
-        wait_for(lambda: recommend(api, 1)["model_version"] != before)
-        wait_for(lambda: traffic.versions[-1] != before)
-    assert traffic.failures == []
-    assert set(traffic.versions) == {before, recommend(api, 1)["model_version"]}
-
-
-def test_a_retraining_without_evidence_leaves_the_champion(api: httpx.Client, stack: Any) -> None:
-    """The gate has nothing to judge it on: hardly anything has happened since the champion was trained."""
-    before = recommend(api, 1)["model_version"]
-    job = ["python", "-m", "jobs.retrain", "--trials", "1", "--seed", "7"]
-    said = stack.run(["python", "-m", "jobs.submit", "--wait", "--", *job])
-    assert "not promoted: no evidence" in said
-    assert recommend(api, 1)["model_version"] == before
-
-
-def point_champion_at(stack: Any, path: Path, reason: str) -> None:
-    async def change() -> None:
-        client = connect(stack.settings.store, stack.settings.store_url)
-        keys = Keys(stack.settings.store.prefix, stack.settings.store.partitions)
-        await set_slot(client, keys, CHAMPION, path.name, str(path), reason)
-        await client.aclose()
-
-    asyncio.run(change())
-
-
-def test_a_damaged_bundle_is_refused_and_the_old_model_keeps_serving(api: httpx.Client, stack: Any) -> None:
-    def model_health() -> dict[str, str]:
-        found: dict[str, str] = api.get("/health").json()["components"]["model"]
-        return found
-
-    before = recommend(api, 1)["model_version"]
-    bundles: Path = stack.settings.bundles_dir
-    damaged = bundles / ("20990101-000000-" + before.rpartition("-")[2])
-    shutil.copytree(bundles / before, damaged)
-    content = bytearray((damaged / "items.npz").read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    (damaged / "items.npz").write_bytes(content)
-    try:
-        point_champion_at(stack, damaged, "a damaged bundle")
-        wait_for(lambda: model_health()["status"] == "degraded")
-        wait_for(lambda: damaged.name in model_health()["detail"] and before in model_health()["detail"])
-        for user in range(1, 30):
-            assert recommend(api, user)["model_version"] == before
-    finally:
-        point_champion_at(stack, bundles / before, "back")
-        shutil.rmtree(damaged)
-    wait_for(lambda: model_health()["status"] == "ok")

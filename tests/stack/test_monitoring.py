@@ -99,31 +99,6 @@ def test_lists_are_judged_by_what_followed(api: httpx.Client, stack: RunningStac
     wait_for(judged, window)
 
 
-def test_a_retraining_over_http(api: httpx.Client) -> None:
-    champion = read(api, "/api/v1/metrics/dashboard")["model_version"]
-    first = api.post("/api/v1/mlops/trigger-retrain", json={"reason": "to see it"})
-    assert first.status_code == 202, first.text
-    job_id = first.json()["job_id"]
-    second = api.post("/api/v1/mlops/trigger-retrain")
-    assert second.status_code == 409
-    assert second.json()["error"]["job_id"] == job_id
-    wait_for(lambda: read(api, "/api/v1/metrics/dashboard")["training_status"] in ("submitting", "training"))
-    assert job_id in [job["job_id"] for job in read(api, "/api/v1/mlops/jobs")["jobs"]]
-
-    wait_for(lambda: (read(api, f"/api/v1/mlops/jobs/{job_id}")["progress"] or 0) > 0, 120)
-    wait_for(lambda: read(api, f"/api/v1/mlops/jobs/{job_id}")["status"] == "SUCCEEDED", 240)
-    detail = read(api, f"/api/v1/mlops/jobs/{job_id}")
-    assert detail["progress"] == 100
-    assert any("slot" in line or "not promoted" in line for line in detail["log_tail"])
-    wait_for(lambda: read(api, "/api/v1/metrics/model")["training"]["run"] is None, 60)
-    last = read(api, "/api/v1/metrics/model")["training"]["last_run"]
-    assert (last["run_id"], last["champion"]) == (job_id, champion)
-    assert last["outcome"] in ("promoted", "not_promoted")
-    told = [line["text"] for line in read(api, "/api/v1/mlops/timeline")["entries"] if line["run_id"] == job_id]
-    assert len(told) == 4
-    assert told[-1] == "asked for (person): to see it"
-
-
 @pytest.mark.parametrize("path", ["/api/v1/mlops/jobs/none-such", "/api/v1/mlops/jobs/%2e%2e"])
 def test_a_job_that_is_not_there(api: httpx.Client, path: str) -> None:
     answer = api.get(path)

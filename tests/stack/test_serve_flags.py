@@ -45,7 +45,8 @@ class Probe:
 
     def _haproxies(self) -> int:
         return sum(
-            f"{self.run_dir}/" in each.command and "haproxy -db" in each.command for each in processes().values()
+            f"{self.run_dir}/" in each.command and each.command.startswith(f"{haproxy_binary()} ")
+            for each in processes().values()
         )
 
 
@@ -62,6 +63,8 @@ def test_haproxy_takes_the_configuration_and_it_carries_our_lines(stack: Running
     assert binary is not None
     checked = subprocess.run([binary, "-c", "-f", config], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+    served = config.with_name("haproxy.cfg.served").read_text()
+    assert f"maxconn {stack.settings.proxy.connections}\n" in served, "the launcher did not know Ray's template"
     text = config.read_text()
     assert "retry-on conn-failure empty-response\n" in text
     assert text.count("unique-id-header x-request-id\n") == 1

@@ -1,6 +1,7 @@
 """`make up`, `make down` and the others, as the Makefile calls them."""
 
-import json
+import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -10,21 +11,58 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
+from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings
-from deployments.local.processes import Record, processes
+from configs.supervision import read_supervision
+from deployments.local.processes import Record, family, processes
 from deployments.local.ray_environment import resolved_settings
+from deployments.local.stack_parts import store_binary
+from features.recording.online_store import OnlineStore
+from features.redis.connection import connect
+from features.redis.layout import keys_of
+from features.serving.slots import CHAMPION
+from jobs.train.store_calls import current_slots
+from models.bundle.reading import load_bundle
 from tests.conftest import RunningStack, local_stack
+from tests.features.servers import Server
+from tests.trained_state import USER, answers
 
 
 def records(settings: Settings) -> dict[str, Record]:
     found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
     return {name: record for name, record in found.items() if record}
+
+
+def kill(record: Record) -> None:
+    os.kill(record.pid, signal.SIGKILL)
+    wait_for(lambda: not record.alive())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.1)
+
+
+def restarted(stack: RunningStack, part: str) -> bool:
+    """Whether the supervisor's latest restart was of this part, and nothing is amiss now."""
+    report = read_supervision(stack.settings.state_dir)
+    return report is not None and not report.troubles and part in [one.part for one in report.latest[-2:]]
+
+
+def serving_proxies(settings: Settings) -> list[int]:
+    """Process ids of this stack's HAProxies."""
+    return [
+        one.pid for one in processes().values() if "haproxy" in one.command and str(settings.run_dir) in one.command
+    ]
 
 
 def mentioning(text: str) -> list[str]:
@@ -70,11 +108,20 @@ def test_clean_asks_first(idle_settings: Settings) -> None:
     assert not idle_settings.state_dir.exists()
 
 
-def start_up(settings: Settings) -> "subprocess.Popen[str]":
+async def events_of(settings: Settings, user_id: str) -> dict[str, int]:
+    """The counted events of a user, read from the store."""
+    client = connect(settings.store, settings.store_url)
+    types = load_event_types("movies")
+    [found] = await OnlineStore(client, keys_of(settings.store), settings.store, types).read_users([user_id])
+    await client.aclose()
+    return found.counters(types)
+
+
+def start_up(settings: Settings, command: str = "up") -> "subprocess.Popen[str]":
     file = settings.state_dir.parent / "settings.yaml"
     file.write_text(resolved_settings(settings))
     return subprocess.Popen(
-        [sys.executable, "-m", "deployments.local", "up"],
+        [sys.executable, "-m", "deployments.local", command],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RAYCOMMEND_CONFIG": str(file)},
         cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would their children.
@@ -101,12 +148,65 @@ class TestStart:
             assert up.poll() is None, up.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        second = local_stack(idle_settings, "up")
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr == f"`make up` is at work on this state folder (pid {up.pid}): wait for it\n"
         up.send_signal(signal.SIGINT)
         _, errors = up.communicate(timeout=90)
         assert up.returncode == 130, errors
         assert records(idle_settings) == {}
         assert mentioning(str(idle_settings.state_dir)) + mentioning(str(idle_settings.run_dir)) == []
         shutil.rmtree(idle_settings.run_dir)
+
+
+class Callers:
+    """Ask without a pause, each time on a new connection, and note what no client should get while a stack ends:
+    a connection that is cut, an error that is not in the common form, a temporary one without Retry-After.
+    """
+
+    def __init__(self, url: str, callers: int = 4) -> None:
+        self._url = url
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(callers)]
+        self.statuses: Counter[int] = Counter()
+        self.refused = 0
+        self.wrong: list[str] = []
+
+    def _run(self) -> None:
+        event = {"user_id": "caller", "item_id": 1, "event_type": "click"}
+        asks = itertools.cycle(
+            [("recommend", {"user_id": 5}), ("events", event), ("trending", None), ("mlops/timeline", None)]
+        )
+        limits = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=f"{self._url}/api/v1", timeout=30, limits=limits) as client:
+            while not self._ends.is_set():
+                path, body = next(asks)
+                try:
+                    answer = client.request("GET" if body is None else "POST", f"/{path}", json=body)
+                except httpx.ConnectError:
+                    self.refused += 1
+                    self._ends.wait(0.05)
+                except httpx.HTTPError as error:
+                    self.wrong.append(f"{path}: {error!r}")
+                else:
+                    self.statuses[answer.status_code] += 1
+                    if answer.status_code != 200 and not self._is_temporary(answer):
+                        self.wrong.append(f"{path}: {answer.status_code} {answer.headers} {answer.text}")
+
+    @staticmethod
+    def _is_temporary(answer: httpx.Response) -> bool:
+        is_ours = answer.headers["content-type"] == "application/json" and "code" in answer.json()["error"]
+        return is_ours and answer.status_code in (503, 504) and "retry-after" in answer.headers
+
+    def __enter__(self) -> "Callers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join()
 
 
 @pytest.mark.stack
@@ -134,7 +234,7 @@ class TestRunningStack:
         done = stack.command("status")
         assert done.returncode == 0, done.stdout
         names = [line.split()[0] for line in done.stdout.splitlines()]
-        assert {"store", "mlflow", "ray", "recommend", "events", "console", "ready"} <= set(names)
+        assert {"store", "mlflow", "ray", "supervisor", "recommend", "events", "console", "ready"} <= set(names)
 
     def test_tools_typed_by_hand_reach_it(self, stack: RunningStack) -> None:
         env = stack.settings.state_dir / "env"
@@ -162,62 +262,128 @@ class TestRunningStack:
                 assert f"\r\n{value}\r\n".encode() in store.recv(4096)
 
     def test_a_dead_part_is_started_again_and_the_others_stay(self, stack: RunningStack) -> None:
+        """By the supervisor, and nobody types anything."""
         before = records(stack.settings)
-        os.kill(before["mlflow"].pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while before["mlflow"].alive():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert stack.command("status").returncode == 1
+        kill(before["mlflow"])
+        wait_for(lambda: restarted(stack, "mlflow"))
+        after = records(stack.settings)
+        assert after["mlflow"].pid != before["mlflow"].pid
+        assert {**after, "mlflow": before["mlflow"]} == before
+        done = stack.command("status")
+        assert done.returncode == 0, done.stdout
+        assert "the last: mlflow ended by itself; it was started again" in done.stdout
+
+    def test_without_a_supervisor_up_starts_what_died_and_the_supervisor(self, stack: RunningStack) -> None:
+        before = records(stack.settings)
+        kill(before["supervisor"])
+        kill(before["mlflow"])
+        status = stack.command("status")
+        assert (status.returncode, "nobody watches the parts" in status.stdout) == (1, True)
+        told = httpx.get(f"{stack.url}/health", timeout=30).json()["components"]["supervisor"]
+        assert told["status"] == "degraded"
+        assert "nobody watches the parts" in told["detail"]
         up = stack.command("up")
         assert up.returncode == 0, up.stderr
         after = records(stack.settings)
-        assert after["mlflow"].pid != before["mlflow"].pid
-        assert {name: after[name] for name in ("store", "ray")} == {name: before[name] for name in ("store", "ray")}
+        assert {name for name in before if after[name] != before[name]} == {"mlflow", "supervisor"}
+        assert stack.command("status").returncode == 0
 
-    def test_down_finishes_requests_and_up_starts_again_from_disk(
+    def test_a_dead_store_and_a_dead_head_come_back_with_the_model_and_every_event(self, stack: RunningStack) -> None:
+        event = {"user_id": "survivor", "item_id": 50, "event_type": "click", "event_id": "before the end"}
+        with httpx.Client(base_url=stack.url, timeout=30) as http:
+            assert http.post("/api/v1/events", json=event).status_code == 200
+            version = http.post("/api/v1/recommend", json={"user_id": 196}).json()["model_version"]
+            trainings = len(http.get("/api/v1/models").json()["models"])
+        for part in ("store", "ray"):
+            kill(records(stack.settings)[part])
+            wait_for(lambda part=part: restarted(stack, part))  # type: ignore[misc]
+            wait_for(lambda: stack.command("status").returncode == 0)
+            with httpx.Client(base_url=stack.url, timeout=30) as http:
+                answer = http.post("/api/v1/recommend", json={"user_id": 196}).json()
+                assert (answer["model_version"], answer["degraded"]) == (version, False), part
+                again = http.post("/api/v1/events", json=event).json()
+                assert (again["status"], again["duplicate"]) == ("accepted", True), part
+                assert len(http.get("/api/v1/models").json()["models"]) == trainings
+        # What the head left behind is gone: one HAProxy answers, and it is one of the new head's.
+        alive = records(stack.settings)["ray"]
+        assert [pid for pid in serving_proxies(stack.settings) if pid not in family(alive)] == []
+
+    def test_another_project_on_the_same_state_folder_is_refused(self, stack: RunningStack, tmp_path: Path) -> None:
+        before = records(stack.settings)
+        other = tmp_path / "elsewhere"
+        other.mkdir()
+        for name in ("configs", "deployments"):
+            shutil.copytree(PROJECT_DIR / name, other / name, ignore=shutil.ignore_patterns("__pycache__", "pages"))
+        for words in (("up",), ("supervise",)):
+            done = subprocess.run(
+                [sys.executable, "-m", "deployments.local", *words],
+                env={"PATH": os.environ["PATH"], "RAYCOMMEND_CONFIG": str(stack.settings.state_dir / "settings.yaml")},
+                cwd=other, capture_output=True, text=True, check=False, timeout=120,
+            )  # fmt: skip
+            assert done.returncode == 2, done.stdout
+            assert done.stderr.startswith(f"{stack.settings.state_dir} holds the stack of {PROJECT_DIR} on ")
+            assert len(done.stderr.splitlines()) == 1
+        assert records(stack.settings) == before
+
+    def test_what_lies_in_the_state_folder_is_for_its_owner_alone(self, stack: RunningStack) -> None:
+        """Also where it was open to others before."""
+        for name, mode in ((".", 0o755), ("store", 0o755), ("env", 0o644), ("logs/ray.log", 0o644)):
+            (stack.settings.state_dir / name).chmod(mode)
+        assert stack.command("up").returncode == 0
+        wide = {
+            path: oct(path.lstat().st_mode)
+            for path in (stack.settings.state_dir, *stack.settings.state_dir.rglob("*"))
+            if not path.is_symlink() and path.lstat().st_mode & 0o077
+        }
+        assert wide == {}
+
+    def test_down_finishes_requests_and_leaves_all_on_disk(
         self, stack: RunningStack, probe_url: str, tmp_path: Path
     ) -> None:
-        def recommend() -> dict[str, Any]:
-            answer = httpx.post(f"{stack.url}/api/v1/recommend", json={"user_id": 196}, timeout=30)
-            content: dict[str, Any] = json.loads(answer.text)
-            return content
+        """With a supervisor in the foreground, as under systemd: it takes over from the one in the background.
 
-        def user() -> dict[str, object]:
-            """What does not fade with time."""
-            found = httpx.get(f"{stack.url}/api/v1/users/196", timeout=30).json()
-            return {name: found[name] for name in ("version", "first_seen", "last_seen", "events", "older_seen")}
-
-        before, known = recommend(), user()
+        What starts from the disk is in `test_up_from_disk`.
+        """
+        watched = records(stack.settings)
+        foreground = start_up(stack.settings, "supervise")
+        wait_for(lambda: records(stack.settings).get("supervisor", watched["supervisor"]).pid == foreground.pid)
+        assert {**records(stack.settings), "supervisor": watched["supervisor"]} == watched
+        known = answers(stack.url)
         deadline = time.monotonic() + 60
         while httpx.get(f"{probe_url}/pid").status_code != 200:
             assert time.monotonic() < deadline
-        answers: list[int] = []
+        finished: list[int] = []
         begun = tmp_path / "begun"
         asked = {"seconds": 4, "begun": str(begun)}
         slow = threading.Thread(
-            target=lambda: answers.append(httpx.get(f"{probe_url}/slow", params=asked, timeout=30).status_code)
+            target=lambda: finished.append(httpx.get(f"{probe_url}/slow", params=asked, timeout=30).status_code)
         )
         slow.start()
         while not begun.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        down = stack.command("down")
+        with Callers(stack.url) as callers:
+            down = stack.command("down")
         slow.join()
         assert (down.returncode, down.stdout.split()) == (
             0,
-            ["ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
+            ["supervisor:", "stopped", "ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
         )
-        assert answers == [200]
+        assert finished == [200]
+        assert callers.wrong == []
+        assert callers.statuses[200] > 0
+        assert callers.refused > 0
+        assert foreground.wait(timeout=60) == 0, foreground.communicate()
+        foreground.communicate()
         assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
 
-        up = stack.command("up")
-        assert up.returncode == 0, up.stderr
-        assert "training the first one" not in up.stdout
-        after = recommend()
-        assert after["model_version"] == before["model_version"]
-        assert user() == known
-        # Ages and decayed popularity move on meanwhile, and with them scores and places, but hardly an item.
-        first, second = ({one["item_id"] for one in found["recommendations"]} for found in (before, after))
-        assert len(first) == len(second) == 10
-        assert len(first & second) >= 9
+        store = Server(store_binary(), stack.settings.state_dir / "store")
+        try:
+            again = stack.settings.model_copy(
+                update={"store": stack.settings.store.model_copy(update={"url": store.url})}
+            )
+            slot = current_slots(again)[CHAMPION]
+            assert load_bundle(slot.path).manifest.version == slot.version == known["model_version"]
+            assert asyncio.run(events_of(again, USER)) == known["user"]["events"] == {"like": 1}
+        finally:
+            store.stop()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.csv_rows import read_csv
 from data.dataset import DataError
 from data.sources import csv_blocks
 from data.sources.csv_blocks import CsvBlocks
+from data.sources.csv_rows import read_csv
 from data.sources.open_table import ReadOptions, open_table
 
 Rows = list[tuple[int, list[str] | str]]
@@ -124,7 +124,7 @@ def test_a_folder_is_one_table_and_a_file_of_other_columns_is_named(tmp_path: Pa
     tables = [batch.table for batch in open_table(str(tmp_path)).batches]
     assert pa.concat_tables(tables).to_pylist() == [{"user": "a", "item": "b"}, {"user": "c", "item": "d"}]
     (tmp_path / "c.csv").write_text("user,thing\nd,c\n")
-    with pytest.raises(DataError, match=r"c\.csv: row 1.*item, thing"):
+    with pytest.raises(DataError, match=r"c\.csv: row 1.* of a\.csv.*lacks item, and it has thing besides"):
         list(open_table(str(tmp_path)).batches)
 
 

@@ -65,3 +65,10 @@ def test_proposals_are_readable_in_any_language(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("customer,sku,datum,kind,amount\n" + rows)
     with pytest.raises(DataError, match="- Käufe"):
         make_plan(Sources(str(tmp_path / "orders.csv")))
+
+
+def test_a_field_that_the_objects_of_one_file_never_have_holds_nothing_there(tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").write_text('{"user": "a", "item": "x", "stars": 4}\n')
+    (tmp_path / "2.jsonl").write_text('{"user": "b", "item": "y", "more": 1}\n')
+    rows = [row for batch in open_table(str(tmp_path)).batches for row in batch.table.to_pylist()]
+    assert rows == [{"user": "a", "item": "x", "stars": 4}, {"user": "b", "item": "y", "stars": None}]

@@ -10,7 +10,7 @@ from configs import clock
 from configs.settings import Settings
 from deployments.autopilot.autopilot import Autopilot
 from deployments.autopilot.memory import Memory
-from deployments.autopilot.triggers import calls_for_retraining
+from deployments.autopilot.triggers import calls_for_retraining, unlearned
 from deployments.http.errors import ApiError
 from deployments.operations.heartbeat import read_heartbeat
 from deployments.operations.monitor import Monitor
@@ -189,7 +189,7 @@ async def test_drift_while_quality_holds_retrains_only_where_asked_for(
     found = pilots(on_drift=asked)
     seen = await Monitor(found.settings, found.client, found.keys).observe()
     drift = [DriftView(name="items", value=0.4, threshold=0.2, drifted=True, detail="far apart")]
-    calls = calls_for_retraining(seen, 0, drift, found.settings.autopilot, None, 0, clock.now_ms())
+    calls = calls_for_retraining(seen, 0, 0, drift, found.settings.autopilot, None, 0, clock.now_ms())
     assert calls == ({"drift": "items: far apart"} if asked else {})
 
 
@@ -198,14 +198,14 @@ async def test_without_a_model_enough_events_call_for_the_first_one(pilots: Call
     monitor = Monitor(found.settings, found.client, found.keys)
     seen = await monitor.observe()
     limits = found.settings.autopilot
-    few, enough = replace(seen, log_rows=50), replace(seen, log_rows=51)
-    assert calls_for_retraining(few, 0, [], limits, None, 0, clock.now_ms()) == {}
-    calls = calls_for_retraining(enough, 0, [], limits, None, 0, clock.now_ms())
+    assert unlearned(replace(seen, log_rows=50), 0) == 50
+    assert unlearned(replace(seen, log_rows=50), None) == 0, "not known yet"
+    assert calls_for_retraining(seen, 50, 50, [], limits, None, 0, clock.now_ms()) == {}
+    calls = calls_for_retraining(seen, 51, 51, [], limits, None, 0, clock.now_ms())
     assert calls == {"events": "51 events and no model yet, more than 50"}
-    assert calls_for_retraining(enough, None, [], limits, None, 0, clock.now_ms()) == {}
     await set_slot(found.client, found.keys, CHAMPION, "v1", "/bundles/v1", "first")
     served = replace(await Monitor(found.settings, found.client, found.keys).observe(), log_rows=51)
-    assert calls_for_retraining(served, 0, [], limits, None, 0, clock.now_ms()) == {}
+    assert unlearned(served, 0) == 0, "its bundle cannot be read"
 
 
 async def test_the_schedule_starts_a_retraining_once(pilots: Callable[..., Pilots], jobs: JobsApi) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from configs import clock
 from configs.event_types import load_event_types
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 from configs.settings import Settings, Store
 from data.event_log import EventLog
 from deployments.autopilot.autopilot import Autopilot

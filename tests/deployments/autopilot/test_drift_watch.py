@@ -1,9 +1,8 @@
 """From lists and events in a real store to drift: what changes is flagged, what does not stays quiet."""
 
-import asyncio
-import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -31,17 +30,32 @@ from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.telemetry.quality_sums import QualitySums, read_quality
+from features.telemetry.quality_sums import read_quality
 from models.monitoring.live_quality import JudgedList
 from tests.features.server_clock import next_millisecond
 
 pytestmark = pytest.mark.anyio
 ITEMS = [f"i{number}" for number in range(60)]
-WINDOW_S = 1.0
-SIZE = 150
-OPEN = 600
-"""How many lists may still wait for answers when the next ones are shown."""
-PATIENCE_S = 30
+WINDOW_S = 3600.0
+VISITS = 30
+SIZE = 6 * VISITS
+"""A window of lists and one of events are whole rounds of visits: which of them a window holds is no chance."""
+
+
+class JudgesClock(StoreClient):
+    """The store as the judges read it. Their time is the store's, and an hour more once the test has said so."""
+
+    def __init__(self, store: StoreClient) -> None:
+        super().__init__(store.raw, store.timeout_s)
+        self.ahead_s = 0
+
+    def close_lists(self) -> None:
+        """Let the time go by in which what was shown waits for an answer."""
+        self.ahead_s = int(WINDOW_S)
+
+    async def run_on(self, key: str, *command: Any) -> Any:
+        answer = await super().run_on(key, *command)
+        return (int(answer[0]) + self.ahead_s, answer[1]) if command == ("TIME",) else answer
 
 
 class Platform:
@@ -49,6 +63,7 @@ class Platform:
 
     def __init__(self, client: StoreClient, keys: Keys, settings: Store, log_dir: Path) -> None:
         self.client, self.keys = client, keys
+        self.judges = JudgesClock(client)
         types = load_event_types("movies")
         self.store = OnlineStore(client, keys, settings, types)
         self.catalogue = Catalogue(client, keys)
@@ -64,7 +79,7 @@ class Platform:
         await self.catalogue.refresh()
 
     def watches(self) -> tuple[ListJudge, DriftWatch]:
-        live = ListJudge(self.client, self.keys, self.log, self.types, self.catalogue, WINDOW_S)
+        live = ListJudge(self.judges, self.keys, self.log, self.types, self.catalogue, WINDOW_S)
         return live, DriftWatch(self.client, self.keys, self.limits, live)
 
     async def visits(self, n: int, liked: range, shown: range, simulated: bool = False) -> None:
@@ -73,7 +88,8 @@ class Platform:
         now = clock.now_ms()
         context = {"simulated": True} if simulated else None
         for _ in range(n):
-            user, recommendation = uuid.uuid4().hex[:8], uuid.uuid4().hex
+            self.shown += 1
+            user, recommendation = f"u{self.shown}", f"r{self.shown}"
             items = [ITEMS[place] for place in self.generator.choice(shown, 10, replace=False)]
             exposures.append(
                 Exposure(recommendation, user, 1, "v1", "champion", None, tuple(items), simulated=simulated)
@@ -96,16 +112,6 @@ class Platform:
         await next_millisecond(self.store)  # what answers a list comes later than it
         await self.store.record_events(events)
         await next_millisecond(self.store)  # a look leaves the present millisecond to the next one
-        self.shown += n
-
-    async def judged(self, live: ListJudge, lists: int) -> None:
-        """Look until so many lists were judged."""
-        deadline = time.monotonic() + PATIENCE_S
-        await live.look()
-        while live.seen_lists < lists:
-            assert time.monotonic() < deadline, f"{live.seen_lists} of {lists} were judged"
-            await asyncio.sleep(0.01)
-            await live.look()
 
 
 @pytest.fixture
@@ -119,34 +125,37 @@ KNOWN = frozenset(ITEMS)
 
 
 async def test_a_change_of_taste_is_flagged_and_only_then(platform: Platform) -> None:
+    platform.judges.close_lists()
     live, drift = platform.watches()
     await live.look()
     await drift.follow("v1", frozenset(), KNOWN)
     before, after = range(20), range(40, 60)
 
     async def look() -> set[str]:
-        await platform.judged(live, platform.shown - OPEN)
+        await live.look()
+        assert live.judged.came == platform.shown
         return {view.name for view in await drift.look() if view.drifted}
 
-    for _ in range(60):
-        await platform.visits(30, before, before)
+    for _ in range(40):
+        await platform.visits(VISITS, before, before)
         assert await look() == set()
     assert all(view.value is not None for view in drift.measures)
     flagged: set[str] = set()
-    for _ in range(40):
-        await platform.visits(30, after, before)  # the model has not learned of it
+    for _ in range(20):
+        await platform.visits(VISITS, after, before)  # the model has not learned of it
         flagged |= await look()
     assert {"items", "click_rate", "map_at_10"} <= flagged
     assert not flagged & {"event_types", "user_activity", "cold_users", "cold_items", "feature_freshness_s"}
 
 
 async def test_the_reference_survives_a_restart_and_belongs_to_one_model(platform: Platform) -> None:
+    platform.judges.close_lists()
     live, drift = platform.watches()
     await live.look()
     await drift.follow("v1", frozenset(), KNOWN)
-    for _ in range(40):
-        await platform.visits(30, range(20), range(20))
-        await platform.judged(live, platform.shown - OPEN)
+    for _ in range(8):
+        await platform.visits(VISITS, range(20), range(20))
+        await live.look()
         await drift.look()
     live, drift = platform.watches()
     await drift.follow("v1", frozenset(), KNOWN)
@@ -154,21 +163,6 @@ async def test_the_reference_survives_a_restart_and_belongs_to_one_model(platfor
     assert {"the present window" in view.detail for view in await drift.look()} == {True}
     await drift.follow("v2", frozenset(), KNOWN)
     assert {"the reference window" in view.detail for view in await drift.look()} == {True}
-
-
-async def judged_by_all(platform: Platform, *judges: ListJudge) -> QualitySums:
-    """Live quality once everything shown was judged, by whichever judge, and after one more look of each."""
-    deadline, last_looks = time.monotonic() + PATIENCE_S, 0
-    while True:
-        for judge in judges:
-            await judge.look()
-        found = await read_quality(platform.client, platform.keys)
-        last_looks += sum(one.sums.get("judged", 0) for one in found) >= platform.shown
-        if last_looks == 2:
-            [quality] = found
-            return quality
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.01)
 
 
 async def test_lists_are_judged_once_however_often_it_starts_again(platform: Platform) -> None:
@@ -182,7 +176,11 @@ async def test_lists_are_judged_once_however_often_it_starts_again(platform: Pla
         await rival.look()
         await live.look()
         await rival.look()
-    quality = await judged_by_all(platform, live, rival)
+    assert (live.judged.came, rival.judged.came) == (0, 0), "all are open while judges come and go"
+    platform.judges.close_lists()
+    for judge in (live, rival, live, rival):
+        await judge.look()
+    [quality] = await read_quality(platform.client, platform.keys)
     assert quality.sums["lists"] == quality.sums["judged"] == 120
     assert 0 < quality.sums["clicked"] < 120
     assert quality.items_shown == 20
@@ -198,24 +196,28 @@ async def test_one_look_reads_all_that_is_there(platform: Platform) -> None:
     await platform.store.record_events(imported)  # of one user, so in one stream: more than one reading takes
     await next_millisecond(platform.store)
     await live.look()
-    assert (live.seen_events, live.skipped) == (700, 0)
+    assert (live.events.came, live.skipped) == (700, 0)
 
 
 async def test_simulated_lists_are_left_out_unless_training_learns_from_them(platform: Platform) -> None:
     live, _ = platform.watches()
     taking = ListJudge(
-        platform.client, platform.keys, platform.log, platform.types, platform.catalogue, WINDOW_S, with_simulated=True
+        platform.judges, platform.keys, platform.log, platform.types, platform.catalogue, WINDOW_S, with_simulated=True
     )
     await live.look()
     await platform.visits(20, range(20), range(20), simulated=True)
     await platform.visits(5, range(20), range(20))
-    await platform.judged(live, 5)
-    assert (live.seen_lists, live.seen_events, live.left_out_since(0)) == (5, 10, 40)
+    await live.look()
+    assert (live.events.came, live.left_out_since(0)) == (10, 40)
     await taking.look()  # from where the other one stopped, so it reads only what may still be open
     await platform.visits(20, range(20), range(20), simulated=True)
     await taking.look()
-    assert taking.seen_events == 40
+    assert taking.events.came == 40
     assert taking.left_out_since(0) == 0
+    platform.judges.close_lists()
+    for _ in range(2):  # the first finds that the other one has judged meanwhile, and goes on from where that was
+        await live.look()
+    assert (live.judged.came, live.events.came) == (5, 10)
 
 
 def judged(user: str, clicked: bool) -> JudgedList:

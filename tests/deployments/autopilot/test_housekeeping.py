@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 from configs.settings import Settings
 from deployments.autopilot.autopilot import Autopilot
 from deployments.operations.health import HealthProbe

@@ -33,8 +33,8 @@ async def test_simulated_events_between_two_looks_call_for_nothing(pilots: Calla
         now_ms = clock.now_ms()
         await store.record_events(
             [
-                Event(uuid.uuid4().hex, "u", "item 1", "view", now_ms, received_ms=now_ms, context=context)
-                for _ in range(n)
+                Event(uuid.uuid4().hex, f"u{place}", "item 1", "view", now_ms, received_ms=now_ms, context=context)
+                for place in range(n)
             ]
         )
 

@@ -1,15 +1,20 @@
 """Items and users with attributes over HTTP, with a console on a real store."""
 
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pyarrow as pa
 import pytest
 
+from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, Store
+from data.event_log import EventLog
+from data.log_tables import SCHEMAS
 from deployments.console.console import Console
 from deployments.console.routes import console_api
 from deployments.operations.similar_items import Similar
@@ -177,6 +182,9 @@ async def test_items_are_listed_page_by_page_with_their_total(
     ):
         found = (await api.get(f"/api/v1/items?{asked}")).json()
         assert ([item["item_id"] for item in found["items"]], found["total"]) == (ids, len(ids)), asked
+    twice = await api.get("/api/v1/items?attribute.price=4.0&attribute.price=5")
+    assert (twice.status_code, twice.json()["error"]["field"]) == (422, "attribute.price")
+    assert "stands twice" in twice.json()["error"]["message"]
     bad = await api.get("/api/v1/items?attribute.price=dear")
     assert bad.json()["error"]["field"] == "attribute.price"
 
@@ -263,3 +271,30 @@ async def test_what_does_not_describe_a_user_is_refused_by_its_field(
     answer = await api.put("/api/v1/users/u", json=body)
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
     assert (await api.get("/api/v1/users/u")).status_code == 404
+
+
+async def test_counts_by_day_are_read_from_data_set_and_log(
+    api: httpx.AsyncClient, store: OnlineStore, tmp_path: Path
+) -> None:
+    for item in ("a%2Fb", "quiet"):
+        (await api.put(f"/api/v1/items/{item}", json={"title": "Kettle"})).raise_for_status()
+    day_ms, now_ms = 86_400_000, clock.now_ms()
+    today = now_ms // day_ms
+    rows = [("like", today), ("view", today), ("view", today - 2), ("view", today - 2), ("like", today - 40)]
+    logged = [
+        {"event_id": f"e{n}", "user_id": "u", "item_id": item, "event_type": kind, "value": None,
+         "timestamp_ms": day * day_ms, "received_ms": now_ms, "stream_id": f"{n + 1}-0", "partition": 0}
+        for n, (kind, day, item) in enumerate([*((kind, day, "a/b") for kind, day in rows), ("view", today, "other")])
+    ]  # fmt: skip
+    EventLog(tmp_path / "log").write_part("events", 0, pa.Table.from_pylist(logged, SCHEMAS["events"]))
+    await store.record_events([Event("e0", "u", "a/b", "like", today * day_ms, None)])
+    found = (await api.get("/api/v1/items/a%2Fb/daily?days=28")).json()
+    first, before, last = (str(date(1970, 1, 1) + timedelta(days=day)) for day in (today - 27, today - 2, today))
+    assert (found["item_id"], found["first_day"], found["last_day"]) == ("a/b", first, last)
+    assert found["days"] == [
+        {"day": before, "events": {"view": 2}},
+        {"day": last, "events": {"like": 1, "view": 1}},
+    ]
+    assert (await api.get("/api/v1/items/quiet/daily")).json()["days"] == []
+    assert (await api.get("/api/v1/items/none/daily")).status_code == 404
+    assert (await api.get("/api/v1/items/quiet/daily?days=0")).status_code == 422

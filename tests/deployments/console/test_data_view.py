@@ -9,7 +9,8 @@ import pytest
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, Store
-from data.dataset import Tables, write_dataset
+from data.dataset import Tables
+from data.dataset_writer import write_dataset
 from deployments.catalogue.typed_ids import IdTypes
 from deployments.console.data_view import DataState
 from deployments.console.import_records import MOST_IMPORTS, MOST_REFUSALS, latest_imports

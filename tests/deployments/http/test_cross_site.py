@@ -7,15 +7,15 @@ import httpx
 import pytest
 
 from configs.settings import Settings
-from deployments.apps import guarded
+from deployments.access.scopes import WHOAMI
 from deployments.console.console import Console
 from deployments.console.routes import console_api
 from deployments.events.endpoints import events_endpoints
 from deployments.events.ingestion import Ingestion
-from deployments.http.api_keys import WHOAMI
 from deployments.http.asgi_app import EndpointApp
 from deployments.recommend.endpoints import recommend_endpoints
 from deployments.recommend.ranking import Ranking
+from tests.deployments.access.gates import keyless
 
 
 def reached() -> Console:
@@ -35,8 +35,8 @@ def asked(headers: dict[str, str], only_changes: bool) -> dict[tuple[str, str], 
     settings = Settings()
     hot = [*recommend_endpoints(no_ranking, settings.serving), *events_endpoints(no_ingestion, settings.serving)]
     console = console_api(reached, settings.serving, hot)
-    busy = guarded(EndpointApp(hot, max_in_flight=1), settings)
-    slow = guarded(console, settings)
+    busy = keyless(EndpointApp(hot, max_in_flight=1))
+    slow = keyless(console)
     found = {}
 
     async def ask() -> None:
@@ -69,7 +69,7 @@ def test_a_foreign_host_reads_nothing_either() -> None:
 
 def test_of_two_hosts_both_must_be_this_machine() -> None:
     async def ask() -> int:
-        app = guarded(console_api(reached, Settings().serving), Settings())
+        app = keyless(console_api(reached, Settings().serving))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api:
             return (await api.get(WHOAMI, headers=[("host", "localhost"), ("host", "evil.example")])).status_code
 

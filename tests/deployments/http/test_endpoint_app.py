@@ -7,6 +7,7 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
+from deployments.http import asgi_app
 from deployments.http.asgi_app import Endpoint, EndpointApp
 from deployments.http.errors import ApiError
 from features.redis.errors import StoreFull, StoreUnavailable
@@ -137,6 +138,30 @@ def test_errors_take_the_common_form(error: Exception, status: int, code: str) -
     got, headers, content = ask(app(fail), [b""])
     assert (got, content["error"]["code"]) == (status, code)
     assert ("retry-after" in headers) == (status == 503)
+
+
+def test_a_body_whose_rest_drips_gives_up_its_place_and_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_app, "BODY_S", 0.1)
+
+    async def scenario() -> None:
+        hot = app(echo, limit=10_000)
+        started: list[dict[str, Any]] = []
+
+        async def drip() -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return {"type": "http.request", "body": b"x", "more_body": True}
+
+        async def send(message: Any) -> None:
+            if "status" in message:
+                started.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/a", "headers": []}
+        await asyncio.wait_for(hot(scope, drip, send), 5)
+        assert started[0]["status"] == 408
+        assert (b"connection", b"close") in started[0]["headers"]
+        assert hot.in_flight == 0
+
+    asyncio.run(scenario())
 
 
 def test_a_client_that_hangs_up_before_its_body_is_no_request() -> None:

@@ -1,6 +1,7 @@
 """What is answered in front of Serve, and how it leaves: on a real uvicorn, as Serve runs one."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -142,3 +143,20 @@ def test_what_serve_is_given_can_be_built() -> None:
     [one] = ingress.middlewares()
     built: Any = one.cls(serve)
     assert isinstance(built, ingress.Ingress)
+
+
+@pytest.mark.parametrize("path", ["/hot", "/none"])
+def test_a_websocket_is_refused_in_json_and_closed(port: int, path: str) -> None:
+    offer = (
+        f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(offer.encode())
+        received = b""
+        while part := connection.recv(4096):  # until it is closed
+            received += part
+    head, _, content = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert b"content-type: application/json" in head.lower()
+    assert json.loads(content)["error"]["code"] == "not_found"

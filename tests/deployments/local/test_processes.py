@@ -1,5 +1,6 @@
 """Ending exactly what was started: real processes, some of them unwilling."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.processes import Record, family, processes, start, stop
+from deployments.local.processes import Record, end, family, processes, start, stop
 
 # Starts a child in a session of its own, as Ray does with some, and tells its pid.
 PARENT = """
@@ -37,8 +38,10 @@ def run(tmp_path: Path) -> Iterator[Callable[[str], Record]]:
 
     yield begin
     for record, process in started:
-        for left in family(record).values():
-            os.kill(left.pid, signal.SIGKILL)
+        while found := family(record):  # One that has just begun may start a child meanwhile.
+            for left in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(left, signal.SIGKILL)
         process.wait(timeout=10)
 
 
@@ -108,3 +111,16 @@ def test_the_log_of_the_start_before_is_kept(tmp_path: Path) -> None:
         assert process.wait(timeout=10) == 0
         assert not record.alive()
     assert (log.read_text(), Path(f"{log}.1").read_text()) == ("two\n", "one\n")
+
+
+def test_a_process_can_be_ended_without_what_came_of_it(run: Callable[[str], Record]) -> None:
+    """As the supervisor is, which may have started Ray; also one that somebody has stopped."""
+    record = run(PARENT)
+    child = int(first_line(record))
+    os.kill(record.pid, signal.SIGSTOP)
+    said: list[str] = []
+    end(record, 10, said.append)
+    assert not record.alive()
+    assert child in processes()
+    assert said == []
+    end(record, 10, said.append)  # It has ended already.

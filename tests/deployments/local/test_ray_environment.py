@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from configs.groups.proxy import Proxy, from_environment
 from configs.settings import PROJECT_DIR, Settings, load_settings
 from deployments.local.ray_environment import (
+    LAUNCHER,
     client_environment,
     env_file,
     haproxy_binary,
@@ -51,6 +53,20 @@ def test_without_haproxy_rays_own_proxy_serves(idle_settings: Settings, monkeypa
     flags = ray_flags(idle_settings)
     assert (flags["RAY_SERVE_ENABLE_HA_PROXY"], flags["RAY_SERVE_ENABLE_DIRECT_INGRESS"]) == ("0", "0")
     assert "RAY_SERVE_HAPROXY_RETRY_ON" not in flags
+
+
+def test_ray_starts_haproxy_through_the_launcher_which_gets_the_limits(
+    idle_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = idle_settings.model_copy(update={"proxy": Proxy(in_flight=7)})
+    environment = stack_environment(settings)
+    assert environment["RAY_SERVE_HAPROXY_BINARY_PATH"] == str(LAUNCHER)
+    assert environment["HAPROXY_BINARY"] == haproxy_binary()
+    assert from_environment(environment) == settings.proxy
+    # A stack that is started from the environment of a running one must not take the launcher for the real one.
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert haproxy_binary() == environment["HAPROXY_BINARY"]
 
 
 def test_the_resolved_settings_are_the_same_settings(

@@ -14,8 +14,9 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
-from configs.settings import PROJECT_DIR
+from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 from deployments import apps
+from deployments.local.serve_control import ServeControl
 
 CONFIG: dict[str, Any] = yaml.safe_load((PROJECT_DIR / "serve_config.yaml").read_text())
 
@@ -54,3 +55,30 @@ def test_every_queue_is_bounded() -> None:
         for deployment in application["deployments"]:
             assert deployment["max_queued_requests"] > 0, deployment["name"]
             assert deployment["max_ongoing_requests"] > 0, deployment["name"]
+
+
+def fewest_replicas(settings: Settings) -> dict[str, int]:
+    rendered = yaml.safe_load(ServeControl(settings, print).rendered())
+    ServeDeploySchema.model_validate(rendered)
+    return {
+        deployment["name"]: deployment.get("autoscaling_config", {}).get("min_replicas", deployment.get("num_replicas"))
+        for application in rendered["applications"]
+        for deployment in application["deployments"]
+    }
+
+
+def test_the_production_profile_has_pairs_of_all_that_somebody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(fewest_replicas(load_settings()).values()) == {0, 1}
+    monkeypatch.setenv("PROFILE", "production")
+    assert fewest_replicas(load_settings()) == {
+        "RankingDeployment": 2,
+        "Retrieval-champion": 2,
+        "Retrieval-challenger": 0,
+        "Retrieval-challenger-2": 0,
+        "IngestionDeployment": 2,
+        "ConsoleDeployment": 2,
+        "AutopilotDeployment": 1,
+    }
+    monkeypatch.setenv("PROFILE", "big")
+    with pytest.raises(SettingsError, match=r"serving\.profile"):
+        load_settings()

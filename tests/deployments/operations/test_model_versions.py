@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from configs.settings import Settings, Store
-from deployments.http.api_keys import ApiKeyGate, make_key
+from deployments.http.api_keys import make_key
 from deployments.http.errors import install_error_handlers
 from deployments.operations.model_routes import models_routes
 from deployments.operations.model_versions import ModelVersions
@@ -22,6 +22,7 @@ from features.serving.serving_state import read_state
 from features.serving.slots import SLOTS
 from features.serving.timeline import read_timeline
 from models.bundle.writing import write_bundle
+from tests.deployments.access.gates import keyed
 from tests.models.bundle.test_bundle import NOW_MS, contents, fields
 
 pytestmark = pytest.mark.anyio
@@ -52,13 +53,9 @@ async def test_who_moved_a_slot_when_and_why(
     newer, older = (model["version"] for model in (await api.get("/api/v1/models")).json()["models"])
     await api.post(f"/api/v1/models/{older}/promote", json={"reason": "the first"})
     text, key = make_key("autopilot", ["admin"], None)
-
-    async def never(name: str) -> int:
-        raise AssertionError("a key without a limit is not counted")
-
     transport = api._transport
     assert isinstance(transport, httpx.ASGITransport)
-    gate = ApiKeyGate(transport.app, [key], never)
+    gate = keyed(transport.app, [key])
     headers = {"authorization": f"Bearer {text}"}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(gate), base_url="http://console", headers=headers

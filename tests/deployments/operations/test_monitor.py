@@ -109,9 +109,9 @@ async def test_prometheus_text_names_each_counter_once(settings: Settings, clien
 
 
 async def test_a_silent_store_is_an_error_for_all_who_ask_together(
-    settings: Settings, client: StoreClient, keys: Keys, server: Server
+    settings: Settings, impatient: StoreClient, keys: Keys, server: Server
 ) -> None:
-    monitor = Monitor(settings, client, keys)
+    monitor = Monitor(settings, impatient, keys)
     server.pause()
     try:
         with pytest.raises(StoreUnavailable):

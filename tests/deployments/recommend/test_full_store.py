@@ -1,7 +1,7 @@
 """A store that refuses writes costs what is written, and nothing that is read."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import redis
@@ -76,3 +76,32 @@ async def test_a_full_store_is_said_in_health_and_alerts(
         seen, durable = await monitor.observe(), await durability(client)
         [alert] = [one for one in due_alerts(seen, durable, [], [], {}, False, settings) if one.name == "store_full"]
         assert (alert.severity, "is full" in alert.text) == ("critical", True)
+
+
+async def test_lists_are_not_counted_while_the_disk_of_the_store_is_nearly_full(
+    functions: Functions, server: Server, until: Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+) -> None:
+    """What is written for a list, too, would bring the store to where it cannot write, and exits."""
+    settings = functions.settings
+    (settings.state_dir / "store").mkdir()
+    here = {"ports": settings.ports.model_copy(update={"store": server.port})}
+
+    def floor(megabytes: float) -> None:
+        store = settings.store.model_copy(update={"url": None, "disk_floor_mb": megabytes})
+        functions.ranking.settings = settings.model_copy(update={**here, "store": store})
+
+    async def degraded() -> bool:
+        return bool((await functions.recommend(user_id="ada"))["degraded"])
+
+    async def well() -> bool:
+        return not await degraded()
+
+    assert await well()
+    floor(10**9)
+    await until(degraded)
+    lost = functions.ranking.metrics.counts["exposures_lost"]
+    answer = await functions.recommend(user_id="ada")
+    assert len(answer["recommendations"]) == 10
+    assert functions.ranking.metrics.counts["exposures_lost"] == lost + 1
+    floor(0)
+    await until(well)

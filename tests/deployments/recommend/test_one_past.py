@@ -17,7 +17,8 @@ import pytest
 
 from configs.event_types import load_event_types
 from configs.settings import Settings
-from data.dataset import Tables, load_dataset, processed_dir, write_dataset
+from data.dataset import Tables, load_dataset, processed_dir
+from data.dataset_writer import write_dataset
 from data.fields.attributes import AttributeType
 from deployments.http.schemas import RecommendRequest
 from deployments.recommend.candidate_call import ranker_input

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from configs.settings import Settings
+from deployments.access.access import Access
 from deployments.apps import endpoint_app, served_app
 from deployments.http.api_keys import make_key
 from deployments.http.errors import ApiError
@@ -43,9 +44,9 @@ async def test_two_replicas_and_a_restart_add_up(client: StoreClient, keys: Keys
 
 
 async def test_a_store_that_is_away_gets_everything_once_it_is_back(
-    client: StoreClient, keys: Keys, server: Server
+    impatient: StoreClient, keys: Keys, server: Server
 ) -> None:
-    metrics = RequestMetrics(client, keys, "ranking")
+    metrics = RequestMetrics(impatient, keys, "ranking")
     metrics.counts["cache_hits"] += 1
     await metrics.flush()
     server.pause()
@@ -58,7 +59,7 @@ async def test_a_store_that_is_away_gets_everything_once_it_is_back(
         server.resume()
     await metrics.flush()
     await metrics.flush()
-    assert (await read_telemetry(client, keys)).totals == {"cache_hits": 7}
+    assert (await read_telemetry(impatient, keys)).totals == {"cache_hits": 7}
 
 
 async def test_requests_that_the_keys_turn_away_are_counted(client: StoreClient, keys: Keys, tmp_path: Path) -> None:
@@ -66,7 +67,8 @@ async def test_requests_that_the_keys_turn_away_are_counted(client: StoreClient,
     writer, writing = make_key("writer", ["events"], None)
     settings = Settings(state_dir=tmp_path, security={"keys": [reading, writing]})
     metrics = RequestMetrics(client, keys, "ranking")
-    app = served_app(endpoint_app(recommend_endpoints(nobody, settings.serving), settings, metrics), settings, metrics)
+    hot = endpoint_app(recommend_endpoints(nobody, settings.serving), settings, metrics)
+    app = served_app(hot, Access(settings, client, keys), settings, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
         for path, key, status in (
             ("/api/v1/recommend", None, 401),
@@ -89,7 +91,8 @@ async def test_requests_that_the_keys_turn_away_are_counted(client: StoreClient,
 async def test_pages_of_other_sites_are_counted_without_keys(client: StoreClient, keys: Keys, tmp_path: Path) -> None:
     metrics = RequestMetrics(client, keys, "ranking")
     settings = Settings(state_dir=tmp_path)
-    app = served_app(endpoint_app(recommend_endpoints(nobody, settings.serving), settings, metrics), settings, metrics)
+    hot = endpoint_app(recommend_endpoints(nobody, settings.serving), settings, metrics)
+    app = served_app(hot, Access(settings, client, keys), settings, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         await http.post("/api/v1/recommend", headers={"sec-fetch-site": "cross-site"})
     assert metrics.totals() == {"requests:recommend:403": 1, "errors:recommend:cross_site": 1}

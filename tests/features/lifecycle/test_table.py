@@ -4,7 +4,7 @@ import ast
 import inspect
 from collections import Counter
 
-from configs.keeping import Keeping
+from configs.groups.keeping import Keeping
 from configs.settings import PROJECT_DIR, Settings
 from features.lifecycle.table import FILES, GROUPS, KEYS, budget_bytes, markdown
 from features.redis.keys import Keys

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from configs.event_types import load_event_types
 from data.dataset import DataError
-from data.event_file import rows_of
+from data.imports.event_file import rows_of
 from features.items.catalogue import Item
 from features.recording.event import Event
 from features.recording.event_request import EventError, EventRules

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from configs.settings import Store
-from data.dataset import DataError, Dataset, Tables, load_dataset, write_dataset
+from data.dataset import DataError, Dataset, Tables, load_dataset
+from data.dataset_writer import write_dataset
 from data.event_log import EventLog
 from data.fields.attributes import AttributeType
 from features.items.attribute_schema import declare_attributes, read_schemas

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 async def test_slots_point_at_versions_and_the_timeline_says_why(store: OnlineStore) -> None:
     client, keys = store.client, store.keys
     assert await read_slots(client, keys) == {}
-    assert await read_control(client, keys) == Control(0, 0, 0)
+    assert await read_control(client, keys) == Control(0, 0, 0, 0)
     await set_slot(client, keys, "champion", "v1", "/models/v1", "first model", 100)
     await set_slot(client, keys, "challenger", "v2", "file:///models/a%20b", "trial", 200)
     await set_slot(client, keys, "champion", "v2", "/models/v2", 'better: "MAP" +3 %', 300)
@@ -20,7 +20,7 @@ async def test_slots_point_at_versions_and_the_timeline_says_why(store: OnlineSt
     assert await read_slots(client, keys) == {
         "champion": Slot("v2", "/models/v2", 300, 'better: "MAP" +3 %', "a person")
     }
-    assert await read_control(client, keys) == Control(0, 4, 0)
+    assert await read_control(client, keys) == Control(0, 4, 0, 0)
     decisions = await read_decisions(client, keys, 3)
     assert decisions == [
         SlotDecision("challenger", None, "v2", 400, "trial ended", "a person"),

@@ -40,10 +40,11 @@ def hide(settings: Settings, *item_ids: str) -> None:
     asyncio.run(write())
 
 
-def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess:
+def command(settings: Settings, ray: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
     config = settings.state_dir.parent / "settings.yaml"
     config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     environment = {"RAYCOMMEND_CONFIG": str(config), "PATH": "/usr/bin:/bin", "HOME": str(settings.state_dir.parent)}
+    environment |= ray
     return subprocess.run(
         [sys.executable, "-m", "jobs.recommend_all", *arguments],
         cwd=PROJECT_DIR,
@@ -54,11 +55,13 @@ def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_everybody_gets_a_list_of_what_is_new_to_them(with_store: Settings, tmp_path: Path) -> None:
+def test_everybody_gets_a_list_of_what_is_new_to_them(
+    with_store: Settings, shared_ray: dict[str, str], tmp_path: Path
+) -> None:
     version = train(with_store)
     hide(with_store, "3", "8")
     out = tmp_path / "lists"
-    done = command(with_store, "--out", str(out), "--top-k", "5")
+    done = command(with_store, shared_ray, "--out", str(out), "--top-k", "5")
     assert done.returncode == 0, done.stderr
     assert f"lists of 60 users, by {version}" in done.stdout
     found = pd.read_parquet(out)

@@ -4,14 +4,17 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 
 from configs.settings import Settings
-from data.dataset import load_dataset, processed_dir
+from data.dataset import DataError, Tables, load_dataset, processed_dir
+from data.dataset_writer import write_dataset
 from jobs.evaluate.replay import Step, gain, read_records, replay, steps, summary, write_training_part
 from tests.jobs.job_data import two_tastes, write_interactions
 
@@ -66,7 +69,7 @@ def drive(server: Server, todo: list[Step], out: Path) -> None:
     asyncio.run(run())
 
 
-STEPS = [Step(n, str(n % 3), str(5 + n % 5), 4.0, 1000 * n, n != 4) for n in range(12)]
+STEPS = [Step(n, str(n % 3), str(5 + n % 5), "rating", 4.0, 1000 * n, n != 4) for n in range(12)]
 
 
 def test_each_user_in_order_asked_before_told(server: Server, tmp_path: Path) -> None:
@@ -80,6 +83,40 @@ def test_each_user_in_order_asked_before_told(server: Server, tmp_path: Path) ->
     assert {record["number"]: record["rank"] for record in records} == {
         step.number: {"7": 1, "8": 2}.get(step.item_id, 0) for step in STEPS
     }
+
+
+def test_what_is_told_is_what_happened(server: Server, tmp_path: Path) -> None:
+    """Every event was told as a rating, also a purchase without a value."""
+    todo = [Step(0, "ann", "7", "purchase", 12.5, 1000, True), Step(1, "ann", "8", "view", None, 2000, True)]
+    drive(server, todo, tmp_path / "out.jsonl")
+    told = [body for path, body in server.calls if path.endswith("/events")]
+    assert [(body["event_type"], body.get("value")) for body in told] == [("purchase", 12.5), ("view", None)]
+    assert not any("rating" in body for body in told)
+
+
+def test_the_training_part_keeps_what_is_known_of_items_and_the_preset(settings: Settings, tmp_path: Path) -> None:
+    """The attributes and the preset were lost on the way."""
+    frame = pd.DataFrame(
+        [(f"u{n % 3}", f"i{n % 4}", "purchase", None, n) for n in range(20)],
+        columns=["user_id", "item_id", "event_type", "value", "timestamp_ms"],
+    )
+    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(4)], "price": [1.0, 2.0, 3.0, None]})
+    items = items.assign(title=items["item_id"], year=None, categories=[[] for _ in range(4)], added_ms=None)
+    users = pd.DataFrame({"user_id": ["u0", "u1", "u2"], "city": ["Ulm", None, "Bonn"]})
+    described = Tables(frame, items, users, item_attributes={"price": "number"}, user_attributes={"city": "keyword"})
+    write_dataset(processed_dir(settings), described, "shop", "a test", "0" * 64, ("str", "str"), "groceries")
+    whole = load_dataset(processed_dir(settings))
+    assert [(step.event_type, step.value) for step in steps(whole)] == [("purchase", None)] * 4
+    write_training_part(whole, tmp_path / "first")
+    first = load_dataset(tmp_path / "first" / "processed")
+    assert first.meta.preset == "groceries"
+    assert first.items["price"].tolist()[:3] == [1.0, 2.0, 3.0]
+    assert first.users["city"].fillna("").tolist() == ["Ulm", "", "Bonn"]
+    untrusted = replace(whole, meta=whole.meta.model_copy(update={"time_trusted": False}))
+    write_training_part(untrusted, tmp_path / "untrusted")
+    assert not load_dataset(tmp_path / "untrusted" / "processed").meta.time_trusted
+    with pytest.raises(DataError, match="there is nothing to replay"):
+        steps(untrusted)
 
 
 def test_it_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:

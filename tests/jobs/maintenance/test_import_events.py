@@ -1,3 +1,4 @@
+import gzip
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 
 from configs.settings import PROJECT_DIR, Settings
 from data.dataset import DataError
-from data.event_file import FIELDS
+from data.imports.event_file import FIELDS
 from features.items.catalogue import Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.errors import StoreUnavailable
@@ -183,8 +184,11 @@ async def test_a_closed_catalogue_refuses_unknown_items(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "user_id,item_id,event_type,mood\n", "mood"),
-        ("a.csv", "user_id,event_type\n", "item_id is missing"),
+        ("a.csv", "user_id,item_id,event_type,timestamp,mood\n", "unknown column 'mood'"),
+        ("a.csv", "user_id,event_type\n", "no rows that can be read"),
+        ("a.csv", "user_id,event_type\na,like\nb,like\n", "item_id: no column's name says that it holds the item_id"),
+        ("sqlite:///shop.db#orders", None, "rows of a database have no fixed order"),
+        ("a.csv", "user_id,item_id,event_type\nu,i,like\nv,j,like\n", "it has no times"),
         ("a.csv", b"user_id,item_id,event_\xff\n1,1,like\n", "UTF-8"),
         ("a.csv", "user_id,item_id,event_type,timestamp,user_id\n", "two columns are called 'user_id'"),
         ("a.csv", ",user_id,item_id,event_type,timestamp\n0,w1,a,like,1700000000\n", "column 1 has no name"),
@@ -199,7 +203,89 @@ async def test_a_file_that_cannot_be_read_is_named(
     if content is not None:
         (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(DataError, match=message):
-        await import_events(with_store, tmp_path / name)
+        await import_events(with_store, name if "://" in name else tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["events.csv.gz", "events.tsv", "events.txt", "events.csv", "folder", "events.json"])
+async def test_what_make_up_reads_is_imported(
+    with_store: Settings, store: OnlineStore, tmp_path: Path, kind: str
+) -> None:
+    """Commas alone were read, and neither packed files nor folders."""
+    header = ["user_id", "item_id", "event_type", "timestamp"]
+    rows = [["ann", f"i{n}", "like", str(1_700_000_000 + n)] for n in range(4)] + [["ann", "i9", "stare", "1700000000"]]
+    path = tmp_path / kind
+
+    def text(separator: str, part: list[list[str]], encoding: str = "utf-8") -> bytes:
+        return "".join(separator.join(row) + "\n" for row in [header, *part]).encode(encoding)
+
+    if kind == "folder":
+        path.mkdir()
+        (path / "1.csv").write_bytes(text(";", rows[:2]))
+        (path / "2.csv").write_bytes(text(",", rows[2:]))
+    elif kind == "events.json":
+        path.write_text("".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows))
+    elif kind.endswith(".gz"):
+        path.write_bytes(gzip.compress(text(",", rows)))
+    else:
+        separator = {".tsv": "\t", ".txt": "|", ".csv": ";"}[path.suffix]
+        path.write_bytes(text(separator, rows, "utf-16" if kind == "events.csv" else "utf-8"))
+    done, report = await import_events(with_store, path)
+    assert (done.recorded, done.refused, done.rows) == (4, 1, 5)
+    told = json.loads(report.read_text())
+    assert (told.get("file"), told["row"]) == (("2.csv", 3) if kind == "folder" else (None, 5))
+    assert "stare" in told["reason"]
+    history = (await reading.user_features(store, "ann"))["history"]
+    assert [(item.decode(), time_ms) for time_ms, item, *_ in history] == [
+        (f"i{n}", 1_700_000_000_000 + 1000 * n) for n in range(4)
+    ]
+    assert (await import_events(with_store, path))[0].begun_at == 5
+
+
+SHOP = "customer;sku;did;at;stars\n"
+
+
+async def test_columns_of_other_names_are_guessed_shown_and_checked(
+    with_store: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "shop.csv"
+    rows = ["ann;7;view;2023-11-14T22:13:20Z;", "ann;8;purchase;2023-11-14T22:13:21Z;", ";9;view;1700000000;"]
+    file.write_text("customer;sku;action;happened_at;note\n" + "\n".join(rows) + "\n")
+    shown: list[str] = []
+    done, report = await import_events(with_store, file, show=shown.append)
+    assert any(line.split()[:3] == ["user_id", "<-", "customer"] for line in shown)
+    assert (done.recorded, done.refused) == (2, 1)
+    assert json.loads(report.read_text()) == {"row": 3, "field": "customer", "reason": "is empty"}
+    history = (await reading.user_features(store, "ann"))["history"]
+    assert [(item.decode(), time_ms) for time_ms, item, *_ in history] == [
+        ("7", 1_700_000_000_000), ("8", 1_700_000_001_000)
+    ]  # fmt: skip
+
+
+async def test_a_map_says_what_the_columns_hold_and_that_of_the_data_set_is_taken_where_it_fits(
+    with_store: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    file, map_file = tmp_path / "shop.csv", tmp_path / "map.yaml"
+    rows = ["ann;7;Note;14.11.2023 22:13;8,5", "ann;8;Kauf;14.11.2023 22:14;", "ann;9;Retour;14.11.2023 22:15;",
+            "ann;6;Kauf;gestern;", "ann;;Kauf;14.11.2023 22:15;"]  # fmt: skip
+    file.write_text(SHOP + "\n".join(rows) + "\n")
+    map_file.write_text(
+        "interactions:\n  user_id: customer\n  item_id: sku\n  time: {column: at, format: '%d.%m.%Y %H:%M'}\n"
+        "  event_type: {column: did, map: {rating: [note], purchase: [kauf]}, leave_out: [retour]}\n"
+        "  value: {column: stars, scale: [1, 10], decimal: ','}\n"
+    )
+    done, report = await import_events(with_store, file, map_file)
+    assert (done.recorded, done.refused, done.left_out) == (2, 2, 1)
+    refused = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [(row["row"], row["field"]) for row in refused] == [(4, "at"), (5, "sku")]
+    history = (await reading.user_features(store, "ann"))["history"]
+    assert [(item.decode(), value) for _, item, _, value in history] == [("7", 4.25), ("8", float("-inf"))]
+    own = with_store.model_copy(update={"data_dir": tmp_path / "data"})
+    kept = own.data_dir / "processed" / "map.yaml"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    map_file.rename(kept)
+    again = tmp_path / "more.csv"
+    again.write_text(SHOP + "ann;5;Kauf;15.11.2023 10:00;\n")
+    assert (await import_events(own, again))[0].recorded == 1
 
 
 async def test_json_lines_refuse_row_by_row(with_store: Settings, tmp_path: Path) -> None:

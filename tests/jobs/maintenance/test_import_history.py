@@ -11,9 +11,10 @@ import pytest
 
 from configs import clock
 from configs.settings import PROJECT_DIR, Settings
-from data import event_batches
 from data.event_log import EventLog, read_event_log
+from data.sources import addresses, csv_blocks
 from features.items.catalogue import Item, put_items
+from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.recovery.history import History
 from features.streams.compaction import compact
@@ -63,7 +64,8 @@ def by_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "BULK_BYTES", 0)
-    monkeypatch.setattr(event_batches, "BLOCK_BYTES", 3_000)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(addresses, "CHUNK_BYTES", 1_000)
 
 
 async def test_history_in_bulk_is_what_the_rows_one_by_one_are(
@@ -157,3 +159,25 @@ async def test_a_killed_process_goes_on(with_store: Settings, store: OnlineStore
     assert (done.recorded, done.duplicates, done.refused) == (120_000, 0, 0)
     assert read_event_log(with_store.log_dir).num_rows == 120_000
     assert not [left for left in state.iterdir() if left.is_dir()]
+
+
+async def test_an_event_of_the_history_that_comes_again_over_http_is_one_event_to_a_training(
+    with_store: Settings, store: OnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/own-data.md says: features count it twice, the reader of the log once; a larger file adds the rest."""
+    in_bulk(monkeypatch)
+    await put_items(store.client, store.keys, ITEMS)
+    header, row = "user_id,item_id,event_type,timestamp,event_id\n", "ann,i1,like,1700000000,e1\n"
+    (tmp_path / "one.csv").write_text(header + row)
+    assert (await import_events(with_store, tmp_path / "one.csv"))[0].recorded == 1
+    [again] = await store.record_events([Event("e1", "ann", "i1", "like", 1_700_000_000_000, None)])
+    assert not again.duplicate
+    [once_more] = await store.record_events([Event("e1", "ann", "i1", "like", 1_700_000_000_000, None)])
+    assert once_more.duplicate
+    assert len((await reading.user_features(store, "ann"))["history"]) == 2
+    await compact(with_store)
+    assert len(read_event_log(with_store.log_dir)) == 1
+    (tmp_path / "more.csv").write_text(header + row + row.replace("e1", "e2"))
+    done, _ = await import_events(with_store, tmp_path / "more.csv")
+    assert (done.recorded, done.duplicates) == (1, 1)
+    assert len(read_event_log(with_store.log_dir)) == 2

@@ -1,4 +1,6 @@
+import gzip
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +113,9 @@ async def test_refused_rows_are_reported_with_row_column_and_reason(
     ("name", "content", "words"),
     [
         ("a.csv", "item_id,title,colour\n1,t,red\n", "unknown column 'colour'; known are item_id, title, categories"),
-        ("a.csv", "item_id,year\n1,1990\n", "the column title is missing"),
         ("a.csv", "item_id,title,title\n1,t,t\n", "two columns are called 'title'"),
         ("a.csv", "", "it is empty"),
-        ("a.xlsx", "x", "give a .csv, .jsonl, .ndjson or .parquet file"),
+        ("a.xlsx", "x", "a file of this kind cannot be read; give .csv"),
         ("a.parquet", "x", "no whole Parquet file"),
     ],
 )
@@ -127,6 +128,69 @@ async def test_a_file_that_holds_no_items_is_refused_before_anything_is_put(
         await import_items(declared, file)
     with pytest.raises(DataError, match="no such file"):
         await import_items(declared, tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("kind", ["items.csv.gz", "items.tsv", "items.csv", "folder", "shop.db"])
+async def test_what_make_up_reads_is_imported(
+    declared: Settings, store: OnlineStore, tmp_path: Path, kind: str
+) -> None:
+    """Commas alone were read, and neither packed files nor folders."""
+    rows = [["item_id", "title", "price"], ["a", "Tea; green", "2.5"], ["b", "Mug", "dear"]]
+    path, address = tmp_path / kind, str(tmp_path / kind)
+
+    def text(separator: str, part: list[list[str]]) -> str:
+        return "".join(separator.join(f'"{cell}"' for cell in row) + "\n" for row in part)
+
+    if kind == "folder":
+        path.mkdir()
+        (path / "1.csv").write_text(text(";", rows[:2]))
+        (path / "2.csv").write_text(text(",", [rows[0], rows[2]]))
+    elif kind == "shop.db":
+        with sqlite3.connect(path) as database:
+            database.execute("CREATE TABLE items (item_id TEXT, title TEXT, price TEXT)")
+            database.executemany("INSERT INTO items VALUES (?, ?, ?)", rows[1:])
+        database.close()
+        address = f"sqlite://{path}#items"
+    elif kind.endswith(".gz"):
+        path.write_bytes(gzip.compress(text(",", rows).encode()))
+    else:
+        path.write_text(text({".tsv": "\t", ".csv": ";"}[path.suffix], rows))
+    done, report = await import_items(declared, address)
+    assert (done.put, done.refused) == (1, 1)
+    told = json.loads(report.read_text())
+    assert (told.get("file"), told["row"], told["column"]) == (
+        ("2.csv", 1, "price") if kind == "folder" else (None, 2, "price")
+    )
+    tea = await read_item(store.client, store.keys, "a")
+    assert tea is not None
+    assert (tea.title, tea.attributes) == ("Tea; green", {"price": 2.5})
+
+
+async def test_columns_of_other_names_are_guessed_and_shown_or_mapped(
+    declared: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    file, map_file = tmp_path / "products.csv", tmp_path / "map.yaml"
+    file.write_text(
+        "sku;name;size;category;price;weight\n7;Tea;big;Hot|Dry;2,50;3\n8;;;;x;4\n9;Mug;;Cup;1,00;5\n"
+        + "".join(f"m{n};More;;Cup;1,0{n};6\n" for n in range(9))
+    )
+    shown: list[str] = []
+    done, report = await import_items(declared, file, show=shown.append)
+    assert any(line.split()[:3] == ["item_id", "<-", "sku"] for line in shown)
+    assert any("left out" in line and "weight" in line for line in shown)
+    assert (done.put, done.refused) == (11, 1)
+    assert (json.loads(report.read_text())["row"], json.loads(report.read_text())["column"]) == (2, "price")
+    map_file.write_text(
+        "items:\n  item_id: sku\n  title: [name, size]\n  categories: {column: category, separator: '|'}\n"
+        "  attributes: {price: {type: number, decimal: ','}}\n"
+    )
+    await import_items(declared, file, map_file=map_file)
+    tea = await read_item(store.client, store.keys, "7")
+    assert tea is not None
+    assert (tea.title, tea.categories, tea.attributes) == ("Tea big", ("Hot", "Dry"), {"price": 2.5})
+    map_file.write_text("items:\n  item_id: sku\n  attributes: {weight: number}\n")
+    with pytest.raises(DataError, match=r"items\.attributes\.weight: neither the settings nor the data set declare it"):
+        await import_items(declared, file, map_file=map_file)
 
 
 async def test_a_line_that_is_no_object_is_refused_alone(declared: Settings, tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from configs.settings import Settings
-from deployments.http import api_keys
-from deployments.http.api_keys import ApiKeyGate, make_key
+from deployments.access import limits
+from deployments.http.api_keys import make_key
 from jobs.evaluate import replay
 from jobs.simulate import demo, simulate
+from tests.deployments.access.gates import keyed
 from tests.jobs.job_data import two_tastes, write_interactions
 
-FULL, FULL_KEPT = make_key("both", ["recommend", "events"], 1000)
+FULL, FULL_KEPT = make_key("both", ["recommend", "events"], 99)
 LISTS, LISTS_KEPT = make_key("lists", ["recommend"], None)
 SHOWN = {"recommendations": [{"item_id": 7}], "recommendation_id": "r", "variant": "champion", "model_version": "v"}
 
@@ -36,7 +37,7 @@ class System:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": body})
 
-    async def count(self, name: str) -> int:
+    async def count(self, name: str, number: int) -> int:
         """The key's limit is reached once, by its second request."""
         self.made += 1
         return 10_000 if self.made == 2 else 1
@@ -48,7 +49,7 @@ def system() -> Iterator[tuple[System, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    guard = ApiKeyGate(found, [FULL_KEPT, LISTS_KEPT], found.count)
+    guard = keyed(found, [FULL_KEPT, LISTS_KEPT], found.count)
     server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -116,7 +117,7 @@ def test_what_is_wrong_with_the_key_is_said(
 def test_the_key_is_sent_and_its_limit_waited_for(
     run: Callable[[str, str | None], int], system: tuple[System, int], monkeypatch: pytest.MonkeyPatch, job: str
 ) -> None:
-    monkeypatch.setattr(api_keys, "WINDOW_S", 1)
+    monkeypatch.setattr(limits, "WINDOW_S", 1)
     started = time.monotonic()
     assert run(job, FULL) == 0
     # The refused request was made again, once the answer's Retry-After was over.

@@ -4,46 +4,77 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.event_types import load_event_types
 from jobs.simulate.simulate import true_effects
 from jobs.simulate.simulated_users import (
     DISLIKED,
-    FEWEST_RATINGS,
     INDIFFERENT,
     LIKED,
+    MANY_ITEMS,
     UNKNOWN,
     Drift,
+    Goal,
     SimulatedUser,
+    Taste,
     chances,
     draw_users,
     take_up,
     true_value,
 )  # fmt: skip
 
-USER = SimulatedUser("sim-t-0", (("old", 4.0, 5), ("older", 2.0, 1)), {"good": 5.0, "fair": 3.0, "bad": 1.0})
+TASTE = {"good": Taste(LIKED, 5.0), "fair": Taste(INDIFFERENT, 3.0), "bad": Taste(DISLIKED, 1.0)}
+USER = SimulatedUser("sim-t-0", (), TASTE, Goal("rating", 4.0))
 HORROR = Drift("Horror", frozenset({"bad"}))
+MOVIES = load_event_types("movies")
 
 
-def interactions(users: int = 3, ratings: int = FEWEST_RATINGS) -> pd.DataFrame:
-    rows = [(f"u{u}", f"i{n}", "rating", float(n % 5 + 1), 1_000 * n) for u in range(users) for n in range(ratings)]
-    rows += [("few", "i1", "rating", 5.0, 1), ("u0", "i99", "click", None, 1)]
+def interactions(users: int = 25, ratings: int = MANY_ITEMS) -> pd.DataFrame:
+    rows = [(f"u{u}", f"i{n}", "rating", float(n % 5 + 1), 1_000 * n + 1) for u in range(users) for n in range(ratings)]
+    rows += [("few", f"i{n}", "rating", 5.0, 1) for n in range(3)]
     return pd.DataFrame(rows, columns=["user_id", "item_id", "event_type", "value", "timestamp_ms"])
 
 
 def test_history_and_taste_of_a_user_are_disjoint_and_those_of_a_real_one() -> None:
-    found = draw_users(interactions(), 20, seed=1, run="t")
+    found = draw_users(interactions(), MOVIES, 20, seed=1, run="t")
     assert [user.user_id for user in found] == [f"sim-t-{n}" for n in range(20)]
     for user in found:
-        known = {item for item, _, _ in user.history}
+        known = {event.item_id for event in user.history}
         assert len(known) >= 5
         assert not known & set(user.taste)
-        assert len(user.taste) == FEWEST_RATINGS // 2
-        assert "i99" not in known | set(user.taste)
-        assert [time_ms for _, _, time_ms in user.history] == sorted(time_ms for _, _, time_ms in user.history)
-        assert all(rating == int(item[1:]) % 5 + 1 for item, rating in user.taste.items())
-    assert draw_users(interactions(), 20, seed=1, run="t") == found
-    assert draw_users(interactions(), 20, seed=2, run="t") != found
-    with pytest.raises(ValueError, match="no taste to copy"):
-        draw_users(interactions(ratings=5), 1, seed=0, run="t")
+        assert len(user.taste) == MANY_ITEMS // 2
+        assert [event.time_ms for event in user.history] == sorted(event.time_ms for event in user.history)
+        for item, taste in user.taste.items():
+            rating = int(item[1:]) % 5 + 1
+            assert taste == Taste({1: DISLIKED, 2: DISLIKED, 3: INDIFFERENT}.get(rating, LIKED), rating)
+    assert draw_users(interactions(), MOVIES, 20, seed=1, run="t") == found
+    assert draw_users(interactions(), MOVIES, 20, seed=2, run="t") != found
+    with pytest.raises(ValueError, match="events with 6 items: there is no taste to copy"):
+        draw_users(interactions(ratings=5), MOVIES, 1, seed=0, run="t")
+
+
+def test_without_ratings_the_taste_is_what_was_bought_and_buying_is_the_goal() -> None:
+    """A shop's data could not be simulated: only ratings were a taste."""
+    rows = [("ann", f"s{n}", "view", None, n) for n in range(10)]
+    rows += [("ann", f"s{n}", "purchase", 20.0 + n, 100 + n) for n in range(0, 10, 2)]
+    rows += [("few", "s1", "view", None, 1)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "event_type", "value", "timestamp_ms"])
+    (ann,) = draw_users(frame, load_event_types("shops"), 1, seed=0, run="t")
+    assert ann.goal == Goal("purchase", 24.0)
+    assert {(event.event_type, event.value) for event in ann.history} <= {
+        ("view", None), *(("purchase", 20.0 + n) for n in range(0, 10, 2))
+    }  # fmt: skip
+    # A purchase leaves the item open, so that what the system was told may be taken up again.
+    assert ann.taste == {f"s{n}": Taste(LIKED, 20.0 + n) if n % 2 == 0 else Taste(INDIFFERENT, None) for n in range(10)}
+    generator = np.random.default_rng(0)
+    taken = {one for _ in range(50) for one in take_up(ann, ["s1", "s2"], np.array([1.0, 1.0]), None, generator)}
+    assert {(one.item_id, one.event_type, one.value) for one in taken} == {
+        ("s1", "click", None), ("s2", "click", None), ("s1", "purchase", 24.0), ("s2", "purchase", 22.0)
+    }  # fmt: skip
+
+
+def test_times_that_say_nothing_are_not_told() -> None:
+    found = draw_users(interactions(), MOVIES, 1, seed=1, run="t", time_trusted=False)
+    assert {event.time_ms for event in found[0].history} == {0}
 
 
 def test_a_chance_is_taste_times_place() -> None:
@@ -59,7 +90,7 @@ def test_the_true_value_of_a_list_is_how_often_something_of_it_is_taken_up() -> 
     generator = np.random.default_rng(0)
     taken = [take_up(USER, ["good", "fair", "bad"], likely, None, generator) for _ in range(20_000)]
     assert np.mean([bool(one) for one in taken]) == pytest.approx(true_value(likely), abs=0.015)
-    ratings = [one.rating for mine in taken for one in mine if one.item_id == "good" and one.rating is not None]
+    ratings = [one.value for mine in taken for one in mine if one.item_id == "good" and one.value is not None]
     assert {4.0, 5.0} == set(ratings)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,10 +11,12 @@ from data.dataset import DataError
 from data.event_log import EventLog
 from data.log_tables import SCHEMAS
 from features.users.erasure import Erasures, keyed_digest, plain_digest
+from jobs.train.fit_bundle import cutoff, evaluate_latest
 from jobs.train.load_data import load_training_data
-from jobs.train.retrain_report import describe_data
+from jobs.train.retrain_report import describe_data, describe_metrics
+from models.factors.als import AlsParameters
 from models.training.training_data import TrainingData
-from tests.jobs.job_data import two_tastes, write_interactions
+from tests.jobs.job_data import SECOND, two_tastes, write_interactions
 
 NOBODY = Erasures({})
 
@@ -117,3 +121,23 @@ def test_simulated_events_are_left_out_unless_asked_for(settings: Settings) -> N
     assert "1,021 events" in describe_data(plain)
     assert describe_data(plain).endswith("1 of them from the event log; left out: 1 simulated events")
     assert describe_data(both).endswith("2 of them from the event log")
+
+
+def test_times_that_cannot_be_trusted_split_nothing(settings: Settings) -> None:
+    """Regression: rows sorted by user stood for time, so the latest tenth was the whole history of a few users."""
+    frame = two_tastes().sort_values("user_id", kind="stable").reset_index(drop=True)
+    frame["timestamp_ms"] = np.arange(len(frame)) * SECOND
+    write_interactions(settings, frame, time_trusted=False)
+    data = load_training_data(settings, NOBODY)
+    assert not data.time_trusted
+    assert sorted(data.times_ms.tolist()) == frame["timestamp_ms"].tolist()
+    earlier = data.before(0.9)
+    assert len(np.unique(data.user[earlier])) == len(data.users), "a window of time is no user's whole history"
+    split = cutoff(data, seed=3)
+    per_user = np.bincount(data.user[split.test], minlength=len(data.users))
+    assert (per_user == round(0.1 * 17)).all()
+    metrics = evaluate_latest(data, settings, AlsParameters(factors=8), seed=3)
+    assert metrics["evaluated_users"] > 40
+    assert "a random tenth of each user's events" in describe_metrics(metrics, data.time_trusted)
+    trusted = replace(data, time_trusted=True)
+    assert describe_metrics(evaluate_latest(trusted, settings, AlsParameters(factors=8), seed=3)).startswith("latest")

@@ -1,4 +1,4 @@
-"""The search of a retraining, on a Ray of its own, with the real store and the real registry."""
+"""The search of a retraining, on a Ray of its own or one that runs, with the real store and the real registry."""
 
 import json
 import signal
@@ -46,9 +46,9 @@ def test_the_command_searches_and_a_trial_that_fails_is_reported(with_registry: 
     assert not Path(settings.state_dir.parent, ".ray").exists()  # no token in the user's home
 
 
-def test_a_killed_search_goes_on_after_its_finished_trials(with_store: Settings) -> None:
+def test_a_killed_search_goes_on_after_its_finished_trials(with_store: Settings, shared_ray: dict[str, str]) -> None:
     trials = "3"
-    with run(with_store, "--trials", trials) as process:
+    with run(with_store, "--trials", trials, ray=shared_ray) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if f" of {trials}: NDCG@10" in line:
@@ -62,7 +62,7 @@ def test_a_killed_search_goes_on_after_its_finished_trials(with_store: Settings)
     records[0]["result"] |= {METRIC: 0.98765, "scores": [0.98765]}
     file.write_text("".join(f"\n{json.dumps(record)}" for record in records))
 
-    with run(with_store, "--trials", trials) as process:  # it waits for the killed one's lock
+    with run(with_store, "--trials", trials, ray=shared_ray) as process:  # it waits for the killed one's lock
         out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert f"going on with a search that was cut off after {len(records)} trials" in out

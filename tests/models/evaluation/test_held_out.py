@@ -9,7 +9,7 @@ from jobs.train.fit_bundle import cutoff
 from jobs.train.load_data import load_training_data
 from models.evaluation.held_out import build_fold, evaluate, mean_ndcg
 from models.factors.als import AlsParameters
-from models.training.training_data import TrainingData, training_data_from_frame
+from models.training.training_data import TrainingData, training_data_of
 
 PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=10)
 
@@ -24,7 +24,7 @@ def small(rows: list[tuple[str, str, float]]) -> TrainingData:
 
     frame = pd.DataFrame(rows, columns=["user_id", "item_id", "value"])
     frame = frame.assign(event_type="rating", timestamp_ms=np.arange(len(rows)))
-    return training_data_from_frame(frame, load_event_types(), "small", ("int", "int"), 0, {}, "0" * 64)
+    return training_data_of(frame, load_event_types(), "small", ("int", "int"), 0, {}, "0" * 64)
 
 
 def test_what_is_relevant() -> None:

@@ -14,7 +14,7 @@ from models.training.past_requests import Requests, in_store_order, user_request
 from models.training.ranker_judgement import train_second_stage
 from models.training.ranker_lists import ranker_rows, request_features, rerank
 from models.training.ranker_windows import LATEST, RANKER, Recipe, learn, lists_before
-from models.training.training_data import TrainingData, training_data_from_frame
+from models.training.training_data import TrainingData, training_data_of
 from tests.jobs.job_data import two_tastes
 
 PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
@@ -23,7 +23,7 @@ PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=
 @pytest.fixture(scope="module")
 def data() -> TrainingData:
     frame = two_tastes(n_users=120)
-    return in_store_order(training_data_from_frame(frame, load_event_types(), "t", ("int", "int"), 0, {}, "0" * 64))
+    return in_store_order(training_data_of(frame, load_event_types(), "t", ("int", "int"), 0, {}, "0" * 64))
 
 
 def catalogue(data: TrainingData) -> ItemFacts:
@@ -40,7 +40,7 @@ def test_a_request_sees_its_past_only(ties: str) -> None:
         frame["timestamp_ms"] = frame.groupby("user_id")["timestamp_ms"].transform("max")
     elif ties == "of everybody":
         frame["timestamp_ms"] = 1_000_000_000_000
-    data = in_store_order(training_data_from_frame(frame, load_event_types(), "t", ("int", "int"), 0, {}, "0" * 64))
+    data = in_store_order(training_data_of(frame, load_event_types(), "t", ("int", "int"), 0, {}, "0" * 64))
     n = len(data)
     train, window = data.before(0.5), np.flatnonzero(data.turn >= round(0.5 * n))
 
@@ -107,9 +107,7 @@ def test_what_serving_shows_again_can_be_right_again() -> None:
     other = pd.DataFrame([("v", "a", "view", np.float32("nan"), 0)], columns=frame.columns)
     for preset, right in (("shops", {"a", "b", "c"}), ("movies", {"a", "c"})):
         types = load_event_types(preset)
-        data = in_store_order(
-            training_data_from_frame(pd.concat([frame, other]), types, "t", ("str", "str"), 0, {}, "")
-        )
+        data = in_store_order(training_data_of(pd.concat([frame, other]), types, "t", ("str", "str"), 0, {}, ""))
         order = np.argsort(data.turn)
         known = np.ones(len(data.items), bool)
         requests = window_requests(data, order[:3], order[3:], (0,), {}, known, "preference")
@@ -160,7 +158,7 @@ def test_store_order_breaks_ties_by_text() -> None:
 
     frame = pd.DataFrame({"user_id": ["1", "1", "2"], "item_id": ["9", "10", "9"], "value": [3.0, 3.0, 3.0]})
     frame = frame.assign(event_type="rating", timestamp_ms=[5, 5, 1])
-    ordered = in_store_order(training_data_from_frame(frame, load_event_types(), "t", ("int", "int"), 0, {}, ""))
+    ordered = in_store_order(training_data_of(frame, load_event_types(), "t", ("int", "int"), 0, {}, ""))
     assert [ordered.items.ids[item] for item in ordered.item] == ["9", "10", "9"]
 
 

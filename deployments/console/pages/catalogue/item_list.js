@@ -1,10 +1,11 @@
 // All items: found by words, by category, by an attribute, page by page.
 
 import { get } from "/console/frame/api.js"
-import { debounced, empty, failure, fill, h, table } from "/console/parts/elements.js"
+import { debounced, h, table } from "/console/parts/elements.js"
 import { count, nameOf } from "/console/parts/format.js"
-import { attributeColumns, itemLink, itemsOf, pager, states } from "/console/catalogue/catalogue_api.js"
+import { attributeColumns, itemLink, itemsOf, states } from "/console/catalogue/catalogue_api.js"
 import { editItem } from "/console/catalogue/description_form.js"
+import { pagedResults } from "/console/catalogue/paged_results.js"
 
 const ADDRESS = "#/catalogue"
 const SHOWN = { all: "all", recommendable: "not hidden", hidden: "hidden" }
@@ -18,10 +19,8 @@ export function itemList(root, { query, schemas, focus }) {
   const value = h("input", { id: "item-value", autocomplete: "off", maxlength: "200" })
   const fields = { category: fieldOf("Category", category), attribute: fieldOf("Attribute", attribute), value: fieldOf("Value", value) }
   const shown = h("select", { id: "item-shown" }, Object.entries(SHOWN).map(([kind, text]) => h("option", { value: kind }, text)))
-  const results = h("div", {}, h("p", { class: "loading" }, "Loading"))
-  const total = h("p", { class: "small muted", role: "status" })
-  const pages = h("div", {})
-  let asked = 0
+  const none = ["No item is found by this.", "The catalogue lists no item yet. Add one, or import some."]
+  const list = pagedResults({ address: ADDRESS, noun: ["item", "items"], place, ask: itemsOf, schemas, tableOf, none })
   let types = {}
   for (const one of Object.values(fields)) one.hidden = true
 
@@ -36,9 +35,7 @@ export function itemList(root, { query, schemas, focus }) {
         h("button", { type: "button", class: "primary", onclick: add }, "Add an item"),
       ),
       h("form", { class: "fields", role: "search", onsubmit: (event) => event.preventDefault() }, fieldOf("Find", search), Object.values(fields), fieldOf("Shown", shown)),
-      total,
-      results,
-      pages,
+      list.parts,
     ),
   )
 
@@ -50,12 +47,6 @@ export function itemList(root, { query, schemas, focus }) {
     if (attribute.value && value.value.trim()) found.set(`attribute.${attribute.value}`, value.value.trim())
     if (shown.value !== "all") found.set("shown", shown.value)
     return found
-  }
-
-  function changed() {
-    const found = place().toString()
-    window.history.replaceState(null, "", found ? `${ADDRESS}?${found}` : ADDRESS)
-    load()
   }
 
   function read(address) {
@@ -74,26 +65,6 @@ export function itemList(root, { query, schemas, focus }) {
     value.type = type === "number" ? "number" : "text"
     value.step = "any"
     value.placeholder = EXAMPLES[type] ?? ""
-  }
-
-  async function load() {
-    const mine = ++asked
-    const cursor = new URLSearchParams(location.hash.split("?")[1] ?? "").get("cursor")
-    results.setAttribute("aria-busy", "true")
-    try {
-      const [answer, schema] = await Promise.all([itemsOf({ ...Object.fromEntries(place()), ...(cursor ? { cursor } : {}) }), schemas])
-      if (mine !== asked) return
-      fill(total, `${count(answer.total)} ${answer.total === 1 ? "item" : "items"}`)
-      fill(results, answer.items.length ? tableOf(answer.items, schema.items) : empty(place().size ? "No item is found by this." : "The catalogue lists no item yet. Add one, or import some."))
-      fill(pages, pager(ADDRESS, place(), cursor, answer.next_cursor))
-    } catch (error) {
-      if (mine !== asked) return
-      fill(total)
-      fill(pages)
-      fill(results, failure(error, load))
-    } finally {
-      if (mine === asked) results.removeAttribute("aria-busy")
-    }
   }
 
   function tableOf(items, schema) {
@@ -116,15 +87,15 @@ export function itemList(root, { query, schemas, focus }) {
     if (made) location.hash = `#/catalogue/item/${encodeURIComponent(made.item_id)}`
   }
 
-  const later = debounced(changed, 250)
+  const later = debounced(list.changed, 250)
   search.addEventListener("input", later)
   value.addEventListener("input", later)
-  for (const select of [category, shown]) select.addEventListener("change", changed)
+  for (const select of [category, shown]) select.addEventListener("change", list.changed)
   attribute.addEventListener("change", () => {
     value.value = ""
     showValue()
     if (attribute.value) value.focus()
-    changed()
+    list.changed()
   })
   Promise.allSettled([get("/api/v1/categories"), schemas]).then(([all, schema]) => {
     const names = Object.keys(all.value ?? {})
@@ -135,17 +106,17 @@ export function itemList(root, { query, schemas, focus }) {
     fields.attribute.hidden = !attributes.length
     attribute.append(...attributes.map((name) => h("option", { value: name }, name)))
     read(query)
-    load()
+    list.load()
   })
   if (focus) root.querySelector("h2").focus({ preventScroll: true })
   return {
     go(address) {
       read(address)
-      load()
+      list.load()
     },
     unmount: () => {
       later.cancel()
-      asked += 1
+      list.stop()
     },
   }
 }

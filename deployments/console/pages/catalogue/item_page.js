@@ -33,6 +33,11 @@ export function itemPage(root, { id, schemas, focus: arrived }) {
       (answer) => fill(similar, similarTable(answer, itemLink)),
       (error) => fill(similar, error.status === 404 ? empty("The model does not know this item yet.") : failure(error)),
     )
+    const days = h("div", {}, h("p", { class: "loading" }, "Loading"))
+    get(`${path("item", id)}/daily`).then(
+      (answer) => fill(days, byDay(answer)),
+      (error) => fill(days, failure(error)),
+    )
     return [
       h(
         "section",
@@ -41,6 +46,7 @@ export function itemPage(root, { id, schemas, focus: arrived }) {
         attributesOf(item, schema),
       ),
       h("div", { class: "columns" }, card("What users did", done(item)), card("How strongly it is liked now", liked(item))),
+      card("By day", days),
       card("Similar items", similar),
     ]
   }
@@ -94,6 +100,15 @@ function done(item) {
     table("Events by type", [{ name: "Event", head: true, cell: ([type]) => words(type) }, { name: "Ever", numeric: true, cell: ([, number]) => count(number) }], events.sort((a, b) => b[1] - a[1])),
     facts(...head),
   ]
+}
+
+/** Events of the last days, the latest first. */
+function byDay({ days, first_day: first, last_day: last }) {
+  const note = h("p", { class: "small muted" }, `Events from ${first} to ${last} (UTC); what came since the last compaction is not among them.`)
+  if (!days.length) return [empty("Nothing happened in these days."), note]
+  const types = [...new Set(days.flatMap((one) => Object.keys(one.events)))].sort()
+  const columns = types.map((type) => ({ name: words(type), numeric: true, cell: (one) => (one.events[type] ? count(one.events[type]) : null) }))
+  return [table("Events by day", [{ name: "Day", head: true, cell: (one) => one.day }, ...columns], days.reverse()), note]
 }
 
 /** How strongly users like it now, by how fast what they did loses weight. */

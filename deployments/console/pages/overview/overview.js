@@ -10,7 +10,7 @@ export const title = "Overview"
 export const about = "What the whole system does at this moment, all replicas together."
 
 const KINDS = { ok: "good", degraded: "warn", down: "bad" }
-const COMPONENTS = { store: "Online store", model: "Model", registry: "Model registry", disk: "Disk", autopilot: "Autopilot", kept: "Kept data" }
+const COMPONENTS = { store: "Online store", model: "Model", registry: "Model registry", disk: "Disk", autopilot: "Autopilot", kept: "Kept data", supervisor: "Supervisor" }
 
 const COUNTERS = {
   requests: ({ system }) => system?.requests.recommend.total,

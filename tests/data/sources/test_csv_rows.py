@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from data.csv_rows import Cells, read_csv
 from data.dataset import DataError
+from data.sources.csv_rows import Cells, read_csv
 
 
 def read(path: Path, content: str | bytes) -> tuple[list[str], list[tuple[int, Cells]]]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from configs.group import Group
+from configs.groups.group import Group
 
 
 class AutopilotLimits(Group):
@@ -26,7 +26,11 @@ class AutopilotLimits(Group):
     job_deadline_s: float = Field(3600.0, gt=0, description="a retraining that takes longer is stopped")
     cooldown_s: float = Field(900.0, ge=0, description="shortest time between two retrainings that nobody asked for")
     backoff_s: float = Field(900.0, gt=0, description="added to that after a failure, doubled by each further one")
-    new_events: int = Field(1000, ge=0, description="more new events than this call for a retraining; 0: never")
+    new_events: int = Field(
+        1000,
+        ge=0,
+        description="more new events than this call for a retraining (of one user a tenth counts); 0: never",
+    )
     schedule: str | None = Field(None, description="when to retrain anyway, as five cron fields in UTC: 0 3 * * *")
     on_drift: bool = Field(
         False,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.group import Group
+from configs.groups.group import Group
 
 AttributeType = Literal["number", "text", "keyword", "keywords", "flag", "time"]
 

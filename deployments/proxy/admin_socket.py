@@ -1,0 +1,77 @@
+"""HAProxy's admin socket: questions to it, and the one that Ray asks, which answers in HAProxy's place.
+
+Ray takes a process for the HAProxy that it started if that process's id is in the answer to `show info`. What it
+started is the launcher, whose id therefore stands there instead of the real one's.
+"""
+
+import contextlib
+import os
+import re
+import socket
+from pathlib import Path
+
+ANSWER_S = 5.0
+COMMAND_BYTES = 65_536
+_PID = re.compile(rb"(?m)^Pid: (\d+)$")
+
+
+def ask(path: Path, command: bytes, timeout_s: float = ANSWER_S) -> bytes:
+    """The whole answer of the HAProxy that listens at `path`. Raises `OSError` without one."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect(str(path))
+        connection.sendall(command)
+        connection.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := connection.recv(COMMAND_BYTES):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def process_id(path: Path, timeout_s: float = ANSWER_S) -> int | None:
+    """Of the HAProxy that answers at `path`; None if none does."""
+    try:
+        found = _PID.search(ask(path, b"show info\n", timeout_s))
+    except OSError:
+        return None
+    return None if found is None else int(found[1])
+
+
+class AdminSocket:
+    """Listens where Ray asks, and passes on what HAProxy answers, under another process id.
+
+    Args:
+        path: where Ray asks. A socket that is there is replaced at once, so that Ray always finds one.
+        behind: where HAProxy answers.
+        process: the id that Ray expects.
+    """
+
+    def __init__(self, path: Path, behind: Path, process: int) -> None:
+        self._behind = behind
+        self._process = process
+        self._listener = socket.socket(socket.AF_UNIX)
+        aside = behind.with_name(f"{behind.name}.a")  # no longer than the path itself
+        with contextlib.suppress(FileNotFoundError):
+            aside.unlink()
+        before = os.umask(0o177)
+        try:
+            self._listener.bind(str(aside))
+        finally:
+            os.umask(before)
+        self._listener.listen(16)
+        aside.replace(path)
+
+    def fileno(self) -> int:
+        return self._listener.fileno()
+
+    def answer(self) -> None:
+        """Take one connection and answer its command. Whoever is too slow for that gets no answer."""
+        with contextlib.suppress(OSError):
+            client, _ = self._listener.accept()
+            with client:
+                client.settimeout(ANSWER_S)
+                answer = ask(self._behind, client.recv(COMMAND_BYTES))
+                client.sendall(_PID.sub(b"Pid: %d" % self._process, answer, count=1))
+
+    def close(self) -> None:
+        self._listener.close()

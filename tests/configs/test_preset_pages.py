@@ -1,0 +1,67 @@
+"""The page of each preset shows what its file decides; where they differ, the failure shows the table to put in."""
+
+from typing import Any
+
+import pytest
+
+from configs.event_types import CONFIGS_DIR, ByValue, EventType, load_event_types
+from configs.preset_settings import preset_settings
+from configs.settings import PROJECT_DIR, load_settings
+
+PAGES = PROJECT_DIR / "docs" / "presets"
+PRESETS = sorted(path.stem for path in (CONFIGS_DIR / "presets").glob("*.yaml"))
+HEAD = [
+    "| event type | preference | consumption | hides the item | says no | conversion |",
+    "|---|---|---|---|---|---|",
+]
+WINDOWS = ("attribution_window_s", "dedupe_window_s")
+
+
+def confidence(value: Any) -> str:
+    if not isinstance(value, ByValue):
+        return f"{value:g}"
+    if value.linear is not None:
+        return f"value / {value.linear.per:g}, at most {value.linear.max:g}"
+    assert value.steps is not None
+    return ", ".join(f"{counts:g} from {threshold:g}" for threshold, counts in value.steps)
+
+
+def row(name: str, kind: EventType) -> str:
+    refuses = "always" if kind.excludes else ""
+    if kind.excludes_below is not None:
+        refuses = f"below {kind.excludes_below:g}"
+    cells = [
+        f"`{name}`",
+        confidence(kind.preference),
+        confidence(kind.consumption),
+        "yes" if kind.seen else "",
+        refuses,
+        "yes" if kind.conversion else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def expected(preset: str) -> list[str]:
+    lines = [*HEAD, *(row(name, kind) for name, kind in load_event_types(preset).by_name.items()), ""]
+    store = load_settings(data={"events": preset}).store
+    own = preset_settings(preset).get("store", {})
+    lines += ["| window | |", "|---|---|"]
+    for name in WINDOWS:
+        whose = "this preset" if name in own else "as everywhere"
+        lines.append(f"| `store.{name}` | {getattr(store, name) / 3600:g} hours ({whose}) |")
+    return lines
+
+
+def test_every_preset_has_a_page_and_every_page_a_preset() -> None:
+    assert sorted(page.stem for page in PAGES.glob("*.md")) == PRESETS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_tables_of_a_page_are_those_of_the_preset(preset: str) -> None:
+    page = (PAGES / f"{preset}.md").read_text().splitlines()
+    start = page.index(HEAD[0])
+    lines = expected(preset)
+    found = page[start : start + len(lines)]
+    assert found == lines, "\n".join(["docs/presets has other tables; put these in:", *lines])
+    assert set(preset_settings(preset)) <= {"store"}, "the page shows settings of the store only"
+    assert set(preset_settings(preset).get("store", {})) <= set(WINDOWS), "the page shows these windows only"

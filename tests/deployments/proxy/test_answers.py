@@ -1,0 +1,154 @@
+"""What the proxy answers by itself: one form, whatever the cause, and 503 for all that passes."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from deployments.local.ray_environment import haproxy_binary
+from tests.deployments.proxy.front import Front, error_of, wait_for
+from tests.deployments.proxy.small_replica import Replica
+
+pytestmark = pytest.mark.skipif(haproxy_binary() is None, reason="there is no HAProxy for this platform")
+PATHS = ("/", "/health", "/nothing", "/api/v1/recommend", "/api/v1/events/batch")
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def raw(front: Front, text: bytes, seconds: float = 10) -> tuple[httpx.Response, bool]:
+    """What comes back to bytes, and whether the proxy has closed the connection after it."""
+    with socket.create_connection(("127.0.0.1", front.ports["http"]), timeout=seconds) as connection:
+        connection.sendall(text)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65_536)
+        head, _, content = received.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+        while len(content) < int(headers["content-length"]):
+            content += connection.recv(65_536)
+        connection.settimeout(0.5)
+        try:
+            closed = connection.recv(1) == b""
+        except TimeoutError:
+            closed = False
+    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=content), closed
+
+
+def test_what_is_not_there_yet_is_temporary(front: Callable[..., Front]) -> None:
+    proxy = front()
+    proxy.write({})
+    proxy.start()
+    for path in PATHS:
+        answer = httpx.get(proxy.url + path)
+        assert (answer.status_code, error_of(answer)) == (503, "not_ready"), path
+    for path in ("/-/healthz", "/-/routes"):
+        answer = httpx.get(proxy.url + path)
+        assert (answer.status_code, error_of(answer)) == (503, "not_ready"), path
+
+
+def test_without_a_replica_each_application_is_unavailable(front: Callable[..., Front]) -> None:
+    proxy = front()
+    proxy.write({name: [1] for name in ("console", "recommend", "events")}, fallback=1)
+    proxy.start()
+    for path in PATHS:
+        answer = httpx.post(proxy.url + path, content=b"{}")
+        assert (answer.status_code, error_of(answer)) == (503, "unavailable"), path
+
+
+@pytest.mark.parametrize(
+    ("status", "passed_on", "code"),
+    [
+        (404, 503, "not_ready"),
+        (408, 408, "request_timeout"),
+        (500, 500, "internal_error"),
+        (503, 503, "unavailable"),
+        (504, 504, "deadline_exceeded"),
+    ],
+)
+def test_errors_in_text_are_serves_own_and_get_our_form(
+    front: Callable[..., Front], replica: Replica, status: int, passed_on: int, code: str
+) -> None:
+    """Among them "Path not found" of Ray's own proxy, which answers while the last replica ends."""
+    proxy = front()
+    proxy.write({"console": [1]}, fallback=replica.port)
+    proxy.start()
+    asked = {"status": status, "type": "text/plain; charset=utf-8", "text": "Path '/' not found."}
+    wait_for(lambda: httpx.get(proxy.url).status_code == 200, proxy.log)
+    answer = httpx.get(proxy.url, params=asked)
+    assert (answer.status_code, error_of(answer)) == (passed_on, code)
+
+
+def test_what_the_applications_say_is_passed_on_as_it_is(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    own = '{"error": {"code": "unknown_item", "message": "there is no item 7"}}'
+    for status, kind, text in (
+        (404, "application/json", own),
+        (503, "application/json", own),
+        (200, "text/plain", "a 1"),
+    ):
+        answer = httpx.get(proxy.url, params={"status": status, "type": kind, "text": text})
+        assert (answer.status_code, answer.headers["content-type"], answer.text) == (status, kind, text)
+
+
+def test_a_replica_that_is_silent_or_broken(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front(answer_s=0.3)
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    late = httpx.get(proxy.url, params={"seconds": 2})
+    assert (late.status_code, error_of(late)) == (504, "deadline_exceeded")
+    broken = httpx.get(proxy.url, params={"broken": 1})
+    assert (broken.status_code, error_of(broken)) == (502, "bad_gateway")
+
+
+def test_a_websocket_is_refused_and_closed_on_any_route(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port], "recommend": [replica.port]})
+    proxy.start()
+    for path in (b"/", b"/api/v1/recommend", b"/nothing"):
+        answer, closed = raw(proxy, b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\n" + WEBSOCKET + b"\r\n")
+        assert (answer.status_code, error_of(answer)) == (404, "not_found")
+        assert closed
+    assert replica.heads == []
+
+
+def test_another_offer_to_upgrade_is_passed_over(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    answer = httpx.get(proxy.url, headers={"connection": "upgrade, http2-settings", "upgrade": "h2c"})
+    assert answer.status_code == 200
+    assert "upgrade" not in replica.heads[0].lower()
+
+
+def test_a_body_that_does_not_come_is_answered_within_the_deadline(
+    front: Callable[..., Front], replica: Replica
+) -> None:
+    proxy = front(request_s=0.5)
+    proxy.write({"events": [replica.port]})
+    proxy.start()
+    head = b"POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n"
+    for sent in (head, head + b"{"):
+        started = time.monotonic()
+        answer, closed = raw(proxy, sent)
+        assert (answer.status_code, error_of(answer), closed) == (408, "request_timeout", True)
+        assert time.monotonic() - started < 5
+    assert replica.heads == []
+
+
+def test_health_and_metrics_answer_on_the_operators_port(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert httpx.get(proxy.operators_url + path, params={"text": json.dumps(path)}).json() == path
+    assert "haproxy_frontend_current_sessions" in httpx.get(f"{proxy.operators_url}/metrics").text
+    other = httpx.get(f"{proxy.operators_url}/api/v1/trending")
+    assert (other.status_code, error_of(other)) == (404, "not_found")

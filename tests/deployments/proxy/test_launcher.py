@@ -1,0 +1,237 @@
+"""HAProxy stays, whatever dies, and goes when Ray goes."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+import psutil
+import pytest
+
+from deployments.local.ray_environment import haproxy_binary
+from deployments.proxy.admin_socket import ask, process_id
+from deployments.proxy.keeper import ORDERLY_S
+from tests.deployments.proxy.front import Front, Launched, wait_for
+from tests.deployments.proxy.small_replica import Replica
+
+pytestmark = pytest.mark.skipif(haproxy_binary() is None, reason="there is no HAProxy for this platform")
+
+
+class Load:
+    """A client that asks without a pause, each time on a new connection."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.answers = 0
+        self.failures: list[str] = []
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            try:
+                answer = httpx.get(self._url, timeout=10)
+            except httpx.HTTPError as error:
+                self.failures.append(repr(error))
+            else:
+                self.answers += 1
+                if answer.status_code != 200:
+                    self.failures.append(f"{answer.status_code} {answer.text}")
+
+    def goes_on(self) -> None:
+        """Wait for some more answers."""
+        wanted = self.answers + 20
+        wait_for(lambda: self.answers >= wanted)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        self.goes_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def answers(proxy: Front) -> bool:
+    try:
+        return httpx.get(proxy.url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+def proxy(front: Callable[..., Front], replica: Replica) -> Front:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    return proxy
+
+
+def test_ray_finds_its_own_process_on_the_admin_socket_and_nobody_else_does(proxy: Front) -> None:
+    launched = proxy.start()
+    assert process_id(proxy.socket) == launched.guard != launched.haproxy()
+    assert b"http-console,BACKEND" in ask(proxy.socket, b"show stat\n")
+    sockets = [path for path in proxy.folder.iterdir() if path.is_socket()]
+    assert len(sockets) == 2
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in sockets)
+
+
+def test_haproxy_that_is_killed_is_back_within_two_seconds_each_time(proxy: Front) -> None:
+    launched = proxy.start()
+    for _ in range(3):
+        before = launched.haproxy()
+        started = time.monotonic()
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: answers(proxy), proxy.log)
+        took_s = time.monotonic() - started
+        assert took_s < 2, proxy.log.read_text()
+        launched.wait_until_up()
+        assert launched.haproxy() != before
+
+
+def test_who_kills_all_that_is_called_haproxy_leaves_what_starts_it_again(proxy: Front) -> None:
+    launched = proxy.start()
+    keeper = psutil.Process(launched.keeper())
+    called = [psutil.Process(pid) for pid in (launched.guard, launched.haproxy())]
+    assert ["haproxy" in " ".join(process.cmdline()) for process in (*called, keeper)] == [True, True, False]
+    assert str(proxy.folder) in keeper.cmdline()[0]
+    started = time.monotonic()
+    for process in called:
+        process.kill()
+    wait_for(lambda: answers(proxy), proxy.log)
+    assert time.monotonic() - started < 2
+    assert process_id(proxy.socket) is None  # by which Ray finds out
+
+
+def test_a_killed_keeper_is_replaced(proxy: Front) -> None:
+    launched = proxy.start()
+    keeper, haproxy = launched.keeper(), launched.haproxy()
+    os.kill(keeper, signal.SIGKILL)
+    wait_for(lambda: gone(haproxy) and process_id(proxy.socket) == launched.guard, proxy.log)
+    assert answers(proxy)
+    assert launched.keeper() != keeper
+
+
+def test_reloads_fail_no_request_and_leave_one_haproxy(proxy: Front, replica: Replica) -> None:
+    first = proxy.start()
+    with Load(proxy.url) as load:
+        for applications in (("console", "recommend"), ("console",)):
+            proxy.write({name: [replica.port] for name in applications})
+            second = proxy.start()
+            load.goes_on()
+            wait_for(lambda ended=first: gone(ended.guard), proxy.log)  # type: ignore[misc]
+            first = second
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("killed", ["guard", "manager"])
+def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Front, killed: str) -> None:
+    first = proxy.start()
+    haproxy = first.haproxy()
+    with Load(proxy.url) as load:
+        os.kill(getattr(first, killed), signal.SIGKILL)
+        if killed == "guard":
+            killed_at = time.monotonic()
+            wait_for(lambda: process_id(proxy.socket) is None, proxy.log)  # by which Ray finds out
+            wait_for(lambda: time.monotonic() > killed_at + ORDERLY_S)
+            os.kill(first.manager, signal.SIGKILL)  # which Ray does then
+        load.goes_on()
+        # The next manager starts without knowing an application, and gets to know them then.
+        applications = proxy.config.read_text()
+        proxy.write({})
+        proxy.start(first=True)
+        load.goes_on()
+        wait_for(lambda: gone(haproxy), proxy.log)
+        load.goes_on()
+        proxy.config.write_text(applications)
+        proxy.start()
+        load.goes_on()
+    assert load.failures == []
+
+
+def test_what_ray_ends_finishes_its_requests_and_ends(proxy: Front) -> None:
+    """Ray kills what it started, and then the manager that started it."""
+    launched = proxy.start()
+    keeper = launched.keeper()
+    late: list[int] = []
+    client = threading.Thread(
+        target=lambda: late.append(httpx.get(proxy.url, params={"seconds": 1}, timeout=10).status_code)
+    )
+    client.start()
+    stat = b"http-console,BACKEND,0,0,1,"
+    wait_for(lambda: stat in ask(proxy.socket, b"show stat\n"), proxy.log)
+    os.kill(launched.guard, signal.SIGKILL)
+    os.kill(launched.manager, signal.SIGKILL)
+    wait_for(lambda: gone(keeper), proxy.log)
+    client.join()
+    assert late == [200]
+    assert not answers(proxy)
+
+
+def ended_by_signal(launched: Launched) -> None:
+    os.kill(launched.guard, signal.SIGTERM)
+
+
+def ended_with_ray(launched: Launched) -> None:
+    os.kill(launched.ray, signal.SIGKILL)
+
+
+def ended_with_all_its_keepers(launched: Launched) -> None:
+    for pid in (launched.guard, launched.keeper()):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_with_all_its_keepers])
+def test_haproxy_does_not_outlive(proxy: Front, end: Callable[[Launched], None]) -> None:
+    launched = proxy.start()
+    keeper, haproxy = launched.keeper(), launched.haproxy()
+    end(launched)
+    wait_for(lambda: gone(haproxy) and gone(keeper), proxy.log)
+    assert not answers(proxy)
+
+
+def test_a_template_that_is_not_known_is_served_as_it_is_and_the_log_says_so(proxy: Front) -> None:
+    text = proxy.config.read_text()
+    proxy.config.write_text(
+        text.replace("backend default_backend", "backend elsewhere").replace(
+            "default_backend default_backend", "default_backend elsewhere"
+        )
+    )
+    proxy.start()
+    assert answers(proxy)
+    assert "Ray's configuration is used as it is, without our limits and answers" in proxy.log.read_text()
+    assert "backend default_backend" in proxy.log.read_text()
+
+
+def test_what_haproxy_refuses_of_ours_is_served_as_ray_has_it(proxy: Front) -> None:
+    proxy.launch({"RAYCOMMEND_PROXY_QUEUE_S": "1e30"}).wait_until_up()
+    assert answers(proxy)
+    assert "HAProxy does not take this configuration" in proxy.log.read_text()
+
+
+def test_a_configuration_that_cannot_work_ends_the_launcher_with_haproxys_words(proxy: Front) -> None:
+    proxy.config.write_text(proxy.config.read_text() + "no such section\n")
+    launched = proxy.launch()
+    wait_for(lambda: gone(launched.guard), proxy.log)
+    assert "unknown keyword" in proxy.log.read_text()
+
+
+def test_as_many_connections_as_the_process_may_open_files(proxy: Front) -> None:
+    environment = {**os.environ, "HAPROXY_BINARY": haproxy_binary() or "", "RAYCOMMEND_PROXY_CONNECTIONS": "8000"}
+    code = (
+        "import resource, json; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 2400));"
+        "from configs.groups.proxy import Proxy; from deployments.proxy.keeper import _fitting;"
+        "limits = _fitting(Proxy()); print(json.dumps([limits.connections, limits.connections_per_source]))"
+    )
+    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True, env=environment)
+    connections, per_source = json.loads(done.stdout)
+    assert 0 < per_source < connections <= 800
+    assert "only 800 connections instead of 8000" in done.stderr
