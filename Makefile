@@ -75,8 +75,8 @@ test: environment ## the tests, on real parts (TESTS=tests/models for some)
 test-all: environment ## all tests: every backend of the store, and properties on inputs drawn anew
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=free $(TESTS)
 
-fuzz: environment ## 10,000 requests and more made up from the OpenAPI document (EXAMPLES=170 of each kind to each endpoint)
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),170) $(BIN)/python -m pytest -n 0 -s tests/deployments/fuzz
+fuzz: environment ## 10,000 requests and more made up from the OpenAPI document (EXAMPLES=200 of each kind to each endpoint)
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -n 0 -s tests/deployments/fuzz
 
 # Its own environment: what it needs is no part of the project.
 audit: ## known holes in the packages of requirements.lock; asks pypi.org
