@@ -35,6 +35,7 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
 """Requests of each kind to each endpoint."""
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 AWAY = (503, 504)
+START_S = 300  # kernels are compiled on first use
 
 
 class Fuzzer:
@@ -86,7 +87,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
     thread.start()
     running = applications(folder, store, jobs)
     try:
-        yield Fuzzer(asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(60), loop)
+        yield Fuzzer(asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(START_S), loop)
     finally:
         asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
