@@ -1,8 +1,12 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format \
 	test test-all fuzz audit lock environment
+=======
+.PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format test test-all fuzz audit lock environment
+>>>>>>> 4c6525649da96eb28c7213937b58fcaad3919151
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -76,8 +80,8 @@ test: environment ## the tests, on real parts (TESTS=tests/models for some)
 test-all: environment ## all tests: every backend of the store, and properties on inputs drawn anew
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=free $(TESTS)
 
-fuzz: environment ## 10,000 requests and more made up from the OpenAPI document (EXAMPLES=170 of each kind to each endpoint)
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),170) $(BIN)/python -m pytest -n 0 -s tests/deployments/fuzz
+fuzz: environment ## 10,000 requests and more made up from the OpenAPI document (EXAMPLES=200 of each kind to each endpoint)
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -n 0 -s tests/deployments/fuzz
 
 # Its own environment: what it needs is no part of the project.
 audit: ## known holes in the packages of requirements.lock; asks pypi.org

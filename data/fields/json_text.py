@@ -9,6 +9,7 @@ DEPTH = 20
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _KEY = re.compile(r'"([A-Za-z_][A-Za-z_0-9]*)"\s*:\s*')
 _KEYS_TRIED = 50
+_TOO_LONG = re.compile(rb'"([A-Za-z_][A-Za-z_0-9]*)"\s*:\s*-?[0-9]{4301}')
 
 
 def shallow(text: bytes) -> bytes:
@@ -43,6 +44,10 @@ def field_at_fault(text: bytes, known: Container[str]) -> str | None:
         read, rest = text[: error.start].decode(errors="replace"), ""
     except RecursionError:
         return None
+    except ValueError:  # Python reads no whole number of more digits
+        found = _TOO_LONG.search(text)
+        name = found[1].decode() if found else ""
+        return name if name in known else None
     else:
         return None
     for key in list(_KEY.finditer(read))[: -_KEYS_TRIED - 1 : -1]:

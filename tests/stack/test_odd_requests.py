@@ -41,7 +41,6 @@ def answers(port: int, request: bytes) -> list[int]:
         connection.settimeout(2.0)
         try:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 received += chunk
         except (TimeoutError, ConnectionError):

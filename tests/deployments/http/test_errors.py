@@ -3,9 +3,12 @@
 import re
 
 import pytest
+from pydantic import BaseModel
 from redis import exceptions as raw
 
-from deployments.http.errors import store_error
+from deployments.http.errors import ApiError, parse_body, store_error
+from deployments.http.schemas import RecommendRequest
+from features.recording.event_request import EventRequest
 from features.redis.connection import translate
 from features.redis.errors import StoreBusy, StoreError
 
@@ -28,3 +31,14 @@ def test_an_error_of_the_store_is_told_once(error: StoreError, code: str, messag
     assert (found.status, found.code, found.message) == (503, code, message)
     parts = re.split(r"[:;] ", found.message)
     assert len(parts) == len(set(parts))
+
+
+@pytest.mark.parametrize("digits", [400, 4301, 100_000])
+@pytest.mark.parametrize(("model", "field"), [(RecommendRequest, "top_k"), (EventRequest, "timestamp")])
+def test_a_number_of_more_digits_than_python_reads_is_refused_by_field(
+    model: type[BaseModel], field: str, digits: int
+) -> None:
+    given = b'"user_id": 1' if model is RecommendRequest else b'"user_id": 1, "item_id": 1, "event_type": "like"'
+    with pytest.raises(ApiError) as refused:
+        parse_body(model, b'{%s, "%s": -%s}' % (given, field.encode(), b"9" * digits))
+    assert (refused.value.status, refused.value.field) == (422, field)
