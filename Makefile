@@ -1,12 +1,8 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format \
 	test test-all fuzz audit lock environment
-=======
-.PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format test test-all fuzz audit lock environment
->>>>>>> 4c6525649da96eb28c7213937b58fcaad3919151
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
