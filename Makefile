@@ -20,7 +20,7 @@ WORKERS ?= 3
 TRIALS_OPTION := $(if $(TRIALS),--trials $(TRIALS))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: environment ## start everything; trains a first model when there is none (DATA=, ITEMS=, USERS=, MAP=, PRESET=, DATASET=, TRIALS=; PROFILE=production for pairs)
 	@$(STACK) up $(TRIALS_OPTION)
