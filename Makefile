@@ -1,7 +1,8 @@
 # Raycommend on one machine. `make` alone lists the commands.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format test test-all fuzz audit lock environment
+.PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format \
+	test test-all fuzz audit lock environment
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -55,7 +56,7 @@ test-faults: environment ## break a stack part by part under load, and say what 
 	@$(BIN)/python -m benchmarks.faults $(if $(PROFILE),--profile $(PROFILE)) $(if $(PAGE),--page $(PAGE))
 
 soak: environment ## everything at once for MINUTES=10: memory flat, budgets kept, no request failed
-	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10)
+	@$(BIN)/python -m benchmarks.faults.soak --minutes $(or $(MINUTES),10)
 
 screenshots: environment ## pictures of the console into docs/pictures; `make up` first
 	@$(STACK) run -- python -m docs.screenshots

@@ -95,12 +95,23 @@ class Tables:
 
 @dataclass(frozen=True)
 class Dataset(Tables):
-    """A data set as read from disk."""
+    """A data set as read from disk.
+
+    Attributes:
+        directory: holds the interactions where they are not in memory: `interactions` is empty then.
+    """
 
     interactions: pd.DataFrame
     items: pd.DataFrame
     users: pd.DataFrame
     meta: DatasetMeta
+    directory: Path | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The interactions part by part, wherever they are."""
+        if self.directory is not None:
+            return interaction_batches(self.directory)
+        return iter(pa.Table.from_pandas(self.interactions, INTERACTIONS, preserve_index=False).to_batches())
 
 
 def processed_dir(settings: Settings) -> Path:
@@ -144,15 +155,21 @@ def read_meta(directory: Path) -> DatasetMeta:
     return meta
 
 
-def load_dataset(directory: Path) -> Dataset:
-    """Read and verify a data set. Raises `DataError` as `read_meta` does."""
+def load_dataset(directory: Path, in_memory: bool = True) -> Dataset:
+    """Read and verify a data set. Raises `DataError` as `read_meta` does.
+
+    Args:
+        in_memory: whether to read the interactions, which may be many; otherwise `Dataset.batches` reads them.
+    """
     meta = read_meta(directory)
-    interactions, items, users = (pq.read_table(directory / dataset_file(i)).to_pandas() for i in range(3))
+    items, users = (pq.read_table(directory / dataset_file(i)).to_pandas() for i in (1, 2))
+    first = pq.read_table(directory / dataset_file(0)) if in_memory else INTERACTIONS.empty_table()
+    interactions = first.to_pandas()
     items["year"] = items["year"].astype("Int16")
     items["added_ms"] = items["added_ms"].astype("Int64")
     items["categories"] = [list(categories) for categories in items["categories"]]
     attributes = {"item_attributes": meta.item_attributes, "user_attributes": meta.user_attributes}
-    return Dataset(interactions, items, users, meta, **attributes)
+    return Dataset(interactions, items, users, meta, None if in_memory else directory, **attributes)
 
 
 def interaction_files(directory: Path) -> list[Path]:

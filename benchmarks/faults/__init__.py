@@ -2,4 +2,6 @@
 
 A `Fault` (faults.py) -> `Watched` (watching.py: clients before, during and after it) -> `Found` (counting.py: events
 in the store's streams and the log) -> `Verdict` -> a row of docs/what-it-survives.md (page.py).
+
+soak.py is the other way to wear it out: everything at once for ten minutes.
 """

@@ -53,12 +53,16 @@ def number_cell(value: Any) -> Any:
     return value
 
 
+FLAGS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True) | dict.fromkeys(
+    ("false", "f", "no", "n", "0", "0.0"), False
+)
+"""What a word in a cell of a flag means."""
+
+
 def flag_cell(value: Any) -> Any:
     """True or false from a cell; what is neither stays as it stands, to be refused."""
     if isinstance(value, str):
-        return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}.get(
-            value.strip().lower(), value
-        )
+        return FLAGS.get(value.strip().lower(), value)
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 

@@ -8,14 +8,13 @@ import pyarrow.compute as pc
 
 from data.dataset import ARROW_TYPES, ITEMS, USERS, schema_with
 from data.fields.attributes import MAX_KEYWORD_BYTES, MAX_KEYWORDS, MAX_TEXT_CHARS, AttributeType
+from data.fields.cells import FLAGS
 from data.mapping.column_map import Attribute, Items, Users, Words
 from data.mapping.conversions import Faults, ids, numbers, texts, times
 from data.mapping.refusals import Refusals
 from data.sources.batches import Batch
 
 MAX_CATEGORIES = 20
-_FLAGS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True,
-          "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}  # fmt: skip
 
 
 @dataclass
@@ -116,7 +115,7 @@ class CatalogueReader:
         elif attribute.type == "flag":
             known = texts(cells)
             words = pc.unique(known).to_pylist()
-            right = {word: _FLAGS.get(word.lower()) for word in words if word is not None}
+            right = {word: FLAGS.get(word.lower()) for word in words if word is not None}
             flags = [None if word is None else right[word] for word in known.to_pylist()]
             values = pa.array(flags, pa.bool_())
             odd = pc.and_(pc.is_valid(known), pc.is_null(values)).to_numpy(zero_copy_only=False)

@@ -11,6 +11,7 @@ from deployments.access.browser import PLAIN
 from deployments.access.caller import CALLER, CURRENT, Caller
 from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys
+from deployments.access.limits import Limit
 from deployments.access.scopes import ADMIN, SCOPES, WHOAMI, needed_scope
 from deployments.access.tokens import Tokens, looks_like_token
 from deployments.http.errors import ApiError
@@ -62,12 +63,15 @@ class AccessGate:
         caller: Caller | None = None
         try:
             if self._known.asks:
-                caller = await self._caller(scope)
-                scope[CALLER] = caller
-                if caller is not None:
+                text = _bearer(scope)
+                if text is not None:
+                    caller = self._seen(text) or await self._found(text)
                     CURRENT.set(caller)
+                scope[CALLER] = caller
                 if need is not None:
-                    await self._check(caller, need)
+                    limit = _allowed(caller, need)
+                    if limit is not None and not limit.spend():
+                        await limit.take()
             else:
                 self._keyless.check(scope)
             if scope["path"] == WHOAMI:
@@ -80,40 +84,22 @@ class AccessGate:
             send = self._audit.watched(scope, send)
         await self._app(scope, receive, send)
 
-    async def _caller(self, scope: Scope) -> Caller | None:
-        """Who asks; None for nobody in particular. Raises ApiError 401 for an unknown key or a token that is bad."""
-        given = None
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                given = value
-                break
-        if given is None:
-            return None
-        kind, _, text = given.partition(b" ")
-        if kind.lower() == b"bearer":
-            text = text.strip()
-            # The time of a look-up tells how far two hashes agree at most, and the hash of a guess says nothing about
-            # the key.
-            digest = hashlib.sha256(text).hexdigest()
-            found = self._known.find(digest)
-            if found is not None:
-                return found
-            if self._tokens is not None:
-                remembered = self._tokens.remembered(digest)
-                if remembered is not None:
-                    return remembered
-                if looks_like_token(text):
-                    return await self._tokens.verify(text, digest)
-        raise ApiError(401, "bad_key", "this API key is not known here; give one as: Authorization: Bearer KEY")
+    def _seen(self, text: bytes) -> Caller | None:
+        caller = self._known.seen(text)
+        if caller is None and self._tokens is not None:
+            return self._tokens.seen(text)
+        return caller
 
-    async def _check(self, caller: Caller | None, need: Sequence[str]) -> None:
-        if caller is None:
-            raise ApiError(401, "key_needed", "an API key is needed; give it as: Authorization: Bearer KEY")
-        if caller.scopes.isdisjoint(need):
-            wanted, has = " or ".join(need), ", ".join(caller.listed) or "none"
-            raise ApiError(403, "scope_needed", f"this needs the scope {wanted}; the {caller.shown} has {has}")
-        if caller.limit is not None:
-            await caller.limit.take()
+    async def _found(self, text: bytes) -> Caller:
+        """Who has this key or token. Raises ApiError 401 for an unknown key or a token that is bad."""
+        # The time of a look-up tells how far two hashes agree at most, and the hash of a guess says nothing about the
+        # key.
+        found = self._known.find(text, hashlib.sha256(text).hexdigest())
+        if found is not None:
+            return found
+        if self._tokens is not None and looks_like_token(text):
+            return await self._tokens.verify(text)
+        raise _bad_key()
 
     async def _refuse(self, scope: Scope, send: Send, need: Sequence[str] | None, error: ApiError) -> None:
         headers = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
@@ -131,6 +117,31 @@ class AccessGate:
         if caller is None:
             return {"name": None, "scopes": []}
         return {"name": caller.name, "scopes": [scope for scope in SCOPES if scope in caller.scopes]}
+
+
+def _bearer(scope: Scope) -> bytes | None:
+    """The key or token that a request brings; None without one. Raises ApiError 401 for another kind of login."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            kind, _, text = value.partition(b" ")
+            if kind.lower() != b"bearer":
+                raise _bad_key()
+            return bytes(text.strip())
+    return None
+
+
+def _bad_key() -> ApiError:
+    return ApiError(401, "bad_key", "this API key is not known here; give one as: Authorization: Bearer KEY")
+
+
+def _allowed(caller: Caller | None, need: Sequence[str]) -> Limit | None:
+    """The limit of a caller whose scopes open what is asked. Raises ApiError 401, 403."""
+    if caller is None:
+        raise ApiError(401, "key_needed", "an API key is needed; give it as: Authorization: Bearer KEY")
+    if caller.scopes.isdisjoint(need):
+        wanted, has = " or ".join(need), ", ".join(caller.listed) or "none"
+        raise ApiError(403, "scope_needed", f"this needs the scope {wanted}; the {caller.shown} has {has}")
+    return caller.limit
 
 
 async def _answer(

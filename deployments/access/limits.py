@@ -50,11 +50,17 @@ class Limit:
         self._left = 0
         self._reached = False
 
-    async def take(self) -> None:
-        """Count one request. Raises ApiError 429."""
+    def spend(self) -> bool:
+        """Count one request on what was taken already; False where nothing of it is left."""
         self._turn()
         if self._left:
             self._left -= 1
+            return True
+        return False
+
+    async def take(self) -> None:
+        """Count one request. Raises ApiError 429."""
+        if self.spend():
             return
         if self._reached:
             raise self._refusal()

@@ -1,5 +1,7 @@
 """Which scopes open which request. docs/security.md shows the same as a table, route by route; a test compares."""
 
+from functools import lru_cache
+
 SCOPES = ("recommend", "events", "read", "admin")
 Need = tuple[str, ...] | None
 """The scopes any of which opens a request; None: anybody may."""
@@ -15,6 +17,7 @@ _READ = (
 _DONE_BY_USERS = ("/api/v1/users", "/api/v1/data/events")
 
 
+@lru_cache(4096)
 def needed_scope(method: str, path: str) -> Need:
     """The scopes any of which opens a request; `admin` opens all. What is not named here is for admins alone."""
     if path.endswith("/"):  # behind the gate `/x/` may be taken for `/x`

@@ -1,4 +1,4 @@
-"""Signed tokens (JWT) as an alternative to API keys: verified once, and remembered by their hash until they expire."""
+"""Signed tokens (JWT) as an alternative to API keys: verified once, and remembered until they expire."""
 
 import binascii
 import time
@@ -39,7 +39,7 @@ class Tokens:
         self._settings = settings
         self._count = count
         self._jwks = Jwks(settings, self._forget)
-        self._remembered: dict[str, tuple[Caller, float]] = {}
+        self._remembered: dict[bytes, tuple[Caller, float]] = {}
         self._claims = JWTClaimsRegistry(
             leeway=settings.leeway_s,
             iss={"essential": True, "value": settings.issuer},
@@ -49,17 +49,17 @@ class Tokens:
         # Providers put more into the head than the standard names; what is critical there is refused all the same.
         self._registry = JWSRegistry(algorithms=list(settings.algorithms), strict_check_header=False)
 
-    def remembered(self, sha256: str) -> Caller | None:
+    def seen(self, token: bytes) -> Caller | None:
         """The caller of a token that was verified already and has not expired."""
-        found = self._remembered.get(sha256)
+        found = self._remembered.get(token)
         if found is None:
             return None
         if time.time() >= found[1]:
-            del self._remembered[sha256]
+            del self._remembered[token]
             return None
         return found[0]
 
-    async def verify(self, token: bytes, sha256: str) -> Caller:
+    async def verify(self, token: bytes) -> Caller:
         """The caller of a token.
 
         Raises:
@@ -82,7 +82,7 @@ class Tokens:
         claims = self._verified(token, keys)
         caller = self._caller(claims)
         # A comparison, no sum: the claim may be a whole number beyond all floats.
-        self._remember(sha256, caller, min(claims["exp"], time.time() + REMEMBERED_S))
+        self._remember(token, caller, min(claims["exp"], time.time() + REMEMBERED_S))
         return caller
 
     def _verified(self, token: bytes, keys: Sequence[Any]) -> dict[str, Any]:
@@ -119,12 +119,12 @@ class Tokens:
             limit = Limit(f"token/{name}", f"the token of {shown}", settings.per_minute, self._count)
         return Caller(f"token {shown}", shown, listed, scopes, limit, user_id)
 
-    def _remember(self, sha256: str, caller: Caller, ends: float) -> None:
+    def _remember(self, token: bytes, caller: Caller, ends: float) -> None:
         if self._settings.remembered == 0:
             return
         while len(self._remembered) >= self._settings.remembered:
             del self._remembered[next(iter(self._remembered))]  # the one that was verified first
-        self._remembered[sha256] = caller, ends
+        self._remembered[token] = caller, ends
 
     def _forget(self) -> None:
         # A key may have been withdrawn, and with it what it signed.

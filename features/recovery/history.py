@@ -1,13 +1,16 @@
 """What is seeded of each partition: the interactions of the data set, and history that was imported in bulk."""
 
+import os
+import tempfile
 from collections.abc import Collection, Iterator
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.dataset import Dataset
+from data.dataset import INTERACTIONS, DataError, Dataset
 from data.event_log import EventLog
 from data.log_tables import SCHEMAS, stream_id
 from data.vocabulary import text_codes
@@ -18,11 +21,15 @@ from features.users.erasure import Erasures
 
 _TEXTS = ("user_id", "item_id", "event_type")
 _COLUMNS = (*_TEXTS, "value", "timestamp_ms", "stream_ms")
+_SMALL = pa.ipc.IpcWriteOptions(compression="lz4")
 _BETWEEN = "\x1f"  # no category holds it: control characters are refused
 
 
 class History:
-    """Events that are seeded, partition by partition, so that memory holds the features of one at a time.
+    """Events that are seeded, partition by partition, so that memory holds the events and features of one at a time.
+
+    The interactions of the data set are dealt to unnamed temporary files, one for each partition, batch by batch: their
+    order is that of their file, and nobody knows where a partition's lie in it. At the end of this context they close.
 
     Args:
         store: its keys say which partition a user belongs to.
@@ -32,29 +39,65 @@ class History:
 
     Attributes:
         interactions: how many of the data set's count.
+
+    Raises:
+        DataError: the data set cannot be read, or there is no room for the files.
     """
 
     def __init__(self, store: OnlineStore, dataset: Dataset | None, log: EventLog, erasures: Erasures) -> None:
         self._log, self._erasures = log, erasures
         self._sets: dict[tuple[str, ...], int] = {(): 0}
-        self._table = _empty()
         self._of_item: dict[str, int] = {}
-        self._partition = np.empty(0, np.int64)
+        self._files: dict[int, IO[bytes]] = {}
         self.interactions = 0
         if dataset is None:
             return
-        table = _plain(pa.Table.from_pandas(dataset.interactions[list(_COLUMNS[:-1])], preserve_index=False))
-        user_ids, users = text_codes(table["user_id"])
-        erased = erasures.covered(user_ids.tolist())
-        partitions = [-1 if user_id in erased else store.keys.partition_of(user_id) for user_id in user_ids.tolist()]
-        self._partition = np.array(partitions, np.int64)[users]
         self._of_item = {item.item_id: self._set(item.categories) for item in catalogue_items(dataset)}
-        self._table = table.append_column("stream_ms", pa.array(np.zeros(len(table), np.int64)))
-        self.interactions = int(np.count_nonzero(self._partition >= 0))
+        try:
+            self._deal(store, dataset)
+        except (OSError, pa.ArrowInvalid) as error:
+            self.close()
+            raise DataError(f"{dataset.meta.name}: its interactions cannot be read, or dealt out: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files of the partitions that were not asked for."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def _deal(self, store: OnlineStore, dataset: Dataset) -> None:
+        folder = _writable(dataset.directory)
+        writers = {}
+        for partition in range(store.keys.partitions):
+            self._files[partition] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - until the partition is read
+            writers[partition] = pa.ipc.new_stream(self._files[partition], INTERACTIONS, options=_SMALL)
+        for batch in dataset.batches():
+            table = pa.Table.from_batches([batch]).select(INTERACTIONS.names).cast(INTERACTIONS)
+            user_ids, users = text_codes(table["user_id"])
+            erased = self._erasures.covered(user_ids.tolist())
+            of_user = [-1 if user_id in erased else store.keys.partition_of(user_id) for user_id in user_ids.tolist()]
+            partitions = np.array(of_user, np.int64)[users]
+            for partition in np.unique(partitions[partitions >= 0]).tolist():
+                mine = table.take(pa.array(np.flatnonzero(partitions == partition)))
+                writers[partition].write_table(mine)
+                self.interactions += len(mine)
+        for writer in writers.values():
+            writer.close()
 
     def of_partition(self, partition: int) -> SeedEvents:
-        """The events of a partition's users."""
-        mine = self._table.take(pa.array(np.flatnonzero(self._partition == partition)))
+        """The events of a partition's users. Each partition can be asked for once."""
+        mine = _empty()
+        if partition in self._files:
+            with self._files.pop(partition) as file:
+                file.seek(0)
+                dealt = _plain(pa.ipc.open_stream(file).read_all())
+            mine = dealt.append_column("stream_ms", pa.array(np.zeros(len(dealt), np.int64)))
         item_ids, items = text_codes(mine["item_id"])
         of_item = np.array([self._of_item.get(item_id, 0) for item_id in item_ids.tolist()], np.int64)
         tables, sets = [mine], [of_item[items]]
@@ -85,6 +128,12 @@ class History:
 
     def _set(self, categories: tuple[str, ...]) -> int:
         return self._sets.setdefault(categories, len(self._sets))
+
+
+def _writable(folder: Path | None) -> Path | None:
+    """The data set's own folder, which lies on a disk with room for such data; None for the system's where that cannot
+    be written to."""
+    return folder if folder is not None and os.access(folder, os.W_OK) else None
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -80,39 +80,50 @@ async def rebuild(
     await _clear(store)
     if dataset is not None:
         await _describe(store, dataset, erasures)
-    history = await asyncio.to_thread(History, store, dataset, log, erasures)
+    history = await _history(store, dataset, log, erasures)
     seconds, micros = await client.run_on(keys.meta, "TIME")
     now_us = int(seconds) * 1_000_000 + int(micros)
     ends = await read_ends(client, keys)
     rows = dict.fromkeys(KINDS, 0)
     streamed = bulk = 0
-    for partition in range(keys.partitions):
-        await lock.check()
-        events = await asyncio.to_thread(history.of_partition, partition)
-        bulk += events.table.num_rows
-        await _seed(store, events, now_us, progress)
-        counts = PartitionReplay(store, rule_of(store.limits), ends, erasures)
-        for kind in LISTS_FIRST:
-            for table in log.tables(kind, partition, bulk=False):
-                found = table.to_pylist()
-                counts.add(kind, found, known_only=True)
-                rows[kind] += await _apply(store, _row_calls(store, kind, found, erasures), progress)
-        counts.add("events", history.rows_of(partition, counts.known()), known_only=True)
-        last = dict.fromkeys(KINDS, "")
-        done = 0
-        while not done:
+    with history:
+        for partition in range(keys.partitions):
+            await lock.check()
+            events = await asyncio.to_thread(history.of_partition, partition)
+            bulk += events.table.num_rows
+            await _seed(store, events, now_us, progress)
+            counts = PartitionReplay(store, rule_of(store.limits), ends, erasures)
             for kind in LISTS_FIRST:
-                async for found, entry_id in _stream_rows(store, log, kind, partition, last[kind]):
-                    counts.add(kind, found)
-                    n = await _apply(store, _row_calls(store, kind, found, erasures), progress)
-                    streamed += n if kind == "events" else 0
-                    rows[kind] += n if kind == "exposures" else 0
-                    last[kind] = entry_id
-            await _write_counts(store, partition, counts, ends)
-            flag = [keys.rebuilding(partition), keys.events(partition), keys.exposures(partition)]
-            done = await run_script(client, _FINISH, flag, [last[kind] or "0-0" for kind in KINDS])
+                for table in log.tables(kind, partition, bulk=False):
+                    found = table.to_pylist()
+                    counts.add(kind, found, known_only=True)
+                    rows[kind] += await _apply(store, _row_calls(store, kind, found, erasures), progress)
+            counts.add("events", history.rows_of(partition, counts.known()), known_only=True)
+            last = dict.fromkeys(KINDS, "")
+            done = 0
+            while not done:
+                for kind in LISTS_FIRST:
+                    async for found, entry_id in _stream_rows(store, log, kind, partition, last[kind]):
+                        counts.add(kind, found)
+                        n = await _apply(store, _row_calls(store, kind, found, erasures), progress)
+                        streamed += n if kind == "events" else 0
+                        rows[kind] += n if kind == "exposures" else 0
+                        last[kind] = entry_id
+                await _write_counts(store, partition, counts, ends)
+                flag = [keys.rebuilding(partition), keys.events(partition), keys.exposures(partition)]
+                done = await run_script(client, _FINISH, flag, [last[kind] or "0-0" for kind in KINDS])
     imported = history.interactions
     return Rebuilt(imported, rows["events"] + bulk - imported, streamed, rows["exposures"])
+
+
+async def _history(store: OnlineStore, dataset: Dataset | None, log: EventLog, erasures: Erasures) -> History:
+    """Read it in a thread, which nobody can stop: whoever is cancelled meanwhile waits, to close its files."""
+    reading = asyncio.ensure_future(asyncio.to_thread(History, store, dataset, log, erasures))
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        (await reading).close()
+        raise
 
 
 async def _stream_rows(

@@ -42,7 +42,7 @@ def read_catalogue(settings: Settings) -> list[Item]:
         DataError: the data set cannot be read.
         StoreError: the store does not answer.
     """
-    items = {item.item_id: item for item in catalogue_items(load_dataset(processed_dir(settings)))}
+    items = {item.item_id: item for item in catalogue_items(load_dataset(processed_dir(settings), in_memory=False))}
     stored = with_store(settings, lambda client, keys: Catalogue(client, keys, types=RANKED).load())
     return list((items | {item.item_id: item for item in stored}).values())
 

@@ -252,7 +252,7 @@ async def _publish(
             conflicts = [refusal(row, "event_id", conflict_words(event_id)) for row, event_id in found.conflicts]
             files.refuse(conflicts, done)
         with_data = done.seeded not in (None, NO_DATA)
-        dataset = await asyncio.to_thread(load_dataset, processed_dir(settings)) if with_data else None
+        dataset = await asyncio.to_thread(load_dataset, processed_dir(settings), False) if with_data else None
         await mark_seeded(client, keys, None)
         with tqdm(desc="features", unit=" events", disable=not show_progress) as bar:
             await rebuild(store, log, dataset, lock, bar.update)

@@ -76,7 +76,7 @@ async def rebuild_features(settings: Settings, options: RebuildOptions, show_pro
 
 
 def _load(settings: Settings) -> Dataset:
-    return load_dataset(processed_dir(settings))
+    return load_dataset(processed_dir(settings), in_memory=False)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -56,7 +56,7 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
             await asyncio.to_thread(_copy_files, settings, folder)
             await put_snapshot(client, store.keys, snapshot)
             with_data = manifest.seeded is not None and (folder / DATA).is_dir()
-            dataset = await asyncio.to_thread(load_dataset, processed_dir(settings)) if with_data else None
+            dataset = await asyncio.to_thread(load_dataset, processed_dir(settings), False) if with_data else None
             done = await rebuild(store, EventLog(settings.log_dir), dataset, lock)
             await mark_seeded(client, store.keys, manifest.seeded)
             if manifest.store is not None:

@@ -216,7 +216,7 @@ def read_drift(settings: Settings, category: str | None) -> Drift:
     Raises:
         DataError: no item has the category.
     """
-    items = load_dataset(processed_dir(settings)).items
+    items = load_dataset(processed_dir(settings), in_memory=False).items
     ids, of = items["item_id"].astype(str), items["categories"]
     if category is None:
         sizes = of.explode().value_counts()

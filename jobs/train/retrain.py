@@ -105,7 +105,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
 
-    catalogue = catalogue_of(data, read_catalogue(settings), load_dataset(processed_dir(settings)))
+    catalogue = catalogue_of(data, read_catalogue(settings), load_dataset(processed_dir(settings), in_memory=False))
     ordered = in_store_order(data)
     # The state is read before the models meet: a slot that is changed meanwhile is left alone.
     state = current_state(settings)

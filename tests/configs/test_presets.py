@@ -63,3 +63,9 @@ def test_a_preset_is_guessed_from_its_domain_and_trains(tmp_path: Path, preset: 
     # What is simulated is an event that the system takes: with a value where its type needs one.
     allowed = [(types[one.event_type].value, one.value) for one in taken]
     assert all(value is None if kind is None else value is not None or not kind.required for kind, value in allowed)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_thought_over_for_days_belongs_to_a_list_for_longer(preset: str) -> None:
+    slow = preset in ("groceries", "jobs", "courses")
+    assert load_settings(data={"events": preset}).store.attribution_window_s == (604_800 if slow else 86_400)

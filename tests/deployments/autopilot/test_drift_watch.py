@@ -1,6 +1,9 @@
 """From lists and events in a real store to drift: what changes is flagged, what does not stays quiet."""
 
+import re
 import uuid
+from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +39,66 @@ from tests.features.server_clock import next_millisecond
 
 pytestmark = pytest.mark.anyio
 ITEMS = [f"i{number}" for number in range(60)]
-WINDOW_S = 3600.0
+WINDOW_S = 60.0
+WINDOW_MS = int(WINDOW_S * 1000)
+ID = re.compile(r"\d{6,}")  # the time in the number of an entry
 VISITS = 30
 SIZE = 6 * VISITS
 """A window of lists and one of events are whole rounds of visits: which of them a window holds is no chance."""
 
 
 class JudgesClock(StoreClient):
-    """The store as the judges read it. Their time is the store's, and an hour more once the test has said so."""
+    """The store as the judges read it. Their time, by which they number its entries, is the server's, and a window more
+    after each `close_lists`."""
 
     def __init__(self, store: StoreClient) -> None:
         super().__init__(store.raw, store.timeout_s)
-        self.ahead_s = 0
+        self._jumps: list[int] = []
 
-    def close_lists(self) -> None:
+    async def close_lists(self, keys: Keys) -> None:
         """Let the time go by in which what was shown waits for an answer."""
-        self.ahead_s = int(WINDOW_S)
+        seconds, micros = await super().run_on(keys.meta, "TIME")
+        self._jumps.append(int(seconds) * 1000 + int(micros) // 1000)
+
+    def told(self, server_ms: int) -> int:
+        """The judges' time at a time of the server."""
+        return server_ms + bisect_right(self._jumps, server_ms) * WINDOW_MS
+
+    def _server(self, told_ms: int) -> int:
+        """The latest time of the server at which the judges' was not later."""
+        times = [told_ms - jumps * WINDOW_MS for jumps in range(len(self._jumps) + 1)]
+        return max(min(time, end - 1) for time, end in zip(times, [*self._jumps, 1 << 60], strict=True))
 
     async def run_on(self, key: str, *command: Any) -> Any:
         answer = await super().run_on(key, *command)
-        return (int(answer[0]) + self.ahead_s, answer[1]) if command == ("TIME",) else answer
+        if command != ("TIME",):
+            return answer
+        told = self.told(int(answer[0]) * 1000 + int(answer[1]) // 1000)
+        return told // 1000, told % 1000 * 1000
+
+    async def read(self, commands: Sequence[Any]) -> list[Any]:
+        answers = await super().read([self._asked(command) for command in commands])
+        return [self._answered(command, answer) for command, answer in zip(commands, answers, strict=True)]
+
+    async def run(self, *command: Any) -> Any:
+        return self._answered(command, await super().run(*self._asked(command)))
+
+    def _asked(self, command: tuple[Any, ...]) -> tuple[Any, ...]:
+        if command[0] != "XRANGE":
+            return command
+        return (
+            *command[:2],
+            *(ID.sub(lambda found: str(self._server(int(found[0]))), str(one)) for one in command[2:4]),
+            *command[4:],
+        )
+
+    def _answered(self, command: tuple[Any, ...], answer: Any) -> Any:
+        if command[0] not in ("XRANGE", "XREVRANGE"):
+            return answer
+        return [
+            (ID.sub(lambda found: str(self.told(int(found[0]))), one.decode()).encode(), fields)
+            for one, fields in answer
+        ]
 
 
 class Platform:
@@ -85,7 +128,7 @@ class Platform:
     async def visits(self, n: int, liked: range, shown: range, simulated: bool = False) -> None:
         """`n` lists of items out of `shown`; each user takes up about two of `liked`."""
         exposures, events = [], []
-        now = clock.now_ms()
+        now = self.judges.told(clock.now_ms())
         context = {"simulated": True} if simulated else None
         for _ in range(n):
             self.shown += 1
@@ -125,13 +168,13 @@ KNOWN = frozenset(ITEMS)
 
 
 async def test_a_change_of_taste_is_flagged_and_only_then(platform: Platform) -> None:
-    platform.judges.close_lists()
     live, drift = platform.watches()
     await live.look()
     await drift.follow("v1", frozenset(), KNOWN)
     before, after = range(20), range(40, 60)
 
     async def look() -> set[str]:
+        await platform.judges.close_lists(platform.keys)
         await live.look()
         assert live.judged.came == platform.shown
         return {view.name for view in await drift.look() if view.drifted}
@@ -149,12 +192,12 @@ async def test_a_change_of_taste_is_flagged_and_only_then(platform: Platform) ->
 
 
 async def test_the_reference_survives_a_restart_and_belongs_to_one_model(platform: Platform) -> None:
-    platform.judges.close_lists()
     live, drift = platform.watches()
     await live.look()
     await drift.follow("v1", frozenset(), KNOWN)
     for _ in range(8):
         await platform.visits(VISITS, range(20), range(20))
+        await platform.judges.close_lists(platform.keys)
         await live.look()
         await drift.look()
     live, drift = platform.watches()
@@ -177,7 +220,7 @@ async def test_lists_are_judged_once_however_often_it_starts_again(platform: Pla
         await live.look()
         await rival.look()
     assert (live.judged.came, rival.judged.came) == (0, 0), "all are open while judges come and go"
-    platform.judges.close_lists()
+    await platform.judges.close_lists(platform.keys)
     for judge in (live, rival, live, rival):
         await judge.look()
     [quality] = await read_quality(platform.client, platform.keys)
@@ -214,7 +257,7 @@ async def test_simulated_lists_are_left_out_unless_training_learns_from_them(pla
     await taking.look()
     assert taking.events.came == 40
     assert taking.left_out_since(0) == 0
-    platform.judges.close_lists()
+    await platform.judges.close_lists(platform.keys)
     for _ in range(2):  # the first finds that the other one has judged meanwhile, and goes on from where that was
         await live.look()
     assert (live.judged.came, live.events.came) == (5, 10)

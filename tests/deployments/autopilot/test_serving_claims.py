@@ -7,6 +7,7 @@ import pytest
 from deployments.autopilot.autopilot import Autopilot
 from deployments.operations import monitor
 from deployments.replica.request_metrics import RequestMetrics
+from deployments.replica.user_counts import UserCounts
 from features.experiments.changes import change_experiment, create_experiment
 from features.experiments.experiment import Definition
 from features.experiments.steps import start
@@ -81,8 +82,10 @@ async def test_a_model_that_its_job_could_not_put_into_the_slot_was_not_promoted
 
 async def fail(found: Pilots, n: int) -> None:
     metrics = RequestMetrics(found.client, found.keys, "ranking")
-    for _ in range(n):
-        metrics.answered("recommend", 500, "internal_error")
+    counts = UserCounts(metrics.counts, found.settings.autopilot.slow_s)
+    version = (await read_state(found.client, found.keys)).serving(CHAMPION)
+    for number in range(n):
+        counts.answered(f"u{number}", version, 0.01, "internal_error")
     await metrics.flush()
 
 

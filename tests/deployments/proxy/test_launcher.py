@@ -32,15 +32,16 @@ class Load:
         self.failures: list[str] = []
 
     def _run(self) -> None:
-        while not self._ends.is_set():
-            try:
-                answer = httpx.get(self._url, timeout=10)
-            except httpx.HTTPError as error:
-                self.failures.append(repr(error))
-            else:
-                self.answers += 1
-                if answer.status_code != 200:
-                    self.failures.append(f"{answer.status_code} {answer.text}")
+        with httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+            while not self._ends.is_set():
+                try:
+                    answer = client.get(self._url)
+                except httpx.HTTPError as error:
+                    self.failures.append(repr(error))
+                else:
+                    self.answers += 1
+                    if answer.status_code != 200:
+                        self.failures.append(f"{answer.status_code} {answer.text}")
 
     def goes_on(self) -> None:
         """Wait for some more answers."""

@@ -70,6 +70,12 @@ def dataset(tmp_path: Path) -> Dataset:
     return load_dataset(folder)
 
 
+@pytest.fixture
+def on_disk(dataset: Dataset, tmp_path: Path) -> Dataset:
+    """The same without its interactions in memory."""
+    return load_dataset(tmp_path / "processed", in_memory=False)
+
+
 def live(number: int) -> Event:
     item = f"i{number % 30}"
     time_ms = START_MS + (number * 7919) % 100 * 60_000
@@ -112,6 +118,26 @@ async def test_seeding_gives_the_features_of_the_interactions(
         assert found["affinities"] == pytest.approx(expected["affinities"], rel=1e-9)
     assert await read_item(store.client, store.keys, "i1") == list(catalogue_items(dataset))[1]
     assert (await read_item(store.client, store.keys, "i0")) == Item("i0", "Title i0", None, ("Drama",))
+
+
+async def test_interactions_are_read_part_by_part(
+    valkey_store: OnlineStore, dataset: Dataset, on_disk: Dataset, tmp_path: Path
+) -> None:
+    """Regression: all of them were read into a frame, with a text for every cell."""
+    assert on_disk.interactions.empty
+    log = EventLog(tmp_path / "log")
+    found = []
+    await run(valkey_store, log, dataset)
+    await erase_user(valkey_store, log, "u3")
+    for given in (dataset, on_disk):
+        done = await run(valkey_store, log, given)
+        assert done == Rebuilt(100, 0, 0, 0)
+        features = [await reading.user_features(valkey_store, f"u{k}") for k in range(6)]
+        found.append([(one["history"], one["counters"], one["affinities"]) for one in features])
+    assert found[0] == found[1]
+    assert sorted(path.name for path in (tmp_path / "processed").iterdir()) == [
+        "dataset.json", "interactions.parquet", "items.parquet", "users.parquet",
+    ]  # fmt: skip
 
 
 async def test_seeding_describes_items_and_users_but_nobody_who_was_erased_or_described_since(

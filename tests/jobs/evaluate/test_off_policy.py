@@ -68,6 +68,15 @@ def test_simulated_and_real_lists_are_never_mixed_and_none_is_said(tmp_path: Pat
         read_lists(log, load_event_types(), CLICK, simulated=False)
 
 
+def test_a_list_that_its_caller_forced_counts_nowhere(tmp_path: Path) -> None:
+    log = logged(tmp_path, 40, 0.5, 0.5)
+    [part] = log.parts("exposures")
+    rows = [{**row, "forced": number < 15} for number, (_, row) in enumerate(log.part_rows(part, (0, 0)))]
+    log.write_part("exposures", 0, pa.Table.from_pylist(rows, SCHEMAS["exposures"]))
+    lists = read_lists(log, load_event_types(), CLICK, simulated=True)
+    assert sorted(lists.times_ms.tolist()) == list(range(15, 40))
+
+
 def test_a_share_that_does_not_fit_the_log_is_refused() -> None:
     assert target_probability(np.array([GREEDY, DRAWN]), "uniform", SHARE) == pytest.approx([1 / POOL, 1 / POOL])
     for share in (0.0001, 0.9):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from configs.settings import Settings
+from data.dataset import DataError
 from data.event_log import EventLog
 from data.log_tables import SCHEMAS
 from deployments.recommend.loaded_model import LoadedModel
@@ -127,6 +128,22 @@ def test_what_a_version_served_has_the_probability_that_was_logged(
     assert judged["effective_sample_size"] == pytest.approx(240)
     assert judged["ips"]["value"] == pytest.approx(logged["ips"]["value"])
     assert judged["ips"]["interval"] == pytest.approx(logged["ips"]["interval"])
+
+
+def test_lists_that_the_version_has_learned_from_are_left_out(exploring: Settings) -> None:
+    """Regression: it had learned what came of them."""
+    version = train(exploring, STRONG)
+    serve(exploring, Server(exploring, version), 2)
+    target = load_target(exploring, version, True)
+    lists = off_policy.read_lists(EventLog(exploring.log_dir), target.stage.data.types, off_policy.CLICK, True)
+    n = len(lists.users)
+    early = np.arange(n) % 2 == 0
+    found = off_policy.judge(
+        exploring, replace(lists, times_ms=np.where(early, target.learned_ms, lists.times_ms)), version, True
+    )
+    assert (found["too_early"], found["rows"]) == (early.sum(), n - early.sum())
+    with pytest.raises(DataError, match=f"no list was shown after the newest event that {version} learned from"):
+        off_policy.judge(exploring, replace(lists, times_ms=np.full(n, target.learned_ms)), version, True)
 
 
 class World:

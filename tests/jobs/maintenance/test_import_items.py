@@ -171,7 +171,7 @@ async def test_columns_of_other_names_are_guessed_and_shown_or_mapped(
 ) -> None:
     file, map_file = tmp_path / "products.csv", tmp_path / "map.yaml"
     file.write_text(
-        "sku;name;size;category;price;weight\n7;Tea;big;Hot|Dry;2,50;3\n8;;;;x;4\n9;Mug;;Cup;1,00;5\n"
+        "sku;name;size;category;price;weight;new\n7;Tea;big;Hot|Dry;2,50;3;yes\n8;;;;x;4\n9;Mug;;Cup;1,00;5\n"
         + "".join(f"m{n};More;;Cup;1,0{n};6\n" for n in range(9))
     )
     shown: list[str] = []
@@ -182,12 +182,14 @@ async def test_columns_of_other_names_are_guessed_and_shown_or_mapped(
     assert (json.loads(report.read_text())["row"], json.loads(report.read_text())["column"]) == (2, "price")
     map_file.write_text(
         "items:\n  item_id: sku\n  title: [name, size]\n  categories: {column: category, separator: '|'}\n"
-        "  attributes: {price: {type: number, decimal: ','}}\n"
+        "  attributes: {price: {type: number, decimal: ','}, new: flag}\n"
     )
     await import_items(declared, file, map_file=map_file)
     tea = await read_item(store.client, store.keys, "7")
     assert tea is not None
-    assert (tea.title, tea.categories, tea.attributes) == ("Tea big", ("Hot", "Dry"), {"price": 2.5})
+    # What make up reads as a flag is one here too.
+    assert (tea.title, tea.categories) == ("Tea big", ("Hot", "Dry"))
+    assert tea.attributes == {"price": 2.5, "new": True}
     map_file.write_text("items:\n  item_id: sku\n  attributes: {weight: number}\n")
     with pytest.raises(DataError, match=r"items\.attributes\.weight: neither the settings nor the data set declare it"):
         await import_items(declared, file, map_file=map_file)

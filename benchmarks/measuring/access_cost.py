@@ -1,4 +1,4 @@
-"""`python -m benchmarks.access_cost`: what keys, tokens, limits and the deadline add to a request.
+"""`python -m benchmarks.measuring.access_cost`: what keys, tokens, limits and the deadline add to a request.
 
 Both functions run in this process, on the store and the model of the running stack (`make up` first), without a network
 between. A list and an event are asked once in each way, one after another and in another order each time: the same

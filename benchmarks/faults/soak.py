@@ -98,7 +98,7 @@ class Load:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
