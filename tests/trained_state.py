@@ -25,12 +25,14 @@ WAIT_S = 600.0
 
 
 def answers(url: str) -> dict[str, Any]:
-    """What a stack says of what must outlive it: the model, a list of items, and of a user what does not fade."""
+    """What a stack says of what must outlive it: the model, and of items and a user what does not fade."""
     listed = httpx.post(f"{url}/api/v1/recommend", json={"user_id": 196}, timeout=30).raise_for_status().json()
     user = httpx.get(f"{url}/api/v1/users/{USER}", timeout=30).raise_for_status().json()
+    similar = httpx.get(f"{url}/api/v1/items/50/similar", timeout=30).raise_for_status().json()
     return {
         "model_version": listed["model_version"],
-        "items": [one["item_id"] for one in listed["recommendations"]],
+        "items": len(listed["recommendations"]),
+        "similar": similar["items"],
         "user": {name: user[name] for name in ("version", "first_seen", "last_seen", "events", "older_seen")},
     }
 

@@ -67,7 +67,11 @@ def rewritten(text: str, limits: Proxy) -> str:
     _replace(
         _only(sections, "backend default_backend"),
         r"http-request return status 404 ",
-        [f"http-request return {_answer(503, 'not_ready', missing)}"],
+        [
+            f"http-request return {_answer(400, 'bad_request', 'an address begins with a slash; see /docs')} "
+            "unless { path_beg / }",
+            f"http-request return {_answer(503, 'not_ready', missing)}",
+        ],
     )
     for section in applications:
         _application(section, limits)

@@ -6,7 +6,7 @@ from ray.serve.metrics import Counter
 
 from deployments.replica.latency import BOUNDS_S
 
-_FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "requests": ("Requests answered, by endpoint and status", ("endpoint", "code")),
     "errors": ("Requests refused or failed, by endpoint and error code", ("endpoint", "code")),
     "events": ("Events recorded, by type", ("type",)),
@@ -17,6 +17,9 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "cold_starts": ("Lists for users of whom nothing is known", ()),
     "degraded": ("Lists made without the online store", ()),
     "variant_fallbacks": ("Lists by the champion because a variant's slot did not answer", ()),
+    "version_mismatches": ("Lists by another version than their variant promises, which count for no experiment", ()),
+    "exposures_lost": ("Lists that were shown and could not be logged", ()),
+    "guarded": ("The first requests of each user under one model, and how many of them failed or were slow", ("what",)),
     "fold_ins": ("Lists by a user vector folded in at request time", ()),
     "latency": ("Durations by stage, with the upper bound of the bucket as le: not cumulative", ("stage", "le")),
     "latency_us": ("Sum of durations by stage, in microseconds", ("stage",)),
@@ -34,14 +37,19 @@ class RayMetrics:
     def __init__(self) -> None:
         self._counters = {
             name: Counter(f"raycommend_{name}", description=text, tag_keys=tags)  # type: ignore[arg-type]
-            for name, (text, tags) in _FAMILIES.items()
+            for name, (text, tags) in FAMILIES.items()
         }
 
     def __call__(self, amounts: Mapping[str, int]) -> None:
-        """Add amounts by name, as `deployments.replica.request_metrics.RequestMetrics` counts them."""
+        """Add amounts by name, as `deployments.replica.request_metrics.RequestMetrics` counts them.
+
+        What has no family is left out: the report to the store comes after this one, and must not wait for it.
+        """
         for name, amount in amounts.items():
             family, *values = name.split(":")
-            tags = _FAMILIES[family][1]
+            if family not in FAMILIES:
+                continue
+            tags = FAMILIES[family][1]
             if family == "latency":
                 values[1] = "+Inf" if int(values[1]) == len(BOUNDS_S) else f"{BOUNDS_S[int(values[1])]:g}"
             self._counters[family].inc(amount, dict(zip(tags, values, strict=True)))

@@ -54,7 +54,7 @@ class BackupManifest(BaseModel):
 
 
 async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path:
-    """Drain the streams and write a new backup under `folder`.
+    """Drain the streams and write a new backup under `folder`, for its owner alone: it holds what users did.
 
     Events acknowledged before the call are in it. Ingestion goes on meanwhile; what arrives during the backup may or
     may not be in it.
@@ -94,6 +94,8 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
             bundles=bundles,
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+        for path in (partial, *partial.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
         partial.rename(target)
         return target
     finally:
@@ -103,6 +105,7 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
 def _copy(settings: Settings, log: EventLog, partial: Path, control: str) -> None:
     for kind in KINDS:
         (partial / LOG / kind).mkdir(parents=True)
+        partial.chmod(0o700)
         for part in log.parts(kind):
             shutil.copy2(part.path, partial / LOG / kind)
     if key_path(log.log_dir).is_file():

@@ -54,7 +54,7 @@ def test_a_list_says_while_it_loads_that_it_is_busy(open_page: Any, address: str
     """The list of users said nothing."""
     page = open_page("#/overview")
     held: list[Route] = []
-    page.route(re.compile(rf"/api/v1/{asked}(\?|$)"), held.append)
+    page.route(re.compile(rf"/api/v1/{asked}(\?|$)"), lambda route: held.append(route))
     page.evaluate(f"location.hash = {address!r}")
     expect(page.locator("main [aria-busy=true]")).to_have_count(1)
     assert held

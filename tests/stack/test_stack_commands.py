@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from configs import store_users
 from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Settings
 from deployments.local.processes import Record, processes
@@ -237,7 +238,12 @@ class TestRunningStack:
         state_dir = stack.settings.state_dir
         for secret in (stack.settings.token_path, state_dir / "env", state_dir / "settings.yaml"):
             assert stat.S_IMODE(secret.stat().st_mode) == 0o600, secret
+        password = store_users.passwords(state_dir)["person"]
         with socket.create_connection(("127.0.0.1", stack.settings.ports.store), timeout=5) as store:
+            store.sendall(b"CONFIG GET appendonly\r\n")
+            assert store.recv(4096).startswith(b"-NOAUTH")
+            store.sendall(f"AUTH person {password}\r\n".encode())
+            assert store.recv(4096) == b"+OK\r\n"
             for name, value in (("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")):
                 store.sendall(f"CONFIG GET {name}\r\n".encode())
                 assert f"\r\n{value}\r\n".encode() in store.recv(4096)

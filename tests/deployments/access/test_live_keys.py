@@ -24,7 +24,7 @@ from tests.deployments.access.gates import app, never
 from tests.features.servers import Server, valkey_binary
 
 pytestmark = pytest.mark.anyio
-WITHIN_S = 1.0
+WITHIN_S = 10.0
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def replicas(settings: Settings) -> AsyncIterator[list[Replica]]:
 
 
 async def soon(asked: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so, a second at most."""
+    """Wait until it is so. It takes a quarter of a second where the machine has time."""
     deadline = time.monotonic() + WITHIN_S
     while not await asked():
         assert time.monotonic() < deadline, f"not within {WITHIN_S} s"

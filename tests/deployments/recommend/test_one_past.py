@@ -5,7 +5,6 @@ catalogue or changed after the training are among them; items and users have att
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from configs.settings import Settings
 from data.dataset import Tables, load_dataset, processed_dir
 from data.dataset_writer import write_dataset
 from data.fields.attributes import AttributeType
+from data.prepare import prepare
 from deployments.http.schemas import RecommendRequest
 from deployments.recommend.candidate_call import ranker_input
 from deployments.recommend.messages import Question, Reply
@@ -80,11 +80,7 @@ def trained(
     project_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Settings, Result, pd.DataFrame]]:
     """The earlier part of MovieLens 100K in a store of its own, a model with a ranker of it, and the later events."""
-    if not processed_dir(project_settings).exists():
-        reason = "the data set is not there: python -m data.prepare"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    prepare(project_settings)
     whole = load_dataset(processed_dir(project_settings))
     ordered = whole.interactions.sort_values("timestamp_ms", kind="stable").reset_index(drop=True)
     cut = len(ordered) - ROUNDS * EVENTS

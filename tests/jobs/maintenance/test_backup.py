@@ -75,6 +75,7 @@ async def test_the_restored_store_equals_the_original(
     await fill(store, with_store)
     folder = await backup(with_store, tmp_path / "backups")
     assert [path.name for path in (tmp_path / "backups").iterdir()] == [folder.name]
+    assert [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077] == []
     await restore(elsewhere, folder)
     assert await reading.everything(other) == renamed(await reading.everything(store), with_store, elsewhere)
     old, new = [await take_snapshot(one.client, one.keys) for one in (store, other)]

@@ -7,6 +7,7 @@ from configs.settings import Settings
 from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.model_versions import ClearRequest, ModelVersions
 from deployments.replica.request_metrics import RequestMetrics
+from deployments.replica.user_counts import UserCounts
 from features.experiments.experiment import Definition
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
@@ -32,13 +33,16 @@ def looks(settings: Settings, failed: int = 0) -> list[str]:
     """Autopilot looks, `failed` requests fail, and it looks twice more. Returns the latest lines of the timeline,
     with who wrote them."""
 
+    champion = current_slots(settings)["champion"].version
+
     async def run() -> list[str]:
         client, keys = connect(settings.store, settings.store_url), keys_of(settings.store)
         pilots = Pilots(settings, client, keys)
         await pilots.look()
         metrics = RequestMetrics(client, keys, "ranking")
-        for _ in range(failed):
-            metrics.answered("recommend", 500, "internal_error")
+        of_users = UserCounts(metrics.counts, settings.autopilot.slow_s)
+        for number in range(failed):
+            of_users.answered(f"u{number}", champion, 0.01, "internal_error")
         await metrics.flush()
         await pilots.look(2)
         lines = [f"{line.who}: {line.text}" for line in await read_timeline(client, keys, 50)]

@@ -53,7 +53,7 @@ def test_what_is_relevant() -> None:
 
 
 def test_taste_is_found_and_popularity_is_beaten(data: TrainingData) -> None:
-    fold = build_fold(data, cutoff(data), "preference")
+    fold = build_fold(data, cutoff(data, seed=1), "preference")
     found = evaluate(fold, PARAMETERS, prior_weight=0.5, seed=0)
     # Of 20 items of one's own kind, up to 15 are known: what is left fits into ten places.
     assert found["recall_at_10"] > 0.95
@@ -65,7 +65,7 @@ def test_taste_is_found_and_popularity_is_beaten(data: TrainingData) -> None:
 
 
 def test_the_objective_tells_good_parameters_from_bad(data: TrainingData) -> None:
-    fold = build_fold(data, cutoff(data), "preference")
+    fold = build_fold(data, cutoff(data, seed=1), "preference")
     bad = AlsParameters(factors=8, regularization=5000.0, alpha=1.0, iterations=10)
     assert mean_ndcg(fold, PARAMETERS, seed=0) > mean_ndcg(fold, bad, seed=0) + 0.05
 
