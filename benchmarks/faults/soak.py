@@ -216,7 +216,8 @@ def experiment(stack: BrokenStack) -> str:
     return "experiment" if answer.is_success else f"experiment: {answer.text[:200]} failed"
 
 
-STEPS = (retrain, swap, compact, experiment, swap, compact, experiment, swap)
+# The champion cannot be moved while an experiment compares it.
+STEPS = (retrain, swap, compact, experiment, compact, experiment, swap, swap)
 
 if __name__ == "__main__":
     sys.exit(main())
