@@ -126,8 +126,10 @@ def batch_body() -> str:
 async def raw_rate(settings: Settings, seconds: float) -> float:
     """Events per second of the script alone, in the running stack's store under a prefix of its own, which is emptied
     afterwards."""
-    limits = settings.patient_store.model_copy(update={"prefix": "bench"})
-    client = connect(limits, settings.store_url)
+    # Within the stack's own prefix: its users reach no other keys.
+    prefix = f"{settings.store.prefix}:bench"
+    limits = settings.patient_store.model_copy(update={"prefix": prefix})
+    client = connect(limits, settings.store_url_of("jobs"))
     store = OnlineStore(client, keys_of(limits), limits, load_event_types(settings.data.events))
     await store.prepare()
     now_ms = clock.now_ms()
@@ -144,7 +146,7 @@ async def raw_rate(settings: Settings, seconds: float) -> float:
                 break  # the same events again would be duplicates, which cost less
         return done / (time.perf_counter() - started)
     finally:
-        mine = [key async for key in client.scan("bench:*")]
+        mine = [key async for key in client.scan(f"{prefix}:*")]
         for start in range(0, len(mine), 1000):
             await client.run("UNLINK", *mine[start : start + 1000])
         await client.aclose()
