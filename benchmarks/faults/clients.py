@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -50,7 +50,25 @@ class Records:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Clients:
+class Crowd:
+    """Threads that work from entering to leaving; a context manager. Each looks at `_stop` and ends when it is set."""
+
+    def __init__(self, threads: list[threading.Thread]) -> None:
+        self._stop = threading.Event()
+        self._threads = threads
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Clients(Crowd):
     """Clients of one fault, each a thread with a connection of its own; a context manager.
 
     Args:
@@ -65,20 +83,9 @@ class Clients:
     ) -> None:
         self.records = Records()
         self._url, self._tag, self._users, self._items = url, tag, users, items
-        self._stop = threading.Event()
         asking = [threading.Thread(target=self._ask, args=(number,)) for number in range(lists)]
         sending = [threading.Thread(target=self._send, args=(number,)) for number in range(events)]
-        self._threads = [*asking, *sending]
-
-    def __enter__(self) -> "Clients":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__([*asking, *sending])
 
     def _ask(self, client: int) -> None:
         with httpx.Client(base_url=self._url, timeout=TIMEOUT_S, trust_env=False) as http:

@@ -21,6 +21,7 @@ import httpx
 import psutil
 
 from benchmarks.faults.__main__ import known_ids
+from benchmarks.faults.clients import Crowd
 from benchmarks.faults.stack import BrokenStack, own_settings, wait_for
 from benchmarks.serving import machine
 from configs.settings import load_settings
@@ -37,7 +38,7 @@ NOISE_MB = 4.0
 """A process may move by so much without having grown: one arena of its allocator."""
 
 
-class Load:
+class Load(Crowd):
     """Clients at a steady rate: each waits until its next request is due.
 
     Attributes:
@@ -48,22 +49,12 @@ class Load:
 
     def __init__(self, url: str, users: list[int | str], items: list[int | str]) -> None:
         self._url, self._users, self._items = url, users, items
-        self._stop, self._lock = threading.Event(), threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+        self._lock = threading.Lock()
+        super().__init__([threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)])
         self.took_s: list[float] = []
         self.failed: list[str] = []
         self.failures = 0
         self.sent = 0
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _run(self, client: int) -> None:
         pause_s = CLIENTS / (LISTS_PER_S + EVENTS_PER_S)
