@@ -4,7 +4,7 @@ Serve's handling costs nearly as much as the rest of an event's way through the 
 What it gives in return the busy endpoints have of their own: a bounded number of requests (`HotApp`), their counts and
 latencies (`RequestMetrics`), a deadline. So they are answered here, and Serve keeps what it is needed for: it starts,
 places, scales, checks and drains the replicas. It finds this module by its flag for HTTP callbacks, in
-`configs/ray_flags.yaml`.
+`configs/ray_flags.yaml`. Serve's own proxy has it, too.
 """
 
 import uuid
@@ -22,6 +22,7 @@ from deployments.http.errors import ApiError
 _NO_WATCH = (b"x-request-disconnect-disabled", b"?1")
 _REQUEST_ID = b"x-request-id"
 _CONTINUE = b"HTTP/1.1 100 "
+NO_ANSWER = "the application gave no answer that can be passed on; try again"
 
 
 class _Direct(NamedTuple):
@@ -66,9 +67,23 @@ class Ingress:
         direct = _direct.get(scope["path"])
         if direct is None or direct.wants_serve(scope):
             scope["headers"] = [*scope["headers"], _NO_WATCH]  # Serve takes the last of several headers of one name.
-            await self._serve(scope, receive, send)
+            await self._by_serve(scope, receive, send)
         else:
             await direct.app(scope, receive, _named(scope, send))
+
+    async def _by_serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve's own proxy, which HAProxy turns to while it knows no replica, says nothing when the replica that it
+        chose dies with the request: uvicorn would answer 500. With this answer HAProxy sends the request again."""
+        answered = False
+
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        await self._serve(scope, receive, noted)
+        if not answered:
+            await ApiError(502, "bad_gateway", NO_ANSWER, retry_after_s=1).response()(scope, receive, send)
 
 
 async def _refuse(scope: Scope, send: Send) -> None:

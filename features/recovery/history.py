@@ -67,9 +67,9 @@ class History:
 
     def close(self) -> None:
         """Close the files of the partitions that were not asked for."""
-        for file in self._files.values():
+        files, self._files = self._files, {}
+        for file in files.values():
             file.close()
-        self._files = {}
 
     def _deal(self, store: OnlineStore, dataset: Dataset) -> None:
         folder = _writable(dataset.directory)

@@ -6,6 +6,7 @@ it: nothing is lost meanwhile, for the streams and the log are never touched.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -80,13 +81,12 @@ async def rebuild(
     await _clear(store)
     if dataset is not None:
         await _describe(store, dataset, erasures)
-    history = await _history(store, dataset, log, erasures)
     seconds, micros = await client.run_on(keys.meta, "TIME")
     now_us = int(seconds) * 1_000_000 + int(micros)
     ends = await read_ends(client, keys)
     rows = dict.fromkeys(KINDS, 0)
     streamed = bulk = 0
-    with history:
+    async with _history(store, dataset, log, erasures) as history:
         for partition in range(keys.partitions):
             await lock.check()
             events = await asyncio.to_thread(history.of_partition, partition)
@@ -116,14 +116,16 @@ async def rebuild(
     return Rebuilt(imported, rows["events"] + bulk - imported, streamed, rows["exposures"])
 
 
-async def _history(store: OnlineStore, dataset: Dataset | None, log: EventLog, erasures: Erasures) -> History:
+@contextlib.asynccontextmanager
+async def _history(
+    store: OnlineStore, dataset: Dataset | None, log: EventLog, erasures: Erasures
+) -> AsyncIterator[History]:
     """Read it in a thread, which nobody can stop: whoever is cancelled meanwhile waits, to close its files."""
     reading = asyncio.ensure_future(asyncio.to_thread(History, store, dataset, log, erasures))
     try:
-        return await asyncio.shield(reading)
-    except asyncio.CancelledError:
+        yield await asyncio.shield(reading)
+    finally:
         (await reading).close()
-        raise
 
 
 async def _stream_rows(

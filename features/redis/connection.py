@@ -153,10 +153,15 @@ class StoreClient:
                 await self.raw.script_load(text)
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
-        """Keys that match, over all nodes. Walks the whole store: for offline jobs only."""
-        with store_errors():
-            async for key in self.raw.scan_iter(match=pattern, count=1000):
-                yield key
+        """Keys that match, over all nodes. Walks the whole store: for offline jobs only. Raises `StoreUnavailable`."""
+        keys = self.raw.scan_iter(match=pattern, count=1000)
+        while True:
+            with store_errors():
+                async with asyncio.timeout(self.timeout_s):
+                    key = await anext(keys, None)
+            if key is None:
+                return
+            yield key
 
     async def aclose(self) -> None:
         if self._wire is not None:
@@ -172,7 +177,9 @@ def connect(store: Store, url: str) -> StoreClient:
     """
     address, cluster = _split_cluster(url)
     options: dict[str, Any] = {
-        "socket_timeout": store.timeout_s,
+        # Each call has its deadline here. redis-py's own is by `asyncio.wait_for`, which until Python 3.12 loses a
+        # cancellation that comes just as a command is written: who ends a task that asks in a loop would wait for ever.
+        "socket_timeout": None,
         "socket_connect_timeout": store.timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,

@@ -66,7 +66,7 @@ def test_haproxy_takes_the_configuration_and_it_carries_our_lines(stack: Running
     served = config.with_name("haproxy.cfg.served").read_text()
     assert f"maxconn {stack.settings.proxy.connections}\n" in served, "the launcher did not know Ray's template"
     text = config.read_text()
-    assert "retry-on conn-failure empty-response\n" in text
+    assert "retry-on conn-failure empty-response 502\n" in text
     assert text.count("unique-id-header x-request-id\n") == 1
 
 

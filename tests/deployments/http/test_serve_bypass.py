@@ -24,6 +24,8 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
         return
+    if scope["path"] == "/died":
+        return
     headers = dict(scope["headers"])
     watched = headers.get(b"x-request-disconnect-disabled", b"?0")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"by", b"serve"), (b"no-watch", watched)]})
@@ -68,6 +70,13 @@ def test_a_registered_path_never_reaches_serve(port: int) -> None:
     assert answer.content == BODY
     assert "by" not in answer.headers
     assert answer.headers["x-request-id"] == "mine"
+
+
+def test_where_serve_says_nothing_the_proxy_is_told_to_try_again(port: int) -> None:
+    """Regression: uvicorn answered 500, and an event was refused because its replica died."""
+    answer = httpx.post(f"http://127.0.0.1:{port}/died", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "bad_gateway")
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_a_request_without_an_id_gets_one(port: int) -> None:

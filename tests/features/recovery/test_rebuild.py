@@ -1,6 +1,8 @@
 import asyncio
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pandas as pd
 import pytest
@@ -281,6 +283,39 @@ async def test_a_killed_rebuild_is_made_again_from_scratch(
     assert await reading.everything(store) == before
     (result,) = await store.record_events([live(1000)])
     assert "deferred" not in result.actions
+
+
+async def test_a_rebuild_that_is_cancelled_at_any_call_of_the_store_closes_its_files(
+    valkey_store: OnlineStore, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: between the reading of the history and its use there were calls, and its files stayed open."""
+    store, log = valkey_store, EventLog(tmp_path / "log")
+    read, run_on, calls = store.client.read, store.client.run_on, 0
+
+    def counted(call: Any) -> Any:
+        async def one(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == last:
+                asyncio.get_running_loop().call_soon(rebuilding.cancel)  # as from outside: while it waits
+            return await call(*arguments, **options)
+
+        return one
+
+    monkeypatch.setattr(store.client, "read", counted(read))
+    monkeypatch.setattr(store.client, "run_on", counted(run_on))
+    opened: list[IO[bytes]] = []
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: opened.append(make(**options)) or opened[-1])
+    ended = last = 0
+    while not ended:
+        last, calls = last + 1, 0
+        rebuilding = asyncio.create_task(run(store, log, dataset))
+        (got,) = await asyncio.gather(rebuilding, return_exceptions=True)
+        ended = isinstance(got, Rebuilt)
+        assert all(file.closed for file in opened)
+    assert last > 20
+    assert opened
 
 
 async def test_an_erased_user_stays_erased_and_a_changed_item_stays_changed(

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -35,6 +37,29 @@ async def test_a_pipeline_tells_each_commands_failure_apart(store: OnlineStore) 
     assert answers[2] is None
     with pytest.raises(StoreError, match="WRONGTYPE"):
         await client.read([("GET", keys.meta), ("HGETALL", keys.meta)])
+
+
+async def test_whoever_is_cancelled_while_asking_ends(store: OnlineStore) -> None:
+    """Regression: Python's `wait_for` lost a cancellation that came while a command was just written."""
+    client, keys = store.client, store.keys
+    await client.run("GET", keys.meta)
+
+    async def asks(passes: int) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+
+        def later(left: int) -> None:
+            loop.call_soon(later, left - 1) if left else task.cancel()
+
+        later(passes)
+        await (client.run("GET", keys.meta) if passes % 2 else client.run_on(keys.meta, "TIME"))
+        await asyncio.sleep(5)
+
+    ended = await asyncio.gather(
+        *(asyncio.create_task(asks(passes)) for passes in range(1, 13)), return_exceptions=True
+    )
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 12
 
 
 async def test_scan_finds_the_keys_of_every_node(store: OnlineStore) -> None:
