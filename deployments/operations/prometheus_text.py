@@ -55,6 +55,12 @@ def _requests(totals: Mapping[str, int]) -> Iterator[Metric]:
         [((endpoint,), totals[f"errors:{endpoint}:overloaded"]) for endpoint in ENDPOINTS],
         ("endpoint",),
     )
+    yield _counter(
+        "group_requests",
+        "Requests by group of users: asked and how many failed, lists and how many were slow",
+        _split(totals, "by_group"),
+        ("what", "group"),
+    )
     stages = HistogramMetricFamily(
         "raycommend_stage_seconds", "Durations by stage of a recommendation, and of an event", labels=["stage"]
     )
