@@ -78,6 +78,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "save": ("save", "saved", "bookmark", "favorite", "favourite", "fav", "wishlist", "add_to_wishlist"),
     "search": ("search", "query"),
 }
+UNMISTAKABLE = frozenset(("view", "click", "like", "dislike", "rating", "add_to_cart", "purchase", "watch"))
+"""Types whose words hardly say anything else of a row; `complete`, `save` or `search` may."""
 _BY_WORD = {word: name for name, words in SYNONYMS.items() for word in words}
 
 
