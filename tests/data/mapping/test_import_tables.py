@@ -114,9 +114,9 @@ def test_words_of_event_types_are_mapped_and_unknown_ones_stop_with_what_to_writ
     own = tmp_path / "map.yaml"
     lines = answer.split("for example\n")[1].split("\nand give it")[0].split("\n")
     own.write_text("\n".join(line[2:] for line in lines))
-    assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).meta.n_interactions == 61
-    own.write_text("interactions: {event_type: {column: event, map: {purchase: buy}, leave_out: [zap]}}")
     assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).left_out == {"zap": 1}
+    own.write_text("interactions: {event_type: {column: event, map: {purchase: buy, click: [zap]}}}")
+    assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).meta.n_interactions == 61
 
 
 def test_our_own_words_need_no_map_and_no_value(tmp_path: Path) -> None:
