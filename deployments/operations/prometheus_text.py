@@ -160,6 +160,12 @@ def _models(seen: Observation, retrain_after: int) -> Iterator[Metric]:
         "Events that the champion has not learned from",
         [] if since is None else [((), since)],
     )
+    counted = seen.heartbeat.events_counted if seen.heartbeat else None
+    yield _gauge(
+        "events_counted",
+        "What they count for, where one user makes up only a part: it decides on a retraining",
+        [] if counted is None else [((), counted)],
+    )
     yield _gauge("retrain_after_events", "More than this call for a retraining; 0: never", [((), retrain_after)])
     yield _gauge("retraining_in_progress", "Whether a retraining is on its way", [((), seen.run is not None)])
     yield _gauge("retraining_failed", "Whether the latest retraining failed", [((), _failed(seen.last_run))])
