@@ -165,8 +165,17 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
                 taken.add(column)
                 return
             merits[column] = (name + 1, {"column": column, "format": forms[0]})
-        elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and sample.span(column)[1] < EARLIEST_S:
+        elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and _may_be_order(*sample.span(column)):
             merits[column] = (name * 0.1, {"column": column, "order": True})
+    unreadable = [column for column in free if fit(column, "time") >= 2 and sample.texts(column)]
+    if not merits and unreadable:
+        column = unreadable[0]
+        why = (
+            f"{column} is called a time, and {', '.join(sample.texts(column))} cannot be read as one from 1990 on; say "
+            "its FORMAT, as in %d.%m.%Y %H:%M, or let the order of the rows stand in for time"
+        )
+        guess.questions.append(Question("time", why, [{"column": column, "format": "FORMAT"}, {"rows": True}]))
+        return
     if not merits:
         guess.fields["time"] = {"rows": True}
         guess.notes.append("there is no column of times: the order of the rows stands in for time")
@@ -178,6 +187,10 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
         return
     guess.fields["time"] = found[0]
     taken.update(named_columns(found[0]))
+
+
+def _may_be_order(low: float, high: float) -> bool:
+    return low >= 0 and high < EARLIEST_S
 
 
 def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes, hint: str) -> None:
