@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from data.fields.attributes import Schema
 from data.matrix import pairs_to_mask
 from data.vocabulary import Vocabulary
+from models.content.description import NOTHING, Description
 from models.ranking.attributes import (
     NO_ATTRIBUTES,
     AttributeColumns,
@@ -36,6 +37,14 @@ class KnownAttributes:
 
 
 @dataclass(frozen=True)
+class Described:
+    """What is written of the items, by position in the vocabulary, and the types of their attributes."""
+
+    items: Sequence[Description]
+    schema: Schema
+
+
+@dataclass(frozen=True)
 class ItemFacts:
     """What is known of the items beside events, by position in the vocabulary.
 
@@ -44,11 +53,13 @@ class ItemFacts:
         categories: category -> (m,) int64, rising: the positions of its items. A mask each would take n_items bytes of
             every category.
         attributes: of the items and users, and which of them a ranker may read; None where there are none.
+        described: what is written of the items; None where nothing is, or nobody asks.
     """
 
     year: np.ndarray
     categories: dict[str, np.ndarray]
     attributes: "KnownAttributes | None" = None
+    described: "Described | None" = None
 
     @property
     def used(self) -> UsedAttributes:
@@ -97,6 +108,15 @@ def frame_facts(items: Vocabulary, frame: pd.DataFrame | None) -> ItemFacts:
         return item_facts(items, [], [], [])
     years = frame["year"].to_numpy(np.float32, na_value=np.nan).tolist()
     return item_facts(items, frame["item_id"], years, frame["categories"])
+
+
+def descriptions_of(
+    items: Vocabulary, described: Iterable[tuple[str, Description]], schema: Schema
+) -> Described | None:
+    """What is written of the items of a vocabulary, given by id; None where nothing is written of any."""
+    found = dict(described)
+    mine = [found.get(str(item), NOTHING) for item in items.ids.tolist()]
+    return Described(mine, schema) if any(one is not NOTHING for one in mine) else None
 
 
 def known_attributes(
