@@ -1,6 +1,6 @@
 """What is known of the items beside their events: the catalogue, aligned with a vocabulary."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +117,19 @@ def descriptions_of(
     found = dict(described)
     mine = [found.get(str(item), NOTHING) for item in items.ids.tolist()]
     return Described(mine, schema) if any(one is not NOTHING for one in mine) else None
+
+
+def frame_descriptions(frame: pd.DataFrame, attributes: Mapping[str, Attributes]) -> Iterator[tuple[str, Description]]:
+    """What is written of a data set's items, with their ids.
+
+    Args:
+        frame: see `data.dataset`.
+        attributes: of each item, by id.
+    """
+    years = frame["year"].to_numpy(np.float64, na_value=np.nan)
+    for item_id, title, year, names in zip(frame["item_id"], frame["title"], years, frame["categories"], strict=True):
+        known_year = None if np.isnan(year) else int(year)
+        yield item_id, Description(title, known_year, tuple(names), attributes.get(item_id, {}))
 
 
 def known_attributes(
