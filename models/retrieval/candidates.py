@@ -83,7 +83,8 @@ class CandidateModel:
             weight_power=manifest.parameters.weight_power,
         )
         self.index = index_of(bundle)
-        self._new_source = Source.CATEGORY if bundle.content is None else Source.CONTENT
+        self.content = bundle.content
+        self._new_source = Source.CATEGORY if self.content is None else Source.CONTENT
         self.n_items = len(bundle.item_factors)
         # Nobody's events speak for the others: their factors are zero, which would beat every negative score.
         self._spoken_for = bundle.item_counts > 0
