@@ -15,6 +15,8 @@ from models.content.description import (
     keywords_of,
     number_names,
     numbers_of,
+    vector_length,
+    vectors_of,
     words_of,
 )
 
@@ -22,6 +24,8 @@ MOST_WORDS = MOST_KEYWORDS = 20_000
 """Of each, the most frequent. With 64 factors their rows take 10 MB."""
 LARGEST = 3.0
 """Standard deviations at which a number is cut, so that one odd value throws no vector far away."""
+VECTOR_SCALE = 3.0
+"""Length of the standard scores of a vector, which are many and speak together, beside the 1 of a keyword."""
 _PER_NUMBER = 3
 _BLOCK = 20_000
 
@@ -31,7 +35,8 @@ class ContentInputs:
     """What turns descriptions into the rows of a matrix.
 
     Columns: a constant; the keywords, 1 each; the words, by their weights and as a unit vector times `word_scale`; for
-    each number its standard score, the square of that and whether it is missing; for each vector its standard scores.
+    each number its standard score, the square of that and whether it is missing; for the vectors their standard scores,
+    together about as long as `VECTOR_SCALE`, zeros where one is missing.
 
     Attributes:
         fields: the attributes that are read.
@@ -39,7 +44,7 @@ class ContentInputs:
         words: (w,) str objects.
         word_weights: (w,) float32 > 0, inverse document frequencies.
         word_scale: how much the words count beside the rest; 0 where they are left out.
-        means, deviations: (m,) float64 of the numbers, deviations > 0.
+        means, deviations: (m,) float64 of the numbers, and behind them of the numbers of the vectors; deviations > 0.
     """
 
     fields: tuple[ContentField, ...]
@@ -59,7 +64,8 @@ class ContentInputs:
     @property
     def width(self) -> int:
         """How many columns there are."""
-        return 1 + len(self.keywords) + len(self.words) + _PER_NUMBER * len(self.means)
+        numbers = len(number_names(self.fields))
+        return 1 + len(self.keywords) + len(self.words) + _PER_NUMBER * numbers + vector_length(self.fields)
 
     def rows(self, items: Sequence[Description]) -> tuple[sp.csr_matrix, np.ndarray]:
         """The inputs of n items.
@@ -73,7 +79,9 @@ class ContentInputs:
         columns: list[int] = []
         values: list[float] = []
         edges = [0]
-        numbers = np.array([numbers_of(item, self.fields) for item in items], np.float64).reshape(len(items), -1)
+        numbers = np.empty((len(items), len(self.means)))
+        for row, item in enumerate(items):
+            numbers[row] = [*numbers_of(item, self.fields), *vectors_of(item, self.fields)]
         known = np.array(np.isfinite(numbers).any(axis=1))
         weights = self.word_weights.tolist()
         for row, item in enumerate(items):
@@ -98,11 +106,14 @@ class ContentInputs:
         return sp.hstack([texts, sp.csr_matrix(self._scores(numbers))], format="csr", dtype=np.float32), known
 
     def _scores(self, numbers: np.ndarray) -> np.ndarray:
-        """(n, 3 m) float32: the standard scores, their squares, and what is missing."""
+        """(n, 3 m + v) float32: of numbers the standard scores, their squares and what is missing; then the vectors."""
         missing = np.isnan(numbers)
         scores = np.clip((numbers - self.means) / self.deviations, -LARGEST, LARGEST)
         scores[missing] = 0.0
-        return np.concatenate([scores, scores**2, missing], axis=1).astype(np.float32)
+        plain = len(number_names(self.fields))
+        numbers, vectors = scores[:, :plain], scores[:, plain:]
+        vectors = vectors * (VECTOR_SCALE / max(vectors.shape[1], 1) ** 0.5)
+        return np.concatenate([numbers, numbers**2, missing[:, :plain], vectors], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,7 @@ def content_arrays(content: ContentMap) -> dict[str, np.ndarray]:
 def check_content(content: ContentMap, n_factors: int) -> None:
     """Raises ValueError where the arrays do not fit together or hold numbers that are not finite."""
     inputs = content.inputs
-    n_numbers = len(number_names(inputs.fields))
+    n_numbers = len(number_names(inputs.fields)) + vector_length(inputs.fields)
     expected = {
         "word_weights": ((len(inputs.words),), np.float32),
         "means": ((n_numbers,), np.float64),

@@ -13,7 +13,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from models.content.content_map import MOST_KEYWORDS, MOST_WORDS, ContentInputs
-from models.content.description import ContentField, Description, keywords_of, number_names, numbers_of, words_of
+from models.content.description import (
+    ContentField,
+    Description,
+    keywords_of,
+    number_names,
+    numbers_of,
+    vector_length,
+    vectors_of,
+    words_of,
+)
 
 FEWEST_EVENTS = 5
 """Of an item from which is learned."""
@@ -44,12 +53,12 @@ def fit_inputs(items: Sequence[Description], fields: tuple[ContentField, ...], w
     the numbers. No words where `word_scale` is 0."""
     keywords: Counter[str] = Counter()
     words: Counter[str] = Counter()
-    numbers = np.empty((len(items), len(number_names(fields))))
+    numbers = np.empty((len(items), len(number_names(fields)) + vector_length(fields)))
     for row, item in enumerate(items):
         item = item._replace(attributes=dict(item.attributes.items()))  # parsed once
         keywords.update(set(keywords_of(item, fields)))
         words.update(words_of(item, fields) if word_scale else ())
-        numbers[row] = numbers_of(item, fields)
+        numbers[row] = [*numbers_of(item, fields), *vectors_of(item, fields)]
     kept, kept_words = _frequent(keywords, MOST_KEYWORDS), _frequent(words, MOST_WORDS)
     counts = np.array([words[text] for text in kept_words.tolist()], np.float64)
     present = ~np.isnan(numbers)

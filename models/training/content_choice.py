@@ -109,8 +109,9 @@ def choose_content(
         return ContentChoice(None, {}, "new items: by their categories, since no user took up two items")
     described = catalogue.described.items
     learned = _most(np.setdiff1d(enough, trial.left_out), events, _MOST_LEARNED)
-    inputs = fit_inputs([described[place] for place in learned], content_fields(catalogue.described.schema), 1.0)
-    learned_rows, _ = inputs.rows([described[place] for place in learned])
+    written = [described[place] for place in learned]
+    inputs = fit_inputs(written, content_fields(catalogue.described.schema, written), 1.0)
+    learned_rows, _ = inputs.rows(written)
     new = [described[place] for place in trial.left_out]
     new_rows, known = inputs.rows(new)
     known_without_words = replace(inputs, word_scale=0.0).rows(new)[1]

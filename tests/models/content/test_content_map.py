@@ -104,3 +104,19 @@ def test_a_number_far_out_moves_a_vector_no_further_than_a_large_one() -> None:
     far, farther = (item(0)._replace(attributes={"price": price}) for price in (1e6, 1e300))
     np.testing.assert_array_equal(content.factors([far]), content.factors([farther]))
     assert np.isfinite(content.factors([far])).all()
+
+
+def test_a_vector_of_the_users_own_is_read_where_it_has_the_usual_length() -> None:
+    generator = np.random.default_rng(5)
+    given = generator.normal(size=(300, 6))
+    factors = (given @ generator.normal(size=(6, 4))).astype(np.float32)
+    items = [Description("", attributes={"meaning": row.tolist()}) for row in given]
+    items[0] = Description("", attributes={"meaning": [1.0]})
+    fields = content_fields({"meaning": "vector"}, items)
+    assert fields == (ContentField(name="meaning", type="vector", length=6),)
+    inputs = fit_inputs(items[:200], fields, 1.0)
+    rows, _ = inputs.rows(items[:200])
+    content = ContentMap(inputs, fit_ridge(rows[1:], factors[1:200], np.ones(199), RIDGE))
+    found = content.factors(items[200:])
+    assert np.corrcoef(found.ravel(), factors[200:].ravel())[0, 1] > 0.99
+    assert not content.factors([items[0], Description("", attributes={"meaning": ["a"] * 6})]).any()
