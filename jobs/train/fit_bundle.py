@@ -103,7 +103,7 @@ def fit_bundle(
         )
     mean_user = factors.user_factors[active].mean(axis=0)
     choice = ContentChoice(None, {}, "")
-    if catalogue is not None:
+    if catalogue is not None and settings.training.content:
         fold_in = FoldIn(
             factors.item_factors,
             parameters.regularization,

@@ -85,7 +85,8 @@ def trained(
     ordered = whole.interactions.sort_values("timestamp_ms", kind="stable").reset_index(drop=True)
     cut = len(ordered) - ROUNDS * EVENTS
     folder = tmp_path_factory.mktemp("past")
-    # Items without any event are shown by their categories in serving alone; training knows nothing of them.
+    # Items without any event are candidates in serving alone; training knows nothing of them. By their categories they
+    # reach no list here, by what is written of them they would.
     described = whole.items[whole.items["item_id"].isin(ordered[:cut]["item_id"])]
     described = described.join(pd.DataFrame(attributes(described["item_id"].tolist(), ordered[:cut]), described.index))
     users = whole.users[["user_id"]].copy()
@@ -109,7 +110,7 @@ def trained(
             store={"url": server.url, "timeout_s": 30},
             serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0},
             tracking={"uri": "http://127.0.0.1:9"},  # nobody listens; a training goes on without its registry
-            training={"factors": 32, "ranker_trees": 40},
+            training={"factors": 32, "ranker_trees": 40, "content": False},
         )
         asyncio.run(rebuild_features(settings, RebuildOptions()))
         result = retrain(settings, RetrainOptions(fixed=PARAMETERS, force=True), lambda percent, line: None)
