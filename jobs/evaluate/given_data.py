@@ -2,15 +2,22 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from configs.groups.data_settings import Data
 from configs.settings import Settings, with_preset
 from data.builtin.complete_journey import NAME as COMPLETE_JOURNEY
 from data.dataset import META, DataError, DatasetMeta, processed_dir, read_description
-from data.prepare import MOVIELENS, prepare
+from data.prepare import MOVIELENS, prepare, wanted_name
 
 FOLDER = "evaluation_data"
-BUILTIN = {"movielens-100k": "movielens-100k", MOVIELENS: "movielens-100k", COMPLETE_JOURNEY: COMPLETE_JOURNEY}
+_MOVIELENS: Literal["movielens-100k"] = "movielens-100k"
+_COMPLETE_JOURNEY: Literal["complete-journey"] = "complete-journey"
+BUILTIN = {
+    _MOVIELENS: Data(dataset=_MOVIELENS),
+    MOVIELENS: Data(dataset=_MOVIELENS),
+    COMPLETE_JOURNEY: Data(dataset=_COMPLETE_JOURNEY),
+}
 
 
 def settings_for(
@@ -35,30 +42,32 @@ def settings_for(
     """
     if given is None:
         return settings
+    own = (
+        settings.state_dir / FOLDER / hashlib.sha256(repr((given, map_file, items, users, preset)).encode()).hexdigest()
+    )
     folder = Path(given)
     if (folder / META).is_file():
-        folder = folder.resolve()
-        if folder.name != "processed":
-            raise DataError(f"{folder}: a prepared data set lies in a folder named `processed`")
-        return _of(settings, folder.parent, Data(), preset)
+        _link(own / "processed", folder)
+        return _of(settings, own, Data(), preset)
     if given in BUILTIN:
-        if _name(processed_dir(settings)) in (given, MOVIELENS if BUILTIN[given] != COMPLETE_JOURNEY else given):
+        data = BUILTIN[given]
+        if _name(processed_dir(settings)) == wanted_name(settings.model_copy(update={"data": data}), None):
             return _of(settings, settings.data_dir, Data(), preset)
-        data = Data(dataset=BUILTIN[given])  # type: ignore[arg-type]
+    elif not folder.exists() and not folder.suffix and "/" not in given:
+        raise DataError(f"--data: there is no {given!r}; give a table, a prepared folder, or {', '.join(BUILTIN)}")
     else:
-        if not folder.exists() and "://" not in given:
-            raise DataError(f"--data: there is no {given}; give a table, a prepared folder, or {', '.join(BUILTIN)}")
         values = {"source": given, "map": map_file, "items": items, "users": users, "events": preset}
-        data = Data(**{name: value for name, value in values.items() if value is not None})  # type: ignore[arg-type]
-    digest = hashlib.sha256(repr((given, map_file, items, users, preset)).encode()).hexdigest()[:12]
-    own = settings.state_dir / FOLDER / digest
-    own.mkdir(parents=True, exist_ok=True)
-    raw = own / "raw"
-    if not raw.exists():
-        (settings.data_dir / "raw").mkdir(parents=True, exist_ok=True)
-        raw.symlink_to((settings.data_dir / "raw").resolve())  # what was fetched before need not be fetched again
+        data = Data.model_validate({name: value for name, value in values.items() if value is not None})
+    (settings.data_dir / "raw").mkdir(parents=True, exist_ok=True)
+    _link(own / "raw", settings.data_dir / "raw")  # what was fetched before need not be fetched again
     prepare(settings.model_copy(update={"data_dir": own, "data": data}))
     return _of(settings, own, data, preset)
+
+
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.resolve())
 
 
 def _of(settings: Settings, data_dir: Path, data: Data, preset: str | None) -> Settings:

@@ -94,7 +94,7 @@ def repeats(bench: ProtocolData, note: Note) -> list[Contender]:
     half_life_ms, parameters = _choose(bench, week.train, note)
     found: list[Contender] = []
     for mode in ("all", "new"):
-        found += _mode(bench, week, mode, half_life_ms, parameters, note)  # type: ignore[arg-type]
+        found += _mode(bench, week, mode, half_life_ms, parameters, note)
     return found
 
 

@@ -24,8 +24,7 @@ from jobs.evaluate.evaluation_report import (
     write_report,
 )
 from jobs.train.mlflow_registry import MlflowRegistry
-from models.evaluation.baselines import fit_ease_scorer, fit_item_knn, recent_popularity_scores
-from models.evaluation.graph_filter import fit_graph_filter
+from models.evaluation.baselines import fit_ease_scorer, fit_item_knn, history_models, recent_popularity_scores
 from tests.jobs.job_data import two_tastes, write_interactions
 
 DAY = 86_400_000
@@ -238,14 +237,21 @@ def test_mlflow_takes_the_names_of_all_arms(tracked: Settings) -> None:
 def test_baselines_have_known_answers() -> None:
     train = pairs_to_mask(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2]), 3, 3)
     asked = pairs_to_mask(np.array([0]), np.array([0]), 1, 3)
-    for kind in ("cosine", "bm25"):
-        near = fit_item_knn(train, kind)(asked)[0]
-        assert near[1] > 0
-        assert near[[0, 2]].tolist() == [0, 0]
     assert fit_item_knn(train)(asked)[0].tolist() == pytest.approx([0, 1, 0])
     assert fit_ease_scorer(train, 1.0)(asked)[0].argmax() == 1
     recent = recent_popularity_scores(np.array([0, 0, 1]), np.array([0, 0, 7 * DAY]), 2)
     assert recent.tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_baselines_that_read_histories_find_the_other_half_of_a_block() -> None:
+    """Users of two blocks of items: who has half of a block gets the rest of it, by every model of that kind."""
+    rows = np.repeat(np.arange(40), 6)
+    columns = np.concatenate([user % 2 * 8 + np.random.default_rng(user).permutation(8)[:6] for user in range(40)])
+    train = pairs_to_mask(rows, columns, 40, 16)
+    asked = pairs_to_mask(np.zeros(4, int), np.arange(4), 1, 16)
+    for name, fit in history_models(16).items():
+        scores = fit(train)(asked)[0]
+        assert scores[4:8].min() > scores[8:].max(), name
 
 
 def test_breadth_has_known_answers() -> None:
