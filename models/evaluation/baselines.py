@@ -40,7 +40,7 @@ def recent_popularity_scores(
 
 
 def fit_item_knn(train: sp.csr_matrix, kind: str = "cosine", neighbours: int = NEIGHBOURS) -> Scorer:
-    """Item neighbours (Deshpande, Karypis, ACM TOIS 2004): each item of a history speaks for its nearest items.
+    """Item neighbours (Deshpande, Karypis, ACM TOIS 2004): an item scores by its nearest ones that are in a history.
 
     Args:
         train: (n_users, n_items), stored entries count 1.
@@ -62,6 +62,7 @@ def fit_item_knn(train: sp.csr_matrix, kind: str = "cosine", neighbours: int = N
     near = sp.csr_matrix(model.similarity, copy=True)
     near.setdiag(0)
     near.eliminate_zeros()
+    near = sp.csr_matrix(near.T)
     return lambda histories: (_ones(histories) @ near).toarray()
 
 
