@@ -36,7 +36,8 @@ HALF_LIVES_MS = tuple(days * float(DAY_MS) for days in (15, 30, 60, 90, 180, 100
 """Of a user's own events; the last one is none."""
 RECENT_MS = 14.0 * DAY_MS
 _SHARES = 0.005, 0.3  # the part of the events that a week must be, to be the window
-_POINTS = tuple((regularization, alpha) for regularization in (4.0, 16.0, 50.0, 100.0) for alpha in (1.0, 4.0, 10.0))
+_POINTS = ((4.0, 1.0), (16.0, 1.0), (16.0, 4.0), (50.0, 4.0), (100.0, 4.0), (100.0, 10.0))
+"""Regularization and alpha of ALS."""
 Mode = Literal["all", "new"]
 
 
