@@ -64,6 +64,15 @@ class Comparison(BaseModel):
     high: float
 
 
+class NewItems(BaseModel):
+    """How soon new items find their users by one way of ranking (P6)."""
+
+    name: str
+    share_of_lists: float
+    recall_at_50: Measure
+    recall_at_10_among_new: Measure
+
+
 class EvaluationReport(BaseModel):
     """What was measured, on what, and what could not be."""
 
@@ -77,6 +86,7 @@ class EvaluationReport(BaseModel):
     skipped: dict[str, str] = Field({}, description="protocols that could not be asked of this data, and why")
     arms: list[EvaluatedModel]
     comparisons: list[Comparison]
+    new_items: list[NewItems] = Field([], description="P6; empty where it was not asked")
 
 
 class EvaluationView(BaseModel):

@@ -12,18 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.builtin.download import DownloadError
-from data.dataset import DataError, load_dataset, processed_dir
+from data.dataset import DataError, Dataset, load_dataset, processed_dir
 from data.prepare import MOVIELENS
 from jobs.batch.interactions_csv import read_interactions
 from jobs.batch.recommend_csv import recommend, write_recommendations
 from jobs.evaluate.evaluation_report import (
     REFERENCES,
     compare,
+    new_items_table,
     summarise,
+    summarise_new_items,
     table,
     tracked_metrics,
     write_report,
@@ -31,7 +35,8 @@ from jobs.evaluate.evaluation_report import (
 from jobs.evaluate.given_data import settings_for
 from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from models.evaluation.applicability import why_not
-from models.evaluation.contenders import Contender, open_bench
+from models.evaluation.contenders import Contender, Note, ProtocolData, open_bench
+from models.evaluation.new_items import NewItemsArm, held_out_items, new_items
 from models.evaluation.new_users import new_users
 from models.evaluation.prequential import prequential
 from models.evaluation.protocols import MOVIELENS_PARAMETERS, PARAMETERS, benchmark, rolling
@@ -40,6 +45,9 @@ from models.factors.als import AlsParameters
 from models.training.training_data import training_data_of
 
 PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users, "P4": prequential, "P5": repeats}
+
+NEW_ITEMS = "P6"
+"""Items held out, not events: what is measured of it is its own."""
 
 
 def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: str, ranker: bool) -> dict[str, Any]:
@@ -60,7 +68,7 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
     )
     skipped = {}
     for protocol in protocols:
-        if reason := why_not(protocol, data, dataset.meta.time_trusted):
+        if reason := why_not(protocol, data, dataset.meta.time_trusted, _described(dataset)):
             skipped[protocol] = reason
             print(f"{protocol} is left out: {reason}")
     asked = [protocol for protocol in protocols if protocol not in skipped]
@@ -72,10 +80,18 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
     bench = open_bench(dataset, data, weighting, ranker, fixed=fixed)  # type: ignore[arg-type]
     started, spent = time.perf_counter(), time.process_time()
     arms: list[Contender] = []
+    of_new_items: list[NewItemsArm] = []
+
+    def note(line: str) -> None:
+        print(f"{time.perf_counter() - started:6.1f} s  {line}", flush=True)
+
     for protocol in asked:
-        before = len(arms)
-        arms += PROTOCOLS[protocol](bench, lambda line: print(f"{time.perf_counter() - started:6.1f} s  {line}"))
-        if len(arms) == before:
+        before = len(arms) + len(of_new_items)
+        if protocol == NEW_ITEMS:
+            of_new_items = _new_items(bench, note)
+        else:
+            arms += PROTOCOLS[protocol](bench, note)
+        if len(arms) + len(of_new_items) == before:
             skipped[protocol] = "nobody can be asked: see the lines above"
     # The published numbers are of one data set, and under "preference" less is relevant: they answer another question.
     published = is_movielens and weighting == "consumption"
@@ -93,16 +109,36 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         "map": "map_at_10 divides by |relevant|, map_k_at_10 by min(|relevant|, 10)",
         "arms": summarise(arms, REFERENCES if published else {}),
         "comparisons": compare(arms),
+        "new_items": summarise_new_items(of_new_items),
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - spent, 1),
         "measured_ms": clock.now_ms(),
     }
 
 
+def _described(dataset: Dataset) -> bool:
+    """Whether anything is written of the items beside their ids."""
+    items = dataset.items
+    titled = bool((items["title"] != items["item_id"]).any())
+    return titled or bool(dataset.item_attributes) or any(len(names) for names in items["categories"])
+
+
+def _new_items(bench: ProtocolData, note: Note) -> list[NewItemsArm]:
+    """P6's arms; none where it has nobody to ask."""
+    data = bench.data
+    train = np.flatnonzero(~np.isin(data.item, held_out_items(data, bench.seed)))
+    try:
+        parameters = bench.parameters(NEW_ITEMS, train, note)
+        return new_items(data, bench.catalogue, bench.weighting, parameters, note, bench.seed, bench.threads)
+    except ValueError as error:
+        note(f"{NEW_ITEMS}: {error}")
+        return []
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m jobs.evaluate", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--protocol", nargs="+", choices=sorted(PROTOCOLS), default=sorted(PROTOCOLS))
+    parser.add_argument("--protocol", nargs="+", choices=[*PROTOCOLS, NEW_ITEMS], default=[*PROTOCOLS, NEW_ITEMS])
     parser.add_argument(
         "--data",
         help="what to evaluate on: a built-in name, a prepared folder, or a table; the imported data if left out",
@@ -168,6 +204,7 @@ def _tell(settings: Settings, report: dict[str, Any], folder: Path) -> None:
     """Print the report, write it, and log it in MLflow."""
     print(f"weighting: {report['weighting']}")
     print(table(report["arms"], report["comparisons"]))
+    print(new_items_table(report["new_items"]), end="")
     files = write_report(folder, report)
     print(f"{report['cpu_seconds']:.0f} s of processor time; written: {', '.join(str(file) for file in files)}")
     tags = {"weighting": str(report["weighting"]), "data_fingerprint": str(report["fingerprint"])}

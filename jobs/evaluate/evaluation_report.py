@@ -14,6 +14,7 @@ import numpy as np
 from jobs.evaluate.evaluation_plots import write_page, write_picture
 from models.evaluation.contenders import Contender
 from models.evaluation.metrics import bootstrap_interval, coverage
+from models.evaluation.new_items import DEPTH, DEPTH_AMONG_NEW, NewItemsArm
 from models.evaluation.segments import by_segment, calibration, tail_share
 
 _METRICS = {
@@ -210,6 +211,31 @@ def _segment_lines(records: Sequence[dict[str, Any]]) -> list[str]:
             parts.append(f"calibration error {ours['calibration']['error']:.4f}")
         lines.append(f"{protocol:12} {ours['name']}, NDCG@10 by segment: {'; '.join(parts)}")
     return lines
+
+
+def summarise_new_items(arms: Sequence[NewItemsArm], seed: int = 0) -> list[dict[str, Any]]:
+    """One record for each arm of P6, with 95 % intervals over users."""
+    records = []
+    for arm in arms:
+        record: dict[str, Any] = {"name": arm.name, "share_of_lists": arm.share}
+        for name, values in (
+            (f"recall_at_{DEPTH}", arm.recall),
+            (f"recall_at_{DEPTH_AMONG_NEW}_among_new", arm.among_new),
+        ):
+            interval = bootstrap_interval(values, seed)
+            record[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high, "users": interval.n}
+        records.append(record)
+    return records
+
+
+def new_items_table(records: Sequence[dict[str, Any]]) -> str:
+    """P6 as a table of text; empty where it was not asked."""
+    names = (f"recall_at_{DEPTH}", f"recall_at_{DEPTH_AMONG_NEW}_among_new")
+    lines = [f"P6 {'':25} recall@{DEPTH} of new items    recall@{DEPTH_AMONG_NEW} among the new   new in lists"]
+    for record in records:
+        shown = ["{mean:.4f} [{low:.4f}, {high:.4f}]".format(**record[name]) for name in names]
+        lines.append(f"P6 {record['name']:25} {shown[0]}   {shown[1]}   {record['share_of_lists']:.3f}")
+    return "\n".join(lines) + "\n" if records else ""
 
 
 def write_report(directory: Path, report: dict[str, Any]) -> tuple[Path, Path, Path]:

@@ -14,7 +14,7 @@ from data.fields.frames import frame_attributes
 from models.evaluation.metrics import UserMetrics, user_metrics
 from models.factors.als import AlsParameters
 from models.training.first_stage import FirstStage
-from models.training.item_facts import ItemFacts, frame_facts, known_attributes
+from models.training.item_facts import ItemFacts, descriptions_of, frame_descriptions, frame_facts, known_attributes
 from models.training.parameter_grid import choose_parameters
 from models.training.past_requests import Requests, rows_in_store_order
 from models.training.ranker_windows import Recipe
@@ -144,7 +144,11 @@ def open_bench(
     known = known_attributes(
         marked.items, of_items, dataset.item_attributes, marked.users, of_users, dataset.user_attributes
     )
-    facts = replace(frame_facts(marked.items, dataset.items), attributes=known)
+    facts = replace(
+        frame_facts(marked.items, dataset.items),
+        attributes=known,
+        described=descriptions_of(marked.items, frame_descriptions(dataset.items, of_items), dataset.item_attributes),
+    )
     return ProtocolData(dataset, marked, source, facts, weighting, ranker, seed, fixed=fixed)
 
 

@@ -44,6 +44,7 @@ MOVIELENS_PARAMETERS = {
     "P3": AlsParameters(regularization=50.0, alpha=8.0),
     "P4": AlsParameters(regularization=30.0, alpha=4.0),
     "P5": PARAMETERS,
+    "P6": PARAMETERS,
 }
 P2_CUTOFFS = (0.6, 0.7, 0.8, 0.9)
 P2_LEARNING = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))  # .2 to .8

@@ -12,11 +12,21 @@ import yaml
 from configs.event_types import load_event_types
 from configs.groups.data_settings import Data
 from configs.settings import Settings
-from data.dataset import DataError, load_dataset, processed_dir
+from data.dataset import DataError, Tables, load_dataset, processed_dir
+from data.dataset_writer import write_dataset
 from deployments.console.evaluation_view import latest_evaluation
-from jobs.evaluate.evaluate import main
+from jobs.evaluate.evaluate import evaluate_protocols, main
+from jobs.evaluate.evaluation_report import new_items_table
 from jobs.evaluate.given_data import settings_for
-from models.evaluation.applicability import NO_REPEATS, NO_TIMES, ONE_EVENT, ONE_MOMENT, WHOLE_DAYS, why_not
+from models.evaluation.applicability import (
+    NO_REPEATS,
+    NO_TIMES,
+    NOT_DESCRIBED,
+    ONE_EVENT,
+    ONE_MOMENT,
+    WHOLE_DAYS,
+    why_not,
+)
 from models.evaluation.contenders import open_bench
 from models.evaluation.prequential import _bounded
 from models.evaluation.repeats import last_week, repeats, with_repeats
@@ -110,6 +120,8 @@ def test_what_cannot_be_asked_of_data_is_said() -> None:
     assert [why_not(protocol, once, True) for protocol in ("P1", "P2", "P4", "P5")] == [ONE_EVENT] * 4
     assert "no user has 25 events" in why_not("P3", once, True)
     assert why_not("P5", data_of(shop(n_weeks=1)), True) == NO_REPEATS
+    assert [why_not("P6", data, False, described) for described in (True, False)] == ["", NOT_DESCRIBED]
+    assert "0 items have 5 events" in why_not("P6", data_of(shop().drop_duplicates("item_id")), True)
 
 
 def test_the_last_week_is_seven_calendar_days() -> None:
@@ -159,3 +171,21 @@ def test_many_events_are_asked_about_by_sample(monkeypatch: pytest.MonkeyPatch) 
     assert 300 < len(chosen) <= 1_000
     assert np.count_nonzero(user[chosen] == 0) == 200
     assert _bounded(asked[:1_000], user, 0).tolist() == asked[:1_000].tolist()
+
+
+def test_new_items_are_part_of_the_report(settings: Settings) -> None:
+    """Two tastes whose items say of which they are: new ones reach those who have that taste."""
+    frame = two_tastes(n_users=80, n_items=200, per_user=60)
+    interactions = frame.assign(event_type="purchase", value=np.float32("nan"))
+    items = pd.DataFrame({"item_id": interactions["item_id"].unique()})
+    parity = items["item_id"].astype(int) % 2
+    items = items.assign(title=items["item_id"], year=None, categories=[[f"kind {n}"] for n in parity], added_ms=None)
+    users = pd.DataFrame({"user_id": interactions["user_id"].unique()})
+    write_dataset(
+        processed_dir(settings), Tables(interactions, items, users), "kinds", "a test", "0" * 64, ("int", "int")
+    )
+    report = evaluate_protocols(settings, ["P6"], "consumption", ranker=False)
+    assert (report["arms"], report["skipped"]) == ([], {})
+    found = {record["name"]: record["recall_at_10_among_new"]["mean"] for record in report["new_items"]}
+    assert found["categories"] > found["random"] + 0.2
+    assert "P6 categories" in new_items_table(report["new_items"])

@@ -37,9 +37,24 @@ function reportOf(report) {
       report.cpu_seconds !== null && `; ${duration(report.cpu_seconds)} of processor time`,
     ),
     lines(Object.entries(report.skipped).map(([name, why]) => `${name} was left out: ${why}`)),
-    field("Protocol", select),
+    protocols.length > 0 && field("Protocol", select),
     shown,
+    report.new_items.length > 0 && [h("h3", {}, "New items (P6)"), newItems(report.new_items)],
   ]
+}
+
+function newItems(arms) {
+  const numeric = true
+  return table(
+    "How new items find their users",
+    [
+      { name: "Ranked by", head: true, cell: (arm) => arm.name },
+      { name: "Recall@50 of new items", numeric, cell: (arm) => interval(arm.recall_at_50) },
+      { name: "Recall@10 among the new", numeric, cell: (arm) => interval(arm.recall_at_10_among_new) },
+      { name: "Share of the lists", numeric, cell: (arm) => percent(arm.share_of_lists) },
+    ],
+    arms,
+  )
 }
 
 function lines(texts) {
