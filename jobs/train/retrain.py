@@ -253,7 +253,8 @@ def _second_stage(
         settings.store.history_limit,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
-    latest = judged_from(data, champion.manifest.created_ms if champion is not None else None)
+    created_ms = champion.manifest.created_ms if champion is not None else None
+    latest = judged_from(data, created_ms, training.fewest_judged_users)
     logged = None
     if ranker is not None and training.logged_lists:
         lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)

@@ -2,8 +2,8 @@
 
 Whether there is a ranker at all, whether it reads attributes, and whether it learns from lists that were shown too, is
 chosen on the last window before that one: a champion that had no such choice would meet the best of several otherwise.
-The champion is judged as the bundle that serves, so the window begins after all that it has learned from
-(`judged_from`).
+The champion is judged as the bundle that serves, so the window begins after all that it has learned from, and after
+some of what only the new model has learned from (`judged_from`).
 """
 
 from collections.abc import Sequence
@@ -36,6 +36,7 @@ from models.training.shown_list_rows import Logged, logged_between, logged_rows
 from models.training.training_data import TrainingData
 
 K = 10
+_SPARE = 1.5  # users that must act in a window for each that can be judged: some have no history, or nothing relevant
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,25 @@ class _Choice:
     attributes_note: str = ""
 
 
-def judged_from(data: TrainingData, champion_created_ms: int | None) -> float:
-    """The share of the events after which both models can be judged: no model may meet what it has learned from.
+def judged_from(data: TrainingData, champion_created_ms: int | None, fewest_users: int = 0) -> float:
+    """The share of the events after which both models are judged: no model may meet what it has learned from.
+
+    What the new model has over the champion is, above all, what happened since. So it learns from the first half of
+    that and both are judged on the second, where enough users act in it; otherwise both are judged on all of it, and
+    only what is different in how they were made can tell them apart.
 
     Args:
         champion_created_ms: when the champion's bundle was written: it knows what had arrived by then. None where there
             is no champion.
+        fewest_users: so many must act in the second half.
     """
     if champion_created_ms is None:
         return LATEST
     learned = data.turn[data.arrived_ms <= champion_created_ms]
-    return max(LATEST, (int(learned.max(initial=-1)) + 1) / len(data))
+    known = int(learned.max(initial=-1)) + 1
+    middle = (known + len(data) + 1) // 2
+    acting = len(np.unique(data.user[data.turn >= middle]))
+    return max(LATEST, (middle if acting >= _SPARE * fewest_users else known) / len(data))
 
 
 def train_second_stage(
