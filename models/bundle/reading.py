@@ -30,7 +30,7 @@ from models.bundle.arrays import (
 from models.bundle.manifest import Manifest, RankerFacts
 from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
-from models.ranking.ranker import Ranker, RankerError, check_features
+from models.ranking.ranker import Ranker, RankerError
 from models.ranking.ranking_parts import RankingParts, ranking_parts
 
 _UNREADABLE = (
@@ -182,8 +182,7 @@ def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
 
 def _parse_ranker(path: Path, facts: RankerFacts, text: bytes) -> Ranker:
     try:
-        check_features(facts.features_hash)
-        return Ranker(text.decode(), facts.attribute_features)
+        return Ranker(text.decode(), facts.attribute_features, facts.features_hash)
     except (RankerError, UnicodeDecodeError) as error:
         raise BundleError(f"{path / RANKER}: {error}") from error
 
