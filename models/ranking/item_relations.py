@@ -79,15 +79,18 @@ def relation_arrays(relations: ItemRelations) -> dict[str, np.ndarray]:
 
 def relations_of(arrays: dict[str, np.ndarray]) -> ItemRelations | None:
     """The reverse of `relation_arrays`; None where there are none."""
-    # Rows are read one after another; a matrix that lies column by column makes that far slower.
-    dense = [np.ascontiguousarray(arrays[name]) if name in arrays else None for name in ("ease", "follows")]
-    tables = [
-        TopK(*(np.ascontiguousarray(arrays[f"{name}_{part}"]) for part in TopK.__dataclass_fields__))
-        if f"{name}_edges" in arrays
-        else None
-        for name in TABLES
-    ]
-    return None if all(part is None for part in (*dense, *tables)) else ItemRelations(*dense, *tables)
+
+    def matrix(name: str) -> np.ndarray | None:
+        # Rows are read one after another; a matrix that lies column by column makes that far slower.
+        return np.ascontiguousarray(arrays[name]) if name in arrays else None
+
+    def table(name: str) -> TopK | None:
+        if f"{name}_edges" not in arrays:
+            return None
+        return TopK(*(np.ascontiguousarray(arrays[f"{name}_{part}"]) for part in TopK.__dataclass_fields__))
+
+    found = ItemRelations(matrix("ease"), matrix("follows"), *(table(name) for name in TABLES))
+    return found if any(part is not None for part in vars(found).values()) else None
 
 
 def check_relations(relations: ItemRelations, n_items: int) -> None:
