@@ -59,6 +59,7 @@ class Recommendation(BaseModel):
     source: Literal[
         "fold_in",
         "trained",
+        "content",
         "category",
         "trending",
         "popular",

@@ -31,8 +31,8 @@ from features.users.erasure import Erasures, read_erasures
 from features.users.history import decode_histories
 from models.bundle.arrays import BundleError
 from models.compiled import compile_all
+from models.content.description import TEXT_READ
 from models.factors.interest import aggregate_interest
-from models.ranking.attributes import RANKED
 from models.ranking.features import latest_distinct, moment
 from models.relations.more_sources import LATEST
 from models.relations.past_events import NO_PAST
@@ -71,7 +71,7 @@ class Retrieval:
         self._types: EventTypes = load_event_types(settings.data.events)
         self._client = connect(settings.store, settings.store_url)
         self._keys = keys_of(settings.store)
-        self._catalogue = Catalogue(self._client, self._keys, types=RANKED)
+        self._catalogue = Catalogue(self._client, self._keys, text_chars=TEXT_READ)
         self._loaded: LoadedModel | None = None
         self._without_model = WithoutModel(self._types, item_id_type(processed_dir(settings)))
         self._slot_value: Slot | None = None

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from configs import clock
@@ -106,7 +107,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
 
-    catalogue = catalogue_of(data, read_catalogue(settings), load_dataset(processed_dir(settings), in_memory=False))
+    dataset = load_dataset(processed_dir(settings), in_memory=False)
+    catalogue = catalogue_of(data, read_catalogue(settings), dataset, settings.data.item_attributes)
     ordered = in_store_order(data)
     # The state is read before the models meet: a slot that is changed meanwhile is left alone.
     state = current_state(settings)
@@ -122,7 +124,9 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     if second is not None and second.sources_note:
         report(80, f"further candidates: {second.sources_note}")
 
-    path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
+    path = fit_bundle(
+        data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue, partial(report, 82)
+    )
     manifest, footprint = _verified(path)
     report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, ordered, catalogue, second, champion, footprint, seed)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs.event_types import Weighting
+from models.content.description import ContentField
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
 from models.relations.more_sources import NO_MORE, MoreSources
@@ -54,6 +55,12 @@ class RankerFacts(_Part):
     )
 
 
+class ContentFacts(_Part):
+    """How new items get a vector from what is written of them."""
+
+    fields: tuple[ContentField, ...] = Field(description="attributes that are read beside title, year and categories")
+
+
 class ManifestFields(_Part):
     """What the training knows; the rest of a `Manifest` follows from the arrays."""
 
@@ -67,6 +74,7 @@ class ManifestFields(_Part):
     metrics: dict[str, float] = Field(default_factory=dict, description="offline evaluation; undefined ones are absent")
     index: IndexFacts
     ranker: RankerFacts | None = Field(None, description="None where lists are served in the order of retrieval")
+    content: ContentFacts | None = Field(None, description="None where new items stand by their categories alone")
 
 
 class Manifest(ManifestFields):

@@ -29,7 +29,7 @@ from models.training.first_stage import (
     fit_first_stage,
     request_interest,
 )
-from models.training.item_facts import ItemFacts, frame_facts, known_attributes
+from models.training.item_facts import ItemFacts, descriptions_of, frame_descriptions, frame_facts, known_attributes
 from models.training.past_requests import (
     Requests,
     excluded_items,
@@ -123,7 +123,11 @@ def open_bench(dataset: Dataset, data: TrainingData, weighting: Weighting, ranke
     known = known_attributes(
         marked.items, of_items, dataset.item_attributes, marked.users, of_users, dataset.user_attributes
     )
-    facts = replace(frame_facts(marked.items, dataset.items), attributes=known)
+    facts = replace(
+        frame_facts(marked.items, dataset.items),
+        attributes=known,
+        described=descriptions_of(marked.items, frame_descriptions(dataset.items, of_items), dataset.item_attributes),
+    )
     return ProtocolData(dataset, marked, source, facts, weighting, ranker, seed)
 
 

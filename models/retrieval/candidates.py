@@ -4,7 +4,8 @@ Sources, in the order in which they are asked:
 
     fold_in    the user's history, solved against the item factors at request time
     trained    the user vector of the last training, when no history is at hand
-    category   an item that the model has not seen, scored by the mean factors of its categories
+    content    an item that the model has not seen, scored by the vector that follows from what is written of it
+    category   the same by the mean factors of its categories, in a model that learned nothing from what is written
     trending   decayed popularity over all users, live
     popular    number of users in the training data
     newest     latest additions to the catalogue
@@ -14,7 +15,7 @@ Sources, in the order in which they are asked:
 
 Of the last three there are some only where a model's training found that they help its ranker.
 
-A score is comparable within its source only: an inner product for the first three and the last three, a share of the
+A score is comparable within its source only: an inner product for the first four and the last three, a share of the
 leader's popularity for trending and popular, the age rank's reciprocal for newest.
 """
 
@@ -41,9 +42,10 @@ class Source(IntEnum):
     TRENDING = 3
     POPULAR = 4
     NEWEST = 5
-    REPEAT = 6
-    FOLLOWS = 7
-    NEIGHBOUR = 8
+    CONTENT = 6
+    REPEAT = 7
+    FOLLOWS = 8
+    NEIGHBOUR = 9
 
 
 _EMPTY = np.empty(0, np.int64)
@@ -91,6 +93,8 @@ class CandidateModel:
             weight_power=manifest.parameters.weight_power,
         )
         self.index = index_of(bundle)
+        self.content = bundle.content
+        self._new_source = Source.CATEGORY if self.content is None else Source.CONTENT
         self.n_items = len(bundle.item_factors)
         # Nobody's events speak for the others: their factors are zero, which would beat every negative score.
         self._spoken_for = bundle.item_counts > 0
@@ -114,9 +118,9 @@ class CandidateModel:
                 folded[row] = True
             elif not folded[row] and len(query.new_items):
                 estimated = query.new_weights @ shelf.extra_factors[query.new_items - self.n_items]
-                if estimated.any():  # else none of their categories has an item that the model knows
+                if estimated.any():  # else nothing that is said of them is known of an item of the model
                     vectors[row] = estimated / query.new_weights.sum()
-                    sources[row] = Source.CATEGORY
+                    sources[row] = self._new_source
                     folded[row] = True
         filters = [Filter(query, shelf) for query in queries]
         personal = np.flatnonzero(folded)
@@ -165,7 +169,8 @@ class CandidateModel:
         return explained
 
     def similar(self, position: int, n: int, shelf: Shelf) -> tuple[np.ndarray, np.ndarray]:
-        """The n visible items whose factors have the largest cosine to those of the item at `position`.
+        """The n visible items whose factors have the largest cosine to those of the item at `position`, those that
+        the model has not seen among them.
 
         Returns:
             positions (k,) int64 and cosines (k,) float32, largest first; nothing for an item without factors.
@@ -174,10 +179,12 @@ class CandidateModel:
         length = float(np.linalg.norm(vector))
         if length == 0:
             return _EMPTY, np.empty(0, np.float32)
-        cosines = self.item_factors @ (vector / length) / np.maximum(self._norms, np.finfo(np.float32).tiny)
-        cosines[~shelf.visible[: self.n_items]] = -np.inf
-        if position < self.n_items:
-            cosines[position] = -np.inf
+        norms = np.concatenate([self._norms, np.linalg.norm(shelf.extra_factors, axis=1)])
+        products = np.concatenate([self.item_factors @ vector, shelf.extra_factors @ vector])
+        cosines = products / length / np.maximum(norms, np.finfo(np.float32).tiny)
+        cosines[~shelf.visible] = -np.inf
+        cosines[self.n_items :][~shelf.extra_known] = -np.inf
+        cosines[position] = -np.inf
         best = _top(cosines, n)
         best = best[np.isfinite(cosines[best])]
         return best, cosines[best].astype(np.float32)
@@ -213,10 +220,10 @@ class CandidateModel:
         if not len(shelf.extra_factors):
             return Candidates(items, scores, sources)
         extra = self.n_items + np.arange(len(shelf.extra_factors))
-        keep = allowed.allows(extra) & shelf.extra_factors.any(axis=1)
+        keep = allowed.allows(extra) & shelf.extra_known
         items = np.concatenate([items, extra[keep]])
         scores = np.concatenate([scores, shelf.extra_factors[keep] @ vector])
-        sources = np.concatenate([sources, np.full(int(keep.sum()), Source.CATEGORY, np.uint8)])
+        sources = np.concatenate([sources, np.full(int(keep.sum()), self._new_source, np.uint8)])
         best = _top(scores, n)
         return Candidates(items[best], scores[best], sources[best])
 

@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from data.fields.attributes import AttributeType
 from models.bundle.arrays import MANIFEST, MANIFEST_SUM, BundleContents, BundleError, content_hash
-from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
 from models.bundle.reading import Bundle, list_bundles, load_bundle, read_ranker
 from models.bundle.writing import write_bundle
+from models.content.content_map import ContentMap
+from models.content.description import Description, content_fields
+from models.content.fitting import fit_inputs
 from models.factors.als import AlsParameters, fit_als
 from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import Attributes, choose_attributes, user_values
@@ -201,6 +204,45 @@ def with_ranker() -> tuple[BundleContents, ManifestFields]:
     return given, fields(
         ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10, candidates=100, trending=50)
     )
+
+
+def with_content(given: BundleContents, facts: ManifestFields) -> tuple[BundleContents, ManifestFields]:
+    """The same with what gives new items their vectors."""
+    written = [Description(f"Thing {n}", 1990 + n, ("War",), {"maker": "ACME", "price": n / 2}) for n in range(4)]
+    inputs = fit_inputs(written, content_fields({"maker": "keyword", "price": "number"}), 0.3)
+    weights = np.random.default_rng(0).normal(size=(inputs.width, PARAMETERS.factors)).astype(np.float32)
+    facts = facts.model_copy(update={"content": ContentFacts(fields=inputs.fields)})
+    return replace(given, content=ContentMap(inputs, weights)), facts
+
+
+def test_content_travels_with_the_bundle(tmp_path: Path) -> None:
+    given, facts = with_content(contents(), fields())
+    path = write_bundle(tmp_path, given, facts, NOW_MS)
+    loaded = load_bundle(path)
+    assert loaded.content is not None
+    assert given.content is not None
+    new = [Description("A thing", 1993, ("War",), {"maker": "ACME", "price": 1.0}), Description("Nothing known")]
+    np.testing.assert_array_equal(loaded.content.factors(new), given.content.factors(new))
+    assert loaded.manifest.content_hash != content_hash(contents(), fields())
+
+
+def test_content_that_knows_no_word_and_no_keyword_is_read_too(tmp_path: Path) -> None:
+    inputs = fit_inputs([Description("", 1990), Description("", 1991)], (), 1.0)
+    given = replace(contents(), content=ContentMap(inputs, np.ones((inputs.width, PARAMETERS.factors), np.float32)))
+    loaded = load_bundle(write_bundle(tmp_path, given, fields(content=ContentFacts(fields=())), NOW_MS))
+    assert loaded.content is not None
+    assert loaded.content.factors([Description("", 1990)]).any()
+
+
+def test_content_and_its_facts_go_together(tmp_path: Path) -> None:
+    given, facts = with_content(contents(), fields())
+    with pytest.raises(BundleError, match="content needs its facts"):
+        load_bundle(write_bundle(tmp_path / "a", given, fields(), NOW_MS))
+    with pytest.raises(BundleError, match="content needs its facts"):
+        load_bundle(write_bundle(tmp_path / "b", contents(), facts, NOW_MS))
+    fewer = facts.model_copy(update={"content": ContentFacts(fields=())})
+    with pytest.raises(BundleError, match=r"content\.means is float64 \(2,\), expected float64 \(1,\)"):
+        load_bundle(write_bundle(tmp_path / "c", given, fewer, NOW_MS))
 
 
 def test_a_ranker_travels_with_the_bundle(tmp_path: Path) -> None:

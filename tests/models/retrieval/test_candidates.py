@@ -1,15 +1,17 @@
 """Candidate generation against brute force, on a small model with known factors."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.bundle.arrays import BundleContents
-from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
-from models.bundle.reading import load_bundle
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.reading import Bundle, load_bundle
 from models.bundle.writing import write_bundle
+from models.content.content_map import ContentMap
+from models.content.description import Description, content_fields
+from models.content.fitting import fit_inputs
 from models.factors.als import AlsParameters
 from models.ranking.features import FEATURES, FEATURES_HASH
 from models.ranking.item_relations import ItemRelations
@@ -28,13 +30,7 @@ GENRES = ("Action", "Comedy", "Drama")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
-    contents, fields = parts()
-    path: Path = write_bundle(tmp_path_factory.mktemp("bundles"), contents, fields)
-    return CandidateModel(load_bundle(path), prior_weight=0.5)
-
-
-def parts() -> tuple[BundleContents, ManifestFields]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     generator = np.random.default_rng(7)
     factors = generator.normal(size=(N_ITEMS, N_FACTORS)).astype(np.float32)
     users = generator.normal(size=(5, N_FACTORS)).astype(np.float32)
@@ -57,7 +53,13 @@ def parts() -> tuple[BundleContents, ManifestFields]:
         data=DataFacts(name="made", fingerprint="0", n_interactions=1, last_ms=0),
         index=IndexFacts(kind="flat", recall=1.0),
     )
-    return contents, fields
+    path: Path = write_bundle(tmp_path_factory.mktemp("bundles"), contents, fields)
+    return load_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def model(made: Bundle) -> CandidateModel:
+    return CandidateModel(made, prior_weight=0.5)
 
 
 @pytest.fixture(params=[pytest.param(65_536, id="small"), pytest.param(0, id="large")], autouse=True)
@@ -167,7 +169,7 @@ def test_a_new_item_scores_by_the_mean_factors_of_its_category(model: CandidateM
     assert found.scores[place] == pytest.approx(model.item_factors[2::3].mean(axis=0) @ vector, rel=1e-5)
 
 
-def test_further_sources_stand_behind_the_others(tmp_path: Path, builder: ShelfBuilder) -> None:
+def test_further_sources_stand_behind_the_others(tmp_path: Path, made: Bundle, builder: ShelfBuilder) -> None:
     """Each as long as the manifest says, labelled, none of them twice, and nothing that may not be shown."""
     generator = np.random.default_rng(0)
     features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
@@ -184,14 +186,18 @@ def test_further_sources_stand_behind_the_others(tmp_path: Path, builder: ShelfB
         )
         for steps in ((1, 2), (100, 101))
     )
-    contents, fields = parts()
-    statistics = ItemStatistics(contents.item_counts, nothing, nothing, nothing.astype(np.float64))
+    statistics = ItemStatistics(made.item_counts, nothing, nothing, nothing.astype(np.float64))
     relations = ItemRelations(None, None, after, after, near)
-    contents = replace(contents, ranking=RankingParts(ranker, statistics, relations))
+    contents = {name: getattr(made, name) for name in BundleContents.__dataclass_fields__}
+    manifest = made.manifest.model_dump(include=set(ManifestFields.model_fields))
     more = MoreSources(repeats=1, follows=3, neighbours=1)
     facts = RankerFacts(features_hash=FEATURES_HASH, parameters=ranking, lists=1, candidates=5, trending=2, more=more)
-    bundle = load_bundle(write_bundle(tmp_path, contents, fields.model_copy(update={"ranker": facts})))
-    serving = CandidateModel(bundle, prior_weight=0.5)
+    path = write_bundle(
+        tmp_path,
+        BundleContents(**contents | {"ranking": RankingParts(ranker, statistics, relations)}),
+        ManifestFields(**manifest | {"ranker": facts}),
+    )
+    serving = CandidateModel(load_bundle(path), prior_weight=0.5)
     past = PastEvents(np.array([9, 9, 300]), np.ones(3), np.zeros(3))
     asked = query([10, 20], n=5, exclude=[22], recent=np.array([20, 10, -1]), past=past)
     builder.set_trending(np.array([7, 8]), np.ones(2))
@@ -207,6 +213,64 @@ def test_further_sources_stand_behind_the_others(tmp_path: Path, builder: ShelfB
     # Without a history of its own a list has no use for them.
     [cold] = serving.retrieve([query(n=5)], builder.shelf())
     assert cold.folded == 0
+
+
+@pytest.fixture(scope="module")
+def described(made: Bundle, tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
+    """The same model with a content map: a maker is worth one factor."""
+    makers = [Description("", attributes={"maker": f"m{n % N_FACTORS}"}) for n in range(2 * N_FACTORS)]
+    inputs = fit_inputs(makers, content_fields({"maker": "keyword"}), 0.0)
+    weights = np.zeros((inputs.width, N_FACTORS), np.float32)
+    weights[1 : 1 + N_FACTORS] = 3 * np.eye(N_FACTORS)
+    contents = {name: getattr(made, name) for name in BundleContents.__dataclass_fields__}
+    manifest = made.manifest.model_dump(include=set(ManifestFields.model_fields))
+    path = write_bundle(
+        tmp_path_factory.mktemp("described"),
+        BundleContents(**contents | {"content": ContentMap(inputs, weights)}),
+        ManifestFields(**manifest | {"content": ContentFacts(fields=inputs.fields)}),
+    )
+    return CandidateModel(load_bundle(path), prior_weight=0.5)
+
+
+def made_by(name: bytes, maker: str, categories: tuple[str, ...] = ()) -> ShelfItem:
+    return ShelfItem(name, categories, True, 999_999, Description("New", attributes={"maker": maker}))
+
+
+def test_a_new_item_scores_by_what_is_written_of_it_and_again_when_that_changes(described: CandidateModel) -> None:
+    ids = [str(n).encode() for n in range(N_ITEMS)]
+    builder = ShelfBuilder(ids, described.item_counts, described.item_factors, content=described.content)
+    # Its category is the same for all and says nothing: what is written of it is asked alone.
+    builder.update([ShelfItem(one, ("Drama",), True, 1) for one in ids])
+    builder.update([made_by(b"new", "m2", ("Drama",)), made_by(b"unknown", "nobody", ("Drama",))])
+    asked = query([2, 5, 8], n=N_ITEMS + 2)
+    vector = described.fold_in.solve([asked.items], [asked.weights])[0][0]
+    for maker, factor in (("m2", 2), ("m5", 5)):
+        builder.update([made_by(b"new", maker, ("Drama",))])
+        [found] = described.retrieve([asked], builder.shelf())
+        place = found.items.tolist().index(N_ITEMS)
+        assert found.sources[place] == Source.CONTENT
+        assert found.scores[place] == pytest.approx(3 * vector[factor], rel=1e-5)
+        assert found.sources[found.items.tolist().index(N_ITEMS + 1)] == Source.NEWEST
+    for left_out in ({"exclude": [N_ITEMS]}, {"exclude_categories": ("Drama",)}):
+        [found] = described.retrieve([query([2, 5, 8], n=50, **left_out)], builder.shelf())  # type: ignore[arg-type]
+        assert N_ITEMS not in found.items
+
+
+def test_new_items_are_neighbours_of_others_and_have_neighbours(described: CandidateModel) -> None:
+    ids = [str(n).encode() for n in range(N_ITEMS)]
+    builder = ShelfBuilder(ids, described.item_counts, described.item_factors, content=described.content)
+    builder.update([made_by(b"one", "m2"), made_by(b"two", "m2"), made_by(b"three", "m4"), made_by(b"unknown", "?")])
+    shelf = builder.shelf()
+    one, two, three, unknown = range(N_ITEMS, N_ITEMS + 4)
+    items, cosines = described.similar(one, 5, shelf)
+    assert items[0] == two
+    assert cosines[0] == pytest.approx(1.0)
+    assert one not in items
+    nearest = int(np.argmax(described.item_factors[:, 4] / np.linalg.norm(described.item_factors, axis=1)))
+    assert three in described.similar(nearest, 3, shelf)[0]
+    assert not len(described.similar(unknown, 5, shelf)[0])
+    builder.update([ShelfItem(b"two", (), False, 1, Description("New", attributes={"maker": "m2"}))])
+    assert two not in described.similar(one, 5, builder.shelf())[0]
 
 
 def test_a_shelf_in_use_does_not_change(model: CandidateModel, builder: ShelfBuilder) -> None:
