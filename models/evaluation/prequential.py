@@ -11,10 +11,11 @@ import scipy.sparse as sp
 from data.splits import replay_split
 from models.evaluation.baselines import HALF_LIFE_MS, may_come_again, personal_frequency, request_histories
 from models.evaluation.contenders import Answer, Clock, Contender, K, Note, ProtocolData, contenders
-from models.evaluation.protocols import fit_stage, ranked_answer, served_ranker
+from models.evaluation.protocols import fit_stage, ranked_answer
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores, top_k
 from models.training.first_stage import FirstStage, find_candidates, popularity_walk
-from models.training.past_requests import Past, Requests, excluded_items
+from models.training.past_requests import Past, Requests, excluded_items, in_store_order
+from models.training.ranker_windows import RANKER, learn, lists_before
 from models.training.training_data import places
 
 MOST_EVENTS = 20_000  # that are asked about, a random choice where there are more; all are learned from
@@ -83,12 +84,12 @@ def prequential(bench: ProtocolData, note: Note) -> list[Contender]:
     folded = find_candidates(stage, requests, K).items
     answers["ALS with fold-in"] = Answer(np.where(history, folded, trending), fitting_s + clock())
     if bench.ranker:
-        fitted = served_ranker(bench, replay.train, parameters)
-        if fitted is None:
-            note("P4: the ranker wins nothing before the replay and is left out")
-        else:
-            note(f"P4: ranker learned from {fitted.lists:,} lists before the replay; further sources: {fitted.more}")
-            recipe = bench.recipe(parameters)
+        recipe = bench.recipe(parameters)
+        first = in_store_order(data.rows(replay.train))
+        lists = lists_before(first, bench.catalogue, recipe, 1.0, bench.seed, bench.threads)
+        fitted = learn(lists, RANKER, bench.seed, threads=1)
+        note(f"P4: ranker learned from {fitted.lists if fitted is not None else 0:,} lists before the replay")
+        if fitted is not None:
             best, cpu_s, scores = ranked_answer(stage, fitted, requests, recipe, fitting_s + clock())
             answers["ALS with fold-in + ranker"] = Answer(np.where(history, best, trending), cpu_s, scores)
     return contenders("P4 simulated", answers, requests, stage)
