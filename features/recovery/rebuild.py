@@ -37,7 +37,7 @@ BATCH = 500
 IN_FLIGHT = 3
 CHUNK = 10_000
 LISTS_FIRST: tuple[Kind, ...] = ("exposures", "events")
-_FINISH = Script("finish_rebuild")
+_FINISH = Script("state/finish_rebuild")
 Progress = Callable[[int], object]
 
 

@@ -1,7 +1,6 @@
 """`make up`, `make down` and the others, as the Makefile calls them."""
 
 import asyncio
-import itertools
 import os
 import shutil
 import signal
@@ -11,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -32,19 +29,14 @@ from jobs.train.store_calls import current_slots
 from models.bundle.reading import load_bundle
 from tests.conftest import RunningStack, local_stack
 from tests.features.servers import Server
+from tests.load import Ask, Load
 from tests.trained_state import USER, answers
+from tests.waiting import wait_for
 
 
 def records(settings: Settings) -> dict[str, Record]:
     found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
     return {name: record for name, record in found.items() if record}
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.1)
 
 
 def mentioning(text: str) -> list[str]:
@@ -141,54 +133,12 @@ class TestStart:
         shutil.rmtree(idle_settings.run_dir)
 
 
-class Callers:
-    """Ask without a pause, each time on a new connection, and note what no client should get while a stack ends:
-    a connection that is cut, an error that is not in the common form, a temporary one without Retry-After.
-    """
-
-    def __init__(self, url: str, callers: int = 4) -> None:
-        self._url = url
-        self._ends = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(callers)]
-        self.statuses: Counter[int] = Counter()
-        self.refused = 0
-        self.wrong: list[str] = []
-
-    def _run(self) -> None:
-        event = {"user_id": "caller", "item_id": 1, "event_type": "click"}
-        asks = itertools.cycle(
-            [("recommend", {"user_id": 5}), ("events", event), ("trending", None), ("mlops/timeline", None)]
-        )
-        limits = httpx.Limits(max_keepalive_connections=0)
-        with httpx.Client(base_url=f"{self._url}/api/v1", timeout=30, limits=limits) as client:
-            while not self._ends.is_set():
-                path, body = next(asks)
-                try:
-                    answer = client.request("GET" if body is None else "POST", f"/{path}", json=body)
-                except httpx.ConnectError:
-                    self.refused += 1
-                    self._ends.wait(0.05)
-                except httpx.HTTPError as error:
-                    self.wrong.append(f"{path}: {error!r}")
-                else:
-                    self.statuses[answer.status_code] += 1
-                    if answer.status_code != 200 and not self._is_temporary(answer):
-                        self.wrong.append(f"{path}: {answer.status_code} {answer.headers} {answer.text}")
-
-    @staticmethod
-    def _is_temporary(answer: httpx.Response) -> bool:
-        is_ours = answer.headers["content-type"] == "application/json" and "code" in answer.json()["error"]
-        return is_ours and answer.status_code in (503, 504) and "retry-after" in answer.headers
-
-    def __enter__(self) -> "Callers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        for thread in self._threads:
-            thread.join()
+def anything(client: int, number: int) -> Ask:
+    """A list, an event, and what the console answers, in turns."""
+    event = {"user_id": "caller", "item_id": 1, "event_type": "click"}
+    asks = (("recommend", {"user_id": 5}), ("events", event), ("trending", None), ("mlops/timeline", None))
+    path, body = asks[number % len(asks)]
+    return Ask(f"/api/v1/{path}", body)
 
 
 @pytest.mark.stack
@@ -286,7 +236,7 @@ class TestRunningStack:
         """
         watched = records(stack.settings)
         foreground = start_up(stack.settings, "supervise")
-        wait_for(lambda: records(stack.settings).get("supervisor", watched["supervisor"]).pid == foreground.pid)
+        wait_for(lambda: records(stack.settings).get("supervisor", watched["supervisor"]).pid == foreground.pid, 240)
         assert {**records(stack.settings), "supervisor": watched["supervisor"]} == watched
         known = answers(stack.url)
         deadline = time.monotonic() + 60
@@ -302,7 +252,7 @@ class TestRunningStack:
         while not begun.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        with Callers(stack.url) as callers:
+        with Load(stack.url, anything, clients=4, keep_alive=False, while_it_ends=True) as load:
             down = stack.command("down")
         slow.join()
         assert (down.returncode, down.stdout.split()) == (
@@ -310,9 +260,9 @@ class TestRunningStack:
             ["supervisor:", "stopped", "ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
         )
         assert finished == [200]
-        assert callers.wrong == []
-        assert callers.statuses[200] > 0
-        assert callers.refused > 0
+        assert load.failures == []
+        assert load.statuses[200] > 0
+        assert load.refused > 0
         assert foreground.wait(timeout=60) == 0, foreground.communicate()
         foreground.communicate()
         assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
