@@ -9,16 +9,11 @@ import pytest
 from configs.settings import Settings
 from configs.supervision import read_supervision
 from deployments.local.processes import Record, family, processes
-from tests.conftest import RunningStack
+from tests.conftest import RunningStack, records
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]
 RESTARTED_S = 240
-
-
-def records(settings: Settings) -> dict[str, Record]:
-    found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
-    return {name: record for name, record in found.items() if record}
 
 
 def kill(record: Record) -> None:
