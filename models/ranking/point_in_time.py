@@ -1,7 +1,7 @@
 """What the online store would have known at a past moment, recomputed from events.
 
-It uses the formulas of `features/redis/lua/recording/record_event.lua`: sums decayed by half-lives, as at the moment of a
-request, over events up to that moment. Training and offline evaluation use it, and a test compares both sides.
+It uses the formulas of `features/redis/lua/recording/record_event.lua`: sums decayed by half-lives, as at the moment of
+a request, over events up to that moment. Training and offline evaluation use it, and a test compares both sides.
 """
 
 import numpy as np
