@@ -15,7 +15,7 @@ from features.redis.errors import StoreError
 from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION
 from features.streams.compaction import compact
-from jobs.batch.bundle_stage import catalogue_of, read_catalogue
+from jobs.batch.serving_stage import catalogue_of, read_catalogue
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
 from jobs.train.erasures import current_erasures

@@ -32,7 +32,7 @@ from features.redis.connection import connect
 from features.redis.layout import keys_of
 from features.streams.compaction import compact
 from features.users.erasure import Erasures
-from jobs.batch.bundle_stage import catalogue_of, read_catalogue
+from jobs.batch.serving_stage import catalogue_of, read_catalogue
 from jobs.maintenance.rebuild_features import RebuildOptions, rebuild_features
 from jobs.train.load_data import load_training_data
 from jobs.train.retrain import Result, RetrainOptions, retrain
