@@ -18,7 +18,7 @@ _REPEATS = 0.3
 
 
 def guess_preset(sample: Sample, fields: dict[str, Any], addresses: list[str]) -> str:
-    """The preset's name.
+    """The name of the preset that the tables' columns and names speak for.
 
     Args:
         fields: the part `interactions` of the map.
