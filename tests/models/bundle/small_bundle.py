@@ -1,11 +1,21 @@
 """A small model, as its arrays and as the fields of its manifest."""
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
 from models.bundle.arrays import BundleContents
-from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.content.content_map import ContentMap
+from models.content.description import Description, content_fields
+from models.content.fitting import fit_inputs
 from models.factors.als import AlsParameters, fit_als
+from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemStatistics
+from models.ranking.ranker import RankerParameters, fit_ranker
+from models.ranking.ranking_parts import RankingParts
 
 NOW_MS = 1_767_225_600_000
 
@@ -45,3 +55,27 @@ def fields(**changes: object) -> ManifestFields:
 def assert_same(one: BundleContents, other: BundleContents) -> None:
     for name in BundleContents.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def with_ranker() -> tuple[BundleContents, ManifestFields]:
+    generator = np.random.default_rng(0)
+    parameters = RankerParameters(trees=5, smallest_leaf=5)
+    features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
+    ranker = fit_ranker(features, features[:, 0] > 1, np.full(10, 20), parameters, seed=0)
+    statistics = ItemStatistics(
+        np.arange(20), np.full(20, np.nan, np.float32), np.full(20, 1999, np.float32), np.arange(20.0)
+    )
+    square = np.ones((20, 20), np.float32)
+    given = replace(contents(), ranking=RankingParts(ranker, statistics, ItemRelations(square, 2 * square)))
+    return given, fields(
+        ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10, candidates=100, trending=50)
+    )
+
+
+def with_content(given: BundleContents, facts: ManifestFields) -> tuple[BundleContents, ManifestFields]:
+    """The same with what gives new items their vectors."""
+    written = [Description(f"Thing {n}", 1990 + n, ("War",), {"maker": "ACME", "price": n / 2}) for n in range(4)]
+    inputs = fit_inputs(written, content_fields({"maker": "keyword", "price": "number"}), 0.3)
+    weights = np.random.default_rng(0).normal(size=(inputs.width, PARAMETERS.factors)).astype(np.float32)
+    facts = facts.model_copy(update={"content": ContentFacts(fields=inputs.fields)})
+    return replace(given, content=ContentMap(inputs, weights)), facts

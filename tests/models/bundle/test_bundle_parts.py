@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from data.fields.attributes import AttributeType
-from models.bundle.arrays import MANIFEST, MANIFEST_SUM, BundleContents, BundleError, content_hash
-from models.bundle.manifest import ContentFacts, ManifestFields, RankerFacts
+from models.bundle.arrays import MANIFEST, MANIFEST_SUM, BundleError, content_hash
+from models.bundle.manifest import ContentFacts, RankerFacts
 from models.bundle.reading import load_bundle, read_ranker
 from models.bundle.writing import write_bundle
 from models.content.content_map import ContentMap
-from models.content.description import Description, content_fields
+from models.content.description import Description
 from models.content.fitting import fit_inputs
 from models.ranking.attributes import Attributes, choose_attributes, user_values
 from models.ranking.features import EARLIER_FEATURES, FEATURES, FEATURES_HASH
@@ -24,31 +24,7 @@ from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
 from models.ranking.ranking_parts import RankingParts
 from models.relations.more_sources import NO_MORE
 from models.relations.top_k import TopK
-from tests.models.bundle.small_bundle import NOW_MS, PARAMETERS, contents, fields
-
-
-def with_ranker() -> tuple[BundleContents, ManifestFields]:
-    generator = np.random.default_rng(0)
-    parameters = RankerParameters(trees=5, smallest_leaf=5)
-    features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
-    ranker = fit_ranker(features, features[:, 0] > 1, np.full(10, 20), parameters, seed=0)
-    statistics = ItemStatistics(
-        np.arange(20), np.full(20, np.nan, np.float32), np.full(20, 1999, np.float32), np.arange(20.0)
-    )
-    square = np.ones((20, 20), np.float32)
-    given = replace(contents(), ranking=RankingParts(ranker, statistics, ItemRelations(square, 2 * square)))
-    return given, fields(
-        ranker=RankerFacts(features_hash=FEATURES_HASH, parameters=parameters, lists=10, candidates=100, trending=50)
-    )
-
-
-def with_content(given: BundleContents, facts: ManifestFields) -> tuple[BundleContents, ManifestFields]:
-    """The same with what gives new items their vectors."""
-    written = [Description(f"Thing {n}", 1990 + n, ("War",), {"maker": "ACME", "price": n / 2}) for n in range(4)]
-    inputs = fit_inputs(written, content_fields({"maker": "keyword", "price": "number"}), 0.3)
-    weights = np.random.default_rng(0).normal(size=(inputs.width, PARAMETERS.factors)).astype(np.float32)
-    facts = facts.model_copy(update={"content": ContentFacts(fields=inputs.fields)})
-    return replace(given, content=ContentMap(inputs, weights)), facts
+from tests.models.bundle.small_bundle import NOW_MS, PARAMETERS, contents, fields, with_content, with_ranker
 
 
 def test_content_travels_with_the_bundle(tmp_path: Path) -> None:
