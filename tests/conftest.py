@@ -60,7 +60,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile what numba compiles, once for all workers, stacks and jobs of the session. Each that comes before the
     results are on disk does it for itself, which takes nine seconds of a core."""
     if session.config.getoption("numprocesses", None):
-        compiling = subprocess.Popen([sys.executable, "-m", "tests.compile_models"], cwd=PROJECT_DIR)
+        compiling = subprocess.Popen([sys.executable, "-m", "models.compile"], cwd=PROJECT_DIR)
         session.config.add_cleanup(compiling.wait)
 
 
