@@ -8,6 +8,7 @@ from data.mapping.conversions import ids
 from data.mapping.sample import Sample
 
 _WORDS = {
+    "news": ("news", "headline"),
     "jobs": ("job", "vacancy", "applicant", "candidate"),
     "courses": ("course", "student", "learner", "lesson"),
     "video": ("video", "episode", "watch", "stream", "track", "song", "listen"),
@@ -31,6 +32,7 @@ def guess_preset(sample: Sample, fields: dict[str, Any], addresses: list[str]) -
     bought = bool(types & {"purchase", "add_to_cart"})
     # Of a path only its end names the table: a home of movies holds orders too.
     words = " ".join([*sample.columns, *(address.rstrip("/").rsplit("/", 1)[-1] for address in addresses)]).lower()
+    words = words.replace("newsletter", "")
     for preset, roots in _WORDS.items():
         if preset == "groceries" and not bought:
             continue

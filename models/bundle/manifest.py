@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
@@ -45,7 +46,11 @@ class RankerFacts(_Part):
         default=(), description="features that attributes give, behind those that features_hash stands for"
     )
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
-    trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
+    trending: int = Field(ge=0, description="candidates by decayed popularity that followed them")
+    trending_window: Window = Field(
+        default=TRENDING_WINDOW,
+        description="half-life of that popularity, in serving too",
+    )
     logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
     logged_fingerprint: str | None = Field(
         default=None, description="sha256 over those lists and which of their items were taken up"

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from configs.decay import POPULARITY_HALF_LIVES_MS
+from configs.decay import ACTIVITY_HALF_LIVES_MS, POPULARITY_HALF_LIVES_MS, TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
@@ -41,6 +41,7 @@ class FirstStage:
         in_model: (n_items,) bool, items of which the model has seen any event; serving knows no others by position.
         history_limit: how many of a user's latest events the store keeps for the model.
         user_values: (n_users, u) float32, the users' attributes; None where none are read.
+        trending_window: the half-life of the trending candidates.
     """
 
     data: TrainingData
@@ -55,6 +56,7 @@ class FirstStage:
     in_model: np.ndarray
     history_limit: int = HISTORY_LIMIT
     user_values: np.ndarray | None = None
+    trending_window: Window = TRENDING_WINDOW
 
     @property
     def n_features(self) -> int:
@@ -80,6 +82,7 @@ def fit_first_stage(
     threads: int,
     prior_weight: float = 0.5,
     history_limit: int = HISTORY_LIMIT,
+    trending_window: Window = TRENDING_WINDOW,
 ) -> FirstStage:
     """Fit ALS, the relations and the item table on the rows `train` alone."""
     part = data.rows(np.sort(train))
@@ -116,6 +119,7 @@ def fit_first_stage(
         in_model=np.bincount(part.item, minlength=len(data.items)) > 0,
         history_limit=history_limit,
         user_values=None if catalogue.attributes is None else catalogue.attributes.user_values,
+        trending_window=trending_window,
     )
 
 
@@ -153,14 +157,15 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
     What serving leaves out is left out. Users without history get none.
 
     Args:
-        trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
-            know little of what came out last week, and that is what many users come for.
+        trending: how many items are added by popularity that decays with the half-life of the stage's window, with
+            their own scores. Factors know little of what came out last week, and that is what many users come for.
     """
     items, weights = request_interest(stage, requests)
     with threadpool_limits(1, "blas"):  # many small systems: threads would only wait for one another
         vectors, known = stage.fold_in.solve(items, weights)
     n_items, n = len(stage.known_items), len(requests)
     found = CandidateTable(np.full((n, k + trending), -1, np.int64), np.full((n, k + trending), np.nan, np.float32))
+    half_life_ms = ACTIVITY_HALF_LIVES_MS[stage.trending_window]
     popularity = popularity_walk(stage, requests)
     order = np.argsort(requests.visible, kind="stable")  # the walk goes forward only
     step = max(1, min(1024, _CELLS // n_items))
@@ -175,7 +180,7 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
             heat = np.empty((len(part), n_items), np.float32)
             for row, place in enumerate(part.tolist()):
                 popularity.advance(int(requests.visible[place]))
-                heat[row] = popularity.weekly_shares()
+                heat[row] = popularity.shares_by(half_life_ms)
             heat[heat <= 0] = -np.inf
             rows = np.repeat(np.arange(len(part)), k)
             there = rows[best.ravel() >= 0], best[best >= 0]
@@ -193,10 +198,13 @@ def _without(scores: np.ndarray, *cells: Any) -> np.ndarray:
 
 
 def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:
-    """Decayed popularity over the events that the requests may know of; no user counts twice for an item."""
+    """Decayed popularity over the events that the requests may know of, by the half-lives of the ranker's features and
+    of the stage's trending candidates; no user counts twice for an item."""
     data, counted = stage.data, requests.popularity_rows
     weights = data.types.confidence(data.codes[counted], data.values[counted], "preference")
     item, times_ms = data.item[counted], data.times_ms[counted]
-    half_lives = np.array(POPULARITY_HALF_LIVES_MS, np.float64)
-    added = added_popularity(data.user[counted], item, times_ms, weights, half_lives, stage.history_limit)
-    return DecayedPopularity(item, times_ms, added, len(stage.known_items))
+    half_lives = tuple(dict.fromkeys((*POPULARITY_HALF_LIVES_MS, ACTIVITY_HALF_LIVES_MS[stage.trending_window])))
+    added = added_popularity(
+        data.user[counted], item, times_ms, weights, np.array(half_lives, np.float64), stage.history_limit
+    )
+    return DecayedPopularity(item, times_ms, added, len(stage.known_items), half_lives)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
@@ -47,6 +48,7 @@ class Recipe:
     candidates: int
     trending: int
     history_limit: int = HISTORY_LIMIT
+    trending_window: Window = TRENDING_WINDOW
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def stage_at(
         threads,
         recipe.prior_weight,
         recipe.history_limit,
+        recipe.trending_window,
     )
 
 

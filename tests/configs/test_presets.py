@@ -24,6 +24,7 @@ DOMAINS: dict[str, tuple[str, tuple[str, ...], str, bool]] = {
     "groceries": ("household_id,product_id,sales_value,timestamp", (), "purchase", False),
     "video": ("viewer,video_id,watch_seconds,timestamp", (), "watch", True),
     "courses": ("student,course_id,action,timestamp", ("enroll", "completed"), "apply", True),
+    "news": ("reader,news_id,event,timestamp", ("view", "click"), "click", True),
     "jobs": ("applicant,job_id,action,timestamp", ("view", "saved", "applied"), "apply", True),
 }
 
@@ -84,6 +85,20 @@ def test_types_of_events_tell_a_preset_where_names_do_not(tmp_path: Path, words:
     rows = [f"u{n % 11},i{n % 7},{words[n % len(words)]},{1_700_000_000 + n},{n}\n" for n in range(60)]
     (folder / "t.csv").write_text("user,item,event,timestamp,seconds\n" + "".join(rows))
     assert make_plan(Sources(str(folder / "t.csv"))).chosen.preset == preset
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_trending_decays_by_the_preset(preset: str) -> None:
+    """Regression: it decayed by a week whatever the domain, so that news of last week were trending."""
+    assert load_settings(data={"events": preset}).serving.trending_window == ("1h" if preset == "news" else "7d")
+    own = load_settings(data={"events": preset}, serving={"trending_window": "1d"})
+    assert own.serving.trending_window == "1d"
+
+
+def test_a_newsletter_is_no_news(tmp_path: Path) -> None:
+    rows = [f"u{n % 11},i{n % 7},{n},{1_700_000_000 + n},yes\n" for n in range(60)]
+    (tmp_path / "t.csv").write_text("user,item,amount,timestamp,newsletter\n" + "".join(rows))
+    assert make_plan(Sources(str(tmp_path / "t.csv"))).chosen.preset in ("shops", "groceries")
 
 
 def test_the_name_of_a_table_tells_a_preset(tmp_path: Path) -> None:

@@ -184,6 +184,20 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_of_the_version_before_is_of_the_window_that_it_had() -> None:
+    facts = RankerFacts(
+        features_hash=FEATURES_HASH,
+        parameters=RankerParameters(),
+        lists=1,
+        candidates=1,
+        trending=1,
+        trending_window="1h",
+    )
+    assert RankerFacts.model_validate_json(facts.model_dump_json()) == facts
+    before = facts.model_dump(exclude={"trending_window"})
+    assert RankerFacts.model_validate(before).trending_window == "7d"
+
+
 def with_ranker() -> tuple[BundleContents, ManifestFields]:
     generator = np.random.default_rng(0)
     parameters = RankerParameters(trees=5, smallest_leaf=5)

@@ -2,15 +2,26 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from configs.decay import POPULARITY_HALF_LIVES_MS
 from models.ranking.point_in_time import DecayedPopularity, activity, category_affinities
 
 DAY = 86_400_000.0
 
 
-def direct(item: np.ndarray, times: np.ndarray, weights: np.ndarray, n: int, at_ms: float) -> np.ndarray:
+HOUR = 3_600_000
+
+
+def direct(
+    item: np.ndarray,
+    times: np.ndarray,
+    weights: np.ndarray,
+    n: int,
+    at_ms: float,
+    half_lives: tuple[float, ...] = (DAY, 7 * DAY),
+) -> np.ndarray:
     """The definition, without any trick."""
     shares = []
-    for half_life in (DAY, 7 * DAY):
+    for half_life in half_lives:
         decayed = np.where(times <= at_ms, weights * 2.0 ** (np.minimum(times - at_ms, 0.0) / half_life), 0.0)
         sums = np.bincount(item, decayed, minlength=n)
         shares.append(sums / sums.max() if sums.max() > 0 else sums)
@@ -28,6 +39,21 @@ def test_popularity_is_the_definition_over_years() -> None:
         np.testing.assert_allclose(found, direct(item, times, weights, 20, at_ms), atol=1e-6)
 
 
+def test_a_half_life_that_no_feature_has_stands_beside_those_of_the_features() -> None:
+    generator = np.random.default_rng(3)
+    times = np.sort(generator.random(400)) * 400 * DAY  # 9,600 halvings by the hour
+    item, weights = generator.integers(0, 20, 400), generator.random(400)
+    plain = DecayedPopularity(item, times, weights, 20)
+    popularity = DecayedPopularity(item, times, weights, 20, (*POPULARITY_HALF_LIVES_MS, HOUR))
+    assert not popularity.shares_by(HOUR).any()
+    for at_ms in (times[3], times[100], times[399] + DAY):
+        for one in (plain, popularity):
+            one.advance(int(np.searchsorted(times, at_ms, side="right")))
+        [expected] = direct(item, times, weights, 20, float(times[times <= at_ms][-1]), (HOUR,))
+        np.testing.assert_allclose(popularity.shares_by(HOUR), expected, atol=1e-6)
+        np.testing.assert_allclose(popularity.shares(), plain.shares(), atol=1e-6)
+
+
 def test_what_comes_later_changes_nothing() -> None:
     """The leak test: other events after the moment, the same popularity."""
     generator = np.random.default_rng(1)
@@ -40,7 +66,7 @@ def test_what_comes_later_changes_nothing() -> None:
     other.advance(60)
     np.testing.assert_array_equal(one.shares(), other.shares())
     np.testing.assert_array_equal(one.shares(np.array([3, 1])), one.shares()[:, [3, 1]])
-    np.testing.assert_array_equal(one.weekly_shares(), one.shares()[1])
+    np.testing.assert_array_equal(one.shares_by(POPULARITY_HALF_LIVES_MS[1]), one.shares()[1])
 
 
 def test_a_late_event_counts_by_its_own_time() -> None:
