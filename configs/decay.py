@@ -12,6 +12,9 @@ TRENDING_WINDOW: Window = "7d"
 """Of what is trending, where neither a preset nor the manifest of a model says another."""
 POPULARITY_HALF_LIVES_MS = (DAY_MS, 7 * DAY_MS)
 """The half-lives of popularity that the ranker's features use."""
+STRENGTH_DIGITS = 6
+"""Digits behind the point by which log2 of two items' decayed sums must differ, so that one is trending more. By hours
+since 1970 a double has ten."""
 AFFINITY_HALF_LIFE_MS = 7 * DAY_MS
 """Half-life of a user's affinity to a category."""
 REFUSAL_AFFINITY = -0.5

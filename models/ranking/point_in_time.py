@@ -4,8 +4,6 @@ The same formulas as `features/redis/lua/record_event.lua`: sums decayed by half
 over events up to that moment. Used for training and for offline evaluation; a test compares both sides.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import scipy.sparse as sp
 
@@ -50,36 +48,26 @@ def category_affinities(
 
 
 class DecayedPopularity:
-    """Popularity of all items as events arrive, by half-lives, as shares of the leader's.
+    """Popularity of all items as events arrive, by half-lives of 1 and 7 days, as shares of the leader's.
 
     Shares do not change while nothing happens, so no sweep is needed (forward decay: Cormode et al., ICDE 2009).
 
     Args:
         item: (n,) int, `times_ms` (n,): the events of all users in order of arrival. One that arrives late counts by
             its own time.
-        weights: (n,) >= 0 what each adds, or (h, n) where that differs by half-life (`added_popularity`).
+        weights: (n,) >= 0 what each adds, or (2, n) where that differs by half-life (`added_popularity`).
         n_items: how many items there are.
-        half_lives_ms: h half-lives; those of the ranker's features come first.
     """
 
-    def __init__(
-        self,
-        item: np.ndarray,
-        times_ms: np.ndarray,
-        weights: np.ndarray,
-        n_items: int,
-        half_lives_ms: Sequence[int] = POPULARITY_HALF_LIVES_MS,
-    ) -> None:
-        rows = len(half_lives_ms)
-        self._half_lives = half_lives_ms
+    def __init__(self, item: np.ndarray, times_ms: np.ndarray, weights: np.ndarray, n_items: int) -> None:
         self._item, self._times, self._weights = (
             item,
             times_ms.astype(np.float64),
-            np.broadcast_to(weights, (rows, len(item))),
+            np.broadcast_to(weights, (2, len(item))),
         )
         self._newest = np.maximum.accumulate(self._times)
-        self._sums = np.zeros((rows, n_items))
-        self._leaders = np.zeros((rows, 1))
+        self._sums = np.zeros((2, n_items))
+        self._leaders = np.zeros((2, 1))
         self._reference = self._times[0] if len(times_ms) else 0.0
         self._next = 0
 
@@ -88,36 +76,58 @@ class DecayedPopularity:
         if n_events < self._next:
             raise ValueError("the moments must rise")
         while self._next < n_events:
-            limit = self._reference + _REBASE * min(self._half_lives)
+            limit = self._reference + _REBASE * POPULARITY_HALF_LIVES_MS[0]
             until = min(n_events, max(int(np.searchsorted(self._newest, limit, side="right")), self._next))
             if until == self._next:
                 self._rebase(self._newest[self._next])
                 continue
             part = slice(self._next, until)
             items = self._item[part]
-            for row, half_life in enumerate(self._half_lives):
+            for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):
                 grown = self._weights[row, part] * np.exp2((self._times[part] - self._reference) / half_life)
                 np.add.at(self._sums[row], items, grown)
                 self._leaders[row] = max(self._leaders[row, 0], self._sums[row, items].max())
             self._next = until
 
     def shares(self, items: np.ndarray | None = None) -> np.ndarray:
-        """(2, m) float32 of these items (of all for None) by the half-lives of the ranker's features, as of the events
-        counted; zeros before the first one."""
-        n = len(POPULARITY_HALF_LIVES_MS)
-        sums, leaders = self._sums[:n] if items is None else self._sums[:n, items], self._leaders[:n]
-        return np.divide(sums, leaders, out=np.zeros(sums.shape), where=leaders > 0).astype(np.float32)
-
-    def shares_by(self, half_life_ms: int) -> np.ndarray:
-        """(n_items,) float32, by one half-life: a row of `shares`, which costs a part of it."""
-        row = self._half_lives.index(half_life_ms)
-        if not self._leaders[row, 0] > 0:
-            return np.zeros(self._sums.shape[1], np.float32)
-        return np.divide(self._sums[row], self._leaders[row, 0], dtype=np.float64).astype(np.float32)
+        """(2, m) float32 of these items (of all for None) as of the events counted; zeros before the first one."""
+        sums = self._sums if items is None else self._sums[:, items]
+        return np.divide(sums, self._leaders, out=np.zeros(sums.shape), where=self._leaders > 0).astype(np.float32)
 
     def _rebase(self, reference: float) -> None:
-        for row, half_life in enumerate(self._half_lives):
+        for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):
             shrunk = np.exp2((self._reference - reference) / half_life)
             self._sums[row] *= shrunk
             self._leaders[row] *= shrunk
         self._reference = reference
+
+
+class TrendingStrength:
+    """How strongly items are trending as events arrive, by one half-life, as log2 of the decayed sums: like the store's
+    scores, these lose no order however old the events are, where a sum by hours is 0 after 45 days.
+
+    Args:
+        item: (n,) int, `times_ms` (n,): the events of all users in order of arrival.
+        weights: (n,) >= 0 what each adds.
+        n_items: how many items there are.
+    """
+
+    def __init__(
+        self, item: np.ndarray, times_ms: np.ndarray, weights: np.ndarray, n_items: int, half_life_ms: float
+    ) -> None:
+        self._item = item
+        self._scores = np.full(len(item), -np.inf)
+        counts = weights > 0
+        self._scores[counts] = np.log2(weights[counts]) + times_ms[counts] / half_life_ms
+        self._sums = np.full(n_items, -np.inf)
+        self._next = 0
+
+    def after(self, n_events: int) -> np.ndarray:
+        """(n_items,) float64 after the first `n_events` events, -inf for items without any; a view, which the next call
+        changes. Raises `ValueError` when more have been counted."""
+        if n_events < self._next:
+            raise ValueError("the moments must rise")
+        part = slice(self._next, n_events)
+        np.logaddexp2.at(self._sums, self._item[part], self._scores[part])
+        self._next = n_events
+        return self._sums

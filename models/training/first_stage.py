@@ -3,6 +3,7 @@
 The same pure functions as in serving, fed from rows of a `TrainingData` instead of the online store.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from configs.decay import ACTIVITY_HALF_LIVES_MS, POPULARITY_HALF_LIVES_MS, TRENDING_WINDOW, Window
+from configs.decay import ACTIVITY_HALF_LIVES_MS, POPULARITY_HALF_LIVES_MS, STRENGTH_DIGITS, TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
@@ -21,7 +22,7 @@ from models.ranking.features import FEATURES
 from models.ranking.item_relations import ItemRelations, fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
 from models.ranking.once_per_user import added_popularity
-from models.ranking.point_in_time import DecayedPopularity
+from models.ranking.point_in_time import DecayedPopularity, TrendingStrength
 from models.retrieval.whole_catalogue import top_k
 from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, excluded_items
@@ -159,14 +160,16 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
     Args:
         trending: how many items are added by popularity that decays with the half-life of the stage's window, with
             their own scores. Factors know little of what came out last week, and that is what many users come for.
+            Equal popularity goes by the id, as it does in serving.
     """
     items, weights = request_interest(stage, requests)
     with threadpool_limits(1, "blas"):  # many small systems: threads would only wait for one another
         vectors, known = stage.fold_in.solve(items, weights)
     n_items, n = len(stage.known_items), len(requests)
     found = CandidateTable(np.full((n, k + trending), -1, np.int64), np.full((n, k + trending), np.nan, np.float32))
-    half_life_ms = ACTIVITY_HALF_LIVES_MS[stage.trending_window]
-    popularity = popularity_walk(stage, requests)
+    strength = _trending_walk(stage, requests)
+    ids = [str(item_id) for item_id in stage.data.items.ids.tolist()]
+    by_id = np.array(sorted(range(n_items), key=ids.__getitem__), np.int64)
     order = np.argsort(requests.visible, kind="stable")  # the walk goes forward only
     step = max(1, min(1024, _CELLS // n_items))
     for start in range(0, n, step):
@@ -177,14 +180,13 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
         scores = vectors[part] @ stage.factors.item_factors.T
         best = top_k(_without(scores, *closed), k)
         if trending:
-            heat = np.empty((len(part), n_items), np.float32)
+            heat = np.empty((len(part), n_items))
             for row, place in enumerate(part.tolist()):
-                popularity.advance(int(requests.visible[place]))
-                heat[row] = popularity.shares_by(half_life_ms)
-            heat[heat <= 0] = -np.inf
+                np.round(strength.after(int(requests.visible[place])), STRENGTH_DIGITS, out=heat[row])
             rows = np.repeat(np.arange(len(part)), k)
             there = rows[best.ravel() >= 0], best[best >= 0]
-            best = np.concatenate([best, top_k(_without(heat, *closed, there), trending)], axis=1)
+            hot = top_k(_without(heat, *closed, there)[:, by_id], trending)
+            best = np.concatenate([best, np.where(hot >= 0, by_id[hot], -1)], axis=1)
         found.items[part] = best
         found.scores[part] = np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan)
     return found
@@ -198,13 +200,24 @@ def _without(scores: np.ndarray, *cells: Any) -> np.ndarray:
 
 
 def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:
-    """Decayed popularity over the events that the requests may know of, by the half-lives of the ranker's features and
-    of the stage's trending candidates; no user counts twice for an item."""
+    """Decayed popularity over the events that the requests may know of; no user counts twice for an item."""
+    item, times_ms, added = _counted(stage, requests, POPULARITY_HALF_LIVES_MS)
+    return DecayedPopularity(item, times_ms, added, len(stage.known_items))
+
+
+def _trending_walk(stage: FirstStage, requests: Requests) -> TrendingStrength:
+    half_life_ms = ACTIVITY_HALF_LIVES_MS[stage.trending_window]
+    item, times_ms, added = _counted(stage, requests, (half_life_ms,))
+    return TrendingStrength(item, times_ms, added[0], len(stage.known_items), half_life_ms)
+
+
+def _counted(
+    stage: FirstStage, requests: Requests, half_lives_ms: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Items (n,) and times (n,) of the events that the requests may know of, and (h, n) what each adds by half-life."""
     data, counted = stage.data, requests.popularity_rows
     weights = data.types.confidence(data.codes[counted], data.values[counted], "preference")
     item, times_ms = data.item[counted], data.times_ms[counted]
-    half_lives = tuple(dict.fromkeys((*POPULARITY_HALF_LIVES_MS, ACTIVITY_HALF_LIVES_MS[stage.trending_window])))
-    added = added_popularity(
-        data.user[counted], item, times_ms, weights, np.array(half_lives, np.float64), stage.history_limit
-    )
-    return DecayedPopularity(item, times_ms, added, len(stage.known_items), half_lives)
+    half_lives = np.array(half_lives_ms, np.float64)
+    added = added_popularity(data.user[counted], item, times_ms, weights, half_lives, stage.history_limit)
+    return item, times_ms, added

@@ -1,27 +1,19 @@
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from configs.decay import POPULARITY_HALF_LIVES_MS
-from models.ranking.point_in_time import DecayedPopularity, activity, category_affinities
+from models.ranking.point_in_time import DecayedPopularity, TrendingStrength, activity, category_affinities
 
-DAY = 86_400_000.0
-
-
-HOUR = 3_600_000
+DAY, HOUR = 86_400_000.0, 3_600_000.0
 
 
-def direct(
-    item: np.ndarray,
-    times: np.ndarray,
-    weights: np.ndarray,
-    n: int,
-    at_ms: float,
-    half_lives: tuple[float, ...] = (DAY, 7 * DAY),
-) -> np.ndarray:
+def direct(item: np.ndarray, times: np.ndarray, weights: np.ndarray, n: int, at_ms: float) -> np.ndarray:
     """The definition, without any trick."""
     shares = []
-    for half_life in half_lives:
+    for half_life in (DAY, 7 * DAY):
         decayed = np.where(times <= at_ms, weights * 2.0 ** (np.minimum(times - at_ms, 0.0) / half_life), 0.0)
         sums = np.bincount(item, decayed, minlength=n)
         shares.append(sums / sums.max() if sums.max() > 0 else sums)
@@ -39,21 +31,6 @@ def test_popularity_is_the_definition_over_years() -> None:
         np.testing.assert_allclose(found, direct(item, times, weights, 20, at_ms), atol=1e-6)
 
 
-def test_a_half_life_that_no_feature_has_stands_beside_those_of_the_features() -> None:
-    generator = np.random.default_rng(3)
-    times = np.sort(generator.random(400)) * 400 * DAY  # 9,600 halvings by the hour
-    item, weights = generator.integers(0, 20, 400), generator.random(400)
-    plain = DecayedPopularity(item, times, weights, 20)
-    popularity = DecayedPopularity(item, times, weights, 20, (*POPULARITY_HALF_LIVES_MS, HOUR))
-    assert not popularity.shares_by(HOUR).any()
-    for at_ms in (times[3], times[100], times[399] + DAY):
-        for one in (plain, popularity):
-            one.advance(int(np.searchsorted(times, at_ms, side="right")))
-        [expected] = direct(item, times, weights, 20, float(times[times <= at_ms][-1]), (HOUR,))
-        np.testing.assert_allclose(popularity.shares_by(HOUR), expected, atol=1e-6)
-        np.testing.assert_allclose(popularity.shares(), plain.shares(), atol=1e-6)
-
-
 def test_what_comes_later_changes_nothing() -> None:
     """The leak test: other events after the moment, the same popularity."""
     generator = np.random.default_rng(1)
@@ -66,7 +43,23 @@ def test_what_comes_later_changes_nothing() -> None:
     other.advance(60)
     np.testing.assert_array_equal(one.shares(), other.shares())
     np.testing.assert_array_equal(one.shares(np.array([3, 1])), one.shares()[:, [3, 1]])
-    np.testing.assert_array_equal(one.shares_by(POPULARITY_HALF_LIVES_MS[1]), one.shares()[1])
+
+
+def test_what_is_trending_by_the_hour_keeps_its_order_over_years() -> None:
+    generator = np.random.default_rng(3)
+    hours = np.sort(generator.integers(0, 20_000, 400)).astype(float)
+    item, weights = generator.integers(0, 20, 400), generator.random(400)
+    strength = TrendingStrength(item, hours * HOUR, weights, 20, HOUR)
+    assert (strength.after(0) == -np.inf).all()
+    for n in (5, 100, 400):
+        found = strength.after(n)
+        for one in np.unique(item[:n]):
+            mine = np.flatnonzero(item[:n] == one).tolist()
+            total = sum((Fraction(weights[k]) * 2 ** int(hours[k]) for k in mine), Fraction(0))
+            shift = total.numerator.bit_length() - total.denominator.bit_length()
+            assert found[one] == pytest.approx(shift + math.log2(total / Fraction(2) ** shift), abs=1e-9)
+    with pytest.raises(ValueError, match="must rise"):
+        strength.after(1)
 
 
 def test_a_late_event_counts_by_its_own_time() -> None:
