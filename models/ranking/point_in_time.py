@@ -94,6 +94,12 @@ class DecayedPopularity:
         sums = self._sums if items is None else self._sums[:, items]
         return np.divide(sums, self._leaders, out=np.zeros(sums.shape), where=self._leaders > 0).astype(np.float32)
 
+    def weekly_shares(self) -> np.ndarray:
+        """(n_items,) float32, by the half-life of 7 days: the second row of `shares`, which costs half as much."""
+        if not self._leaders[1, 0] > 0:
+            return np.zeros(self._sums.shape[1], np.float32)
+        return np.divide(self._sums[1], self._leaders[1, 0], dtype=np.float64).astype(np.float32)
+
     def _rebase(self, reference: float) -> None:
         for row, half_life in enumerate(POPULARITY_HALF_LIVES_MS):
             shrunk = np.exp2((self._reference - reference) / half_life)

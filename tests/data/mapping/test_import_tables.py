@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from data.dataset import DataError, load_dataset, read_meta
+from data.fields.frames import frame_attributes
 from data.mapping.import_tables import Imported, import_tables
 from data.mapping.plan import Sources, UnclearMap, make_plan
 
@@ -85,6 +87,32 @@ def test_items_and_users_come_with_their_attributes(tmp_path: Path) -> None:
     assert by_id.loc["s4", "title"] == "s4"
     assert found.refusals.first == [f"{items}: row 5, column sku: 's0' appears twice, first in row 2"]
     assert len(data.users) == 7
+
+
+def test_vectors_of_a_column_have_one_length(tmp_path: Path) -> None:
+    cells = ["[0.5, -1]", "1 2.25", "1;2;3", "1 2 3", "", "0.1 x"]
+    rows = "".join(f's{n},"{cell}"\n' for n, cell in enumerate(cells))
+    items = write(tmp_path, f"sku,meaning\n{rows}", "items.csv")
+    chosen = tmp_path / "m.yaml"
+    chosen.write_text("items: {attributes: {meaning: vector}}")
+    found = run(tmp_path, Sources(write(tmp_path, SHOP), items, map=chosen))
+    assert found.meta.item_attributes == {"meaning": "vector"}
+    kept = pq.read_table(tmp_path / "processed" / "items.parquet")["meaning"].to_pylist()
+    assert kept[: len(cells)] == [[0.5, -1.0], [1.0, 2.25], None, None, None, None]
+    assert (found.refusals.rows, found.refusals.cells) == (0, 3)
+    assert "row 4, column meaning: must be a list of numbers, not '1;2;3'" in found.refusals.first[0]
+    assert "row 5, column meaning: has 3 numbers, the first one 2" in found.refusals.first[1]
+
+
+def test_a_column_of_lists_of_numbers_is_taken_for_vectors(tmp_path: Path) -> None:
+    table = pa.table({"sku": ["s0", "s1"], "meaning": pa.array([[0.1, 2.0], [3.0, 4.0]], pa.list_(pa.float64(), 2))})
+    pq.write_table(table, tmp_path / "items.parquet")
+    found = run(tmp_path, Sources(write(tmp_path, SHOP), str(tmp_path / "items.parquet")))
+    assert found.meta.item_attributes == {"meaning": "vector"}
+    data = load_dataset(tmp_path / "processed")
+    described = dict(zip(data.items["item_id"], frame_attributes(data.items, data.item_attributes), strict=True))
+    assert described["s0"] == {"meaning": [0.1, 2.0]}
+    assert described["s4"] == {}
 
 
 def test_a_cell_of_another_type_costs_the_cell_and_not_the_item(tmp_path: Path) -> None:

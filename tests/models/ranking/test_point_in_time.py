@@ -43,6 +43,7 @@ def test_what_comes_later_changes_nothing() -> None:
     other.advance(60)
     np.testing.assert_array_equal(one.shares(), other.shares())
     np.testing.assert_array_equal(one.shares(np.array([3, 1])), one.shares()[:, [3, 1]])
+    np.testing.assert_array_equal(one.weekly_shares(), one.shares()[1])
 
 
 def test_what_is_trending_by_the_hour_keeps_its_order_over_years() -> None:
