@@ -54,8 +54,8 @@ def number_cell(value: Any) -> Any:
 
 
 def vector_cell(value: Any, separator: str | None = None) -> Any:
-    """A list of numbers from a cell, with spaces, commas or `separator` between them and brackets around or not; what is
-    none stays as it stands, to be refused."""
+    """A list of numbers from a cell, with spaces, commas or `separator` between them and perhaps brackets around; what
+    is none stays as it stands, to be refused."""
     if not isinstance(value, str):
         return value
     parts = value.strip().removeprefix("[").removesuffix("]")
