@@ -35,6 +35,7 @@ from models.bundle.manifest import Manifest
 from models.bundle.reading import Bundle, load_bundle
 from models.evaluation.gate import Footprint, Verdict, judge
 from models.factors.als import AlsParameters
+from models.relations.more_sources import NO_MORE
 from models.training.bundle_stage import stage_of_bundle
 from models.training.item_facts import ItemFacts
 from models.training.past_requests import in_store_order
@@ -120,6 +121,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     report(80, f"lists that were shown: {logged_note}")
     if second is not None and second.attributes_note:
         report(80, f"attributes: {second.attributes_note}")
+    if second is not None and second.sources_note:
+        report(80, f"further candidates: {second.sources_note}")
 
     path = fit_bundle(
         data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue, partial(report, 82)
@@ -253,7 +256,8 @@ def _second_stage(
         settings.store.history_limit,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
-    latest = judged_from(data, champion.manifest.created_ms if champion is not None else None)
+    created_ms = champion.manifest.created_ms if champion is not None else None
+    latest = judged_from(data, created_ms, training.fewest_judged_users)
     logged = None
     if ranker is not None and training.logged_lists:
         lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)
@@ -285,6 +289,7 @@ def _gate(
             ranking.ranker if ranking is not None else None,
             facts.candidates if facts is not None else settings.serving.candidates,
             facts.trending if facts is not None else 0,
+            facts.more if facts is not None else NO_MORE,
         )
     return judge(judged, second.judged, footprint, settings.training, seed)
 

@@ -8,6 +8,7 @@ from configs.event_types import Weighting
 from models.content.description import ContentField
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
+from models.relations.more_sources import NO_MORE, MoreSources
 
 IdType = Literal["int", "str"]
 
@@ -47,6 +48,7 @@ class RankerFacts(_Part):
     )
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
     trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
+    more: MoreSources = Field(default=NO_MORE, description="candidates of the further sources that follow those")
     logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
     logged_fingerprint: str | None = Field(
         default=None, description="sha256 over those lists and which of their items were taken up"

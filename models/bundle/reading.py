@@ -32,7 +32,7 @@ from models.bundle.manifest import Manifest, RankerFacts
 from models.content.content_map import ContentInputs, ContentMap
 from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
-from models.ranking.ranker import Ranker, RankerError, check_features
+from models.ranking.ranker import Ranker, RankerError
 from models.ranking.ranking_parts import RankingParts, ranking_parts
 
 _UNREADABLE = (
@@ -210,8 +210,7 @@ def _texts(packed: np.ndarray) -> np.ndarray:
 
 def _parse_ranker(path: Path, facts: RankerFacts, text: bytes) -> Ranker:
     try:
-        check_features(facts.features_hash)
-        return Ranker(text.decode(), facts.attribute_features)
+        return Ranker(text.decode(), facts.attribute_features, facts.features_hash)
     except (RankerError, UnicodeDecodeError) as error:
         raise BundleError(f"{path / RANKER}: {error}") from error
 

@@ -142,9 +142,9 @@ def test_words_of_event_types_are_mapped_and_unknown_ones_stop_with_what_to_writ
     own = tmp_path / "map.yaml"
     lines = answer.split("for example\n")[1].split("\nand give it")[0].split("\n")
     own.write_text("\n".join(line[2:] for line in lines))
-    assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).meta.n_interactions == 61
-    own.write_text("interactions: {event_type: {column: event, map: {purchase: buy}, leave_out: [zap]}}")
     assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).left_out == {"zap": 1}
+    own.write_text("interactions: {event_type: {column: event, map: {purchase: buy, click: [zap]}}}")
+    assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).meta.n_interactions == 61
 
 
 def test_our_own_words_need_no_map_and_no_value(tmp_path: Path) -> None:
@@ -187,7 +187,12 @@ def test_without_trustworthy_times_the_data_set_says_so(tmp_path: Path) -> None:
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\nc1,s2,2026-01-02,1\n" * 3, "all events are of one user"),
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\nc2,s1,2026-01-02,1\n" * 3, "all events are of one item"),
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\n" + "c1,NA,2026-01-01,2\n" * 3, "more than half"),
-        ("customer,sku,date,amount\n", "has no rows"),
+        ("customer,sku,date,amount\n", r"has no rows, only the names of columns \(customer, sku, date, amount\)"),
+        ("customer,sku,date,amount\n" + "c1,s1,soon,1\n", "date is called a time, and soon cannot be read as one"),
+        ("customer,sku,date,amount\n" + "c1,s1,2026-01-01 10:00 CET,1\n", "say its FORMAT, as in"),
+        ("customer,sku,date,amount\n" + "c1,s1,0001-01-01,1\n", "0001-01-01 cannot be read as one from 1990 on"),
+        ("customer,sku,timestamp,amount\n" + "c1,s1,-1700000000,1\n", "-1700000000 cannot be read as one"),
+        ("customer,sku,date,amount\nc1,s1,03/04/26,1\n", "can be read in several ways"),
         ("customer,sku\n1,a,b\n", "has no rows that can be read: row 2: 3 values, and the header names 2 columns"),
         ("customer,sku,date,amount\nc1,s1,03/04/2026,1\n", "can be read in several ways"),
     ],

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 
 from models.bundle.arrays import BundleContents
-from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
 from models.bundle.reading import Bundle, load_bundle
 from models.bundle.writing import write_bundle
 from models.content.content_map import ContentMap
 from models.content.description import Description, content_fields
 from models.content.fitting import fit_inputs
 from models.factors.als import AlsParameters
+from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemStatistics
+from models.ranking.ranker import RankerParameters, fit_ranker
+from models.ranking.ranking_parts import RankingParts
+from models.relations.more_sources import MoreSources
+from models.relations.past_events import PastEvents
+from models.relations.top_k import TopK
 from models.retrieval.candidates import CandidateModel, Source
 from models.retrieval.query import Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
@@ -159,6 +167,52 @@ def test_a_new_item_scores_by_the_mean_factors_of_its_category(model: CandidateM
     vector = model.fold_in.solve([asked.items], [asked.weights])[0][0]
     assert found.sources[place] == Source.CATEGORY
     assert found.scores[place] == pytest.approx(model.item_factors[2::3].mean(axis=0) @ vector, rel=1e-5)
+
+
+def test_further_sources_stand_behind_the_others(tmp_path: Path, made: Bundle, builder: ShelfBuilder) -> None:
+    """Each as long as the manifest says, labelled, none of them twice, and nothing that may not be shown."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
+    ranking = RankerParameters(trees=2, smallest_leaf=5)
+    ranker = fit_ranker(features, features[:, 0] > 1, np.full(10, 20), ranking, seed=0)
+    # The tables say of every item that the next two come after it, and that those 100 later are its neighbours.
+    edges, nothing = 2 * np.arange(N_ITEMS + 1), np.full(N_ITEMS, np.nan, np.float32)
+    weights = np.tile(np.array([2.0, 1.0], np.float32), N_ITEMS)
+    after, near = (
+        TopK(
+            edges,
+            np.stack([(np.arange(N_ITEMS) + step) % N_ITEMS for step in steps], 1).astype(np.int32).ravel(),
+            weights,
+        )
+        for steps in ((1, 2), (100, 101))
+    )
+    statistics = ItemStatistics(made.item_counts, nothing, nothing, nothing.astype(np.float64))
+    relations = ItemRelations(None, None, after, after, near)
+    contents = {name: getattr(made, name) for name in BundleContents.__dataclass_fields__}
+    manifest = made.manifest.model_dump(include=set(ManifestFields.model_fields))
+    more = MoreSources(repeats=1, follows=3, neighbours=1)
+    facts = RankerFacts(features_hash=FEATURES_HASH, parameters=ranking, lists=1, candidates=5, trending=2, more=more)
+    path = write_bundle(
+        tmp_path,
+        BundleContents(**contents | {"ranking": RankingParts(ranker, statistics, relations)}),
+        ManifestFields(**manifest | {"ranker": facts}),
+    )
+    serving = CandidateModel(load_bundle(path), prior_weight=0.5)
+    past = PastEvents(np.array([9, 9, 300]), np.ones(3), np.zeros(3))
+    asked = query([10, 20], n=5, exclude=[22], recent=np.array([20, 10, -1]), past=past)
+    builder.set_trending(np.array([7, 8]), np.ones(2))
+    [found] = serving.retrieve([asked], builder.shelf())
+    first = brute_force(serving, builder.shelf(), asked, np.ones(N_ITEMS, bool))
+    assert not {7, 8, 9, 11, 12, 21, 120} & set(first)
+    assert found.items.tolist() == [*first, 7, 8, 9, 21, 11, 12, 120]
+    names = ["FOLD_IN"] * 5 + ["TRENDING"] * 2 + ["REPEAT"] + ["FOLLOWS"] * 3 + ["NEIGHBOUR"]
+    assert [Source(source).name for source in found.sources.tolist()] == names
+    assert found.folded == len(found.items)
+    vector = serving.fold_in.solve([asked.items], [asked.weights])[0][0]
+    np.testing.assert_allclose(found.scores, serving.item_factors[found.items] @ vector, rtol=1e-4)
+    # Without a history of its own a list has no use for them.
+    [cold] = serving.retrieve([query(n=5)], builder.shelf())
+    assert cold.folded == 0
 
 
 @pytest.fixture(scope="module")
