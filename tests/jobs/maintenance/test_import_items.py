@@ -118,7 +118,7 @@ async def test_refused_rows_are_reported_with_row_column_and_reason(
         ("a.csv", "item_id,title,colour\n1,t,red\n", "unknown column 'colour'; known are item_id, title, categories"),
         ("a.csv", "item_id,title,title\n1,t,t\n", "two columns are called 'title'"),
         ("a.csv", "", "it is empty"),
-        ("a.xlsx", "x", "a file of this kind cannot be read; give .csv"),
+        ("a.xlsx", "x", "a file of this kind cannot be read: save it as CSV, or give .csv"),
         ("a.parquet", "x", "no whole Parquet file"),
     ],
 )
