@@ -30,10 +30,15 @@ LARGE_BYTES = 14_000
 RETRY_S = 1
 """How long a request that finds the queue full is held before its 503: a client that tries again at once, and there
 are many, then costs one answer in this time. Also what Retry-After says."""
+RETRIES = 5
+"""Tries of a request after the first. A server whose replica has died is known to be down after 3 connections that it
+refused, all of which one request may have made; the next try must find another server. More would hand a request that
+kills replicas to more of them."""
 HEADERS = 100
 """Of one request; the next one is refused here, in the one form. HAProxy's own refusal is HTML."""
 HEADERS_IN_A_BUFFER = 2000
 """HAProxy reads so many before it refuses a head by itself; some 1,500 fill its buffer of 16 KB before that."""
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 HEALTH = ("/health", "/health/live", "/health/ready")
 
 UNAVAILABLE = "unavailable"
@@ -175,9 +180,10 @@ def _root(api: Section) -> str | None:
 
 
 def _defaults(section: Section, limits: Proxy) -> None:
-    ours = r"(errorfile |timeout (client|server|http-request|queue|tarpit) )"
+    ours = r"(errorfile |retries |timeout (client|server|http-request|queue|tarpit) )"
     section[:] = [line for line in section if not re.match(ours, line)]
     section += [
+        f"retries {RETRIES}",
         f"timeout http-request {_ms(limits.request_s)}",
         f"timeout client {_ms(limits.idle_s)}",
         f"timeout server {_ms(limits.answer_s)}",
@@ -203,6 +209,9 @@ def _api(section: Section, limits: Proxy) -> None:
             f"tcp-request connection reject if {{ sc0_conn_cur gt {limits.connections_per_source} }}",
             f"http-request return {_answer(400, 'bad_request', f'more than {HEADERS} headers')} "
             f"if {{ req.hdr_cnt gt {HEADERS} }}",
+            # Replicas cannot read methods of other names, and CONNECT asks for a tunnel.
+            f"http-request return {_answer(405, *ERRORS[405], 'hdr Allow ' + ','.join(METHODS) + ' ')} "
+            f"unless {{ method {' '.join(METHODS)} }}",
             # Ray's list of applications and their paths, under any name of the host, is nobody's business.
             f"http-request return {_answer(404, 'not_found', 'there is nothing here; see /docs')} "
             "if { path -i /-/routes }",

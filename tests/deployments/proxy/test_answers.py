@@ -156,15 +156,16 @@ def test_health_and_metrics_answer_on_the_operators_port(front: Callable[..., Fr
     assert (other.status_code, error_of(other)) == (404, "not_found")
 
 
+@pytest.mark.parametrize("count", [1, 8])
 def test_a_replica_that_dies_with_requests_leaves_answers_on_connections_that_are_kept(
-    front: Callable[..., Front],
+    front: Callable[..., Front], count: int
 ) -> None:
     """Where it was the only one. HAProxy closes such connections, and without a word, if it knows no other server."""
     proxy, mortal = front(), Replica()
     proxy.write({"console": [mortal.port]})
     proxy.start()
     with ExitStack() as kept:
-        clients = [kept.enter_context(httpx.Client(base_url=proxy.url, timeout=20)) for _ in range(8)]
+        clients = [kept.enter_context(httpx.Client(base_url=proxy.url, timeout=20)) for _ in range(count)]
         threads = kept.enter_context(ThreadPoolExecutor(len(clients)))
         assert {answer.status_code for answer in threads.map(lambda client: client.get("/"), clients)} == {200}
         asked = [threads.submit(client.get, "/?seconds=20") for client in clients]
@@ -184,6 +185,18 @@ def test_more_headers_than_allowed_are_refused_in_the_one_form(front: Callable[.
         answer, _ = raw(proxy, b"GET / HTTP/1.1\r\nhost: localhost\r\n" + headers + b"\r\n")
         assert answer.status_code == status, count
         assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("line", [b"FOO / HTTP/1.1", b"TRACE / HTTP/1.1", b"CONNECT 127.0.0.1:80 HTTP/1.1"])
+def test_a_method_that_is_none_here_is_refused_in_the_one_form(
+    front: Callable[..., Front], replica: Replica, line: bytes
+) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    answer, _ = raw(proxy, line + b"\r\nhost: 127.0.0.1\r\n\r\n")
+    assert (answer.status_code, error_of(answer)) == (405, "method_not_allowed")
+    assert "get" in answer.headers["allow"]
 
 
 def test_the_list_of_routes_is_not_shown(front: Callable[..., Front], replica: Replica) -> None:
