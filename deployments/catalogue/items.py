@@ -30,7 +30,7 @@ from deployments.catalogue.answers import (
     described,
 )
 from deployments.catalogue.cursors import read_cursor, write_cursor
-from deployments.catalogue.search import Filter, ItemIndex, Place, Question
+from deployments.catalogue.search import Place, Search, SearchFilter, SearchIndex
 from deployments.catalogue.typed_ids import IdTypes
 from deployments.http.errors import ApiError, invalid_field, parse_json
 from deployments.http.schemas import iso_time, typed_id
@@ -77,7 +77,7 @@ class Items:
         self._event_files = event_files
         self._one_count = asyncio.Semaphore(1)  # it reads all of the log, and so keeps a core busy
         self.catalogue = Catalogue(client, keys)
-        self._index = ItemIndex()
+        self._index = SearchIndex()
         self._one_search = asyncio.Semaphore(1)  # searches that walk a large catalogue take turns
         self._popularity: dict[str, float] = {}
         self._popularity_due = 0.0
@@ -168,7 +168,7 @@ class Items:
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
         await self.follow()
 
-    async def find(self, question: Question, limit: int, cursor: str | None) -> FoundItems:
+    async def find(self, question: Search, limit: int, cursor: str | None) -> FoundItems:
         """A page of the items that a question asks for. Raises ApiError 422 for a bad cursor."""
         after = None if cursor is None else _place(read_cursor(repr(question), cursor))
         async with self._one_search:
@@ -191,7 +191,7 @@ class Items:
             next_cursor=write_cursor(repr(question), found.items[-1][0]) if found.more else None,
         )
 
-    def filters(self, given: Sequence[tuple[str, str]]) -> tuple[Filter, ...]:
+    def filters(self, given: Sequence[tuple[str, str]]) -> tuple[SearchFilter, ...]:
         """Filters from pairs of attribute and text, as an address has them. Raises ApiError 422 naming the field."""
         schema = self.catalogue.item_schema
         found = []
@@ -200,7 +200,7 @@ class Items:
             if name not in schema:
                 raise invalid_field(f"{field}: is not declared; declared are {', '.join(schema) or 'none'}", field)
             try:
-                found.append(Filter(name, schema[name], _filter_value(text, schema[name])))
+                found.append(SearchFilter(name, schema[name], _filter_value(text, schema[name])))
             except ValueError as error:
                 raise invalid_field(f"{field}: {error}", field) from None
         return tuple(found)
@@ -293,6 +293,8 @@ def _rows(body: bytes) -> list[object]:
 def _filter_value(text: str, kind: AttributeType) -> Value:
     if kind == "keywords":
         return check_value(text, "keyword")
+    if kind == "vector":
+        raise ValueError("is a list of numbers, of which no value can be asked for")
     if kind == "number":
         return check_value(number_cell(text), kind)
     if kind == "flag":

@@ -108,6 +108,7 @@ class LocalStack:
             if part.name not in running:
                 started.append(part.name)
                 self._start(part)
+        self._run("code", "models.compile")  # while they start; trainings and replicas find the results on disk
         for part in wanted:
             self._wait_for(part, part.name in started)
         write_private(self.state_dir / "env", env_file(self.settings))

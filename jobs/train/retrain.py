@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from configs import clock
@@ -15,7 +16,7 @@ from features.redis.errors import StoreError
 from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION
 from features.streams.compaction import compact
-from jobs.batch.bundle_stage import catalogue_of, read_catalogue
+from jobs.batch.serving_stage import catalogue_of, read_catalogue
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
 from jobs.train.erasures import current_erasures
@@ -24,7 +25,15 @@ from jobs.train.load_data import load_training_data
 from jobs.train.one_at_a_time import only_retraining
 from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_asker
 from jobs.train.read_shown_lists import read_shown_lists
-from jobs.train.retrain_report import Report, describe_data, describe_metrics, describe_ranker, time_left
+from jobs.train.retrain_report import (
+    TOO_LITTLE,
+    Report,
+    describe_data,
+    describe_metrics,
+    describe_second_stage,
+    ranker_progress,
+    time_left,
+)
 from jobs.train.search_space import SPACE_FILE, load_search_space
 from jobs.train.store_calls import current_state
 from jobs.train.trial_log import TrialLog
@@ -34,6 +43,7 @@ from models.bundle.manifest import Manifest
 from models.bundle.reading import Bundle, load_bundle
 from models.evaluation.gate import Footprint, Verdict, judge
 from models.factors.als import AlsParameters
+from models.relations.more_sources import NO_MORE
 from models.training.bundle_stage import stage_of_bundle
 from models.training.item_facts import ItemFacts
 from models.training.past_requests import in_store_order
@@ -105,7 +115,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
 
-    catalogue = catalogue_of(data, read_catalogue(settings), load_dataset(processed_dir(settings), in_memory=False))
+    dataset = load_dataset(processed_dir(settings), in_memory=False)
+    catalogue = catalogue_of(data, read_catalogue(settings), dataset, settings.data.item_attributes)
     data = in_store_order(data)  # the order that was read is not needed any more, and takes as much memory
     # The state is read before the models meet: a slot that is changed meanwhile is left alone.
     state = current_state(settings)
@@ -113,13 +124,13 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     second = _second_stage(settings, data, catalogue, parameters, seed, champion, report)
     if second is not None:
         metrics |= second.metrics
-    report(85, describe_ranker(second, settings))
-    logged_note = second.logged_note if second else "too little data for a ranker"
-    report(85, f"lists that were shown: {logged_note}")
-    if second is not None and second.attributes_note:
-        report(85, f"attributes: {second.attributes_note}")
+    logged_note = second.logged_note if second else TOO_LITTLE
+    for line in describe_second_stage(second, settings):
+        report(85, line)
 
-    path = fit_bundle(data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue)
+    path = fit_bundle(
+        data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue, partial(report, 82)
+    )
     manifest, footprint = _verified(path)
     report(90, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, data, catalogue, second, champion, footprint, seed)
@@ -249,21 +260,19 @@ def _second_stage(
         settings.serving.candidates,
         training.trending_candidates,
         settings.store.history_limit,
+        settings.serving.trending_window,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
-    latest = judged_from(data, champion.manifest.created_ms if champion is not None else None)
+    created_ms = champion.manifest.created_ms if champion is not None else None
+    latest = judged_from(data, created_ms, training.fewest_judged_users)
     logged = None
     if ranker is not None and training.logged_lists:
         lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)
         logged = Logged(lists, training.fewest_logged_lists, training.propensity_clip)
-    started = time.perf_counter()
-
-    def tell(share: float, text: str) -> None:
-        left = time_left(time.perf_counter() - started, share)
-        report(50 + round(35 * share), f"ranker: {text}{left}")
-
     try:
-        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads, logged, latest, tell)
+        return train_second_stage(
+            data, catalogue, recipe, ranker, seed, training.threads, logged, latest, ranker_progress(report)
+        )
     except ValueError:
         return None
 
@@ -289,6 +298,7 @@ def _gate(
             ranking.ranker if ranking is not None else None,
             facts.candidates if facts is not None else settings.serving.candidates,
             facts.trending if facts is not None else 0,
+            facts.more if facts is not None else NO_MORE,
         )
     return judge(judged, second.judged, footprint, settings.training, seed)
 

@@ -1,5 +1,6 @@
 """What a retraining says of its data and its models: one line each."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from models.training.training_data import TrainingData
 Report = Callable[[int, str], None]
 """Called with percent done and one line."""
 _LARGE_SHARE = 0.2  # of all events, from which on one user or one item is worth a line
+TOO_LITTLE = "too little data for a ranker"
 NO_ORDER = (
     "the times of the data set say nothing of what came before what: they are dealt to its events at random, so every "
     "split is random, and the latest events are random ones"
@@ -25,12 +27,33 @@ def time_left(taken_s: float, share: float) -> str:
     return f"; some {left_s:.0f} s left of this" if left_s < 90 else f"; some {left_s / 60:.0f} min left of this"
 
 
-def describe_ranker(second: SecondStage | None, settings: Settings) -> str:
+def ranker_progress(report: Report) -> Callable[[float, str], None]:
+    """What follows the training of the ranker, which is the retraining's 50 to 85 percent."""
+    started = time.perf_counter()
+
+    def tell(share: float, text: str) -> None:
+        report(50 + round(35 * share), f"ranker: {text}{time_left(time.perf_counter() - started, share)}")
+
+    return tell
+
+
+def describe_second_stage(second: SecondStage | None, settings: Settings) -> list[str]:
+    """What came of the ranker, and of what it was offered to learn from: a line each."""
+    lines = [_ranker(second, settings)]
+    lines.append(f"lists that were shown: {second.logged_note if second else TOO_LITTLE}")
+    if second is not None and second.attributes_note:
+        lines.append(f"attributes: {second.attributes_note}")
+    if second is not None and second.sources_note:
+        lines.append(f"further candidates: {second.sources_note}")
+    return lines
+
+
+def _ranker(second: SecondStage | None, settings: Settings) -> str:
     """One line: from what the ranker learned and what it wins, or why there is none."""
     if not settings.training.ranker:
         return "no ranker, as the settings say"
     if second is None or second.lists == 0:
-        return "too little data for a ranker"
+        return TOO_LITTLE
     if second.ranker is None:
         return "the ranker does not help in the window before the latest and is left out"
     found = second.metrics

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.features import FEATURES
 from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
+from models.relations.more_sources import NO_MORE, MoreSources
 from models.training.first_stage import HISTORY_LIMIT, FirstStage, find_candidates, fit_first_stage
 from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, window_requests
@@ -50,6 +52,8 @@ class Recipe:
     candidates: int
     trending: int
     history_limit: int = HISTORY_LIMIT
+    trending_window: Window = TRENDING_WINDOW
+    more: MoreSources = NO_MORE
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class FittedRanker:
     logged_lists: int = 0
     logged_fingerprint: str | None = None
     attributes: UsedAttributes = NO_ATTRIBUTES
+    more: MoreSources = NO_MORE
 
 
 def stage_at(
@@ -82,6 +87,7 @@ def stage_at(
         threads,
         recipe.prior_weight,
         recipe.history_limit,
+        recipe.trending_window,
     )
 
 
@@ -90,8 +96,10 @@ def most_lists(n_items: int) -> int:
     return max(FEWEST_LISTS, min(MOST_LISTS, _CELLS // n_items))
 
 
-def requests_after(stage: FirstStage, cutoff: float, until: float, contexts: tuple[int, ...]) -> Requests:
-    """Requests of the window from the share `cutoff` of the events to the share `until`."""
+def requests_after(
+    stage: FirstStage, cutoff: float, until: float, contexts: tuple[int, ...], most: int = MOST_LISTS
+) -> Requests:
+    """Requests of the window from the share `cutoff` of the events to the share `until`, at most so many."""
     data, n = stage.data, len(stage.data)
     window = np.flatnonzero((data.turn >= round(cutoff * n)) & (data.turn < round(until * n)))
     return window_requests(
@@ -104,14 +112,14 @@ def requests_after(stage: FirstStage, cutoff: float, until: float, contexts: tup
         stage.weighting,
         live=True,
         horizon=HORIZON,
-        most=most_lists(len(data.items)),
+        most=min(most, most_lists(len(data.items))),
     )
 
 
-def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe) -> RankerRows:
-    """Training lists of the window from the share `cutoff` of the events to the share `until`."""
-    requests = requests_after(stage, cutoff, until, CONTEXTS)
-    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
+def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe, most: int = MOST_LISTS) -> RankerRows:
+    """Training lists of the window from the share `cutoff` of the events to the share `until`, at most so many."""
+    requests = requests_after(stage, cutoff, until, CONTEXTS, most)
+    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending, recipe.more)
     return ranker_rows(stage, requests, candidates, LONGEST, seed=round(1000 * cutoff))
 
 

@@ -17,45 +17,14 @@ from deployments.proxy.admin_socket import ask, process_id
 from deployments.proxy.keeper import ORDERLY_S
 from tests.deployments.proxy.front import Front, Launched, wait_for
 from tests.deployments.proxy.small_replica import Replica
+from tests.load import Ask, Load
 
 pytestmark = pytest.mark.skipif(haproxy_binary() is None, reason="there is no HAProxy for this platform")
 
 
-class Load:
-    """A client that asks without a pause, each time on a new connection."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.answers = 0
-        self.failures: list[str] = []
-
-    def _run(self) -> None:
-        with httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0)) as client:
-            while not self._ends.is_set():
-                try:
-                    answer = client.get(self._url)
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                else:
-                    self.answers += 1
-                    if answer.status_code != 200:
-                        self.failures.append(f"{answer.status_code} {answer.text}")
-
-    def goes_on(self) -> None:
-        """Wait for some more answers."""
-        wanted = self.answers + 20
-        wait_for(lambda: self.answers >= wanted)
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        self.goes_on()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
+def page(client: int, number: int) -> Ask:
+    """What the small replica answers."""
+    return Ask("")
 
 
 def gone(pid: int) -> bool:
@@ -123,7 +92,8 @@ def test_a_killed_keeper_is_replaced(proxy: Front) -> None:
 
 def test_reloads_fail_no_request_and_leave_one_haproxy(proxy: Front, replica: Replica) -> None:
     first = proxy.start()
-    with Load(proxy.url) as load:
+    with Load(proxy.url, page, clients=1, keep_alive=False) as load:
+        load.goes_on()
         for applications in (("console", "recommend"), ("console",)):
             proxy.write({name: [replica.port] for name in applications})
             second = proxy.start()
@@ -137,7 +107,8 @@ def test_reloads_fail_no_request_and_leave_one_haproxy(proxy: Front, replica: Re
 def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Front, killed: str) -> None:
     first = proxy.start()
     haproxy = first.haproxy()
-    with Load(proxy.url) as load:
+    with Load(proxy.url, page, clients=1, keep_alive=False) as load:
+        load.goes_on()
         os.kill(getattr(first, killed), signal.SIGKILL)
         if killed == "guard":
             killed_at = time.monotonic()

@@ -7,7 +7,7 @@ from models.batch_only.nearness import LARGEST, SUMS, Nearness
 from models.batch_only.side_scores import SIDE_FEATURES, SideScores
 from models.batch_only.split_training import learning_splits
 from models.batch_only.user_neighbours import UserNeighbours
-from models.evaluation.baselines import item_knn_scores
+from models.evaluation.baselines import fit_item_knn
 from models.factors.als import AlsParameters
 
 PARAMETERS = AlsParameters(factors=4, regularization=1.0, alpha=4.0, iterations=3)
@@ -57,7 +57,7 @@ def test_each_model_speaks_of_each_candidate(weights: sp.csr_matrix) -> None:
     found = side(weights).of(users, candidates, histories)
     assert found.shape == (2, 3, len(SIDE_FEATURES))
     assert np.isfinite(found[candidates >= 0]).all()
-    scores = item_knn_scores(weights, weights[users])
+    scores = fit_item_knn(weights)(weights[users])
     expected = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
     np.testing.assert_allclose(found[1, :, SIDE_FEATURES.index("item_knn")], expected[1, candidates[1]], rtol=1e-4)
 
