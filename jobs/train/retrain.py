@@ -140,8 +140,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
         options.force,
     )  # fmt: skip
     report(91, trained.decision)
-    takes_slot = options.force or options.slot != CHAMPION or verdict.promote
-    slot = options.slot if takes_slot else None
+    slot = options.slot if options.force or options.slot != CHAMPION or verdict.promote else None
     published = publish(settings, trained, slot, options.decides, state.version, report)
     if options.run_id is not None:
         tell_asker(settings, options.run_id, trained, published.not_served)
