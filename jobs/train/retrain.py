@@ -128,9 +128,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     for line in describe_second_stage(second, settings):
         report(85, line)
 
-    path = fit_bundle(
-        data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue, partial(report, 82)
-    )
+    ranker = second.ranker if second else None
+    path = fit_bundle(data, settings, parameters, seed, metrics, ranker, catalogue, partial(report, 85))
     manifest, footprint = _verified(path)
     report(90, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, data, catalogue, second, champion, footprint, seed)
