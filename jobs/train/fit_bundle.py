@@ -98,6 +98,7 @@ def fit_bundle(
             lists=fitted.lists,
             candidates=settings.serving.candidates,
             trending=settings.training.trending_candidates,
+            trending_window=settings.serving.trending_window,
             more=fitted.more,
             logged_lists=fitted.logged_lists,
             logged_fingerprint=fitted.logged_fingerprint,

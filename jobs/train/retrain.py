@@ -260,6 +260,7 @@ def _second_stage(
         settings.serving.candidates,
         training.trending_candidates,
         settings.store.history_limit,
+        settings.serving.trending_window,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
     created_ms = champion.manifest.created_ms if champion is not None else None

@@ -31,7 +31,15 @@ from models.evaluation.contenders import (
 from models.factors.als import AlsParameters
 from models.retrieval.whole_catalogue import recommend_factors
 from models.training.first_stage import FirstStage, find_candidates, fit_first_stage
-from models.training.past_requests import Requests, excluded_items, rows_by_user, user_requests, window_requests
+from models.training.past_requests import (
+    Requests,
+    excluded_items,
+    in_store_order,
+    rows_by_user,
+    user_requests,
+    window_requests,
+)
+from models.training.ranker_judgement import train_second_stage
 from models.training.ranker_lists import rank_scores, ranker_rows
 from models.training.ranker_windows import RANKER, FittedRanker, Recipe, learn
 from models.training.training_data import TrainingData, places
@@ -151,6 +159,16 @@ def fit_stage(bench: ProtocolData, train: np.ndarray, parameters: AlsParameters)
     return fit_first_stage(bench.data, train, bench.weighting, parameters, bench.catalogue, bench.seed, bench.threads)
 
 
+def served_ranker(bench: ProtocolData, train: np.ndarray, parameters: AlsParameters) -> FittedRanker | None:
+    """The ranker, with its sources and attributes, that a retraining on these rows would serve; None where none."""
+    data = in_store_order(bench.data.rows(np.sort(train)))
+    try:
+        recipe = bench.recipe(parameters)
+        return train_second_stage(data, bench.catalogue, recipe, RANKER, bench.seed, bench.threads).ranker
+    except ValueError:  # nothing before its latest window speaks for any item
+        return None
+
+
 def served_arms(
     stage: FirstStage,
     requests: Requests,
@@ -178,7 +196,7 @@ def ranked_answer(
 ) -> Answer:
     """The K candidates that a ranker likes best, with its scores; ties in the order of retrieval."""
     clock = Clock()
-    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
+    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending, fitted.more)
     scores = rank_scores(stage, fitted.ranker, requests, candidates)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :K]
     best, likes = (np.take_along_axis(values, order, axis=1) for values in (candidates.items, scores))

@@ -21,13 +21,11 @@ from models.evaluation.baselines import (
 )
 from models.evaluation.contenders import Answer, Clock, Contender, Note, ProtocolData, contenders, sampled
 from models.evaluation.metrics import user_metrics
-from models.evaluation.protocols import fit_stage, served_arms
+from models.evaluation.protocols import fit_stage, served_arms, served_ranker
 from models.factors.als import AlsParameters
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
 from models.training.first_stage import FirstStage
-from models.training.past_requests import Past, Requests, in_store_order
-from models.training.ranker_judgement import train_second_stage
-from models.training.ranker_windows import RANKER, FittedRanker
+from models.training.past_requests import Past, Requests
 from models.training.training_data import TrainingData
 
 DAY_MS = 86_400_000
@@ -126,22 +124,12 @@ def _mode(
     fitted = None
     if bench.ranker:
         clock()
-        first = in_store_order(data.rows(train))
-        fitted = _second_stage(first, bench, parameters)
+        fitted = served_ranker(bench, train, parameters)
         fitting_s += clock()
         lists = f"learned from {fitted.lists:,} lists before the window" if fitted else "wins nothing and is left out"
         note(f"P5 {mode}: the ranker {lists}")
     arms |= served_arms(stage, requests, bench.recipe(parameters), {"ALS + ranker": fitted}, fitting_s)
     return contenders(f"P5 {mode}", arms, requests, stage)
-
-
-def _second_stage(data: TrainingData, bench: ProtocolData, parameters: AlsParameters) -> FittedRanker | None:
-    """The ranker that a retraining on these events would serve; None where it would serve none."""
-    try:
-        recipe = bench.recipe(parameters)
-        return train_second_stage(data, bench.catalogue, recipe, RANKER, bench.seed, bench.threads).ranker
-    except ValueError:  # nothing before its latest window speaks for any item
-        return None
 
 
 def _asked(bench: ProtocolData, stage: FirstStage, week: Week, mode: Mode) -> tuple[Requests, sp.csr_matrix]:

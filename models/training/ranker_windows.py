@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
@@ -51,6 +52,7 @@ class Recipe:
     candidates: int
     trending: int
     history_limit: int = HISTORY_LIMIT
+    trending_window: Window = TRENDING_WINDOW
     more: MoreSources = NO_MORE
 
 
@@ -85,6 +87,7 @@ def stage_at(
         threads,
         recipe.prior_weight,
         recipe.history_limit,
+        recipe.trending_window,
     )
 
 

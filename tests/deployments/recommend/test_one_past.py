@@ -114,7 +114,7 @@ def trained(
             state_dir=folder / "state",
             data_dir=folder,
             store={"url": server.url, "timeout_s": 30},
-            serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0},
+            serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0, "trending_window": "1d"},
             tracking={"uri": "http://127.0.0.1:9"},  # nobody listens; a training goes on without its registry
             training={"factors": 32, "ranker_trees": 40, "content": False},
             data={"events": "groceries"},
@@ -134,6 +134,7 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     bundle = load_bundle(result.path)
     facts = bundle.manifest.ranker
     assert facts is not None, "this training was to give a ranker"
+    assert facts.trending_window == "1d", "that of the settings"
     assert bundle.ranking is not None
     assert facts.more == MORE
     assert bundle.ranking.reads_repeats

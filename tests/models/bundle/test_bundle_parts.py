@@ -186,3 +186,17 @@ def test_a_ranker_that_reads_attributes_comes_back_with_them(tmp_path: Path) -> 
     path = write_bundle(tmp_path / "other", given, fields(ranker=other), NOW_MS)
     with pytest.raises(BundleError, match="features, expected"):
         load_bundle(path)
+
+
+def test_a_bundle_of_the_version_before_is_of_the_window_that_it_had() -> None:
+    facts = RankerFacts(
+        features_hash=FEATURES_HASH,
+        parameters=RankerParameters(),
+        lists=1,
+        candidates=1,
+        trending=1,
+        trending_window="1h",
+    )
+    assert RankerFacts.model_validate_json(facts.model_dump_json()) == facts
+    before = facts.model_dump(exclude={"trending_window"})
+    assert RankerFacts.model_validate(before).trending_window == "7d"

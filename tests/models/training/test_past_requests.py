@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from configs.decay import ACTIVITY_HALF_LIVES_MS
 from configs.event_types import load_event_types
 from features.users.history import History
 from features.users.user_features import UserFeatures
@@ -173,6 +176,27 @@ def test_trending_candidates_follow_and_nothing_comes_twice(data: TrainingData) 
         found = [item for item in row if item >= 0]
         assert len(set(found)) == len(found) == 9
         assert not set(found) & set(data.item[history].tolist())
+
+
+def test_trending_candidates_follow_the_half_life_of_the_stage(data: TrainingData) -> None:
+    train = data.before(0.6)
+    stage = fit_first_stage(data, train, "consumption", PARAMETERS, catalogue(data), 0, 1)
+    window = np.flatnonzero(data.turn >= round(0.6 * len(data)))
+    requests = window_requests(data, train, window, (0,), {}, stage.known_items, "consumption")
+    for name in ("1h", "1d", "7d"):
+        found = find_candidates(replace(stage, trending_window=name), requests, 5, 4)
+        counted = requests.popularity_rows
+        assert found.items[:, 5:].min() >= 0
+        for place in (0, len(requests) - 1):
+            rows = counted[: int(requests.visible[place])]
+            age_ms = data.times_ms[rows].max() - data.times_ms[rows]
+            weights = data.types.confidence(data.codes[rows], data.values[rows], "preference")
+            heat = np.bincount(
+                data.item[rows], weights * 0.5 ** (age_ms / ACTIVITY_HALF_LIVES_MS[name]), len(data.items)
+            )
+            heat[data.item[requests.rows[place]]] = heat[found.items[place, :5]] = heat[~stage.known_items] = -1
+            best = heat[found.items[place, 5:]]
+            np.testing.assert_allclose(best, np.sort(heat)[::-1][:4], rtol=1e-5)
 
 
 def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
