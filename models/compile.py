@@ -1,7 +1,7 @@
 """`python -m models.compile`: compile all that numba compiles here, for the processes that start next.
 
-Of several that start at once on a fresh installation, each would compile for itself, which takes nine seconds of a core:
-the first training and two replicas.
+Of several that start at once on a fresh installation, each would compile for itself, which takes nine seconds of a
+core: the first training and two replicas.
 """
 
 import importlib
