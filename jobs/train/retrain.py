@@ -322,13 +322,8 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
         parser.error("--trials must be at least 1")
     fixed = None
     if given.no_search:
-        fixed = AlsParameters(
-            factors=settings.training.factors,
-            regularization=given.regularization,
-            alpha=given.alpha,
-            iterations=given.iterations,
-            weight_power=given.weight_power,
-        )
+        searched = {name: getattr(given, name) for name in ("regularization", "alpha", "iterations", "weight_power")}
+        fixed = AlsParameters(factors=settings.training.factors, **searched)
     slot = None if given.slot == "none" else given.slot
     return RetrainOptions(given.trials, given.seed, fixed, slot, given.reason, given.who, given.force, given.run)
 
