@@ -121,6 +121,9 @@ class Training(Group):
     simulated: bool = Field(False, description="learn from simulated events too; for demonstrations")
     lock_s: float = Field(15.0, gt=0, description="how long a killed retraining keeps others from starting")
     ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
+    content: bool = Field(
+        True, description="give new items vectors by what is written of them; kept only where it helps"
+    )
     ranker_trees: int = Field(150, ge=1, le=5000)
     logged_lists: int = Field(
         5000,

@@ -48,6 +48,7 @@ ARROW_TYPES: dict[AttributeType, pa.DataType] = {
     "keywords": pa.list_(pa.string()),
     "flag": pa.bool_(),
     "time": pa.int64(),
+    "vector": pa.list_(pa.float32()),
 }
 """How the column of an attribute is stored, by the attribute's type."""
 IdType = Literal["int", "str"]

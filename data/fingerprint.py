@@ -43,6 +43,8 @@ def _content(values: pa.Array, goes_on: bool, whole: bool) -> bytes | memoryview
         return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False).astype("<i8")).data
     if pa.types.is_floating(kind):
         return np.ascontiguousarray(pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)).data
-    texts = pc.binary_join(values, "|") if pa.types.is_list(kind) else values.cast(pa.string())
+    texts = (
+        pc.binary_join(values.cast(pa.list_(pa.string())), "|") if pa.types.is_list(kind) else values.cast(pa.string())
+    )
     joined = pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], pc.fill_null(texts, "None")), "\n")[0]
     return (b"\n" if goes_on else b"") + joined.as_py().encode()

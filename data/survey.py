@@ -40,30 +40,36 @@ class Survey:
     by_type: dict[str, int]
     time_trusted: bool
 
-    def lines(self) -> Iterator[str]:
-        """The survey for people."""
+    def lines(self, dated: bool = True) -> Iterator[str]:
+        """The survey for people.
+
+        Args:
+            dated: whether the times say when something was, and not only what came before what.
+        """
         span_days = (self.last_ms - self.first_ms) / 86_400_000
         types = ", ".join(f"{name} {count:,}" for name, count in self.by_type.items())
         rows = {
             "events": f"{self.n_events:,} ({types})",
             "users": f"{self.n_users:,}, {self.n_events / self.n_users:.1f} events each",
             "items": f"{self.n_items:,} with events, {self.n_catalogue:,} in the catalogue",
-            "span": f"{_day(self.first_ms)} to {_day(self.last_ms)} ({span_days:,.0f} days)",
+            "span": f"{_day(self.first_ms)} to {_day(self.last_ms)} ({span_days:,.0f} days)"
+            if dated
+            else "not known: there are no times, only an order",
             "largest user": f"{self.user_share[0]}: {self.user_share[1]:.2%} of the events",
             "largest item": f"{self.item_share[0]}: {self.item_share[1]:.2%} of the events",
             "duplicates": f"{self.duplicates:,} events repeat another in user, item, type and time",
             "repeats": f"{self.repeats / self.n_events:.1%} of the events are of an item that the user had before",
             "ties in time": f"{self.ties:.1%} of the events share their time with another of the same user",
-            "times": self._times(),
+            "times": self._times(dated),
         }
         for name, words in rows.items():
             yield f"  {name:<14}{words}"
 
-    def _times(self) -> str:
+    def _times(self, dated: bool) -> str:
         if not self.time_trusted:
             return "cannot be trusted: evaluations split at random"
         if self.ties <= MANY_TIES:
-            return "can be trusted"
+            return "can be trusted" if dated else "say what came before what, and not when"
         return "say when, but most events share theirs with another of the same user, whose order they do not tell"
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import psutil
@@ -30,7 +31,7 @@ from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient, connect
 from features.redis.keys import Keys
 from features.redis.layout import keys_of
-from models.ranking.attributes import RANKED
+from models.content.description import TEXT_READ
 
 START_LIMIT_S, PUT_LIMIT_S = 60.0, 1.0
 CHUNK = 10_000
@@ -47,8 +48,8 @@ ATTRIBUTES: dict[str, AttributeType] = {
     "since": "time",
     "description": "text",
 }
-REPLICAS = {"no attributes": "none", "all but texts": "ranked", "all attributes, and searches": "all"}
-_KEEP: dict[str, tuple[AttributeType, ...] | None] = {"none": (), "ranked": RANKED, "all": None}
+REPLICAS = {"no attributes": "none", "all attributes, texts cut": "retrieval", "all attributes, and searches": "all"}
+_KEEP: dict[str, dict[str, Any]] = {"none": {"types": ()}, "retrieval": {"text_chars": TEXT_READ}, "all": {}}
 _WORDS = (
     *("blue", "red", "small", "large", "kettle", "lamp", "table", "garden"),
     *("kitchen", "wool", "steel", "night", "summer", "travel", "organic", "classic"),
@@ -113,7 +114,7 @@ async def follow(url: str, keep: str) -> dict[str, float]:
     """What a replica's view of the catalogue costs, in this process."""
     process = psutil.Process()
     client, keys = _opened(url)
-    view = Catalogue(client, keys, types=_KEEP[keep])
+    view = Catalogue(client, keys, **_KEEP[keep])
     before = process.memory_info().rss
     begun, cpu = time.perf_counter(), time.process_time()
     changed = await view.refresh()

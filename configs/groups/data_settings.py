@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from configs.groups.group import Group
 
-AttributeType = Literal["number", "text", "keyword", "keywords", "flag", "time"]
+AttributeType = Literal["number", "text", "keyword", "keywords", "flag", "time", "vector"]
 
 
 class Data(Group):

@@ -1,7 +1,7 @@
-"""What items and users may carry beside their ids: attributes with a name and one of six types.
+"""What items and users may carry beside their ids: attributes with a name and one of seven types.
 
-HTTP, files and settings share these checks. A value is kept as JSON writes it: a number, a text, a list of texts, true
-or false; a time in milliseconds since 1970.
+HTTP, files and settings share these checks. A value is kept as JSON writes it: a number, a text, a list of texts or of
+numbers, true or false; a time in milliseconds since 1970.
 """
 
 import math
@@ -16,12 +16,15 @@ from data.fields.times import moment_ms
 TYPES: tuple[AttributeType, ...] = get_args(AttributeType)
 Schema = Mapping[str, AttributeType]
 """Attribute name -> its type."""
-Value = float | int | str | bool | list[str]
+Value = float | int | str | bool | list[str] | list[float]
 
 MAX_ATTRIBUTES = 50
 MAX_TEXT_CHARS = 2000
 MAX_KEYWORD_BYTES = 60
 MAX_KEYWORDS = 50
+MAX_VECTOR = 1536
+"""Numbers of a vector. Each is kept with six digits, which take about ten bytes."""
+MAX_OF_VECTOR = 1e30
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 RESERVED = frozenset(
     ("item_id", "user_id", "title", "categories", "genres", "year", "hidden", "deleted", "created_ms", "updated_ms")
@@ -87,11 +90,31 @@ def check_value(value: Any, kind: AttributeType) -> Value:
         return list(dict.fromkeys(_keyword(entry) for entry in value))
     if kind == "keyword":
         return _keyword(value)
+    if kind == "vector":
+        return _vector(value)
     if not isinstance(value, str):
         raise ValueError(f"must be a text, not {_shown(value)}")
     if len(value) > MAX_TEXT_CHARS:
         raise ValueError(f"at most {MAX_TEXT_CHARS} characters, not {len(value)}")
     return check_text(value)
+
+
+def _vector(value: Any) -> list[float]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a list of numbers, not {_shown(value)}")
+    if not 0 < len(value) <= MAX_VECTOR:
+        raise ValueError(f"1 to {MAX_VECTOR} numbers, not {len(value)}")
+    for place, entry in enumerate(value):
+        if isinstance(entry, bool) or not isinstance(entry, int | float) or not _finite(entry):
+            raise ValueError(f"number {place + 1} must be a number, not {_shown(entry)}")
+        if abs(entry) > MAX_OF_VECTOR:
+            raise ValueError(f"number {place + 1} must be at most {MAX_OF_VECTOR:g}, not {_shown(entry)}")
+    return [six_digits(entry) for entry in value]
+
+
+def six_digits(number: float) -> float:
+    """The number as a vector keeps it."""
+    return float(f"{number:.6g}")
 
 
 def _keyword(value: Any) -> str:

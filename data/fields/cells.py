@@ -53,6 +53,17 @@ def number_cell(value: Any) -> Any:
     return value
 
 
+def vector_cell(value: Any, separator: str | None = None) -> Any:
+    """A list of numbers from a cell, as JSON or with spaces, commas or `separator` between them; what is none stays as
+    it stands, to be refused."""
+    if not isinstance(value, str):
+        return value
+    parts = value.strip().removeprefix("[").removesuffix("]")
+    split = parts.split(separator) if separator else parts.replace(",", " ").split()
+    numbers = [number_cell(part) for part in split]
+    return numbers if numbers and not any(isinstance(one, str) for one in numbers) else value
+
+
 FLAGS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True) | dict.fromkeys(
     ("false", "f", "no", "n", "0", "0.0"), False
 )

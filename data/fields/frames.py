@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from configs.groups.data_settings import AttributeType
-from data.fields.attributes import Schema, Value
+from data.fields.attributes import Schema, Value, six_digits
 
 
 def frame_attributes(frame: pd.DataFrame, schema: Schema) -> Iterator[dict[str, Value]]:
@@ -24,6 +24,11 @@ def _values(column: pd.Series, kind: AttributeType) -> list[Any]:
     if kind == "keywords":
         return [
             [str(entry) for entry in value] if isinstance(value, list | tuple | np.ndarray) else None
+            for value in column
+        ]
+    if kind == "vector":
+        return [
+            [six_digits(entry) for entry in value] if isinstance(value, list | tuple | np.ndarray) else None
             for value in column
         ]
     convert: Any = {"number": float, "flag": bool, "time": int}.get(kind, str)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from data.dataset import DataError
 from data.fields.attributes import Schema
-from data.fields.cells import flag_cell, id_cell, is_absent, number_cell, text_cell, whole_cell
+from data.fields.cells import flag_cell, id_cell, is_absent, number_cell, text_cell, vector_cell, whole_cell
 from data.imports.event_file import json_rows, rows_of
 from data.mapping.column_map import MAP_FILE, Items, Users, check_table_map, read_map, with_small_columns
 from data.mapping.guess_catalogue import guess_items, guess_users
@@ -41,6 +41,7 @@ _CELLS = {
     "time": number_cell,
     "text": text_cell,
     "keyword": text_cell,
+    "vector": vector_cell,
 }
 """How a cell is read, by the name of its column or the type of its attribute."""
 _LISTS = ("categories", "genres", "keywords")

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.dataset import ARROW_TYPES, ITEMS, USERS, schema_with
-from data.fields.attributes import MAX_KEYWORD_BYTES, MAX_KEYWORDS, MAX_TEXT_CHARS, AttributeType
-from data.fields.cells import FLAGS
+from data.fields.attributes import MAX_KEYWORD_BYTES, MAX_KEYWORDS, MAX_TEXT_CHARS, AttributeType, check_value
+from data.fields.cells import FLAGS, vector_cell
 from data.mapping.column_map import Attribute, Items, Users, Words
 from data.mapping.conversions import Faults, ids, numbers, texts, times
 from data.mapping.refusals import Refusals
@@ -29,6 +29,7 @@ class CatalogueReader:
     def __post_init__(self) -> None:
         self._id = self.chosen.item_id if isinstance(self.chosen, Items) else self.chosen.user_id
         self._seen: dict[str, int] = {}
+        self._lengths: dict[str, int] = {}
         self.attributes: dict[str, AttributeType] = {name: a.type for name, a in self.chosen.attributes.items()}
         self.schema = schema_with(ITEMS if isinstance(self.chosen, Items) else USERS, self.attributes)
 
@@ -112,6 +113,8 @@ class CatalogueReader:
         elif attribute.type == "keywords":
             lists, faults = _lists(cells, attribute.separator)
             values = pa.array(lists, pa.list_(pa.string()))
+        elif attribute.type == "vector":
+            values, faults = self._vectors(name, cells, attribute.separator)
         elif attribute.type == "flag":
             known = texts(cells)
             words = pc.unique(known).to_pylist()
@@ -135,6 +138,28 @@ class CatalogueReader:
             values = pc.if_else(long, pa.scalar(None, pa.string()), values)
         self._tell(batch, column, faults, keep, file)
         return values.cast(ARROW_TYPES[attribute.type])
+
+    def _vectors(self, name: str, cells: pa.ChunkedArray, separator: str | None) -> tuple[pa.Array, Faults]:
+        """Lists of numbers, all as long as the first."""
+        listed = pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)
+        listed = listed or pa.types.is_fixed_size_list(cells.type)
+        given = cells.to_pylist() if listed else texts(cells).to_pylist()
+        found: list[object] = [None] * len(given)
+        faults: Faults = {}
+        for place, cell in enumerate(given):
+            if cell is None:
+                continue
+            try:
+                vector = check_value(vector_cell(cell, separator), "vector")
+            except ValueError as error:
+                faults[place] = str(error)
+                continue
+            length = self._lengths.setdefault(name, len(vector))  # type: ignore[arg-type]
+            if len(vector) != length:  # type: ignore[arg-type]
+                faults[place] = f"has {len(vector)} numbers, the first one {length}"  # type: ignore[arg-type]
+            else:
+                found[place] = vector
+        return pa.array(found, pa.list_(pa.float32())), faults
 
     def _times(self, batch: Batch, column: str, form: str | None, keep: np.ndarray, file: str) -> pa.Array:
         cells = batch.table[column]

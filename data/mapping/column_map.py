@@ -139,7 +139,7 @@ class Attribute(_Part):
     type: AttributeType
     column: str | None = None
     decimal: Literal[",", "."] | None = Field(None, description="the decimal sign of numbers; seen when absent")
-    separator: str | None = Field(None, description="between several keywords in one cell")
+    separator: str | None = Field(None, description="between several keywords, or numbers of a vector, in one cell")
 
     @model_validator(mode="before")
     @classmethod

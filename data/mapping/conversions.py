@@ -133,6 +133,8 @@ def _comma_numbers(values: pa.Array) -> tuple[np.ndarray, Faults]:
 def texts(column: pa.ChunkedArray) -> pa.Array:
     """Texts without white space at their ends, null where a cell stands for nothing."""
     values = _flat(column)
+    if pa.types.is_fixed_size_list(values.type) or pa.types.is_large_list(values.type):
+        values = values.cast(pa.list_(values.type.value_type))
     if pa.types.is_list(values.type):
         values = pc.binary_join(values.cast(pa.list_(pa.string())), ", ")
     if pa.types.is_floating(values.type):  # a column of whole numbers in which some are missing

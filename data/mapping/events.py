@@ -170,7 +170,9 @@ class EventReader:
             return np.rint(np.nan_to_num(given) * 1000).astype(np.int64) + FIRST_ROW_MS, faults
         found, faults = times(table[time.column], time.format)
         ahead = np.flatnonzero(found > self.now_ms + AHEAD_MS)
-        return found, faults | dict.fromkeys(map(int, ahead), "lies in the future")
+        return found, faults | dict.fromkeys(
+            map(int, ahead), "lies in the future; are day and month in the right places?"
+        )
 
     def _types(self, table: pa.Table) -> tuple[pa.Array, Faults, np.ndarray]:
         """Types, faults, and which rows the map leaves out."""

@@ -17,6 +17,7 @@ _ATOMIC: dict[str, AttributeType] = {
     "token": "keyword",
     "token_seq": "keywords",
     "float": "number",
+    "float_seq": "vector",
 }
 
 
@@ -62,14 +63,14 @@ def guess_users(sample: Sample, given: dict[str, Any], event_column: str | None)
 def attribute_type(sample: Sample, column: str) -> dict[str, Any] | AttributeType | None:
     """The type that the contents of a column suggest, as a map says it; None where all cells are empty."""
     kind = sample.table[column].type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return "keywords"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return "vector" if pa.types.is_floating(kind.value_type) else "keywords"
     if pa.types.is_boolean(kind):
         return "flag"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "time"
     if found := _ATOMIC.get(sample.types.get(column, "")):
-        return {"type": found, "separator": " "} if found == "keywords" else found
+        return {"type": found, "separator": " "} if found in ("keywords", "vector") else found
     cells = texts(sample.table[column]).drop_null()
     if not len(cells):
         return None

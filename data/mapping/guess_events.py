@@ -8,19 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from configs.event_types import EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
-from data.mapping.conversions import ids, numbers, texts
-from data.mapping.names import CONTEXT, FLAGS, RATINGS, SPENT, WATCHED, fit, our_type
+from data.mapping.conversions import ids, numbers
+from data.mapping.event_words import are_types, constant_type, open_words, telling_columns
+from data.mapping.names import RATINGS, fit, our_type
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")
 _MOST = 0.5
-_FEW_WORDS = 20
-_NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True)
@@ -167,8 +165,17 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
                 taken.add(column)
                 return
             merits[column] = (name + 1, {"column": column, "format": forms[0]})
-        elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and sample.span(column)[1] < EARLIEST_S:
+        elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and _may_be_order(*sample.span(column)):
             merits[column] = (name * 0.1, {"column": column, "order": True})
+    unreadable = [column for column in free if fit(column, "time") >= 2 and sample.texts(column)]
+    if not merits and unreadable:
+        column = unreadable[0]
+        why = (
+            f"{column} is called a time, and {', '.join(sample.texts(column))} cannot be read as one from 1990 on; say "
+            "its FORMAT, as in %d.%m.%Y %H:%M, or let the order of the rows stand in for time"
+        )
+        guess.questions.append(Question("time", why, [{"column": column, "format": "FORMAT"}, {"rows": True}]))
+        return
     if not merits:
         guess.fields["time"] = {"rows": True}
         guess.notes.append("there is no column of times: the order of the rows stands in for time")
@@ -180,6 +187,10 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
         return
     guess.fields["time"] = found[0]
     taken.update(named_columns(found[0]))
+
+
+def _may_be_order(low: float, high: float) -> bool:
+    return low >= 0 and high < EARLIEST_S
 
 
 def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes, hint: str) -> None:
@@ -199,15 +210,21 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes
         answers = [{"column": column} for column in found]
         guess.questions.append(Question("event_type", f"{' and '.join(found)} may both be the event type", answers))
         return
-    constant = _constant(sample, taken, hint)
-    if telling := _telling(sample, taken, guess):
+    constant = constant_type(sample, taken, hint)
+    telling = telling_columns(sample, taken)
+    known = [column for column in telling if are_types(sample, column, types)]
+    if len(known) == 1:
+        guess.fields["event_type"] = {"column": known[0]}
+        taken.add(known[0])
+        return
+    if telling:
         words = " and ".join(f"{column} ({', '.join(sample.texts(column, 20))})" for column in telling)
         guess.questions.append(
             Question(
                 "event_type",
                 f"{words} may say what happened, and nothing says which word is which type; put for TYPE_1 and so on "
                 f"{', '.join(types.by_name)}, or write a constant if all rows are of one type",
-                [*(_open_words(sample, column) for column in telling), {"constant": constant or "purchase"}],
+                [*(open_words(sample, column) for column in telling), {"constant": constant or "purchase"}],
             )
         )
         return
@@ -216,58 +233,6 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes
         return
     answers = [{"constant": name} for name in ("purchase", "view", "click", "rating")]
     guess.questions.append(Question("event_type", "nothing says what a row is: a purchase, a view, a click?", answers))
-
-
-def _telling(sample: Sample, taken: set[str], guess: Guess) -> list[str]:
-    """Columns of few words in nearly all rows that may be types of events; only those called so, if there are any."""
-    unused = [
-        column
-        for column in sample.columns
-        if column not in taken and (sample.holds_texts(column) or pa.types.is_integer(sample.table[column].type))
-    ]
-    few = [column for column in unused if 2 <= sample.distinct(column) <= _FEW_WORDS and _filled(sample, column)]
-    called = [column for column in few if fit(column, "event_type") >= 2]
-    return called or [
-        column
-        for column in few
-        if sample.share_of_numbers(column) == 0
-        and sample.holds_texts(column)
-        and not {word.lower() for word in sample.texts(column, _FEW_WORDS)} <= FLAGS
-        and column not in CONTEXT
-        and (
-            fit(column, "event_type") or not any(fit(column, role) for role in ("user_id", "item_id", "time", "value"))
-        )
-        and not any(fit(column, role) for role in ("title", "categories", "year", "added"))
-    ]
-
-
-def _filled(sample: Sample, column: str) -> bool:
-    n = sample.table.num_rows
-    return n - texts(sample.table[column]).null_count >= _NEARLY_ALL * n
-
-
-def _open_words(sample: Sample, column: str) -> dict[str, Any]:
-    return {
-        "column": column,
-        "map": {f"TYPE_{place}": [word] for place, word in enumerate(sample.texts(column, _FEW_WORDS), 1)},
-    }
-
-
-def _constant(sample: Sample, taken: set[str], hint: str) -> str | None:
-    """The one type of all rows, by a column that only one type has, or by the file's name."""
-    free = [column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9]
-    for column in free:
-        if fit(column, "value") >= 2 and any(word in column for word in RATINGS) and sample.span(column)[1] <= 100:
-            return "rating"
-    words = hint.lower().replace("-", "_").replace(".", "_").replace("/", "_").split("_")
-    for word in reversed(words):
-        if found := our_type(word) or our_type(word.removesuffix("s")):
-            return found
-    if any(word in column for column in sample.columns for word in SPENT):
-        return "purchase"
-    if any(word in column for column in free for word in WATCHED):
-        return "watch"
-    return None
 
 
 def _guess_words(sample: Sample, guess: Guess, types: EventTypes) -> None:
@@ -292,10 +257,11 @@ def _guess_words(sample: Sample, guess: Guess, types: EventTypes) -> None:
     guess.fields["event_type"] = {**kind, **({"map": mapped} if mapped else {})}
     if unknown:
         shown = unknown[:20]
-        answer = {**guess.fields["event_type"], "map": {**mapped, "click": [*mapped.get("click", []), *shown]}}
+        as_click = {**guess.fields["event_type"], "map": {**mapped, "click": [*mapped.get("click", []), *shown]}}
         without = {**guess.fields["event_type"], "leave_out": [*(kind.get("leave_out") or []), *shown]}
         guess.questions.append(
-            Question("event_type", f"it is not clear what {', '.join(shown)} means", [answer, without])
+            # The example is to leave them out: what a person takes over unseen must not make clicks of refunds.
+            Question("event_type", f"it is not clear what {', '.join(shown)} means", [without, as_click])
         )
 
 

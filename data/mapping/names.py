@@ -8,12 +8,14 @@ _ROOTS: dict[str, tuple[str, ...]] = {
         *("user", "customer", "household", "member", "visitor", "client", "account", "buyer", "shopper", "subscriber"),
         *("person", "reader", "listener", "viewer", "student", "learner", "player", "guest", "profile", "reviewer"),
         *("consumer", "cust", "applicant", "candidate", "patient", "cookie", "device", "author"),
+        *("kunde", "kunden", "kundennr", "kundennummer", "benutzer", "nutzer"),
     ),
     "item_id": (
         *("item", "product", "sku", "movie", "film", "asin", "article", "book", "isbn", "track", "song", "video"),
         *("course", "job", "game", "recipe", "content", "listing", "offer", "news", "show", "restaurant", "business"),
         *("poi", "stock", "stockcode", "upc", "ean", "gtin", "anime", "artist", "post", "venue", "podcast", "lesson"),
         *("hotel", "property", "app", "material", "prod", "vacancy", "episode", "document", "page", "story", "goods"),
+        *("artikel", "artikelnr", "artikelnummer", "produkt", "ware"),
     ),
     "time": (
         *("timestamp", "time", "datetime", "date", "unix", "ts", "created_at", "created", "when", "event_time"),
@@ -29,6 +31,7 @@ _ROOTS: dict[str, tuple[str, ...]] = {
     "value": (
         *("rating", "score", "stars", "overall", "value", "sales_value", "revenue", "amount", "price", "total"),
         *("watch_seconds", "duration", "seconds", "quantity", "qty", "unit_price", "play_duration", "watch_time"),
+        *("betrag", "umsatz", "preis", "bewertung", "menge"),
     ),
     "title": ("title", "name", "product_name", "item_name", "movie_title", "product_title", "headline", "label"),
     "categories": (
@@ -78,6 +81,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "save": ("save", "saved", "bookmark", "favorite", "favourite", "fav", "wishlist", "add_to_wishlist"),
     "search": ("search", "query"),
 }
+UNMISTAKABLE = frozenset(("view", "click", "like", "dislike", "rating", "add_to_cart", "purchase", "watch"))
+"""Types whose words hardly say anything else of a row; `complete`, `save` or `search` may."""
 _BY_WORD = {word: name for name, words in SYNONYMS.items() for word in words}
 
 

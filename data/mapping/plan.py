@@ -128,10 +128,18 @@ def make_plan(sources: Sources) -> Plan:
 def _sample(address: str, given: dict[str, Any], where: str, part: str) -> Sample:
     options = read_options(given.get("read"), where, part)
     sample = take_sample(open_table(address, options))
-    if not sample.table.num_rows:
-        first = "" if sample.first_refused is None else ": row {}: {}".format(*sample.first_refused)
-        raise DataError(f"{sample.address}: it has no rows that can be read{first}")
-    return sample
+    if sample.first_refused is None:
+        if not sample.table.num_rows:
+            raise DataError(
+                f"{sample.address}: it has no rows, only the names of columns ({', '.join(sample.columns)})"
+            )
+        return sample
+    row, why = sample.first_refused
+    if "values, and the header names" in why and sample.n_refused > sample.table.num_rows:
+        why += ": is its first row the header? Take away what stands above the columns' names, as a title or sep=;"
+    elif sample.table.num_rows:
+        return sample
+    raise DataError(f"{sample.address}: it has no rows that can be read: row {row}: {why}")
 
 
 def read_options(given: Any, where: str, part: str) -> ReadOptions:

@@ -98,5 +98,5 @@ def _kind(reason: str) -> str:
         return f"a text{reason[end + 1 :]}" if len(reason) > end + 1 else reason
     if found := re.fullmatch(r"\d+ values, and the header names (\d+) columns", reason):
         return f"more values than the {found[1]} columns that the header names"
-    words = reason.split(" ")
-    return " ".join(["a value", *words[1:]]) if words[0][:1].isdigit() and len(words) > 1 else reason
+    reason = re.sub(r" would be (\d{4}-\d\d-\d\d|out of range) in ", " would be before 1990 or after 2261 in ", reason)
+    return re.sub(r"^[+-]?\d\S*( \d\d:\d\S*)?(?= )", "a value", reason)

@@ -15,6 +15,7 @@ FORMATS = (
     *("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y"),
     *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
     *("%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M", "%d.%m.%y"),
+    *("%m/%d/%y %H:%M:%S", "%m/%d/%y %H:%M", "%m/%d/%y", "%d/%m/%y %H:%M:%S", "%d/%m/%y %H:%M", "%d/%m/%y"),
     *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%m-%d-%Y", "%b %d, %Y", "%m %d, %Y"),
 )
 _MOST = 0.9
@@ -30,6 +31,7 @@ class Sample:
     table: pa.Table
     types: dict[str, str]
     first_refused: tuple[int, str] | None = None
+    n_refused: int = 0
 
     def texts(self, column: str, n: int = 3) -> list[str]:
         """The first different cells as texts, for people."""
@@ -94,13 +96,15 @@ def take_sample(source: SourceTable) -> Sample:
     parts: list[pa.Table] = []
     rows = 0
     first_refused: tuple[int, str] | None = None
+    n_refused = 0
     for batch in source.batches:
         parts.append(batch.table.slice(0, ROWS - rows))
         rows += parts[-1].num_rows
         first_refused = first_refused or next(iter(batch.refused), None)
+        n_refused += len(batch.refused)
         if rows >= ROWS:
             break
     table = (
         pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({c: [] for c in source.columns})
     )
-    return Sample(source.address, source.columns, table, source.types, first_refused)
+    return Sample(source.address, source.columns, table, source.types, first_refused, n_refused)

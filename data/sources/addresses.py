@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +62,12 @@ class SourceFile:
                 stream: Any = gzip.GzipFile(fileobj=_Readable(raw)) if self.compressed else raw
                 while chunk := stream.read(CHUNK_BYTES):
                     yield chunk
-        except (OSError, EOFError) as error:
+        except EOFError as error:
+            raise DataError(f"{self.name}: it ends before it is complete: copy it again") from error
+        except (OSError, zlib.error) as error:
+            if isinstance(error, gzip.BadGzipFile) and "Not a gzipped" in str(error):
+                why = f"{self.name}: its name ends in .gz, and it is not compressed by gzip: give it another name"
+                raise DataError(why) from error
             raise DataError(f"{self.name}: it cannot be read to its end: {error}") from error
 
     def stored_chunks(self) -> Iterator[bytes]:
@@ -114,7 +120,7 @@ def find_files(address: str) -> list[SourceFile]:
     if info.type == pafs.FileType.File:
         found = _file(address if "://" in address else root, root, filesystem)
         if found is None:
-            raise DataError(f"{shown(address)}: a file of this kind cannot be read; give {_known()}")
+            raise DataError(f"{shown(address)}: a file of this kind cannot be read: save it as CSV, or give {_known()}")
         return [found]
     if info.type != pafs.FileType.Directory:
         raise DataError(f"{shown(address)}: there is no such file or folder")

@@ -203,16 +203,35 @@ class CsvBlocks:
         at = 0
         while True:
             found = _LINE_END.search(self._data, at, at + LONGEST_LINE)
+            if found is None and len(self._data) - at >= LONGEST_LINE:
+                self._cut_line(at + LONGEST_LINE - 3)
+                continue
             at_end = found is not None and found.end() == len(self._data)  # the other half of \r\n may be to come
             if (found is None or at_end) and len(self._data) - at < LONGEST_LINE and not self._ended:
                 self._fill(len(self._data) + BLOCK_BYTES)
                 continue
-            end = found.end() if found is not None else min(len(self._data), at + LONGEST_LINE)
+            end = found.end() if found is not None else len(self._data)
             if end == at:
                 return
             sizes.append(end - at)
             yield self._data[at:end].decode("utf-8", "surrogateescape")
             at = end
+
+    def _cut_line(self, at: int) -> None:
+        """Leave out of the buffer what the line holds from here on, and let it end in a cell that is too long: the end
+        of such a line, taken for a line of its own, would be another row."""
+        head, rest = self._data[: at - _LONGEST_CELL] + b"x" * _LONGEST_CELL + b"x", self._data[at + 1 :]
+        while True:
+            found = _LINE_END.search(rest)
+            if found is not None and (found.end() < len(rest) or self._ended):
+                self._data = head + rest[found.start() :]
+                return
+            if self._ended:
+                self._data = head
+                return
+            self._data = rest[-1:]  # may be the first half of a line end
+            self._fill(BLOCK_BYTES)
+            rest = self._data
 
 
 def _is_utf8(block: bytes) -> bool:

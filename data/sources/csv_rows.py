@@ -101,7 +101,7 @@ def strict_rows(given: Iterator[str], separator: str = ",", line: int = 1) -> It
             if not taken:
                 return
             again.extendleft(reversed(taken[1:]))
-            yield line, DataError(f"it is not valid CSV: {error}"), line + 1
+            yield line, DataError(_words(error)), line + 1
             line += 1
             if again:  # the end of the file may have ended the reader
                 source = lines()
@@ -112,6 +112,14 @@ def strict_rows(given: Iterator[str], separator: str = ",", line: int = 1) -> It
             bad = next((text for text in taken if not text.isascii() and not _is_utf8(text)), None)
             yield line, row if bad is None else DataError(NOT_UTF8), after
         line = after
+
+
+def _words(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return (
+            f"a cell holds more than {csv.field_size_limit():,} characters: shorten it, or end the quote it begins with"
+        )
+    return f"it is not valid CSV: {error}"
 
 
 def _is_utf8(text: str) -> bool:

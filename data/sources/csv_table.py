@@ -11,11 +11,12 @@ from data.dataset import DataError
 from data.sources.batches import Batch, SourceTable
 from data.sources.csv_blocks import CsvBlocks
 from data.sources.csv_rows import NOT_UTF8, column_names, trimmed
+from data.sources.file_kinds import MARKS, check_is_text
 
 SEPARATORS = (",", "\t", ";", "|")
 _VALUE = re.compile(r"[+-]?\d+([.,]\d+)?$|\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{9,}(\.\d+)?$|\d{4}-\d\d-\d\d")
 _SNIFFED = 65_536
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def open_csv(
@@ -40,7 +41,7 @@ def open_csv(
         DataError: it is empty, no text, a web page, or its header cannot be used.
     """
     first = next(chunks, b"")
-    _check_is_text(name, first, encoding)
+    check_is_text(name, first, encoding)
     text = _utf8(name, first, chunks, encoding)
     start = next(text, b"")
     if not start.strip():
@@ -86,8 +87,10 @@ def _remedied(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def _check_is_header(name: str, line: int, cells: list[str]) -> None:
-    """Whether the first row holds names. Raises `DataError` where half of it and more are numbers or times."""
-    if 2 * sum(bool(_VALUE.match(cell.strip())) for cell in cells) < len(cells):
+    """Whether the first row holds names. Raises `DataError` where half of it and more are numbers or times, or one is a
+    moment, which is no name."""
+    texts = [cell.strip() for cell in cells]
+    if 2 * sum(bool(_VALUE.match(text)) for text in texts) < len(texts) and not any(map(_MOMENT.match, texts)):
         return
     shown = ", ".join(cell[:20] for cell in cells[:5])
     raise DataError(
@@ -109,25 +112,10 @@ def open_atomic(name: str, chunks: Iterator[bytes]) -> SourceTable:
     return SourceTable(name, names, renamed, types)
 
 
-def _check_is_text(name: str, start: bytes, encoding: str | None) -> None:
-    if start.startswith(b"\x1f\x8b"):
-        raise DataError(f"{name}: it is compressed by gzip: give it a name that ends in .gz, as orders.csv.gz")
-    head = start[:2000].lstrip(codecs.BOM_UTF8).lstrip().lower()
-    if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        raise DataError(
-            f"{name}: row 1: it is a web page (HTML) and not a table: what was to be downloaded may ask for a login; "
-            "open the address in a browser and save the file itself"
-        )
-    if head.startswith(b"pk\x03\x04"):
-        raise DataError(f"{name}: it is a zip archive (as of Excel) and not text: unpack it, or save it as CSV")
-    if encoding is None and not start.startswith(tuple(_MARKS)) and b"\0" in start[:_SNIFFED]:
-        raise DataError(f"{name}: it is not text: it holds zero bytes. For UTF-16 without a mark name the encoding")
-
-
 def _utf8(name: str, first: bytes, chunks: Iterator[bytes], encoding: str | None) -> Iterator[bytes]:
     """The text in UTF-8 without a mark; bytes that the encoding does not know stay as they are."""
     if encoding is None:
-        encoding = next((known for mark, known in _MARKS.items() if first.startswith(mark)), "utf-8")
+        encoding = next((known for mark, known in MARKS.items() if first.startswith(mark)), "utf-8")
     try:
         codec = codecs.lookup(encoding).name
     except LookupError:
@@ -161,8 +149,9 @@ def _sniff(start: bytes) -> str:
         except csv.Error:
             return [line.count(separator) + 1 for line in lines]
 
-    def merit(separator: str) -> tuple[int, int]:
-        found = widths(separator)
-        return (sum(width == found[0] for width in found) if found and found[0] > 1 else 0, found[0] if found else 0)
+    def merit(separator: str) -> tuple[int, int, int]:
+        found = widths(separator) or [0]
+        # Below a title the other rows tell what separates them, and what is wrong.
+        return sum(width == found[0] for width in found) if found[0] > 1 else 0, found[0], max(found)
 
     return max(SEPARATORS, key=merit)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from configs.groups.autopilot_limits import Alerts as AlertLimits
 from configs.settings import Settings
 from deployments.operations.monitor_views import Alert, DriftView
 from deployments.operations.observation import Observation
-from deployments.replica.latency import counts_of, quantile_s
-from deployments.replica.request_metrics import reached_and_failed
+from deployments.replica.user_groups import GROUPS, group_share
 from features.redis.connection import Durability
 from features.serving.replicas import ReplicaReport
 from features.serving.slots import CHAMPION
@@ -16,6 +16,8 @@ RESTART_TOLD_MS = 600_000
 """How long an alert tells of a part that was started again."""
 FEWEST = 20
 """How many requests of the last minute it takes before a share of them means anything."""
+SHED_A_SECOND = 1.0
+"""More requests than this turned away in each second are worth an alert."""
 
 
 def due_alerts(
@@ -34,14 +36,7 @@ def due_alerts(
         problems: what autopilot itself ran into: name -> words.
     """
     limits = settings.alerts
-    recent = seen.telemetry.recent
-    asked, failed = reached_and_failed(recent)
-    if asked >= FEWEST and failed / asked > limits.error_share:
-        yield Alert(name="errors", severity="critical", text=f"{failed / asked:.1%} of {asked} requests failed")
-    buckets = counts_of(recent, "total")
-    p99 = quantile_s(buckets, 0.99)
-    if sum(buckets) >= FEWEST and p99 is not None and p99 * 1000 > limits.p99_ms:
-        yield Alert(name="slow", severity="warning", text=f"99 % of recommendations took up to {p99 * 1000:.0f} ms")
+    yield from _of_requests(seen, limits)
     lag_s = seen.backlog["events"].lag_s
     if lag_s > limits.lag_s:
         yield Alert(
@@ -80,6 +75,25 @@ def due_alerts(
         yield Alert(name="retraining_failed", severity="warning", text=f"{last.run_id}: {last.detail}")
     for name, words in problems.items():
         yield Alert(name=name, severity="warning", text=words)
+
+
+def _of_requests(seen: Observation, limits: AlertLimits) -> Iterator[Alert]:
+    """Shares are those of `deployments.replica.user_groups`, so that no single user raises an alert or hides one."""
+    recent = seen.telemetry.recent
+    failed = group_share(recent, "failed", "asked")
+    if failed.requests >= FEWEST and failed.share is not None and failed.share > limits.error_share:
+        words = (
+            f"{failed.share:.1%} of {failed.requests} requests failed, of users in {failed.groups} of {GROUPS} groups"
+        )
+        yield Alert(name="errors", severity="critical", text=words)
+    slow = group_share(recent, "slow", "lists")
+    if slow.requests >= FEWEST and slow.share is not None and slow.share > 0.01:
+        words = f"{slow.share:.1%} of {slow.requests} recommendations took more than {limits.p99_ms:g} ms"
+        yield Alert(name="slow", severity="warning", text=f"{words}, of users in {slow.groups} of {GROUPS} groups")
+    shed = sum(n for name, n in recent.items() if name.startswith("errors:") and name.endswith(":overloaded"))
+    if shed / seen.telemetry.window_s > SHED_A_SECOND:
+        words = f"{shed / seen.telemetry.window_s:.1f} requests a second are turned away"
+        yield Alert(name="shedding", severity="warning", text=f"{words}: too few replicas, or a client asks too much")
 
 
 def _of_the_supervisor(seen: Observation) -> Iterator[Alert]:

@@ -105,6 +105,7 @@ class Autopilot:
         self.housekeeping = Housekeeping(settings, self._client, self._keys)
         self._schedule = Cron(self._limits.schedule) if self._limits.schedule else None
         self._followed: str | None = None
+        self._events_counted: int | None = None
         self._problems: dict[str, str] = {}
         self._store_away = False
         self._aliases_due, self._aliases_problem = 0.0, ""
@@ -232,7 +233,8 @@ class Autopilot:
         # While streams are not read to their end it is not known which of the waiting events are simulated.
         simulated = self._simulated_pending(seen) if self._live.caught_up else None
         events = unlearned(seen, simulated)
-        counted = await self._counted(events)
+        self._events_counted = None if simulated is None else await self._counted(events)
+        counted = self._events_counted or 0
         measures, schedule, since_ms = self._drift.measures, self._schedule, memory.scheduled_ms
         calls = calls_for_retraining(seen, events, counted, measures, self._limits, schedule, since_ms, now_ms())
         await self._note_changes(memory, calls)
@@ -254,15 +256,15 @@ class Autopilot:
                 self._problems["jobs"] = error.message
             logger.warning("autopilot: no retraining was started: %s", error.message)
 
-    async def _counted(self, events: int) -> int:
-        """How many of the events that no model has learned from count; 0 where that cannot be read, or nobody asks."""
+    async def _counted(self, events: int) -> int | None:
+        """How many of the events that no model has learned from count; None where that cannot be read, or none do."""
         if not self._limits.new_events:
-            return 0
+            return None
         try:
             return await self._new_events.count(events)
         except DataError as error:
             self._problems["log"] = f"the event log cannot be read: {error}"
-            return 0
+            return None
 
     def _simulated_pending(self, seen: Observation) -> int:
         """How many of the events that wait in the streams training leaves out."""
@@ -330,6 +332,7 @@ class Autopilot:
             quiet_until_ms=memory.quiet_until_ms,
             skipped_lists=self._live.skipped,
             simulated_pending=self._simulated_pending(seen),
+            events_counted=self._events_counted,
             problems=problems,
             use=self.housekeeping.use,
             store_durable=durable.durable,

@@ -297,6 +297,8 @@ def _rows(body: bytes) -> list[object]:
 def _filter_value(text: str, kind: AttributeType) -> Value:
     if kind == "keywords":
         return check_value(text, "keyword")
+    if kind == "vector":
+        raise ValueError("is a list of numbers, of which no value can be asked for")
     if kind == "number":
         return check_value(number_cell(text), kind)
     if kind == "flag":

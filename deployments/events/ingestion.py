@@ -19,9 +19,10 @@ from deployments.access.access import Access
 from deployments.access.caller import Caller, only_own
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ROOM_RETRY_S, ApiError, invalid_field, parse_json, store_error, validation_error
-from deployments.http.schemas import iso_time
+from deployments.http.schemas import id_text, iso_time
 from deployments.replica.control_watch import ControlWatch
 from deployments.replica.request_metrics import FLUSH_S, RequestMetrics
+from deployments.replica.user_groups import GroupCounts
 from features.items.catalogue import Catalogue
 from features.recording.event import Event, EventResult
 from features.recording.event_request import EventError, EventRequest, EventRules, UnknownItem, checked_event
@@ -68,6 +69,7 @@ class Ingestion:
         self._trained_ms = 0  # when the champion was; until it is known, the items of the data set count as learned
         self.metrics = RequestMetrics(client, keys, "ingestion", settings.tracing.endpoint is not None)
         self._write_time = self.metrics.stage("event")
+        self._groups = GroupCounts(self.metrics.counts, settings.alerts.p99_ms / 1000)
         self._deadlines = Deadlines(settings.serving.deadline_s)
         self._no_room: str | None = None  # why events are refused, while they are
         self._look_at_disk()
@@ -108,11 +110,12 @@ class Ingestion:
             StoreError: the store is down, or the id names another event.
         """
         started = time.perf_counter()
-        self._check_room()
-        event = self._event(request, event_id)
-        [result] = await self._within_deadline(self._store.record_events([event]))
-        if isinstance(result, StoreError):
-            raise result
+        with self._groups.answering(id_text(request.user_id)):
+            self._check_room()
+            event = self._event(request, event_id)
+            [result] = await self._within_deadline(self._store.record_events([event]))
+            if isinstance(result, StoreError):
+                raise result
         self._write_time.observe(time.perf_counter() - started)
         self._count(event, result)
         return orjson.dumps(self._answer(event, result))
@@ -127,6 +130,10 @@ class Ingestion:
             ApiError: 422 the batch as a whole is wrong, 429 the caller's limit does not hold all of its events; nothing
                 was recorded then, 503 the disk is nearly full.
         """
+        with self._groups.answering(f"client {caller.name if caller else ''}"):
+            return await self._record_batch(body, request_id, caller)
+
+    async def _record_batch(self, body: bytes, request_id: str, caller: Caller | None) -> bytes:
         self._check_room()
         rows, repeated = self._rows(body)
         if caller is not None and caller.limit is not None:

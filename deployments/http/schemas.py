@@ -56,7 +56,19 @@ class Recommendation(BaseModel):
     rank: int
     title: str = Field(description="the item's id where nobody has described it")
     genres: list[str]
-    source: Literal["fold_in", "trained", "category", "trending", "popular", "newest", "exploration"]
+    source: Literal[
+        "fold_in",
+        "trained",
+        "content",
+        "category",
+        "trending",
+        "popular",
+        "newest",
+        "repeat",
+        "follows",
+        "neighbour",
+        "exploration",
+    ]
     reason: list[Reason] | None = Field(None, description="present when `explain` was asked for")
 
 

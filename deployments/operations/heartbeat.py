@@ -24,6 +24,8 @@ class Heartbeat(BaseModel):
     skipped_lists: int
     simulated_pending: int = 0
     """Events outside the log that training leaves out, since they are simulated."""
+    events_counted: int | None = None
+    """What the events that no model has learned from count for; None where that is not known, or calls for nothing."""
     problems: dict[str, str]
     use: list[Use] = []
     """What every group of `features.lifecycle.table` used when it was last measured."""

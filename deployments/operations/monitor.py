@@ -296,6 +296,7 @@ def learning_view(seen: Observation, threshold: int) -> LearningView:
         features_refreshed_total=totals["features_refreshed"],
         fold_ins_total=totals["fold_ins"],
         events_since_training=events_since_training(seen),
+        events_counted=seen.heartbeat.events_counted if seen.heartbeat else None,
         new_events_threshold=threshold,
     )
 

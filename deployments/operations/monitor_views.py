@@ -128,8 +128,13 @@ class LearningView(View):
     refused_total: int
     features_refreshed_total: int
     fold_ins_total: int
-    events_since_training: int | None
-    new_events_threshold: int
+    events_since_training: int | None = Field(description="all of them, whoever made them")
+    events_counted: int | None = Field(
+        description="what they count for, where of one user a tenth of the threshold counts at most; more than the "
+        "threshold calls for a retraining, and beyond it nothing is counted. Null while autopilot has not looked, "
+        "and where events call for none"
+    )
+    new_events_threshold: int = Field(description="0: events call for no retraining")
 
 
 class TrainingView(View):

@@ -55,6 +55,12 @@ def _requests(totals: Mapping[str, int]) -> Iterator[Metric]:
         [((endpoint,), totals[f"errors:{endpoint}:overloaded"]) for endpoint in ENDPOINTS],
         ("endpoint",),
     )
+    yield _counter(
+        "group_requests",
+        "Requests by group of users: asked and how many failed, lists and how many were slow",
+        _split(totals, "by_group"),
+        ("what", "group"),
+    )
     stages = HistogramMetricFamily(
         "raycommend_stage_seconds", "Durations by stage of a recommendation, and of an event", labels=["stage"]
     )
@@ -153,6 +159,12 @@ def _models(seen: Observation, retrain_after: int) -> Iterator[Metric]:
         "events_since_training",
         "Events that the champion has not learned from",
         [] if since is None else [((), since)],
+    )
+    counted = seen.heartbeat.events_counted if seen.heartbeat else None
+    yield _gauge(
+        "events_counted",
+        "What they count for, where one user makes up only a part: it decides on a retraining",
+        [] if counted is None else [((), counted)],
     )
     yield _gauge("retrain_after_events", "More than this call for a retraining; 0: never", [((), retrain_after)])
     yield _gauge("retraining_in_progress", "Whether a retraining is on its way", [((), seen.run is not None)])

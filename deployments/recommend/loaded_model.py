@@ -8,6 +8,7 @@ from features.items.trending import Popularity
 from features.serving.slots import Slot
 from models.bundle.arrays import BundleError
 from models.bundle.reading import Bundle, load_bundle
+from models.content.description import Description
 from models.retrieval.candidates import CandidateModel
 from models.retrieval.query import Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
@@ -20,7 +21,10 @@ class LoadedModel:
         self.model = CandidateModel(bundle, prior_weight)
         self.path = str(bundle.path)
         self.builder = ShelfBuilder(
-            [item_id.encode() for item_id in bundle.item_ids.tolist()], bundle.item_counts, bundle.item_factors
+            [item_id.encode() for item_id in bundle.item_ids.tolist()],
+            bundle.item_counts,
+            bundle.item_factors,
+            content=bundle.content,
         )
         self.block = None if bundle.ranking is None else RankerFeatures(bundle.ranking, bundle.item_factors)
         self._user_ids = np.array([user_id.encode() for user_id in bundle.user_ids.tolist()], "S")
@@ -88,4 +92,5 @@ def load_model(slot: Slot, prior_weight: float, items: list[Item]) -> LoadedMode
 
 
 def _shelf_item(item: Item) -> ShelfItem:
-    return ShelfItem(item.item_id.encode(), item.categories, item.recommendable, item.created_ms)
+    description = Description(item.title, item.year, item.categories, item.attributes)
+    return ShelfItem(item.item_id.encode(), item.categories, item.recommendable, item.created_ms, description)

@@ -12,6 +12,7 @@ from models.ranking.features import RECENT, RequestBatch, affinity_rows, candida
 from models.ranking.item_table import item_table
 from models.ranking.point_in_time import affinity_amounts
 from models.ranking.ranking_parts import RankingParts
+from models.relations.past_events import NO_PAST, PastEvents
 from models.retrieval.candidates import Candidates
 from models.retrieval.shelf import Shelf
 
@@ -39,6 +40,7 @@ class Asker(NamedTuple):
         amounts: (e,) what each of them counted when it came (`configs.decay.REFUSAL_AFFINITY` for a refusal).
         times_ms: (e,) when they were.
         trained_user: the row of the user in the bundle, -1 for none.
+        past: what the user had before; read where the ranker looks at repeats.
     """
 
     history: np.ndarray
@@ -48,6 +50,7 @@ class Asker(NamedTuple):
     amounts: np.ndarray = _NO_EVENTS
     times_ms: np.ndarray = _NO_EVENTS
     trained_user: int = -1
+    past: PastEvents = NO_PAST
 
 
 class RankerFeatures:
@@ -68,6 +71,11 @@ class RankerFeatures:
     def reads_attributes(self) -> bool:
         """Whether the ranker reads attributes of items or users."""
         return self._attributes is not None
+
+    @property
+    def reads_repeats(self) -> bool:
+        """Whether the ranker looks at what the user had before."""
+        return self._parts.reads_repeats
 
     def take_attributes(self, places: Sequence[int], attributes: Sequence[Attributes], n: int) -> None:
         """Follow a change of the catalogue, before `take_shelf`; see `AttributeColumns.update`."""
@@ -138,6 +146,7 @@ class RankerFeatures:
             at_ms=np.full(len(rows), at_ms),
             affinity=self._affinity([askers[place].affinities for place in rows], at_ms),
             popularity=self._popularity,
+            past=[askers[place].past for place in rows] if self.reads_repeats else (),
         )
         if self._attributes is not None:
             batch = self._with_attributes(batch, [askers[place] for place in rows], at_ms)

@@ -27,6 +27,7 @@ from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantA
 from deployments.replica.control_watch import ControlWatch
 from deployments.replica.request_metrics import FLUSH_S, RecommendStages, RequestMetrics
 from deployments.replica.user_counts import UserCounts
+from deployments.replica.user_groups import GroupCounts, is_failure
 from features.items.catalogue import Catalogue
 from features.recording.exposure import Exposure
 from features.recording.online_store import OnlineStore
@@ -88,6 +89,7 @@ class Ranking:
         self.metrics = RequestMetrics(self._client, self._keys, "ranking", settings.tracing.endpoint is not None)
         self._stages = RecommendStages(self.metrics)
         self._guarded = UserCounts(self.metrics.counts, settings.autopilot.slow_s)
+        self._groups = GroupCounts(self.metrics.counts, settings.alerts.p99_ms / 1000)
         self._writes_due = 0.0  # a moment of the monotonic clock
         self._look_at_disk()
         self._generator = np.random.default_rng()
@@ -125,19 +127,20 @@ class Ranking:
         Raises:
             ApiError: 504 past the deadline, 503 when no model answers.
         """
-        started, problem = time.perf_counter(), ""
+        started, problem, failed = time.perf_counter(), "", False
         try:
             return await self._deadlines.run(self._recommend(request, started))
         except TimeoutError:
-            problem, limit = "deadline_exceeded", self.settings.serving.deadline_s
+            problem, failed, limit = "deadline_exceeded", True, self.settings.serving.deadline_s
             raise ApiError(504, problem, f"no answer within {limit} s", retry_after_s=1) from None
         except Exception as error:
-            problem = error.code if isinstance(error, ApiError) else "internal_error"
+            problem, failed = error.code if isinstance(error, ApiError) else "internal_error", is_failure(error)
             raise
         finally:
             if not request.preview:
-                version = self._versions.get(DEFAULT.slot)
-                self._guarded.answered(id_text(request.user_id), version, time.perf_counter() - started, problem)
+                user_id, took_s = id_text(request.user_id), time.perf_counter() - started
+                self._guarded.answered(user_id, self._versions.get(DEFAULT.slot), took_s, problem)
+                self._groups.answered(user_id, failed, None if problem else took_s)
 
     async def _recommend(self, request: RecommendRequest, started: float) -> bytes:
         user_id = id_text(request.user_id)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
 from data.dataset import item_id_type, processed_dir
 from deployments.operations.similar_items import Similar
+from deployments.recommend.history_parts import past_of_users, split_rows
 from deployments.recommend.loaded_model import LoadedModel, load_model
 from deployments.recommend.messages import Answer, Question, Reply
 from deployments.recommend.ranker_features import Asker
@@ -31,9 +31,11 @@ from features.users.erasure import Erasures, read_erasures
 from features.users.history import decode_histories
 from models.bundle.arrays import BundleError
 from models.compiled import compile_all
+from models.content.description import TEXT_READ
 from models.factors.interest import aggregate_interest
-from models.ranking.attributes import RANKED
-from models.ranking.features import moment
+from models.ranking.features import latest_distinct, moment
+from models.relations.more_sources import LATEST
+from models.relations.past_events import NO_PAST
 from models.retrieval.candidates import Candidates
 from models.retrieval.exclusion import left_out
 from models.retrieval.query import Query
@@ -43,6 +45,7 @@ WEEK, DAY = "7d", "1d"
 TRENDING_DEPTH = 400
 """How many of the strongest items are read of each partition where only cold starts need them; a ranker needs all."""
 REASONS = 3
+_NOTHING = np.empty(0, np.int64)
 
 
 class _Events(NamedTuple):
@@ -68,7 +71,7 @@ class Retrieval:
         self._types: EventTypes = load_event_types(settings.data.events)
         self._client = connect(settings.store, settings.store_url)
         self._keys = keys_of(settings.store)
-        self._catalogue = Catalogue(self._client, self._keys, types=RANKED)
+        self._catalogue = Catalogue(self._client, self._keys, text_chars=TEXT_READ)
         self._loaded: LoadedModel | None = None
         self._without_model = WithoutModel(self._types, item_id_type(processed_dir(settings)))
         self._slot_value: Slot | None = None
@@ -120,7 +123,7 @@ class Retrieval:
             return Reply(model.version, model.manifest.item_id_type, catalogue_version, answers)
         at_ms = moment(time.time() * 1000, self._standing.newest_ms)
         askers = [
-            Asker(history, query.items, question.affinities)
+            Asker(history, query.items, question.affinities, past=query.past)
             for history, query, question in zip(histories, queries, questions, strict=True)
         ]
         if loaded.block.reads_attributes:
@@ -205,14 +208,17 @@ class Retrieval:
         speaks = liked & (interest.items < loaded.model.n_items)
         out = left_out(rows, places, histories.codes, self._types, interest)
         number = len(questions)
-        events = _split(rows[in_model], places[in_model], number)
-        items = _split(interest.users[speaks], interest.items[speaks], number)
-        weights = _split(interest.users[speaks], interest.weights[speaks], number)
-        refused = _split(out.refused_rows, out.refused_items, number)
-        seen_items = _split(out.seen_rows, out.seen_items, number)
+        events = split_rows(rows[in_model], places[in_model], number)
+        items = split_rows(interest.users[speaks], interest.items[speaks], number)
+        weights = split_rows(interest.users[speaks], interest.weights[speaks], number)
+        refused = split_rows(out.refused_rows, out.refused_items, number)
+        seen_items = split_rows(out.seen_rows, out.seen_items, number)
         new = liked & ~speaks
-        new_items = _split(interest.users[new], interest.items[new], number)
-        new_weights = _split(interest.users[new], interest.weights[new], number)
+        new_items = split_rows(interest.users[new], interest.items[new], number)
+        new_weights = split_rows(interest.users[new], interest.weights[new], number)
+        past = [NO_PAST] * number
+        if loaded.model.more.repeats or (loaded.block is not None and loaded.block.reads_repeats):
+            past = past_of_users(self._types, histories, rows, places, in_model)
         queries = []
         for row, question in enumerate(questions):
             exclude = [refused[row]]
@@ -233,6 +239,8 @@ class Retrieval:
                     exclude_categories=question.exclude_categories,
                     new_items=new_items[row],
                     new_weights=new_weights[row],
+                    recent=latest_distinct(events[row], LATEST, items[row]) if loaded.model.more.related else _NOTHING,
+                    past=past[row],
                 )
             )
 
@@ -241,7 +249,8 @@ class Retrieval:
             counted = self._types.confidence(codes, values, "preference")
             amounts = np.where(self._types.is_refusal(codes, values), REFUSAL_AFFINITY, counted)
             parts = [
-                _split(rows[listed], column, number) for column in (places[listed], amounts, histories.times_ms[listed])
+                split_rows(rows[listed], column, number)
+                for column in (places[listed], amounts, histories.times_ms[listed])
             ]
             return [_Events(*mine) for mine in zip(*parts, strict=True)]
 
@@ -320,12 +329,6 @@ class Retrieval:
             await report_replica(self._client, self._keys, self._watch.replica_id, report)
         except StoreError as error:
             logger.warning("%s: could not report: %s", self.slot, error)
-
-
-def _split(rows: np.ndarray, values: np.ndarray, number: int) -> list[np.ndarray]:
-    """The values of each of `number` rows; `rows` must be sorted."""
-    edges = np.searchsorted(rows, np.arange(number + 1)).tolist()
-    return [values[first:last] for first, last in pairwise(edges)]
 
 
 def _known(places: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "version_mismatches": ("Lists by another version than their variant promises, which count for no experiment", ()),
     "exposures_lost": ("Lists that were shown and could not be logged", ()),
     "guarded": ("The first requests of each user under one model, and how many of them failed or were slow", ("what",)),
+    "by_group": ("Requests by group of users: asked, failed, lists, and slow ones of these", ("what", "group")),
     "fold_ins": ("Lists by a user vector folded in at request time", ()),
     "latency": ("Durations by stage, with the upper bound of the bucket as le: not cumulative", ("stage", "le")),
     "latency_us": ("Sum of durations by stage, in microseconds", ("stage",)),

@@ -66,13 +66,17 @@ def pack_item(item: Item) -> bytes:
 
 
 def unpack_item(
-    raw: bytes, keep: Container[str] | None = None, shared: dict[tuple[str, ...], tuple[str, ...]] | None = None
+    raw: bytes,
+    keep: Container[str] | None = None,
+    shared: dict[tuple[str, ...], tuple[str, ...]] | None = None,
+    text_chars: int | None = None,
 ) -> Item:
     """The item in the JSON of the store, as this or an earlier version wrote it.
 
     Args:
         keep: the attributes that are wanted; None for all.
         shared: lets items of the same categories share one tuple of them.
+        text_chars: longer texts are cut to so many characters; None for whole ones.
     """
     content = known_fields("Item", _FIELDS, orjson.loads(raw))
     attributes = content.pop("attributes", None)
@@ -81,6 +85,10 @@ def unpack_item(
         categories = shared.setdefault(categories, categories)
     if attributes and keep is not None:
         attributes = {name: value for name, value in attributes.items() if name in keep}
+    if attributes and text_chars is not None:
+        attributes = {
+            name: value[:text_chars] if isinstance(value, str) else value for name, value in attributes.items()
+        }
     packed = PackedAttributes(attributes) if attributes else NO_ATTRIBUTES
     return Item(**content, categories=categories, attributes=packed)
 
@@ -144,6 +152,7 @@ class Catalogue:
     Args:
         types: the types of the attributes that its items shall carry; None for all. Whoever needs none says so: ten
             attributes double the memory of an item.
+        text_chars: of a text so many characters are kept; None for all.
 
     Attributes:
         items: item id -> `Item`, also hidden and deleted ones. Changed in place by `refresh`.
@@ -153,10 +162,17 @@ class Catalogue:
         version: the version of the catalogue that `items` shows; 0 before the first `refresh`.
     """
 
-    def __init__(self, client: StoreClient, keys: Keys, types: Container[AttributeType] | None = None) -> None:
+    def __init__(
+        self,
+        client: StoreClient,
+        keys: Keys,
+        types: Container[AttributeType] | None = None,
+        text_chars: int | None = None,
+    ) -> None:
         self._client = client
         self._keys = keys
         self._types = types
+        self._text_chars = text_chars
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.items: dict[str, Item] = {}
         self.categories: Counter[str] = Counter()
@@ -223,7 +239,7 @@ class Catalogue:
     def _unpack(self, raw: bytes) -> Item:
         schema, types = self.item_schema, self._types
         keep = None if types is None else [name for name, kind in schema.items() if kind in types]
-        return unpack_item(raw, keep, self._shared)
+        return unpack_item(raw, keep, self._shared, self._text_chars)
 
     def _count(self, item: Item | None, one: int) -> None:
         if item is not None:

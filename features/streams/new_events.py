@@ -39,16 +39,16 @@ class NewEvents:
         self._found: tuple[int, int, float] | None = None  # events, what they count for, moment of the monotonic clock
 
     async def count(self, events: int) -> int:
-        """What the latest `events` events count for; anything above `enough` where they count for more than that.
+        """What the latest `events` events count for; anything above `enough` where they count for more than that. It
+        may be half a minute old where it is not enough, or a robot fills the streams.
 
         Raises:
             StoreError, DataError: the streams or the log cannot be read.
         """
-        if events <= self._enough:
-            return events  # Not enough even if nobody had made more than his share.
         if self._found is not None:
             before, counted, counted_s = self._found
-            if before == events or (before < events and time.monotonic() - counted_s < REST_S):
+            hopeless = counted + events - before <= self._enough or before > self._enough
+            if before == events or (before < events and hopeless and time.monotonic() - counted_s < REST_S):
                 return counted
         counted = await self._count(events)
         self._found = events, counted, time.monotonic()

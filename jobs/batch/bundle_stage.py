@@ -7,6 +7,7 @@ import numpy as np
 
 from configs.settings import Settings
 from data.dataset import Dataset, load_dataset, processed_dir
+from data.fields.attributes import Schema
 from data.fields.frames import frame_attributes
 from features.items.catalogue import Catalogue, Item
 from features.recovery.described import catalogue_items
@@ -15,10 +16,10 @@ from features.serving.slots import CHAMPION
 from jobs.train.store_calls import current_slots
 from models.bundle.arrays import BundleError
 from models.bundle.reading import Bundle
-from models.ranking.attributes import RANKED
+from models.content.description import Description
 from models.training.bundle_stage import stage_of_bundle
 from models.training.first_stage import FirstStage
-from models.training.item_facts import ItemFacts, item_facts, known_attributes
+from models.training.item_facts import ItemFacts, descriptions_of, item_facts, known_attributes
 from models.training.training_data import TrainingData
 
 
@@ -43,16 +44,19 @@ def read_catalogue(settings: Settings) -> list[Item]:
         StoreError: the store does not answer.
     """
     items = {item.item_id: item for item in catalogue_items(load_dataset(processed_dir(settings), in_memory=False))}
-    stored = with_store(settings, lambda client, keys: Catalogue(client, keys, types=RANKED).load())
+    stored = with_store(settings, lambda client, keys: Catalogue(client, keys).load())
     return list((items | {item.item_id: item for item in stored}).values())
 
 
-def catalogue_of(data: TrainingData, items: list[Item], described: Dataset | None = None) -> ItemFacts:
+def catalogue_of(
+    data: TrainingData, items: list[Item], described: Dataset | None = None, declared: Schema | None = None
+) -> ItemFacts:
     """What the catalogue says of the items of `data`.
 
     Args:
         described: the data set that says which attributes there are, and has those of the users; None where no ranker
             learns to read them.
+        declared: further attributes of the items, those of the settings.
     """
     facts = item_facts(
         data.items,
@@ -66,9 +70,19 @@ def catalogue_of(data: TrainingData, items: list[Item], described: Dataset | Non
     of_users = frame_attributes(described.users, described.user_attributes)
     users = dict(zip(described.users["user_id"], of_users, strict=True))
     schemas = described.item_attributes, described.user_attributes
-    return replace(
-        facts, attributes=known_attributes(data.items, attributes, schemas[0], data.users, users, schemas[1])
+    written = descriptions_of(
+        data.items, ((item.item_id, description(item)) for item in items), {**schemas[0], **(declared or {})}
     )
+    return replace(
+        facts,
+        attributes=known_attributes(data.items, attributes, schemas[0], data.users, users, schemas[1]),
+        described=written,
+    )
+
+
+def description(item: Item) -> Description:
+    """What a content map reads of an item."""
+    return Description(item.title, item.year, item.categories, item.attributes)
 
 
 def served_stage(settings: Settings, bundle: Bundle, data: TrainingData) -> FirstStage:

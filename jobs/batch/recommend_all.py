@@ -29,6 +29,7 @@ from jobs.train.load_data import load_training_data
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
 from models.ranking.ranker import Ranker
+from models.relations.more_sources import NO_MORE, MoreSources
 from models.retrieval.whole_catalogue import top_k
 from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Past, Requests, excluded_items, in_store_order
@@ -49,6 +50,7 @@ class Batch:
     trending: int
     popular: np.ndarray
     version: str
+    more: MoreSources = NO_MORE
 
 
 def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
@@ -58,7 +60,8 @@ def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
     """
     data = batch.stage.data
     requests = batch.requests.some(rows)
-    found = find_candidates(batch.stage, requests, max(k, batch.candidates), batch.trending if batch.ranker else 0)
+    trending = batch.trending if batch.ranker else 0
+    found = find_candidates(batch.stage, requests, max(k, batch.candidates), trending, batch.more)
     scores = found.scores if batch.ranker is None else rank_scores(batch.stage, batch.ranker, requests, found)
     order = np.argsort(np.where(found.items >= 0, -scores, np.inf), axis=1, kind="stable")[:, :k]
     items, scores = np.take_along_axis(found.items, order, axis=1), np.take_along_axis(scores, order, axis=1)
@@ -105,6 +108,7 @@ def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
         facts.trending if facts is not None else 0,
         np.bincount(stage.weights.indices, minlength=len(data.items)).astype(np.float64),
         bundle.manifest.version,
+        facts.more if facts is not None else NO_MORE,
     )
 
 

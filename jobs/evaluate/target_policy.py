@@ -21,6 +21,7 @@ from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
 from models.bundle.reading import load_bundle
 from models.ranking.ranker import Ranker
+from models.relations.more_sources import NO_MORE, MoreSources
 from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Past, Requests, in_store_order
 from models.training.ranker_lists import rank_scores
@@ -47,6 +48,7 @@ class Target:
     trending: int
     exploration: float
     learned_ms: int
+    more: MoreSources = NO_MORE
 
 
 def load_target(settings: Settings, version: str | None, simulated: bool) -> Target:
@@ -71,6 +73,7 @@ def load_target(settings: Settings, version: str | None, simulated: bool) -> Tar
         trending=facts.trending if facts is not None else 0,
         exploration=settings.serving.exploration,
         learned_ms=bundle.manifest.data.last_ms,
+        more=facts.more if facts is not None else NO_MORE,
     )
 
 
@@ -117,7 +120,7 @@ def requests_at(target: Target, user: np.ndarray, times_ms: np.ndarray) -> Reque
 def _ordered(target: Target, requests: Requests, k: int) -> np.ndarray:
     """(B, m) int64 candidates in the version's order, -1 padded; a row of -1 where nothing is known of the user."""
     trending = target.trending if target.ranker is not None else 0
-    found = find_candidates(target.stage, requests, k, trending)
+    found = find_candidates(target.stage, requests, k, trending, target.more)
     if target.ranker is None:
         return found.items
     scores = rank_scores(target.stage, target.ranker, requests, found)

@@ -37,7 +37,9 @@ def inspect(sources: Sources, data_dir: Path, report: Path) -> list[str]:
         target = Path(folder) / "processed"
         with tqdm(desc="reading", unit=" rows", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
             found = import_tables(plan, target, report, bar.update)
-        return [*plan.lines, "", f"{found.read:,} rows read", *survey(target).lines(), *told(found)]
+        time = plan.chosen.interactions.time
+        lines = survey(target).lines(dated=not (time.rows or time.order))
+        return [*plan.lines, "", f"{found.read:,} rows read", *lines, *told(found)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

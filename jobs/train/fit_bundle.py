@@ -1,6 +1,7 @@
 """From data and parameters to a bundle: the evaluation on the latest part, and the fit on everything."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,19 @@ from data.dataset import DataError
 from data.matrix import pairs_to_csr
 from data.splits import Split, inner_split, temporal_split
 from models.bundle.arrays import BundleContents
-from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
 from models.bundle.reading import list_bundles
 from models.bundle.writing import write_bundle
 from models.evaluation.held_out import build_fold, evaluate
 from models.factors.als import AlsParameters, fit_als
+from models.factors.fold_in import FoldIn
 from models.monitoring.bias import BiasTerms, fit_bias
 from models.ranking.features import FEATURES_HASH
 from models.ranking.item_relations import fit_relations
 from models.ranking.item_table import item_statistics
 from models.ranking.ranking_parts import RankingParts
 from models.retrieval.index import ItemIndex
+from models.training.content_choice import ContentChoice, choose_content
 from models.training.item_facts import ItemFacts
 from models.training.ranker_windows import FittedRanker
 from models.training.training_data import TrainingData
@@ -51,11 +54,14 @@ def fit_bundle(
     metrics: dict[str, float],
     fitted: FittedRanker | None = None,
     catalogue: ItemFacts | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
     """Fit on all the data and write the bundle.
 
     Args:
         fitted: the ranker that goes with it; needs `catalogue`.
+        catalogue: what is written of the items, for the vectors of new ones.
+        note: is told what was measured of those.
 
     Returns:
         the directory of the new version.
@@ -92,20 +98,37 @@ def fit_bundle(
             lists=fitted.lists,
             candidates=settings.serving.candidates,
             trending=settings.training.trending_candidates,
+            more=fitted.more,
             logged_lists=fitted.logged_lists,
             logged_fingerprint=fitted.logged_fingerprint,
         )
+    mean_user = factors.user_factors[active].mean(axis=0)
+    choice = ContentChoice(None, {}, "")
+    if catalogue is not None and settings.training.content:
+        fold_in = FoldIn(
+            factors.item_factors,
+            parameters.regularization,
+            parameters.alpha,
+            mean_user,
+            settings.serving.prior_weight,
+            parameters.weight_power,
+        )
+        repeats = not data.types.seen_codes[np.unique(data.codes)].any()
+        choice = choose_content(catalogue, weights, factors.item_factors, fold_in, repeats, seed)
+        if note is not None:
+            note(choice.note)
     contents = BundleContents(
         item_ids=data.items.ids,
         user_ids=data.users.ids,
         item_factors=factors.item_factors,
         user_factors=factors.user_factors,
-        mean_user=factors.user_factors[active].mean(axis=0),
+        mean_user=mean_user,
         item_counts=counts,
         item_last_ms=last_ms,
         ranking=ranking,
         bias=_bias(data),
         centroids=None if index.tuned is None else index.tuned.centroids,
+        content=choice.content,
     )
     fields = ManifestFields(
         parameters=parameters,
@@ -121,11 +144,12 @@ def fit_bundle(
             last_ms=int(data.times_ms.max()),
             log_events=data.log_events,
         ),
-        metrics=metrics,
+        metrics=metrics | choice.metrics,
         index=IndexFacts(
             kind=index.kind, recall=index.recall, probes=None if index.tuned is None else index.tuned.probes
         ),
         ranker=facts,
+        content=None if choice.content is None else ContentFacts(fields=choice.content.inputs.fields),
     )
     return write_bundle(settings.bundles_dir, contents, fields)
 

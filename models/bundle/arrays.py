@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle.manifest import ManifestFields
+from models.content.content_map import ContentMap, check_content, content_arrays
 from models.monitoring.bias import BiasTerms
 from models.ranking.ranking_parts import RankingParts, check_ranking, ranking_arrays
 
@@ -24,6 +25,7 @@ RANKING = "ranking.npz"
 ATTRIBUTES = "attributes.json"
 BIAS = "bias.npz"
 INDEX = "index.npz"
+CONTENT = "content.npz"
 
 
 class BundleError(ValueError):
@@ -44,6 +46,7 @@ class BundleContents:
         item_last_ms: (n_items,) int64, time of the item's latest event.
         ranking: the learned ranker; None where there is none, and lists are served in the order of retrieval.
         bias: the bias terms of the ratings; None where there were no ratings.
+        content: what gives new items their vectors; None where they stand by their categories alone.
         centroids: (lists, f + 1) float32 of an approximate index (`models.retrieval.index`); None for an exact one.
     """
 
@@ -57,6 +60,7 @@ class BundleContents:
     ranking: RankingParts | None = None
     bias: BiasTerms | None = None
     centroids: np.ndarray | None = None
+    content: ContentMap | None = None
 
 
 def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
@@ -65,7 +69,7 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
     defining = {"parameters", "weighting", "event_preset", "seed", "user_id_type", "item_id_type"}
     digest.update(json.dumps(fields.model_dump(include=defining), sort_keys=True).encode())
     # The centroids follow from the factors, but for the rounding of however many threads clustered them.
-    left_away = ("ranking", "bias", "centroids")
+    left_away = ("ranking", "bias", "centroids", "content")
     arrays = {name: array for name, array in vars(contents).items() if name not in left_away}
     if contents.ranking is not None:
         arrays |= ranking_arrays(contents.ranking)
@@ -74,6 +78,10 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
             arrays["attributes"] = np.frombuffer(contents.ranking.attributes.model_dump_json().encode(), np.uint8)
     if contents.bias is not None:
         arrays |= {f"bias_{name}": array for name, array in bias_arrays(contents.bias).items()}
+    if contents.content is not None:
+        fields_read = [field.model_dump() for field in contents.content.inputs.fields]
+        arrays["content_fields"] = np.frombuffer(json.dumps(fields_read, sort_keys=True).encode(), np.uint8)
+        arrays |= {f"content_{name}": array for name, array in packed_content(contents.content).items()}
     for name, array in arrays.items():
         packed = pack_ids(array) if name in ("item_ids", "user_ids") else np.ascontiguousarray(array)
         digest.update(f"\n{name} {packed.dtype.str} {packed.shape}\n".encode())
@@ -116,6 +124,11 @@ def check_contents(contents: BundleContents, where: str) -> None:
             check_ranking(contents.ranking, n_items, n_users)
         except ValueError as error:
             raise BundleError(f"{where}: {error}") from error
+    if contents.content is not None:
+        try:
+            check_content(contents.content, n_factors)
+        except ValueError as error:
+            raise BundleError(f"{where}: {error}") from error
     for name, ids in (("item_ids", contents.item_ids), ("user_ids", contents.user_ids)):
         texts = ids.tolist()
         if not texts or len(set(texts)) != len(texts):
@@ -139,6 +152,12 @@ def unpack_ids(packed: np.ndarray) -> np.ndarray:
 def bias_arrays(bias: BiasTerms) -> dict[str, np.ndarray]:
     """The arrays of `bias.npz`, by name."""
     return {"mean": np.array([bias.mean]), "items": bias.items, "users": bias.users}
+
+
+def packed_content(content: ContentMap) -> dict[str, np.ndarray]:
+    """The arrays of `content.npz`, by name."""
+    arrays = content_arrays(content)
+    return arrays | {name: pack_ids(arrays[name]) for name in ("keywords", "words")}
 
 
 def file_sha256(path: Path) -> str:

@@ -5,8 +5,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs.event_types import Weighting
+from models.content.description import ContentField
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
+from models.relations.more_sources import NO_MORE, MoreSources
 
 IdType = Literal["int", "str"]
 
@@ -46,10 +48,17 @@ class RankerFacts(_Part):
     )
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
     trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
+    more: MoreSources = Field(default=NO_MORE, description="candidates of the further sources that follow those")
     logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
     logged_fingerprint: str | None = Field(
         default=None, description="sha256 over those lists and which of their items were taken up"
     )
+
+
+class ContentFacts(_Part):
+    """How new items get a vector from what is written of them."""
+
+    fields: tuple[ContentField, ...] = Field(description="attributes that are read beside title, year and categories")
 
 
 class ManifestFields(_Part):
@@ -65,6 +74,7 @@ class ManifestFields(_Part):
     metrics: dict[str, float] = Field(default_factory=dict, description="offline evaluation; undefined ones are absent")
     index: IndexFacts
     ranker: RankerFacts | None = Field(None, description="None where lists are served in the order of retrieval")
+    content: ContentFacts | None = Field(None, description="None where new items stand by their categories alone")
 
 
 class Manifest(ManifestFields):

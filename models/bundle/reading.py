@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from models.bundle.arrays import (
     ATTRIBUTES,
     BIAS,
+    CONTENT,
     INDEX,
     ITEMS,
     MANIFEST,
@@ -28,9 +29,10 @@ from models.bundle.arrays import (
     unpack_ids,
 )
 from models.bundle.manifest import Manifest, RankerFacts
+from models.content.content_map import ContentInputs, ContentMap
 from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
-from models.ranking.ranker import Ranker, RankerError, check_features
+from models.ranking.ranker import Ranker, RankerError
 from models.ranking.ranking_parts import RankingParts, ranking_parts
 
 _UNREADABLE = (
@@ -70,6 +72,9 @@ def load_bundle(path: Path) -> Bundle:
     ranking = _load_ranking(path, manifest)
     bias = _arrays(path / BIAS) if BIAS in manifest.files else None
     index = _arrays(path / INDEX) if INDEX in manifest.files else None
+    content = _arrays(path / CONTENT) if CONTENT in manifest.files else None
+    if (content is None) != (manifest.content is None):
+        raise BundleError(f"{path / MANIFEST}: content needs its facts in the manifest and {CONTENT}")
     try:
         contents = BundleContents(
             item_ids=unpack_ids(items["ids"]),
@@ -82,6 +87,7 @@ def load_bundle(path: Path) -> Bundle:
             ranking=ranking,
             bias=None if bias is None else BiasTerms(float(bias["mean"][0]), bias["items"], bias["users"]),
             centroids=None if index is None else index["centroids"],
+            content=None if content is None else _content_map(content, manifest),
         )
         check_contents(contents, str(path))
     except KeyError as error:
@@ -180,10 +186,31 @@ def _load_ranking(path: Path, manifest: Manifest) -> RankingParts | None:
         raise BundleError(f"{path / RANKING}: the arrays do not fit: {error}") from error
 
 
+def _content_map(arrays: dict[str, np.ndarray], manifest: Manifest) -> ContentMap:
+    assert manifest.content is not None
+    if arrays["word_scale"].shape != (1,) or arrays["word_scale"].dtype != np.float32:
+        raise ValueError("word_scale must be one number")
+    inputs = ContentInputs(
+        fields=manifest.content.fields,
+        keywords=_texts(arrays["keywords"]),
+        words=_texts(arrays["words"]),
+        word_weights=arrays["word_weights"],
+        word_scale=float(arrays["word_scale"][0]),
+        means=arrays["means"],
+        deviations=arrays["deviations"],
+    )
+    return ContentMap(inputs, arrays["weights"])
+
+
+def _texts(packed: np.ndarray) -> np.ndarray:
+    """As `unpack_ids`; none where nothing is packed."""
+    texts = unpack_ids(packed)
+    return texts[:0] if texts.tolist() == [""] else texts
+
+
 def _parse_ranker(path: Path, facts: RankerFacts, text: bytes) -> Ranker:
     try:
-        check_features(facts.features_hash)
-        return Ranker(text.decode(), facts.attribute_features)
+        return Ranker(text.decode(), facts.attribute_features, facts.features_hash)
     except (RankerError, UnicodeDecodeError) as error:
         raise BundleError(f"{path / RANKER}: {error}") from error
 

@@ -16,6 +16,7 @@ from configs import clock
 from models.bundle.arrays import (
     ATTRIBUTES,
     BIAS,
+    CONTENT,
     INDEX,
     ITEMS,
     MANIFEST,
@@ -29,6 +30,7 @@ from models.bundle.arrays import (
     content_hash,
     file_sha256,
     pack_ids,
+    packed_content,
 )
 from models.bundle.manifest import Manifest, ManifestFields
 from models.bundle.reading import load_bundle
@@ -93,6 +95,9 @@ def write_bundle(
         if contents.centroids is not None:
             names.append(INDEX)
             np.savez(partial / INDEX, centroids=contents.centroids)
+        if contents.content is not None:
+            names.append(CONTENT)
+            np.savez(partial / CONTENT, **packed_content(contents.content))  # type: ignore[arg-type]
         manifest = Manifest(
             **fields.model_dump(),
             version=version,

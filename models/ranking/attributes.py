@@ -111,7 +111,7 @@ def _choose(schema: Schema, described: Iterable[Attributes]) -> tuple[UsedAttrib
     for attributes in described:
         for name, value in attributes.items():
             if name in counts:
-                counts[name][tuple(value) if isinstance(value, list) else value] += 1
+                counts[name][tuple(map(str, value)) if isinstance(value, list) else value] += 1
     told = [name for name in schema if len(counts[name]) > 1]
     told = sorted(told, key=lambda name: (-counts[name].total(), name))[:MOST_ATTRIBUTES]
     return tuple(UsedAttribute(name=name, type=schema[name], codes=_codes(schema, name, counts[name])) for name in told)
@@ -221,4 +221,4 @@ def _coded(one: UsedAttribute, codes: Mapping[str, int], mine: Attributes) -> fl
 def _values(value: Value | None) -> list[str]:
     if isinstance(value, str):
         return [value]
-    return sorted(value) if isinstance(value, list) else []
+    return sorted(map(str, value)) if isinstance(value, list) else []

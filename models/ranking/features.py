@@ -17,19 +17,34 @@ import numpy as np
 
 from models.ranking.attribute_block import fill_attributes
 from models.ranking.attributes import AttributeTable
-from models.ranking.candidate_block import CANDIDATE_FEATURES, fill_block, fill_latest
+from models.ranking.candidate_block import CANDIDATE_FEATURES, REPEATS, fill_block, fill_latest
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemTable
+from models.ranking.repeat_block import REPEAT_FEATURES, fill_repeats
+from models.relations.past_events import PastEvents
+from models.relations.top_k import TopK
 
 USER_FEATURES = ("log_history", "activity_1h", "activity_1d", "activity_7d", "idle_hours", "hour", "weekday", "device")
 FEATURES = CANDIDATE_FEATURES + USER_FEATURES
-_DEFINITION = 1  # count up when a feature keeps its name but changes its meaning
-FEATURES_HASH = hashlib.sha256("\n".join((str(_DEFINITION), *FEATURES)).encode()).hexdigest()[:16]
+_DEFINITION = 2  # count up when a feature keeps its name but changes its meaning
+
+
+def _hash(definition: int, names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join((str(definition), *names)).encode()).hexdigest()[:16]
+
+
+FEATURES_HASH = _hash(_DEFINITION, FEATURES)
+_WITHOUT_TABLES = (*CANDIDATE_FEATURES[: CANDIDATE_FEATURES.index("together")], *USER_FEATURES)
+EARLIER_FEATURES = {_hash(1, _WITHOUT_TABLES): _WITHOUT_TABLES}
+"""What rankers of earlier versions read, by their hash: a bundle from before an update serves on. With the relations
+that it holds these features are what they were."""
 
 RECENT = 20  # latest distinct items of a history that the features look at
 DEVICES = {"desktop": 0, "mobile": 1, "tablet": 2, "tv": 3}
 _DAY_MS, _HOUR_MS = 86_400_000.0, 3_600_000.0
 _NONE = np.empty((0, 0), np.float32)
+_NO_RELATIONS = ItemRelations(None, None)
+_NO_TABLE = TopK(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,8 @@ class RequestBatch:
         events: for each request, the items of its history's events, (m,) int64; read where the ranker reads attributes.
         amounts: for each request, what each of those events counts at that moment, (m,) float64, below 0 for a refusal.
         users: (B, u) float32, `models.ranking.attributes.user_values` of the requests' users.
+        past: for each request what the user had before; empty where the features of repeats are not read: they are
+            NaN then.
     """
 
     candidates: np.ndarray
@@ -60,6 +77,7 @@ class RequestBatch:
     events: Sequence[np.ndarray] = ()
     amounts: Sequence[np.ndarray] = ()
     users: np.ndarray | None = None
+    past: Sequence[PastEvents] = ()
 
 
 def candidate_features(table: ItemTable, relations: ItemRelations | None, batch: RequestBatch) -> np.ndarray:
@@ -76,6 +94,8 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
     attributes = table.attributes
     width = len(CANDIDATE_FEATURES) + (0 if attributes is None else attributes.width)
     block = np.empty((*batch.candidates.shape, width), np.float32)
+    if relations is None:
+        relations = _NO_RELATIONS
     popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
     fill_block(
         block,
@@ -91,12 +111,37 @@ def candidate_features(table: ItemTable, relations: ItemRelations | None, batch:
         table.static,
         table.first_ms,
         table.categories,
-        _NONE if relations is None else relations.ease,
-        _NONE if relations is None else relations.follows,
+        _NONE if relations.ease is None else relations.ease,
+        _NONE if relations.follows is None else relations.follows,
+        *_parts(relations.together),
+        *_parts(relations.following),
+        *_parts(relations.neighbours),
     )
+    _fill_repeats(block, batch)
     if attributes is not None:
         _fill_attributes(block, attributes, batch)
     return block
+
+
+def _parts(table: TopK | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = _NO_TABLE if table is None else table
+    return table.edges, table.items, table.weights
+
+
+def _fill_repeats(block: np.ndarray, batch: RequestBatch) -> None:
+    if not batch.past:
+        block[:, :, REPEATS : REPEATS + len(REPEAT_FEATURES)] = np.nan
+        return
+    fill_repeats(
+        block,
+        REPEATS,
+        np.ascontiguousarray(batch.candidates, np.int64),
+        np.ascontiguousarray(batch.at_ms, np.float64),
+        np.cumsum([0, *(len(past.items) for past in batch.past)]),
+        np.concatenate([past.items for past in batch.past], dtype=np.int64),
+        np.concatenate([past.amounts for past in batch.past], dtype=np.float64),
+        np.concatenate([past.times_ms for past in batch.past], dtype=np.float64),
+    )
 
 
 def _fill_attributes(block: np.ndarray, attributes: AttributeTable, batch: RequestBatch) -> None:

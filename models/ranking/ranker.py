@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
-from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.features import EARLIER_FEATURES, FEATURES, FEATURES_HASH
 from models.ranking.forest import Forest
 from models.ranking.model_text import check_model_text
 
@@ -51,33 +51,37 @@ class Ranker:
     Args:
         text: LightGBM's text form of the model.
         attributes: the features that follow those of this code (`UsedAttributes.features`).
+        features_hash: by which definition of the features it was trained (`EARLIER_FEATURES`).
 
     Attributes:
-        features: the names of all of them.
+        features: the names of all features that it is given; of an earlier definition it reads some of them only.
 
     Raises:
         RankerError: the text is damaged, or its features are not those of this code.
     """
 
-    def __init__(self, text: str, attributes: Sequence[str] = ()) -> None:
+    def __init__(self, text: str, attributes: Sequence[str] = (), features_hash: str = FEATURES_HASH) -> None:
         # It takes 0.8 s to import, scikit-learn with it. Whoever holds no ranker does not wait for that.
         import lightgbm
 
+        own = (*features_of(features_hash), *attributes)
         try:
-            check_model_text(text, len(FEATURES) + len(attributes))
+            check_model_text(text, len(own))
         except ValueError as error:
             raise RankerError(f"it is no LightGBM model: {error}") from error
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
             raise RankerError(f"it is no LightGBM model: {error}") from error
-        names, expected = tuple(self._booster.feature_name()), (*FEATURES, *attributes)
+        names, expected = tuple(self._booster.feature_name()), own
         if names != expected:
             wrong = next((f"{a!r} instead of {b!r}" for a, b in zip(names, expected, strict=False) if a != b), None)
             raise RankerError(
                 f"it has {len(names)} features, expected {len(expected)}" + (f"; {wrong}" if wrong else "")
             )
-        self.features = names
+        self.features = (*FEATURES, *attributes)
+        self._columns = None if names == self.features else [self.features.index(name) for name in names]
+        self._names = names
         self.text = text
         try:
             self._forest: Forest | None = Forest(self._booster.dump_model()["tree_info"])
@@ -94,17 +98,24 @@ class Ranker:
             raise RankerError(f"{features.shape[1]} features given, {len(self.features)} expected")
         if len(features) == 0:
             return np.empty(0, np.float32)
+        if self._columns is not None:
+            features = np.ascontiguousarray(features[:, self._columns])
         if self._forest is not None:
             return self._forest.predict(features).astype(np.float32)
         # One thread: replicas share the cores, and starting a team of threads costs more than 100 candidates do.
         scores = self._booster.predict(features, num_threads=1, raw_score=True)
         return np.asarray(scores, np.float32)
 
+    def reads(self, features: Sequence[str]) -> bool:
+        """Whether any tree looks at one of these."""
+        splits = self._booster.feature_importance("split")
+        return any(count > 0 and name in features for name, count in zip(self._names, splits, strict=True))
+
     def importance(self) -> dict[str, float]:
         """feature -> share of the total gain."""
         gain = self._booster.feature_importance("gain")
         total = float(gain.sum()) or 1.0
-        return {name: float(value) / total for name, value in zip(self.features, gain, strict=True)}
+        return {name: float(value) / total for name, value in zip(self._names, gain, strict=True)}
 
 
 def fit_ranker(
@@ -175,7 +186,10 @@ def fit_ranker(
     return Ranker(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string()), attributes.features)
 
 
-def check_features(features_hash: str) -> None:
-    """Raises `RankerError` when a ranker was trained on another definition of the features."""
-    if features_hash != FEATURES_HASH:
+def features_of(features_hash: str) -> tuple[str, ...]:
+    """The features of one definition. Raises `RankerError` when this version does not compute them."""
+    if features_hash == FEATURES_HASH:
+        return FEATURES
+    if features_hash not in EARLIER_FEATURES:
         raise RankerError(f"it was trained on features {features_hash}, this version computes {FEATURES_HASH}")
+    return EARLIER_FEATURES[features_hash]

@@ -1,13 +1,15 @@
 """The learned ranker as a bundle carries it: the trees, and what their features need beside the factors."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
-from models.ranking.item_relations import ItemRelations
+from models.ranking.item_relations import ItemRelations, check_relations, relation_arrays, relations_of
 from models.ranking.item_table import ItemStatistics
 from models.ranking.ranker import Ranker
+from models.ranking.repeat_block import REPEAT_FEATURES
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class RankingParts:
     Attributes:
         ranker: the fitted trees.
         statistics: what training saw of the n_items items.
-        relations: how items relate to each other; None where there are too many items.
+        relations: how items relate to each other; None in a bundle of before, where there were too many items.
         attributes: the attributes that it reads.
         user_values: (n_users, u) float32, those of the trained users (`models.ranking.attributes.user_values`); None
             where it reads none of users.
@@ -29,12 +31,17 @@ class RankingParts:
     attributes: UsedAttributes = NO_ATTRIBUTES
     user_values: np.ndarray | None = None
 
+    @cached_property
+    def reads_repeats(self) -> bool:
+        """Whether the ranker looks at what the user had before."""
+        return self.ranker.reads(REPEAT_FEATURES)
+
 
 def ranking_arrays(ranking: RankingParts) -> dict[str, np.ndarray]:
     """What `ranking.npz` holds."""
     arrays = {f"item_{name}": array for name, array in vars(ranking.statistics).items()}
     if ranking.relations is not None:
-        arrays |= vars(ranking.relations)
+        arrays |= relation_arrays(ranking.relations)
     if ranking.user_values is not None:
         arrays["user_values"] = ranking.user_values
     return arrays
@@ -45,10 +52,7 @@ def ranking_parts(
 ) -> RankingParts:
     """The reverse of `ranking_arrays`. Raises KeyError for a missing array."""
     statistics = ItemStatistics(**{name: arrays[f"item_{name}"] for name in ItemStatistics.__dataclass_fields__})
-    relations = None
-    if {"ease", "follows"} <= set(arrays):
-        # Rows are read one after another; a matrix that lies column by column makes that far slower.
-        relations = ItemRelations(np.ascontiguousarray(arrays["ease"]), np.ascontiguousarray(arrays["follows"]))
+    relations = relations_of(arrays)
     return RankingParts(ranker, statistics, relations, attributes, arrays["user_values"] if attributes.users else None)
 
 
@@ -63,6 +67,5 @@ def check_ranking(ranking: RankingParts, n_items: int, n_users: int) -> None:
         found, expected = ranking.user_values, (n_users, len(ranking.attributes.users))
         if found is None or found.shape != expected or found.dtype != np.float32:
             raise ValueError(f"user_values must be float32 {expected}")
-    for name, array in vars(ranking.relations).items() if ranking.relations is not None else ():
-        if array.shape != (n_items, n_items) or array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"{name} must be finite float32 {(n_items, n_items)}")
+    if ranking.relations is not None:
+        check_relations(ranking.relations, n_items)

@@ -4,13 +4,19 @@ Sources, in the order in which they are asked:
 
     fold_in    the user's history, solved against the item factors at request time
     trained    the user vector of the last training, when no history is at hand
-    category   an item that the model has not seen, scored by the mean factors of its categories
+    content    an item that the model has not seen, scored by the vector that follows from what is written of it
+    category   the same by the mean factors of its categories, in a model that learned nothing from what is written
     trending   decayed popularity over all users, live
     popular    number of users in the training data
     newest     latest additions to the catalogue
+    repeat     what the user had before and may have again
+    follows    what comes most often after the user's latest items
+    neighbour  what the users of the latest items took up as well
 
-A score is comparable within its source only: an inner product for the first three, a share of the leader's
-popularity for trending and popular, the age rank's reciprocal for newest.
+Of the last three there are some only where a model's training found that they help its ranker.
+
+A score is comparable within its source only: an inner product for the first four and the last three, a share of the
+leader's popularity for trending and popular, the age rank's reciprocal for newest.
 """
 
 from collections.abc import Sequence
@@ -21,6 +27,7 @@ import numpy as np
 
 from models.bundle.reading import Bundle
 from models.factors.fold_in import FoldIn
+from models.relations.more_sources import NO_MORE, more_candidates
 from models.retrieval.bundle_index import index_of
 from models.retrieval.query import Filter, Query
 from models.retrieval.shelf import Shelf
@@ -35,9 +42,14 @@ class Source(IntEnum):
     TRENDING = 3
     POPULAR = 4
     NEWEST = 5
+    CONTENT = 6
+    REPEAT = 7
+    FOLLOWS = 8
+    NEIGHBOUR = 9
 
 
 _EMPTY = np.empty(0, np.int64)
+_FURTHER = {"repeats": Source.REPEAT, "follows": Source.FOLLOWS, "neighbours": Source.NEIGHBOUR}
 _HEAD = 6  # times as many trending items as are wanted are looked at first
 
 
@@ -81,18 +93,22 @@ class CandidateModel:
             weight_power=manifest.parameters.weight_power,
         )
         self.index = index_of(bundle)
+        self.content = bundle.content
+        self._new_source = Source.CATEGORY if self.content is None else Source.CONTENT
         self.n_items = len(bundle.item_factors)
         # Nobody's events speak for the others: their factors are zero, which would beat every negative score.
         self._spoken_for = bundle.item_counts > 0
         self._norms = np.linalg.norm(bundle.item_factors, axis=1)
         # A learned ranker is given what it learned from: behind the best by the factors, what is popular just now.
         self._trending = manifest.ranker.trending if manifest.ranker is not None else 0
+        self.more = manifest.ranker.more if manifest.ranker is not None else NO_MORE
+        self._relations = bundle.ranking.relations if bundle.ranking is not None else None
 
     def retrieve(self, queries: Sequence[Query], shelf: Shelf) -> list[Candidates]:
         """Answer a batch. Every list is full when enough items may be shown, whatever the filters.
 
-        For a model with a learned ranker a user's n best by the factors are followed by trending items, with the
-        user's own scores.
+        For a model with a learned ranker a user's n best by the factors are followed by trending items and by what the
+        further sources give, with the user's own scores.
         """
         vectors, folded = self.fold_in.solve([query.items for query in queries], [query.weights for query in queries])
         sources = np.where(folded, Source.FOLD_IN, Source.TRAINED).astype(np.uint8)
@@ -102,9 +118,9 @@ class CandidateModel:
                 folded[row] = True
             elif not folded[row] and len(query.new_items):
                 estimated = query.new_weights @ shelf.extra_factors[query.new_items - self.n_items]
-                if estimated.any():  # else none of their categories has an item that the model knows
+                if estimated.any():  # else nothing that is said of them is known of an item of the model
                     vectors[row] = estimated / query.new_weights.sum()
-                    sources[row] = Source.CATEGORY
+                    sources[row] = self._new_source
                     folded[row] = True
         filters = [Filter(query, shelf) for query in queries]
         personal = np.flatnonzero(folded)
@@ -123,7 +139,7 @@ class CandidateModel:
                     found, found_scores, vectors[row], int(sources[row]), queries[row].n, filters[row], shelf
                 )
                 if sources[row] == Source.FOLD_IN:
-                    personal_list = self._with_trending(personal_list, vectors[row], filters[row], shelf)
+                    personal_list = self._with_more(personal_list, vectors[row], filters[row], shelf, queries[row])
                 ranked[row] = personal_list
         nothing = Candidates(_EMPTY, np.empty(0, np.float32), np.empty(0, np.uint8), cold_start=True)
         return [_fill(ranked.get(row, nothing), query.n, filters[row], shelf) for row, query in enumerate(queries)]
@@ -153,7 +169,8 @@ class CandidateModel:
         return explained
 
     def similar(self, position: int, n: int, shelf: Shelf) -> tuple[np.ndarray, np.ndarray]:
-        """The n visible items whose factors have the largest cosine to those of the item at `position`.
+        """The n visible items whose factors have the largest cosine to those of the item at `position`, those that
+        the model has not seen among them.
 
         Returns:
             positions (k,) int64 and cosines (k,) float32, largest first; nothing for an item without factors.
@@ -162,10 +179,12 @@ class CandidateModel:
         length = float(np.linalg.norm(vector))
         if length == 0:
             return _EMPTY, np.empty(0, np.float32)
-        cosines = self.item_factors @ (vector / length) / np.maximum(self._norms, np.finfo(np.float32).tiny)
-        cosines[~shelf.visible[: self.n_items]] = -np.inf
-        if position < self.n_items:
-            cosines[position] = -np.inf
+        norms = np.concatenate([self._norms, np.linalg.norm(shelf.extra_factors, axis=1)])
+        products = np.concatenate([self.item_factors @ vector, shelf.extra_factors @ vector])
+        cosines = products / length / np.maximum(norms, np.finfo(np.float32).tiny)
+        cosines[~shelf.visible] = -np.inf
+        cosines[self.n_items :][~shelf.extra_known] = -np.inf
+        cosines[position] = -np.inf
         best = _top(cosines, n)
         best = best[np.isfinite(cosines[best])]
         return best, cosines[best].astype(np.float32)
@@ -201,23 +220,39 @@ class CandidateModel:
         if not len(shelf.extra_factors):
             return Candidates(items, scores, sources)
         extra = self.n_items + np.arange(len(shelf.extra_factors))
-        keep = allowed.allows(extra) & shelf.extra_factors.any(axis=1)
+        keep = allowed.allows(extra) & shelf.extra_known
         items = np.concatenate([items, extra[keep]])
         scores = np.concatenate([scores, shelf.extra_factors[keep] @ vector])
-        sources = np.concatenate([sources, np.full(int(keep.sum()), Source.CATEGORY, np.uint8)])
+        sources = np.concatenate([sources, np.full(int(keep.sum()), self._new_source, np.uint8)])
         best = _top(scores, n)
         return Candidates(items[best], scores[best], sources[best])
 
-    def _with_trending(self, found: Candidates, vector: np.ndarray, allowed: Filter, shelf: Shelf) -> Candidates:
-        """Candidates, followed by the most popular items of the last days that are not among them, as in training."""
+    def _with_more(
+        self, found: Candidates, vector: np.ndarray, allowed: Filter, shelf: Shelf, query: Query
+    ) -> Candidates:
+        """Candidates, followed by the most popular items of the last days and by those of the further sources that are
+        not among them, as in training."""
+        more: list[tuple[Source, np.ndarray]] = []
         if self._trending and len(shelf.trending):
             hot = self._hot(shelf.trending[: _HEAD * self._trending], found, allowed)
             if len(hot) < self._trending:  # nearly always the head holds enough
                 hot = self._hot(shelf.trending, found, allowed)
+            more.append((Source.TRENDING, hot))
+        if self.more.total:
+            taken = np.concatenate([found.items, *(items for _, items in more)])
+
+            def may_come(items: np.ndarray) -> np.ndarray:
+                return allowed.allows(items) & ~_among(items, taken) & self._spoken_for[items]
+
+            given = more_candidates(self.more, self._relations, query.recent, query.past, may_come)
+            more += [(_FURTHER[name], items) for name, items in given]
+        if more:
+            items = np.concatenate([items for _, items in more])
+            sources = np.repeat([source for source, _ in more], [len(items) for _, items in more])
             found = Candidates(
-                np.concatenate([found.items, hot]),
-                np.concatenate([found.scores, self.factors_of(hot, shelf) @ vector]),
-                np.concatenate([found.sources, np.full(len(hot), Source.TRENDING, np.uint8)]),
+                np.concatenate([found.items, items]),
+                np.concatenate([found.scores, self.factors_of(items, shelf) @ vector]),
+                np.concatenate([found.sources, sources.astype(np.uint8)]),
             )
         return replace(found, folded=len(found.items))
 

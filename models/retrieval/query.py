@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.relations.past_events import NO_PAST, PastEvents
 from models.retrieval.shelf import Shelf
 
 SMALL = 65_536  # items; up to here a mask of all of them is quicker than looking up what is excluded
@@ -22,6 +23,9 @@ class Query:
         include_categories: only items in any of these (None: all).
         new_items: (p,) positions, unknown to the model, that speak for interest, with `new_weights` (p,) float32 > 0.
             They speak through their estimated factors where nothing else is known of the user.
+        recent: (r,) int64, the latest distinct of `items`, the latest first, -1 padded; read, as is the next, where
+            further sources give candidates.
+        past: what the user had before.
     """
 
     items: np.ndarray
@@ -33,6 +37,8 @@ class Query:
     exclude_categories: tuple[str, ...] = ()
     new_items: np.ndarray = field(default_factory=lambda: _NOTHING)
     new_weights: np.ndarray = field(default_factory=lambda: _NO_WEIGHTS)
+    recent: np.ndarray = field(default_factory=lambda: _NOTHING)
+    past: PastEvents = NO_PAST
 
 
 class Filter:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.content.content_map import ContentMap
+from models.content.description import NOTHING, Description
 from models.retrieval.id_table import IdTable
 
 _NOBODY = np.empty(0, np.int64)
@@ -22,6 +24,7 @@ class Shelf:
         visible: (n_items + n_extra,) bool, False for hidden and deleted items.
         categories: category -> (m,) int64, rising: the positions of its items, at least one. The arrays never change.
         extra_factors: (n_extra, f) float32, estimated factors of the items unknown to the model.
+        extra_known: (n_extra,) bool, whether there is anything to estimate them from.
         trending: positions, best first, with `trending_scores` (share of the leader's, 0 to 1).
         popular: positions of the model's items by training popularity, with `popular_scores`.
         newest: positions by time of addition, newest first.
@@ -30,6 +33,7 @@ class Shelf:
     visible: np.ndarray
     categories: dict[str, np.ndarray]
     extra_factors: np.ndarray
+    extra_known: np.ndarray
     trending: np.ndarray
     trending_scores: np.ndarray
     popular: np.ndarray
@@ -39,12 +43,13 @@ class Shelf:
 
 @dataclass(frozen=True)
 class ShelfItem:
-    """What the shelf needs to know of one item of the catalogue."""
+    """What the shelf needs to know of one item of the catalogue; `description` where a content map reads it."""
 
     item_id: bytes
     categories: tuple[str, ...]
     visible: bool
     added_ms: int
+    description: Description = NOTHING
 
 
 class ShelfBuilder:
@@ -55,10 +60,16 @@ class ShelfBuilder:
         item_counts: (n_items,) users in the training data.
         item_factors: (n_items, f) float32, from which the factors of new items are estimated.
         newest_limit: how many of the latest additions are kept in order.
+        content: gives new items their factors; None where their categories do.
     """
 
     def __init__(
-        self, item_ids: Sequence[bytes], item_counts: np.ndarray, item_factors: np.ndarray, newest_limit: int = 1000
+        self,
+        item_ids: Sequence[bytes],
+        item_counts: np.ndarray,
+        item_factors: np.ndarray,
+        newest_limit: int = 1000,
+        content: ContentMap | None = None,
     ) -> None:
         self.n_items = len(item_ids)
         self.ids = list(item_ids)
@@ -68,7 +79,8 @@ class ShelfBuilder:
         self._visible = np.ones(self.n_items, bool)
         self._categories: dict[str, np.ndarray] = {}
         self._names: list[tuple[str, ...]] = [()] * self.n_items
-        self._extra: list[ShelfItem] = []
+        self._content = content
+        self._extra_factors = np.zeros((0, item_factors.shape[1]), np.float32)
         self._added_ms = np.zeros(self.n_items, np.int64)
         self._popular = np.argsort(-item_counts, kind="stable")
         self._popular = self._popular[item_counts[self._popular] > 0]
@@ -87,15 +99,13 @@ class ShelfBuilder:
             self.table.extend(list(new))
             self.ids.extend(new)
             places = self.places([item.item_id for item in items])
-            self._extra.extend(new.values())
             grown = len(self.ids)
             self._visible = _grow(self._visible, grown)
             self._added_ms = _grow(self._added_ms, grown)
             self._names += [()] * len(new)
+            self._extra_factors = _grow(self._extra_factors, grown - self.n_items)
         moved: dict[str, dict[int, bool]] = {}  # category -> position -> whether the item is in it now
         for item, place in zip(items, places.tolist(), strict=True):
-            if place >= self.n_items:
-                self._extra[place - self.n_items] = item
             self._visible[place] = item.visible
             self._added_ms[place] = item.added_ms
             for name in self._names[place]:
@@ -103,6 +113,10 @@ class ShelfBuilder:
             for name in item.categories:
                 moved.setdefault(name, {})[place] = True
             self._names[place] = item.categories
+        if self._content is not None and (places >= self.n_items).any():
+            extra = np.flatnonzero(places >= self.n_items)
+            factors = self._content.factors([items[row].description for row in extra.tolist()])
+            self._extra_factors[places[extra] - self.n_items] = factors
         for name, places_of in moved.items():
             members = _moved(self._categories.get(name, _NOBODY), places_of)
             if len(members):
@@ -132,10 +146,14 @@ class ShelfBuilder:
         added = np.flatnonzero(self._added_ms)
         newest = added[np.argsort(-self._added_ms[added], kind="stable")][: self._newest_limit]
         categories = dict(self._categories)
+        extra_factors = self._extra_factors.copy()
+        if self._content is None:  # the means move with every item that comes into a category
+            extra_factors = estimate_factors(self._names[self.n_items :], categories, self._factors)
         return Shelf(
             visible=self._visible.copy(),
             categories=categories,
-            extra_factors=estimate_factors([item.categories for item in self._extra], categories, self._factors),
+            extra_factors=extra_factors,
+            extra_known=(extra_factors != 0).any(axis=1),
             trending=self._trending,
             trending_scores=self._trending_scores,
             popular=self._popular,
@@ -180,6 +198,6 @@ def _moved(members: np.ndarray, places: Mapping[int, bool]) -> np.ndarray:
 
 
 def _grow(array: np.ndarray, length: int) -> np.ndarray:
-    grown = np.zeros(length, array.dtype)
+    grown = np.zeros((length, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown

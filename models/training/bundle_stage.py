@@ -7,8 +7,9 @@ from models.bundle.reading import Bundle
 from models.factors.als import AlsFactors
 from models.factors.fold_in import FoldIn
 from models.ranking.attributes import NO_ATTRIBUTES
-from models.ranking.item_relations import ItemRelations
+from models.ranking.item_relations import TABLES, ItemRelations
 from models.ranking.item_table import ItemStatistics, item_table
+from models.relations.top_k import TopK
 from models.training.first_stage import HISTORY_LIMIT, FirstStage
 from models.training.item_facts import ItemFacts
 from models.training.training_data import TrainingData
@@ -43,7 +44,7 @@ def stage_of_bundle(
     factors = np.where(in_model[:, None], bundle.item_factors[source], np.float32(0))
     unknown = np.full(n_items, np.nan)
     statistics = ItemStatistics(counts, unknown.astype(np.float32), unknown.astype(np.float32), unknown)
-    relations, used, of_users = None, NO_ATTRIBUTES, None
+    relations, used, of_users, repeats = None, NO_ATTRIBUTES, None, False
     if bundle.ranking is not None:
         known = bundle.ranking.statistics
         statistics = ItemStatistics(
@@ -52,7 +53,8 @@ def stage_of_bundle(
             np.where(in_model, known.year[source], np.nan).astype(np.float32),
             np.where(in_model, known.first_ms[source], np.nan),
         )
-        relations = _moved(bundle.ranking.relations, source)
+        relations = _moved(bundle.ranking.relations, source, place)
+        repeats = bundle.ranking.reads_repeats
         used = bundle.ranking.attributes
         if bundle.ranking.user_values is not None:
             # A user whom the bundle does not know has none in serving either.
@@ -80,15 +82,28 @@ def stage_of_bundle(
         in_model=in_model,
         history_limit=history_limit,
         user_values=of_users,
+        repeats=repeats,
     )
 
 
-def _moved(relations: ItemRelations | None, source: np.ndarray) -> ItemRelations | None:
-    """The matrices in the positions of the data; nothing follows from, or leads to, an item without a row."""
-    if relations is None or np.array_equal(source, np.arange(relations.n_items)):
+def _moved(relations: ItemRelations | None, source: np.ndarray, place: np.ndarray) -> ItemRelations | None:
+    """The relations in the positions of the data; nothing follows from, or leads to, an item without a row.
+
+    Args:
+        source: (n_items,) the bundle's position of each item of the data, -1 for none; `place` the reverse.
+    """
+    if relations is None or np.array_equal(source, np.arange(len(place))):
         return relations
-    pairs = np.ix_(source, source)
-    known = (source >= 0)[:, None] & (source >= 0)[None, :]
+    known = source >= 0
+
+    def dense(matrix: np.ndarray | None) -> np.ndarray | None:
+        if matrix is None:
+            return None
+        return np.where(known[:, None] & known[None, :], matrix[np.ix_(source, source)], np.float32(0))
+
+    tables: list[TopK | None] = [getattr(relations, name) for name in TABLES]
     return ItemRelations(
-        np.where(known, relations.ease[pairs], np.float32(0)), np.where(known, relations.follows[pairs], np.float32(0))
+        dense(relations.ease),
+        dense(relations.follows),
+        *(None if table is None else table.moved(source, place) for table in tables),
     )

@@ -17,17 +17,20 @@ from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
 from models.factors.fold_in import FoldIn
 from models.factors.interest import aggregate_interest
-from models.ranking.features import FEATURES
+from models.ranking.features import FEATURES, latest_distinct
 from models.ranking.item_relations import ItemRelations, fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
 from models.ranking.once_per_user import added_popularity
 from models.ranking.point_in_time import DecayedPopularity
+from models.relations.more_sources import LATEST, NO_MORE, MoreSources, more_candidates
+from models.relations.past_events import NO_PAST, PastEvents
 from models.retrieval.whole_catalogue import top_k
 from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, excluded_items
 from models.training.training_data import TrainingData
 
 HISTORY_LIMIT = 500  # `store.history_limit`, where nothing else is said
+FEWEST_REPEATS = 0.01
 _CELLS = 4_000_000  # scores held at once: 16 MB
 
 
@@ -41,6 +44,7 @@ class FirstStage:
         in_model: (n_items,) bool, items of which the model has seen any event; serving knows no others by position.
         history_limit: how many of a user's latest events the store keeps for the model.
         user_values: (n_users, u) float32, the users' attributes; None where none are read.
+        repeats: whether what a user had before is told to the ranker.
     """
 
     data: TrainingData
@@ -55,6 +59,7 @@ class FirstStage:
     in_model: np.ndarray
     history_limit: int = HISTORY_LIMIT
     user_values: np.ndarray | None = None
+    repeats: bool = False
 
     @property
     def n_features(self) -> int:
@@ -116,7 +121,20 @@ def fit_first_stage(
         in_model=np.bincount(part.item, minlength=len(data.items)) > 0,
         history_limit=history_limit,
         user_values=None if catalogue.attributes is None else catalogue.attributes.user_values,
+        repeats=comes_again(part),
     )
+
+
+def comes_again(data: TrainingData) -> bool:
+    """Whether a `FEWEST_REPEATS` share of the events is on an item that the same user had at another time before, and
+    that a list may show again."""
+    speaks = data.types.confidence(data.codes, data.values, "preference") > 0
+    speaks &= ~data.types.seen_codes[data.codes]
+    pairs = data.user[speaks] * len(data.items) + data.item[speaks]
+    order = np.lexsort((data.times_ms[speaks], pairs))
+    pairs, times_ms = pairs[order], data.times_ms[speaks][order]
+    again = (pairs[1:] == pairs[:-1]) & (times_ms[1:] > times_ms[:-1])
+    return bool(again.sum() >= FEWEST_REPEATS * max(len(data), 1))
 
 
 def request_interest(stage: FirstStage, requests: Requests) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -147,20 +165,38 @@ def kept_rows(stage: FirstStage, rows: np.ndarray) -> np.ndarray:
     return rows[-stage.history_limit :]
 
 
-def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int = 0) -> CandidateTable:
-    """The k best items by the folded-in history, followed by what is popular just then and not among them.
+def past_events(stage: FirstStage, rows: np.ndarray) -> PastEvents:
+    """What the user of a history had before, as far as the store keeps it and the model knows it.
+
+    Args:
+        rows: of the history, in store order.
+    """
+    data, rows = stage.data, kept_rows(stage, rows)
+    amounts = data.types.confidence(data.codes[rows], data.values[rows], "preference").astype(np.float64)
+    kept = (amounts > 0) & stage.in_model[data.item[rows]]
+    return PastEvents(data.item[rows][kept], amounts[kept], data.times_ms[rows][kept].astype(np.float64))
+
+
+def find_candidates(
+    stage: FirstStage, requests: Requests, k: int, trending: int = 0, more: MoreSources = NO_MORE
+) -> CandidateTable:
+    """The k best items by the folded-in history, followed by what is popular just then and not among them, and by what
+    the further sources give.
 
     What serving leaves out is left out. Users without history get none.
 
     Args:
         trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
             know little of what came out last week, and that is what many users come for.
+        more: how many items the further sources add.
     """
     items, weights = request_interest(stage, requests)
     with threadpool_limits(1, "blas"):  # many small systems: threads would only wait for one another
         vectors, known = stage.fold_in.solve(items, weights)
     n_items, n = len(stage.known_items), len(requests)
-    found = CandidateTable(np.full((n, k + trending), -1, np.int64), np.full((n, k + trending), np.nan, np.float32))
+    width = k + trending + more.total
+    found = CandidateTable(np.full((n, width), -1, np.int64), np.full((n, width), np.nan, np.float32))
+    shut = ~stage.known_items
     popularity = popularity_walk(stage, requests)
     order = np.argsort(requests.visible, kind="stable")  # the walk goes forward only
     step = max(1, min(1024, _CELLS // n_items))
@@ -180,9 +216,38 @@ def find_candidates(stage: FirstStage, requests: Requests, k: int, trending: int
             rows = np.repeat(np.arange(len(part)), k)
             there = rows[best.ravel() >= 0], best[best >= 0]
             best = np.concatenate([best, top_k(_without(heat, *closed, there), trending)], axis=1)
+        if more.total:
+            further = np.full((len(part), more.total), -1, np.int64)
+            for row in np.flatnonzero(known[part]).tolist():
+                own = items[part[row]][weights[part[row]] > 0]
+                out = np.concatenate([block.indices[block.indptr[row] : block.indptr[row + 1]], best[row]])
+                mine = _further(stage, requests.rows[part[row]], own, out[out >= 0], shut, more)
+                further[row, : len(mine)] = mine
+            best = np.concatenate([best, further], axis=1)
         found.items[part] = best
         found.scores[part] = np.where(best >= 0, np.take_along_axis(scores, np.maximum(best, 0), axis=1), np.nan)
     return found
+
+
+def _further(
+    stage: FirstStage, rows: np.ndarray, speaking: np.ndarray, out: np.ndarray, shut: np.ndarray, more: MoreSources
+) -> np.ndarray:
+    """What the further sources give for one history, in their order.
+
+    Args:
+        speaking: rising, the items of the history that speak for interest.
+        out: items that are left out or are candidates already.
+        shut: (n_items,) bool, items that nobody is shown; left as it was.
+    """
+    opened = out[~shut[out]]
+    shut[opened] = True
+    try:
+        recent = latest_distinct(stage.data.item[kept_rows(stage, rows)], LATEST, speaking)
+        past = past_events(stage, rows) if more.repeats else NO_PAST
+        found = [items for _, items in more_candidates(more, stage.relations, recent, past, lambda some: ~shut[some])]
+        return np.concatenate(found)
+    finally:
+        shut[opened] = False
 
 
 def _without(scores: np.ndarray, *cells: Any) -> np.ndarray:

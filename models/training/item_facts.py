@@ -1,6 +1,6 @@
 """What is known of the items beside their events: the catalogue, aligned with a vocabulary."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from data.fields.attributes import Schema
 from data.matrix import pairs_to_mask
 from data.vocabulary import Vocabulary
+from models.content.description import NOTHING, Description
 from models.ranking.attributes import (
     NO_ATTRIBUTES,
     AttributeColumns,
@@ -36,6 +37,14 @@ class KnownAttributes:
 
 
 @dataclass(frozen=True)
+class Described:
+    """What is written of the items, by position in the vocabulary, and the types of their attributes."""
+
+    items: Sequence[Description]
+    schema: Schema
+
+
+@dataclass(frozen=True)
 class ItemFacts:
     """What is known of the items beside events, by position in the vocabulary.
 
@@ -44,11 +53,13 @@ class ItemFacts:
         categories: category -> (m,) int64, rising: the positions of its items. A mask each would take n_items bytes of
             every category.
         attributes: of the items and users, and which of them a ranker may read; None where there are none.
+        described: what is written of the items; None where nothing is, or nobody asks.
     """
 
     year: np.ndarray
     categories: dict[str, np.ndarray]
     attributes: "KnownAttributes | None" = None
+    described: "Described | None" = None
 
     @property
     def used(self) -> UsedAttributes:
@@ -97,6 +108,28 @@ def frame_facts(items: Vocabulary, frame: pd.DataFrame | None) -> ItemFacts:
         return item_facts(items, [], [], [])
     years = frame["year"].to_numpy(np.float32, na_value=np.nan).tolist()
     return item_facts(items, frame["item_id"], years, frame["categories"])
+
+
+def descriptions_of(
+    items: Vocabulary, described: Iterable[tuple[str, Description]], schema: Schema
+) -> Described | None:
+    """What is written of the items of a vocabulary, given by id; None where nothing is written of any."""
+    found = dict(described)
+    mine = [found.get(str(item), NOTHING) for item in items.ids.tolist()]
+    return Described(mine, schema) if any(one is not NOTHING for one in mine) else None
+
+
+def frame_descriptions(frame: pd.DataFrame, attributes: Mapping[str, Attributes]) -> Iterator[tuple[str, Description]]:
+    """What is written of a data set's items, with their ids.
+
+    Args:
+        frame: see `data.dataset`.
+        attributes: of each item, by id.
+    """
+    years = frame["year"].to_numpy(np.float64, na_value=np.nan)
+    for item_id, title, year, names in zip(frame["item_id"], frame["title"], years, frame["categories"], strict=True):
+        known_year = None if np.isnan(year) else int(year)
+        yield item_id, Description(title, known_year, tuple(names), attributes.get(item_id, {}))
 
 
 def known_attributes(

@@ -18,7 +18,14 @@ from models.ranking.features import (
 )
 from models.ranking.point_in_time import activity, affinity_amounts, category_affinities
 from models.ranking.ranker import Ranker
-from models.training.first_stage import CandidateTable, FirstStage, kept_rows, popularity_walk, request_interest
+from models.training.first_stage import (
+    CandidateTable,
+    FirstStage,
+    kept_rows,
+    past_events,
+    popularity_walk,
+    request_interest,
+)
 from models.training.past_requests import Requests
 
 _BLOCK = 256  # requests whose features are computed at once
@@ -70,6 +77,7 @@ def request_features(
                 for mine, at in zip(kept, at_ms.tolist(), strict=True)
             ],
             users=None if stage.user_values is None else stage.user_values[requests.user[part]],
+            past=[past_events(stage, mine) for mine in rows] if stage.repeats else (),
         )
         block = candidate_features(stage.table, stage.relations, batch)
         present = batch.candidates >= 0

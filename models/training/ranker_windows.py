@@ -15,6 +15,7 @@ from models.factors.als import AlsParameters
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.features import FEATURES
 from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
+from models.relations.more_sources import NO_MORE, MoreSources
 from models.training.first_stage import HISTORY_LIMIT, FirstStage, find_candidates, fit_first_stage
 from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, window_requests
@@ -33,6 +34,9 @@ LONGEST = (
     50  # candidates that are kept of a training list; with all 150 the fit takes three times as long and gains nothing
 )
 MOST_LISTS = 6_000  # of one window, a random choice where there are more: it bounds memory and time of the fit
+FEWEST_LISTS = 600  # that are taken of one window where there are so many, however large the catalogue
+_CELLS = 600_000_000  # scores that the candidates of a window may take: with more than 100,000 items fewer lists
+MANY_EVENTS = 3_000_000  # from here on the last two windows before the judged one hold lists enough
 RANKER = RankerParameters(trees=150, leaves=7)
 _NOT_SHOWN = 1_000  # the place of all candidates of a list that nobody was shown
 
@@ -47,6 +51,7 @@ class Recipe:
     candidates: int
     trending: int
     history_limit: int = HISTORY_LIMIT
+    more: MoreSources = NO_MORE
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class FittedRanker:
     logged_lists: int = 0
     logged_fingerprint: str | None = None
     attributes: UsedAttributes = NO_ATTRIBUTES
+    more: MoreSources = NO_MORE
 
 
 def stage_at(
@@ -82,8 +88,15 @@ def stage_at(
     )
 
 
-def requests_after(stage: FirstStage, cutoff: float, until: float, contexts: tuple[int, ...]) -> Requests:
-    """Requests of the window from the share `cutoff` of the events to the share `until`."""
+def most_lists(n_items: int) -> int:
+    """How many lists of one window are taken from a catalogue of so many items."""
+    return max(FEWEST_LISTS, min(MOST_LISTS, _CELLS // n_items))
+
+
+def requests_after(
+    stage: FirstStage, cutoff: float, until: float, contexts: tuple[int, ...], most: int = MOST_LISTS
+) -> Requests:
+    """Requests of the window from the share `cutoff` of the events to the share `until`, at most so many."""
     data, n = stage.data, len(stage.data)
     window = np.flatnonzero((data.turn >= round(cutoff * n)) & (data.turn < round(until * n)))
     return window_requests(
@@ -96,20 +109,25 @@ def requests_after(stage: FirstStage, cutoff: float, until: float, contexts: tup
         stage.weighting,
         live=True,
         horizon=HORIZON,
-        most=MOST_LISTS,
+        most=min(most, most_lists(len(data.items))),
     )
 
 
-def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe) -> RankerRows:
-    """Training lists of the window from the share `cutoff` of the events to the share `until`."""
-    requests = requests_after(stage, cutoff, until, CONTEXTS)
-    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
+def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe, most: int = MOST_LISTS) -> RankerRows:
+    """Training lists of the window from the share `cutoff` of the events to the share `until`, at most so many."""
+    requests = requests_after(stage, cutoff, until, CONTEXTS, most)
+    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending, recipe.more)
     return ranker_rows(stage, requests, candidates, LONGEST, seed=round(1000 * cutoff))
 
 
-def early_windows(latest: float) -> list[tuple[float, float]]:
-    """The windows that a ranker may learn from when it is judged on what comes after the share `latest`."""
+def early_windows(latest: float, n_events: int) -> list[tuple[float, float]]:
+    """The windows that a ranker may learn from when it is judged on what comes after the share `latest`.
+
+    Each costs a fit of the factors, so of very many events only the last two are taken.
+    """
     starts = [cutoff for cutoff in (*CUTOFFS, LATEST) if cutoff < latest]
+    if n_events > MANY_EVENTS:
+        starts = starts[-2:]
     return [(cutoff, min(round(cutoff + WIDTH, 6), latest)) for cutoff in starts]
 
 
@@ -117,7 +135,7 @@ def early_stages(
     data: TrainingData, catalogue: ItemFacts, recipe: Recipe, latest: float, seed: int, threads: int
 ) -> Iterator[tuple[tuple[float, float], FirstStage]]:
     """The windows before the share `latest`, each with a first stage of what came before it."""
-    for window in early_windows(latest):
+    for window in early_windows(latest, len(data)):
         try:
             stage = stage_at(data, catalogue, recipe, window[0], seed, threads)
         except ValueError:

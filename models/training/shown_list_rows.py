@@ -61,7 +61,7 @@ def logged_rows(stage: FirstStage, lists: ShownLists, recipe: Recipe, clip: floa
         )
     requests = logged_requests(stage.data, lists)
     candidates, column = with_shown(
-        stage, requests, find_candidates(stage, requests, recipe.candidates, recipe.trending), lists.items
+        stage, requests, find_candidates(stage, requests, recipe.candidates, recipe.trending, recipe.more), lists.items
     )
     present = column >= 0
     taken = lists.taken & present

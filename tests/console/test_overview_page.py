@@ -59,6 +59,18 @@ def test_traffic_changes_the_numbers_and_they_equal_the_api(open_page: Any, api:
         expect(page.locator(".components strong").get_by_text(name)).to_be_visible()
 
 
+def test_new_events_are_shown_by_what_they_count_for(open_page: Any, api: httpx.Client) -> None:
+    page = open_page("#/overview")
+    deadline = time.monotonic() + 30
+    while (learning := api.get("/api/v1/metrics/dashboard").json()["learning"])["events_counted"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert learning["events_counted"] <= learning["events_since_training"]
+    expect(page.locator(TOTAL.format(name="since"))).to_contain_text(
+        f"count; retrains above {learning['new_events_threshold']:,}. In all "
+    )
+
+
 def test_charts_are_drawn_and_move(open_page: Any, until: Any) -> None:
     page = open_page("#/overview")
     line = page.locator(".plot .scatterlayer path.js-line").first

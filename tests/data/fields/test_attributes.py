@@ -11,6 +11,7 @@ SCHEMA: dict[str, AttributeType] = {
     "tags": "keywords",
     "fresh": "flag",
     "since": "time",
+    "meaning": "vector",
 }
 
 
@@ -22,9 +23,15 @@ def test_each_type_keeps_its_values() -> None:
         "tags": ["a", "b", "a"],
         "fresh": False,
         "since": "2026-01-31T12:00:00Z",
+        "meaning": [1, -0.1234567891],
     }
     assert set(SCHEMA.values()) == set(TYPES)
-    assert check_attributes(given, SCHEMA) == {**given, "tags": ["a", "b"], "since": 1_769_860_800_000}
+    assert check_attributes(given, SCHEMA) == {
+        **given,
+        "tags": ["a", "b"],
+        "since": 1_769_860_800_000,
+        "meaning": [1.0, -0.123457],
+    }
 
 
 def test_null_is_no_value() -> None:
@@ -52,6 +59,13 @@ def test_null_is_no_value() -> None:
         ("keywords", ["red", 1], "must be a text, not 1"),
         ("keywords", [str(i) for i in range(51)], "at most 50 texts, not 51"),
         ("time", "soon", "ISO 8601"),
+        ("vector", "0.1 0.2", "must be a list of numbers, not '0.1 0.2'"),
+        ("vector", [], "1 to 1536 numbers, not 0"),
+        ("vector", [0.0] * 1537, "1 to 1536 numbers, not 1537"),
+        ("vector", [0.5, "x"], "number 2 must be a number, not 'x'"),
+        ("vector", [True], "number 1 must be a number, not True"),
+        ("vector", [0.5, float("nan")], "number 2 must be a number, not nan"),
+        ("vector", [1e40], "number 1 must be at most 1e\\+30"),
     ],
 )
 def test_what_is_not_of_the_type_is_refused(kind: AttributeType, value: object, reason: str) -> None:

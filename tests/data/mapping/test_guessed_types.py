@@ -32,6 +32,43 @@ def test_a_column_of_few_words_may_be_the_event_type_and_stops_the_guess(tmp_pat
     assert make_plan(Sources(str(tmp_path / "orders.csv"), map=own)).chosen.interactions.event_type.constant == "view"
 
 
+@pytest.mark.parametrize("column", ["kind", "action", "was", "x", "what_they_did"])
+def test_a_column_whose_words_are_all_types_is_the_event_type_whatever_it_is_called(
+    tmp_path: Path, column: str
+) -> None:
+    """Regression: it was asked for where its name does not say so."""
+    chosen = make_plan(Sources(write(tmp_path, shop(column, ["view", "Buy", "add-to-cart"])))).chosen.interactions
+    assert chosen.event_type.column == column
+    assert chosen.event_type.map == {"purchase": ["Buy"], "add_to_cart": ["add-to-cart"]}
+
+
+@pytest.mark.parametrize("column", ["action", "event", "was", "x"])
+def test_a_word_among_known_ones_that_is_not_known_is_asked_for_by_name(tmp_path: Path, column: str) -> None:
+    with pytest.raises(UnclearMap, match="it is not clear what refund means") as unclear:
+        make_plan(Sources(write(tmp_path, shop(column, ["view", "buy", "refund"]))))
+    assert "leave_out:\n      - refund" in str(unclear.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("order_status", ["open", "complete"]),
+        ("x", ["complete", "save"]),
+        ("x", ["purchase", "alpha", "beta"]),
+        ("x", ["view", "buy", "alpha", "beta"]),
+    ],
+)
+def test_words_that_may_be_something_else_are_asked_for(tmp_path: Path, column: str, words: list[str]) -> None:
+    with pytest.raises(UnclearMap, match=rf"{column} \({', '.join(words)}\) may say what happened"):
+        make_plan(Sources(write(tmp_path, shop(column, words))))
+
+
+def test_two_columns_of_types_are_asked_for(tmp_path: Path) -> None:
+    rows = "".join(f"c{n % 7},s{n % 5},{('view', 'buy')[n % 2]},{('click', 'like')[n % 2]}\n" for n in range(20))
+    with pytest.raises(UnclearMap, match=r"x \(view, buy\) and y \(click, like\) may say what happened"):
+        make_plan(Sources(write(tmp_path, "customer,sku,x,y\n" + rows)))
+
+
 @pytest.mark.parametrize(
     ("column", "words"),
     [

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from data.dataset import DataError, load_dataset, read_meta
+from data.fields.frames import frame_attributes
 from data.mapping.import_tables import Imported, import_tables
 from data.mapping.plan import Sources, UnclearMap, make_plan
 
@@ -87,6 +89,32 @@ def test_items_and_users_come_with_their_attributes(tmp_path: Path) -> None:
     assert len(data.users) == 7
 
 
+def test_vectors_of_a_column_have_one_length(tmp_path: Path) -> None:
+    cells = ["[0.5, -1]", "1 2.25", "1;2;3", "1 2 3", "", "0.1 x"]
+    rows = "".join(f's{n},"{cell}"\n' for n, cell in enumerate(cells))
+    items = write(tmp_path, f"sku,meaning\n{rows}", "items.csv")
+    chosen = tmp_path / "m.yaml"
+    chosen.write_text("items: {attributes: {meaning: vector}}")
+    found = run(tmp_path, Sources(write(tmp_path, SHOP), items, map=chosen))
+    assert found.meta.item_attributes == {"meaning": "vector"}
+    kept = pq.read_table(tmp_path / "processed" / "items.parquet")["meaning"].to_pylist()
+    assert kept[: len(cells)] == [[0.5, -1.0], [1.0, 2.25], None, None, None, None]
+    assert (found.refusals.rows, found.refusals.cells) == (0, 3)
+    assert "row 4, column meaning: must be a list of numbers, not '1;2;3'" in found.refusals.first[0]
+    assert "row 5, column meaning: has 3 numbers, the first one 2" in found.refusals.first[1]
+
+
+def test_a_column_of_lists_of_numbers_is_taken_for_vectors(tmp_path: Path) -> None:
+    table = pa.table({"sku": ["s0", "s1"], "meaning": pa.array([[0.1, 2.0], [3.0, 4.0]], pa.list_(pa.float64(), 2))})
+    pq.write_table(table, tmp_path / "items.parquet")
+    found = run(tmp_path, Sources(write(tmp_path, SHOP), str(tmp_path / "items.parquet")))
+    assert found.meta.item_attributes == {"meaning": "vector"}
+    data = load_dataset(tmp_path / "processed")
+    described = dict(zip(data.items["item_id"], frame_attributes(data.items, data.item_attributes), strict=True))
+    assert described["s0"] == {"meaning": [0.1, 2.0]}
+    assert described["s4"] == {}
+
+
 def test_a_cell_of_another_type_costs_the_cell_and_not_the_item(tmp_path: Path) -> None:
     items = write(tmp_path, "sku,price\ns0,2.5\ns1,cheap\n", "items.csv")
     chosen = tmp_path / "m.yaml"
@@ -114,9 +142,9 @@ def test_words_of_event_types_are_mapped_and_unknown_ones_stop_with_what_to_writ
     own = tmp_path / "map.yaml"
     lines = answer.split("for example\n")[1].split("\nand give it")[0].split("\n")
     own.write_text("\n".join(line[2:] for line in lines))
-    assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).meta.n_interactions == 61
-    own.write_text("interactions: {event_type: {column: event, map: {purchase: buy}, leave_out: [zap]}}")
     assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).left_out == {"zap": 1}
+    own.write_text("interactions: {event_type: {column: event, map: {purchase: buy, click: [zap]}}}")
+    assert run(tmp_path, Sources(str(tmp_path / "f.csv"), map=own)).meta.n_interactions == 61
 
 
 def test_our_own_words_need_no_map_and_no_value(tmp_path: Path) -> None:
@@ -159,7 +187,12 @@ def test_without_trustworthy_times_the_data_set_says_so(tmp_path: Path) -> None:
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\nc1,s2,2026-01-02,1\n" * 3, "all events are of one user"),
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\nc2,s1,2026-01-02,1\n" * 3, "all events are of one item"),
         ("customer,sku,date,amount\n" + "c1,s1,2026-01-01,1\n" + "c1,NA,2026-01-01,2\n" * 3, "more than half"),
-        ("customer,sku,date,amount\n", "has no rows"),
+        ("customer,sku,date,amount\n", r"has no rows, only the names of columns \(customer, sku, date, amount\)"),
+        ("customer,sku,date,amount\n" + "c1,s1,soon,1\n", "date is called a time, and soon cannot be read as one"),
+        ("customer,sku,date,amount\n" + "c1,s1,2026-01-01 10:00 CET,1\n", "say its FORMAT, as in"),
+        ("customer,sku,date,amount\n" + "c1,s1,0001-01-01,1\n", "0001-01-01 cannot be read as one from 1990 on"),
+        ("customer,sku,timestamp,amount\n" + "c1,s1,-1700000000,1\n", "-1700000000 cannot be read as one"),
+        ("customer,sku,date,amount\nc1,s1,03/04/26,1\n", "can be read in several ways"),
         ("customer,sku\n1,a,b\n", "has no rows that can be read: row 2: 3 values, and the header names 2 columns"),
         ("customer,sku,date,amount\nc1,s1,03/04/2026,1\n", "can be read in several ways"),
     ],

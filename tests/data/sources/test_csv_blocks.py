@@ -1,6 +1,7 @@
 """Text by pyarrow where that is exact, and by the strict reader elsewhere: one meaning."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.dataset import DataError
-from data.sources import csv_blocks
+from data.sources import addresses, csv_blocks
 from data.sources.csv_blocks import CsvBlocks
 from data.sources.csv_rows import read_csv
 from data.sources.open_table import ReadOptions, open_table
@@ -104,11 +105,35 @@ def test_what_is_no_table_is_named(tmp_path: Path, raw: bytes, words: str) -> No
 
 
 def test_rubbish_without_line_ends_is_read_in_bounded_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_blocks, "LONGEST_LINE", 1000)
-    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 2000)
-    (tmp_path / "t.csv").write_bytes(b"user,item\n" + b'"x' * 100_000)
-    sizes = [batch.table.nbytes for batch in open_table(str(tmp_path / "t.csv")).batches]
-    assert max(sizes) < 400_000
+    monkeypatch.setattr(csv_blocks, "LONGEST_LINE", 200_000)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 50_000)
+    monkeypatch.setattr(addresses, "CHUNK_BYTES", 10_000)
+    (tmp_path / "t.csv").write_bytes(b"user,item\n" + b'"x' * 10_000_000)
+    tracemalloc.start()
+    try:
+        batches = list(open_table(str(tmp_path / "t.csv")).batches)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (sum(batch.table.num_rows for batch in batches), sum(len(batch.refused) for batch in batches)) == (0, 1)
+    assert peak < 3_000_000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_the_end_of_a_line_that_is_too_long_is_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Regression: what a million bytes into the line came looked like a row of its own, and could be one."""
+    monkeypatch.setattr("data.sources.csv_blocks.LONGEST_LINE", 200_000)
+    monkeypatch.setattr("data.sources.csv_blocks.BLOCK_BYTES", 50_000)
+    long = "x" * (200_000 - len("u1,")) + "uu,ii"
+    text = end.join(["user,item", "a,b", f"u1,{long}", "c,d"]) if end else f"user,item\na,b\nu1,{long}"
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    batches = list(open_table(str(tmp_path / "t.csv")).batches)
+    rows = [(int(line), *row.values()) for b in batches for line, row in zip(b.rows, b.table.to_pylist(), strict=True)]
+    assert rows == [(2, "a", "b"), (4, "c", "d")][: 2 if end else 1]
+    assert [line for batch in batches for line, _ in batch.refused] == [3]
+    assert all("more than 131,072 characters" in why for batch in batches for _, why in batch.refused)
 
 
 def test_half_a_character_costs_its_row(tmp_path: Path) -> None:

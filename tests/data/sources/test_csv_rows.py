@@ -50,7 +50,7 @@ def test_a_header_that_does_not_name_each_column_once_is_refused(tmp_path: Path,
         (b'3,"4" (new)', "not valid CSV"),
         (b'3,"4', "not valid CSV"),
         (b"3,caf\xe9", "UTF-8"),
-        (b"3," + b"x" * 140_000, "field larger"),
+        (b"3," + b"x" * 140_000, "a cell holds more than 131,072 characters"),
     ],
 )
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])

@@ -1,11 +1,9 @@
-"""Tables in an object store, against moto's server of the S3 protocol. Skipped where `moto_server` is not on PATH:
-moto is no dependency, for it brings some forty packages. `pip install 'moto[server,s3]'` into a virtual environment of
-its own, and its bin on PATH, are enough."""
+"""Tables in an object store, against moto's server of the S3 protocol, which is part of the environment."""
 
 import gzip
-import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -21,8 +19,6 @@ from data.mapping.plan import Sources, make_plan
 from data.sources.addresses import digest_of, find_files, passed_over
 from data.sources.open_table import open_table
 
-SERVER = shutil.which("moto_server")
-pytestmark = pytest.mark.skipif(SERVER is None, reason="moto_server is not on PATH")
 HEADER = b"user_id,item_id,event_type,timestamp\n"
 
 
@@ -30,23 +26,25 @@ def rows(first: int, n: int) -> bytes:
     return b"".join(b"u%d,i%d,purchase,%d\n" % (k % 7, k % 5, 1_700_000_000 + k) for k in range(first, first + n))
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[pafs.FileSystem]:
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[pafs.FileSystem]:
     """The bucket `shop` of an empty server, which all that reads `s3://` finds by the environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "a key",
-        "AWS_SECRET_ACCESS_KEY": "a secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    assert SERVER is not None
-    command = [SERVER, "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
+    ):
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "a key",
+            "AWS_SECRET_ACCESS_KEY": "a secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
         try:
             deadline = time.monotonic() + 60
             while True:

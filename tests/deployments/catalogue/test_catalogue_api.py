@@ -47,7 +47,15 @@ async def api(
     await declare_attributes(
         client,
         keys,
-        {"brand": "keyword", "colours": "keywords", "price": "number", "blurb": "text", "new": "flag", "since": "time"},
+        {
+            "brand": "keyword",
+            "colours": "keywords",
+            "price": "number",
+            "blurb": "text",
+            "new": "flag",
+            "since": "time",
+            "meaning": "vector",
+        },
         {"age": "number", "town": "keyword"},
         "the test",
     )
@@ -68,12 +76,20 @@ async def test_an_item_with_attributes_comes_back_whole_and_others_hold_only_wha
     api: httpx.AsyncClient, client: StoreClient, keys: Keys
 ) -> None:
     given = {"brand": "Acme", "colours": ["red", "blue", "red"], "price": 12.5, "new": True, "since": "2026-01-31",
+             "meaning": [0.5, 2],
              "blurb": None}  # fmt: skip
     put = await api.put(
         "/api/v1/items/a%2Fb", json={"title": "Kettle", "categories": ["Kitchen"], "year": 2020, "attributes": given}
     )
     assert put.status_code == 200, put.text
-    kept = {"brand": "Acme", "colours": ["red", "blue"], "new": True, "price": 12.5, "since": 1_769_817_600_000}
+    kept = {
+        "brand": "Acme",
+        "colours": ["red", "blue"],
+        "meaning": [0.5, 2.0],
+        "new": True,
+        "price": 12.5,
+        "since": 1_769_817_600_000,
+    }
     shown = (await api.get("/api/v1/items/a%2Fb")).json()
     assert shown == put.json()
     assert (shown["item_id"], shown["attributes"], shown["hidden"]) == ("a/b", kept, False)
@@ -220,7 +236,8 @@ async def test_the_catalogue_tells_schema_and_totals(api: httpx.AsyncClient, sto
     found = (await api.get("/api/v1/catalogue")).json()
     assert found["version"] == 5  # the schema, and four changes
     assert found["items"].pop("attributes") == {
-        "blurb": "text", "brand": "keyword", "colours": "keywords", "new": "flag", "price": "number", "since": "time"
+        "blurb": "text", "brand": "keyword", "colours": "keywords", "meaning": "vector", "new": "flag",
+        "price": "number", "since": "time",
     }  # fmt: skip
     assert found["items"] == {"total": 2, "recommendable": 1, "hidden": 1, "categories": 2}
     assert found["users"] == {"total": 1, "attributes": {"age": "number", "town": "keyword"}}

@@ -22,6 +22,7 @@ from deployments.events.ingestion import Ingestion
 from deployments.http.errors import ApiError
 from deployments.operations.health import HealthProbe
 from deployments.operations.monitor import Monitor
+from deployments.replica.user_groups import group_share
 from features.recording.event_request import EventRequest
 from features.redis.connection import connect, durability
 from features.redis.disk_space import read_disk_space
@@ -62,6 +63,8 @@ async def test_events_are_refused_below_the_floor_and_told_when_to_come_again(se
             with pytest.raises(ApiError, match="less than the floor of 1,000,000,000 MB") as found:
                 await refused
             assert (found.value.status, found.value.code, found.value.retry_after_s) == (503, "storage_full", 30)
+        share = group_share(ingestion.metrics.totals(), "failed", "asked")
+        assert (share.requests, share.groups) == (2, 2)  # that of the user, and that of whoever sends batches
     finally:
         await ingestion.stop()
 

@@ -8,12 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from configs import clock
 from configs.settings import Settings, Store
-from deployments.autopilot.alert_rules import due_alerts
 from deployments.operations.monitor import Monitor
 from deployments.operations.prometheus_text import prometheus_text
 from deployments.replica.latency import BOUNDS_S
 from deployments.replica.request_metrics import RecommendStages, RequestMetrics
-from features.redis.connection import StoreClient, durability
+from features.redis.connection import StoreClient
 from features.redis.errors import StoreUnavailable
 from features.redis.keys import Keys
 from tests.features.servers import Server
@@ -51,9 +50,6 @@ async def test_what_the_keys_turn_away_is_no_part_of_the_error_share(
     assert (dashboard.error_share, dashboard.requests_total) == (0.25, 5_090)
     found = (await monitor.system()).requests["recommend"]
     assert (found.error_share, found.total, found.by_code["401"]) == (0.25, 5_090, 5_000)
-    due = due_alerts(await monitor.observe(), await durability(client), [], [], {}, False, settings)
-    [alert] = [one for one in due if one.name == "errors"]
-    assert alert.text == "25.0% of 40 requests failed"
 
 
 async def test_rates_and_shares_over_two_replicas(settings: Settings, client: StoreClient, keys: Keys) -> None:

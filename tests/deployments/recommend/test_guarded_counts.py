@@ -8,6 +8,7 @@ from deployments.http.errors import ApiError
 from deployments.recommend.messages import Question, Reply
 from deployments.recommend.ranking import Ranking
 from deployments.replica.user_counts import OF_ONE_USER, user_counts
+from deployments.replica.user_groups import KINDS, group_share
 from features.serving.slots import CHAMPION
 from tests.deployments.recommend.conftest import Functions
 
@@ -20,6 +21,7 @@ async def test_the_first_requests_of_each_user_count(functions: Functions) -> No
     await functions.recommend(user_id="dan", preview=True)
     counts = functions.ranking.metrics.totals()
     assert user_counts(counts) == {"requests": OF_ONE_USER + 2, "failed": 0, "slow": 0}
+    assert [group_share(counts, "slow", kind).requests for kind in KINDS] == [22, 0, 22, 0]
 
 
 async def test_what_a_model_is_to_blame_for_counts_as_failed(functions: Functions) -> None:
@@ -41,7 +43,9 @@ async def test_what_a_model_is_to_blame_for_counts_as_failed(functions: Function
             for _ in range(OF_ONE_USER + 2):
                 with pytest.raises((ApiError, RuntimeError)):
                     await functions.recommend(user_id=f"user {number}")
-            counts = user_counts(ranking.metrics.totals())
+            totals = ranking.metrics.totals()
+            assert [group_share(totals, "slow", kind).requests for kind in KINDS] == [5, 5, 0, 0]
+            counts = user_counts(totals)
             assert (counts["requests"], counts["failed"]) == (OF_ONE_USER, OF_ONE_USER)
         finally:
             await ranking.stop()

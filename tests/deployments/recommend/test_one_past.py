@@ -1,7 +1,8 @@
 """Training and evaluation see of a past request what serving saw when it came: MovieLens, replayed through the store.
 
 Events of one second, events that arrive late, histories longer than the store keeps, and items that were put into the
-catalogue or changed after the training are among them; items and users have attributes of each type.
+catalogue or changed after the training are among them; items and users have attributes of each type. Of half the items
+an event lets them be seen no more, and the others come again; every source of candidates is on.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ from jobs.train.retrain import Result, RetrainOptions, retrain
 from models.bundle.reading import load_bundle
 from models.factors.als import AlsParameters
 from models.ranking.features import FEATURES
+from models.relations.more_sources import MoreSources
 from models.training.bundle_stage import stage_of_bundle
 from models.training.first_stage import find_candidates
 from models.training.past_requests import Past, in_store_order
@@ -50,6 +52,7 @@ ROUNDS, ASKED = 20, 50  # 1,000 requests
 EVENTS = 100  # between two rounds
 TOP_K = 20
 LATE = 40  # every tenth event arrives so many events later than it happened
+MORE = MoreSources(repeats=10, follows=20, neighbours=20)
 NEW_ITEMS = ("put 1", "put 2", "put 3")
 DAY_MS = 86_400_000
 CHANGED = 20  # items that are put again, with other attributes, while the model serves
@@ -77,15 +80,19 @@ class Served:
 
 @pytest.fixture(scope="module")
 def trained(
-    project_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+    project_settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch
 ) -> Iterator[tuple[Settings, Result, pd.DataFrame]]:
     """The earlier part of MovieLens 100K in a store of its own, a model with a ranker of it, and the later events."""
     prepare(project_settings)
     whole = load_dataset(processed_dir(project_settings))
-    ordered = whole.interactions.sort_values("timestamp_ms", kind="stable").reset_index(drop=True)
+    ordered = coming_again(whole.interactions.sort_values("timestamp_ms", kind="stable").reset_index(drop=True))
+    monkeypatch_module.setattr(
+        "models.training.ranker_judgement.choose_sources", lambda *_: (MORE, "as the test wants")
+    )
     cut = len(ordered) - ROUNDS * EVENTS
     folder = tmp_path_factory.mktemp("past")
-    # Items without any event are shown by their categories in serving alone; training knows nothing of them.
+    # Items without any event are candidates in serving alone; training knows nothing of them. By their categories they
+    # reach no list here, by what is written of them they would.
     described = whole.items[whole.items["item_id"].isin(ordered[:cut]["item_id"])]
     described = described.join(pd.DataFrame(attributes(described["item_id"].tolist(), ordered[:cut]), described.index))
     users = whole.users[["user_id"]].copy()
@@ -109,7 +116,8 @@ def trained(
             store={"url": server.url, "timeout_s": 30},
             serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0},
             tracking={"uri": "http://127.0.0.1:9"},  # nobody listens; a training goes on without its registry
-            training={"factors": 32, "ranker_trees": 40},
+            training={"factors": 32, "ranker_trees": 40, "content": False},
+            data={"events": "groceries"},
         )
         asyncio.run(rebuild_features(settings, RebuildOptions()))
         result = retrain(settings, RetrainOptions(fixed=PARAMETERS, force=True), lambda percent, line: None)
@@ -127,6 +135,8 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     facts = bundle.manifest.ranker
     assert facts is not None, "this training was to give a ranker"
     assert bundle.ranking is not None
+    assert facts.more == MORE
+    assert bundle.ranking.reads_repeats
     used = bundle.ranking.attributes
     assert {one.type for one in used.items} == set(ITEM_ATTRIBUTES.values()) - {"text"}
     assert {one.name for one in used.users} == {"age", "town", "member"}
@@ -152,7 +162,9 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     assert (np.diff(later["timestamp_ms"]) == 0).sum() > 500
     assert (np.diff([event.timestamp_ms for event in events]) < 0).sum() > 100
 
-    candidates = find_candidates(stage, requests, facts.candidates, facts.trending)
+    candidates = find_candidates(stage, requests, facts.candidates, facts.trending, facts.more)
+    sources = slice(facts.candidates + facts.trending, None)
+    assert (candidates.items[:, sources] >= 0).mean() > 0.5
     best = rerank(stage, bundle.ranking.ranker, requests, candidates, TOP_K)
     blocks = request_features(stage, requests, candidates)
     features = [one for _, block, lengths in blocks for one in np.split(block, np.cumsum(lengths)[:-1])]
@@ -163,6 +175,8 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
         assert [ids[item] for item in found[found >= 0]] == one.candidates, one.user_id
         for name, mine, theirs in zip(bundle.ranking.ranker.features, features[number].T, one.features.T, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-5, err_msg=f"{name} of {one.user_id}")
+    repeats = np.concatenate([one.features[:, FEATURES.index("repeat_rhythm")] for one in served])
+    assert (~np.isnan(repeats)).sum() > 100
     known = np.concatenate([~np.isnan(one.features[:, len(FEATURES) :]) for one in served])
     assert ((known.mean(axis=0) > 0.1) & (known.mean(axis=0) <= 1)).all(), "some attribute says nothing"
     # Whoever has no history yet gets what is popular; all others are listed in the ranker's order.
@@ -170,6 +184,22 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     assert len(ranked) > 0.95 * len(served)
     for number in ranked:
         assert [ids[item] for item in best[number]] == served[number].listed, served[number].user_id
+
+
+def coming_again(events: pd.DataFrame) -> pd.DataFrame:
+    """Every third event is on what the same user had ten events before. Items of even number are liked, after which a
+    list leaves them out, the others are bought, and may come again."""
+    earlier = events.groupby("user_id")["item_id"].shift(10)
+    again = earlier.notna() & (np.arange(len(events)) % 3 == 0)
+    item = events["item_id"].where(~again, earlier)
+    liked = item.astype(int) % 2 == 0
+    return events.assign(item_id=item, event_type=np.where(liked, "like", "purchase"))
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
 
 
 def attributes(item_ids: list[str], events: pd.DataFrame) -> list[dict[str, object]]:

@@ -1,12 +1,15 @@
 import tracemalloc
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from deployments.http.schemas import Recommendation
 from deployments.recommend.list_cache import ListCache, entry_bytes
 from deployments.recommend.messages import Answer, Reply
 from deployments.recommend.ranked_list import RankedList, dress, explore, rank
 from features.items.catalogue import Item
+from models.retrieval.candidates import Source
 
 REPLY = Reply("v1", "int", 3, [])
 
@@ -129,3 +132,9 @@ def test_a_list_is_good_for_a_while_only() -> None:
     ranked = rank(REPLY, answer(3), None, 2, 0.0, pooled=False)
     cache.put(("u",), 1, ranked)
     assert cache.get(("u",), 1) is None
+
+
+def test_every_source_is_one_that_the_answer_may_name() -> None:
+    """A list with a source that the schema does not know fails where it is validated: in clients and generators."""
+    named = set(get_args(Recommendation.model_fields["source"].annotation))
+    assert named == {source.name.lower() for source in Source} | {"exploration"}

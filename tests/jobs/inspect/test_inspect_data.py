@@ -44,6 +44,16 @@ def test_the_map_and_the_state_of_the_data_are_shown(
     assert (tmp_path / "state" / "imports" / "refused-orders-inspected.jsonl").is_file()
 
 
+def test_times_that_only_order_are_not_shown_as_dates(
+    orders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orders.write_text("customer,sku,day,amount\n" + "".join(f"c{n % 3},s{n % 4},{n},1\n" for n in range(20)))
+    assert main([str(orders)]) == 0
+    told = capsys.readouterr().out
+    assert "span          not known: there are no times, only an order" in told
+    assert "times         say what came before what, and not when" in told
+
+
 def test_what_is_not_clear_is_said_with_what_to_write(
     orders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -185,7 +185,7 @@ async def test_a_closed_catalogue_refuses_unknown_items(
     ("name", "content", "message"),
     [
         ("a.csv", "user_id,item_id,event_type,timestamp,mood\n", "unknown column 'mood'"),
-        ("a.csv", "user_id,event_type\n", "no rows that can be read"),
+        ("a.csv", "user_id,event_type\n", "it has no rows, only the names of columns"),
         ("a.csv", "user_id,event_type\na,like\nb,like\n", "item_id: no column's name says that it holds the item_id"),
         ("sqlite:///shop.db#orders", None, "rows of a database have no fixed order"),
         ("a.csv", "user_id,item_id,event_type\nu,i,like\nv,j,like\n", "it has no times"),

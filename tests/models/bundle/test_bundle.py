@@ -1,3 +1,5 @@
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,18 +9,23 @@ import scipy.sparse as sp
 from pydantic import ValidationError
 
 from data.fields.attributes import AttributeType
-from models.bundle.arrays import BundleContents, BundleError, content_hash
-from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.arrays import MANIFEST, MANIFEST_SUM, BundleContents, BundleError, content_hash
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
 from models.bundle.reading import Bundle, list_bundles, load_bundle, read_ranker
 from models.bundle.writing import write_bundle
+from models.content.content_map import ContentMap
+from models.content.description import Description, content_fields
+from models.content.fitting import fit_inputs
 from models.factors.als import AlsParameters, fit_als
 from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import Attributes, choose_attributes, user_values
-from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.features import EARLIER_FEATURES, FEATURES, FEATURES_HASH
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemStatistics
-from models.ranking.ranker import RankerParameters, fit_ranker
+from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
 from models.ranking.ranking_parts import RankingParts
+from models.relations.more_sources import NO_MORE
+from models.relations.top_k import TopK
 
 NOW_MS = 1_767_225_600_000
 PARAMETERS = AlsParameters(factors=4, regularization=2.0, alpha=3.0, iterations=3)
@@ -199,6 +206,45 @@ def with_ranker() -> tuple[BundleContents, ManifestFields]:
     )
 
 
+def with_content(given: BundleContents, facts: ManifestFields) -> tuple[BundleContents, ManifestFields]:
+    """The same with what gives new items their vectors."""
+    written = [Description(f"Thing {n}", 1990 + n, ("War",), {"maker": "ACME", "price": n / 2}) for n in range(4)]
+    inputs = fit_inputs(written, content_fields({"maker": "keyword", "price": "number"}), 0.3)
+    weights = np.random.default_rng(0).normal(size=(inputs.width, PARAMETERS.factors)).astype(np.float32)
+    facts = facts.model_copy(update={"content": ContentFacts(fields=inputs.fields)})
+    return replace(given, content=ContentMap(inputs, weights)), facts
+
+
+def test_content_travels_with_the_bundle(tmp_path: Path) -> None:
+    given, facts = with_content(contents(), fields())
+    path = write_bundle(tmp_path, given, facts, NOW_MS)
+    loaded = load_bundle(path)
+    assert loaded.content is not None
+    assert given.content is not None
+    new = [Description("A thing", 1993, ("War",), {"maker": "ACME", "price": 1.0}), Description("Nothing known")]
+    np.testing.assert_array_equal(loaded.content.factors(new), given.content.factors(new))
+    assert loaded.manifest.content_hash != content_hash(contents(), fields())
+
+
+def test_content_that_knows_no_word_and_no_keyword_is_read_too(tmp_path: Path) -> None:
+    inputs = fit_inputs([Description("", 1990), Description("", 1991)], (), 1.0)
+    given = replace(contents(), content=ContentMap(inputs, np.ones((inputs.width, PARAMETERS.factors), np.float32)))
+    loaded = load_bundle(write_bundle(tmp_path, given, fields(content=ContentFacts(fields=())), NOW_MS))
+    assert loaded.content is not None
+    assert loaded.content.factors([Description("", 1990)]).any()
+
+
+def test_content_and_its_facts_go_together(tmp_path: Path) -> None:
+    given, facts = with_content(contents(), fields())
+    with pytest.raises(BundleError, match="content needs its facts"):
+        load_bundle(write_bundle(tmp_path / "a", given, fields(), NOW_MS))
+    with pytest.raises(BundleError, match="content needs its facts"):
+        load_bundle(write_bundle(tmp_path / "b", contents(), facts, NOW_MS))
+    fewer = facts.model_copy(update={"content": ContentFacts(fields=())})
+    with pytest.raises(BundleError, match=r"content\.means is float64 \(2,\), expected float64 \(1,\)"):
+        load_bundle(write_bundle(tmp_path / "c", given, fewer, NOW_MS))
+
+
 def test_a_ranker_travels_with_the_bundle(tmp_path: Path) -> None:
     given, facts = with_ranker()
     loaded = load_bundle(write_bundle(tmp_path, given, facts, NOW_MS))
@@ -219,6 +265,60 @@ def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
     path = write_bundle(tmp_path, given, other, NOW_MS)
     with pytest.raises(BundleError, match=r"ranker\.txt: it was trained on features 0000"):
         load_bundle(path)
+
+
+def test_a_bundle_of_the_version_before_serves_on(tmp_path: Path) -> None:
+    """Its ranker knows fewer features, its relations are matrices alone, and its manifest names no further sources."""
+    import lightgbm
+
+    given, facts = with_ranker()
+    assert given.ranking is not None
+    assert facts.ranker is not None
+    [(earlier, names)] = EARLIER_FEATURES.items()
+    features = np.random.default_rng(0).normal(size=(200, len(names))).astype(np.float32)
+    grown = lightgbm.train(
+        {"verbosity": -1, "min_data_in_leaf": 5},
+        lightgbm.Dataset(features, features[:, 0].copy(), feature_name=list(names)),
+        5,
+    )
+    ranker = Ranker(grown.model_to_string(), features_hash=earlier)
+    old = facts.model_copy(update={"ranker": facts.ranker.model_copy(update={"features_hash": earlier})})
+    path = write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, ranker=ranker)), old, NOW_MS)
+    manifest = json.loads((path / MANIFEST).read_text())
+    del manifest["ranker"]["more"]
+    text = json.dumps(manifest)
+    (path / MANIFEST).write_text(text)
+    (path / MANIFEST_SUM).write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  {MANIFEST}\n")
+    loaded = load_bundle(path)
+    assert loaded.ranking is not None
+    assert loaded.manifest.ranker is not None
+    assert loaded.manifest.ranker.more == NO_MORE
+    assert loaded.ranking.relations is not None
+    assert loaded.ranking.relations.together is None
+    assert not loaded.ranking.reads_repeats
+    alone = read_ranker(path)
+    assert alone is not None
+    wide = np.full((200, len(FEATURES)), np.nan, np.float32)
+    wide[:, [FEATURES.index(name) for name in names]] = features
+    np.testing.assert_allclose(alone.score(wide), grown.predict(features), rtol=1e-5)
+
+
+def test_tables_of_relations_travel_with_the_ranker(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    assert given.ranking is not None
+    table = TopK(np.arange(21), np.arange(20, dtype=np.int32)[::-1].copy(), np.ones(20, np.float32))
+    relations = ItemRelations(None, None, table, table, table)
+    path = write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, relations=relations)), facts, NOW_MS)
+    loaded = load_bundle(path).ranking
+    assert loaded is not None
+    assert loaded.relations is not None
+    assert loaded.relations.ease is None
+    for name in ("together", "following", "neighbours"):
+        found = getattr(loaded.relations, name)
+        assert found.items.tolist() == table.items.tolist()
+    other = replace(relations, following=replace(table, items=table.items + 1))
+    with pytest.raises(BundleError, match="following_items must be positions of 20 items"):
+        write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, relations=other)), facts, NOW_MS)
 
 
 def test_a_ranker_without_its_facts_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
 from models.bundle.writing import write_bundle
-from tests.models.bundle.test_bundle import NOW_MS, with_ranker
+from tests.models.bundle.test_bundle import NOW_MS, with_content, with_ranker
 
 ODD: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "scalar": lambda array: np.array(7),
@@ -42,7 +42,7 @@ def sign(bundle: Path, change: Callable[[dict[str, Any]], None] = lambda manifes
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    given, facts = with_ranker()
+    given, facts = with_content(*with_ranker())
     path = write_bundle(tmp_path / "bundles", given, facts, NOW_MS)
     sign(path)
     load_bundle(path)
@@ -102,7 +102,7 @@ def zipped(content: bytes) -> bytes:
     ],
 )  # fmt: skip
 def test_files_that_are_no_arrays_are_refused(bundle: Path, content: bytes) -> None:
-    for name in ("items.npz", "ranking.npz"):
+    for name in ("items.npz", "ranking.npz", "content.npz"):
         kept = (bundle / name).read_bytes()
         (bundle / name).write_bytes(content)
         sign(bundle)
@@ -157,7 +157,7 @@ def test_a_pickle_in_a_bundle_is_not_run(bundle: Path, planted: tuple[bytes, Pat
     content, mark = planted
     objects = io.BytesIO()
     np.save(objects, np.array([Planted(mark)], dtype=object), allow_pickle=True)
-    for name in ("items.npz", "users.npz", "ranking.npz"):
+    for name in ("items.npz", "users.npz", "ranking.npz", "content.npz"):
         kept = (bundle / name).read_bytes()
         for put in (content, objects.getvalue(), zipped(objects.getvalue()), zipped(content)):
             (bundle / name).write_bytes(put)

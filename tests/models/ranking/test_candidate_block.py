@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from models.ranking.candidate_block import CANDIDATE_FEATURES
 from models.ranking.features import RECENT, RequestBatch, candidate_features, latest_distinct
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
+from models.ranking.repeat_block import REPEAT_FEATURES
+from models.relations.past_events import PastEvents
+from models.relations.top_k import TopK
 
 DAY = 86_400_000.0
 N_TRAINED, N_ALL = 40, 46  # the last six are known to the catalogue only
@@ -28,7 +32,30 @@ def relation(matrix: np.ndarray, rows: list[int], item: int) -> float:
     return float(sum(matrix[row, item].astype(float) for row in rows if row < len(matrix)))
 
 
-def expected(items: ItemTable, relations: ItemRelations, batch: RequestBatch, row: int) -> dict[str, np.ndarray]:
+def table_of(matrix: np.ndarray) -> TopK:
+    stored = sp.csr_matrix(matrix)
+    return TopK(stored.indptr.astype(np.int64), stored.indices.astype(np.int32), stored.data)
+
+
+def sparse_matrix(generator: np.random.Generator) -> np.ndarray:
+    shape = (N_TRAINED, N_TRAINED)
+    return np.where(generator.random(shape) < 0.2, generator.random(shape), 0).astype(np.float32)
+
+
+def repeats(past: PastEvents, item: int, at_ms: float) -> list[float]:
+    own = past.items == item
+    times = past.times_ms[own]
+    days = (at_ms - times) / DAY
+    decayed = [float((past.amounts[own] * 2.0 ** (-days / half_life)).sum()) for half_life in (7, 30, 90)]
+    moments = np.unique(times)
+    since = (at_ms - times.max()) / DAY if len(times) else np.nan
+    rhythm = since / np.diff(moments).mean() * DAY if len(moments) > 1 else np.nan
+    return [len(times), *decayed, since, rhythm, len(times) / len(past.items) if len(past.items) else 0.0]
+
+
+def expected(
+    items: ItemTable, ease: np.ndarray, follows: np.ndarray, together: np.ndarray, batch: RequestBatch, row: int
+) -> dict[str, np.ndarray]:
     listed = [item for item in batch.candidates[row].tolist() if item >= 0]
     latest = [item for item in batch.recent[row].tolist() if item >= 0]
     late = [item for item in latest if item < N_TRAINED]
@@ -47,12 +74,13 @@ def expected(items: ItemTable, relations: ItemRelations, batch: RequestBatch, ro
         "popularity_7d": batch.popularity[1, listed],
         "affinity_mean": np.array([mine.mean() if len(mine) else np.nan for mine in shares]),
         "affinity_max": np.array([mine.max() if len(mine) else np.nan for mine in shares]),
-        "ease_standard": standard(np.array([relation(relations.ease, history, i) for i in listed]))
-        if history
-        else nothing,
+        "ease_standard": standard(np.array([relation(ease, history, i) for i in listed])) if history else nothing,
     }
     found |= dict(zip(("log_count", "count_share", "value_mean", "year"), items.static[listed].T, strict=True))
     if latest:
+        fading = np.array([relation(together, [], i) for i in listed])
+        for step, other in enumerate(late[:10]):
+            fading += [0.8**step * relation(together, [other], i) for i in listed]
         found |= {
             "cosine_last": cosines[:, 0],
             "cosine_max_5": cosines[:, :5].max(axis=1),
@@ -60,15 +88,22 @@ def expected(items: ItemTable, relations: ItemRelations, batch: RequestBatch, ro
             "cosine_max_10": cosines.max(axis=1),
             "cosine_mean_10": cosines.mean(axis=1),
             "cosine_max_10_standard": standard(cosines.max(axis=1)),
-            "ease_recent_standard": standard(np.array([relation(relations.ease, late, i) for i in listed])),
-            "follows_standard": standard(np.array([relation(relations.follows, late[:5], i) for i in listed])),
-            "follows_last": np.array([relation(relations.follows, late[:1], i) for i in listed]),
+            "ease_recent_standard": standard(np.array([relation(ease, late, i) for i in listed])),
+            "follows_standard": standard(np.array([relation(follows, late[:5], i) for i in listed])),
+            "together": fading,
+            "together_standard": standard(fading),
+            "together_last": np.array([relation(together, late[:1], i) for i in listed]),
+            "follows_last": np.array([relation(follows, late[:1], i) for i in listed]),
         }
+    if batch.past:
+        told = np.array([repeats(batch.past[row], item, batch.at_ms[row]) for item in listed])
+        found |= dict(zip(REPEAT_FEATURES, told.T, strict=True))
     return {name: found.get(name, nothing) for name in CANDIDATE_FEATURES}
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_block_is_what_the_formulas_say(seed: int) -> None:
+@pytest.mark.parametrize("large", [False, True], ids=["matrices", "tables"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_block_is_what_the_formulas_say(seed: int, large: bool) -> None:
     generator = np.random.default_rng(seed)
     item = generator.integers(0, N_TRAINED, 200)
     statistics = item_statistics(
@@ -83,7 +118,12 @@ def test_the_block_is_what_the_formulas_say(seed: int) -> None:
     members = {str(name): np.flatnonzero(generator.random(N_ALL) < 0.2) for name in range(5)}
     extra = generator.normal(size=(N_ALL - N_TRAINED, 12)).astype(np.float32)
     items = item_table(factors, statistics, members, extra, np.full(len(extra), 50 * DAY))
+    together = sparse_matrix(generator)
     ease, follows = generator.normal(size=(2, N_TRAINED, N_TRAINED)).astype(np.float32)
+    relations = ItemRelations(ease, follows, table_of(together))
+    if large:  # the tables stand in for the matrices
+        ease, follows = sparse_matrix(generator), sparse_matrix(generator)
+        relations = ItemRelations(None, None, table_of(together), table_of(follows), table_of(ease))
     lengths = (30, 12, 1, 30, 30)
     pasts = [generator.integers(0, N_ALL, size=m) for m in (60, 7, 3, 1, 0)]
     candidates = np.full((5, 30), -1)
@@ -102,10 +142,14 @@ def test_the_block_is_what_the_formulas_say(seed: int) -> None:
         at_ms=np.array([120, 60, 40, 10, 0]) * DAY,
         affinity=affinity,
         popularity=generator.random((2, N_ALL)).astype(np.float32),
+        past=[
+            PastEvents(past, generator.random(len(past)), np.sort(generator.integers(-50, 1, len(past))) * DAY)
+            for past in pasts
+        ],
     )
-    block = candidate_features(items, ItemRelations(ease, follows), batch)
+    block = candidate_features(items, relations, batch)
     for row, length in enumerate(lengths):
-        for place, (name, values) in enumerate(expected(items, ItemRelations(ease, follows), batch, row).items()):
+        for place, (name, values) in enumerate(expected(items, ease, follows, together, batch, row).items()):
             found = block[row, :length, place]
             np.testing.assert_allclose(found, values, rtol=2e-4, atol=2e-5, err_msg=f"{name} of request {row}")
 

@@ -20,6 +20,8 @@ from models.ranking.features import (
 )
 from models.ranking.item_relations import fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
+from models.ranking.repeat_block import REPEAT_FEATURES
+from models.relations.past_events import NO_PAST
 
 DAY = 86_400_000.0
 
@@ -101,8 +103,16 @@ def test_unknown_is_not_zero() -> None:
     found = columns(candidate_features(table(), relations, nothing))
     for name in ("retrieval_score", "retrieval_standard", "cosine_last", "cosine_mean_10", "ease_standard"):
         assert np.isnan(found[name][:2]).all(), name
-    for name in ("follows_last", "ease_recent_standard", "affinity_mean", "affinity_max"):
+    for name in ("follows_last", "ease_recent_standard", "affinity_mean", "affinity_max", "together", "together_last"):
         assert np.isnan(found[name][:2]).all(), name
+
+
+def test_repeats_are_unknown_where_nobody_tells_of_them() -> None:
+    found = columns(candidate_features(table(), None, batch()))
+    assert np.isnan([found[name][:2] for name in REPEAT_FEATURES]).all()
+    nothing = columns(candidate_features(table(), None, batch(past=[NO_PAST])))
+    assert nothing["repeat_count"][:2].tolist() == [0, 0]
+    assert np.isnan(nothing["repeat_days"][:2]).all()
 
 
 def test_a_request_does_not_depend_on_its_batch() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from models.ranking.item_relations import fit_ease, fit_follows, fit_relations
+from models.ranking.item_relations import fit_ease, fit_follows, fit_relations, relation_arrays, relations_of
 
 
 def test_ease_solves_its_problem() -> None:
@@ -27,5 +27,21 @@ def test_what_follows_is_found() -> None:
     np.testing.assert_allclose(tied[0, 1], tied[1, 0], atol=0.5)
 
 
-def test_large_catalogues_do_without() -> None:
-    assert fit_relations(sp.csr_matrix((2, 4001)), np.zeros(0, int), np.zeros(0, int), np.zeros(0)) is None
+def test_large_catalogues_have_tables_only() -> None:
+    seen = sp.csr_matrix(([1.0, 1.0], ([0, 0], [7, 4000])), shape=(2, 4001))
+    user, item, times_ms = np.zeros(2, int), np.array([7, 4000]), np.array([1000, 2000])
+    found = fit_relations(seen, user, item, times_ms)
+    assert found.ease is None
+    assert found.follows is None
+    for table in (found.together, found.following, found.neighbours):
+        assert table is not None
+        assert table.items[table.edges[7] : table.edges[8]].tolist() == [4000]
+    small = fit_relations(seen[:, :4000], np.zeros(1, int), np.array([7]), np.array([1000]))
+    assert small.ease is not None
+    assert small.follows is not None
+    arrays = relation_arrays(found)
+    again = relations_of(arrays)
+    assert again is not None
+    assert again.ease is None
+    assert relation_arrays(again).keys() == arrays.keys()
+    assert relations_of({}) is None

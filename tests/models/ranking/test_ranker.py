@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from models.ranking.features import FEATURES, FEATURES_HASH
-from models.ranking.ranker import Ranker, RankerError, RankerParameters, check_features, fit_ranker
+from models.ranking.features import EARLIER_FEATURES, FEATURES, FEATURES_HASH
+from models.ranking.ranker import Ranker, RankerError, RankerParameters, features_of, fit_ranker
 
 PARAMETERS = RankerParameters(trees=30, smallest_leaf=5)
 
@@ -54,9 +54,31 @@ def test_other_features_are_refused() -> None:
         Ranker("tree\n")
     with pytest.raises(RankerError, match="29 features given"):
         Ranker(text).score(np.zeros((1, 29), np.float32))
-    check_features(FEATURES_HASH)
+    assert features_of(FEATURES_HASH) == FEATURES
     with pytest.raises(RankerError, match="trained on features 0123"):
-        check_features("0123")
+        features_of("0123")
+
+
+def test_a_ranker_of_the_version_before_reads_its_own_features() -> None:
+    """A bundle from before an update serves on: its trees know fewer features, by name."""
+    import lightgbm
+
+    [(earlier, names)] = EARLIER_FEATURES.items()
+    generator = np.random.default_rng(0)
+    narrow = generator.normal(size=(400, len(names))).astype(np.float32)
+    booster = lightgbm.train(
+        {"verbosity": -1, "min_data_in_leaf": 5},
+        lightgbm.Dataset(narrow, narrow[:, 3] + narrow[:, -1], feature_name=list(names)),
+        num_boost_round=5,
+    )
+    ranker = Ranker(booster.model_to_string(), features_hash=earlier)
+    wide = np.full((400, len(FEATURES)), np.nan, np.float32)
+    wide[:, [FEATURES.index(name) for name in names]] = narrow
+    np.testing.assert_allclose(ranker.score(wide), booster.predict(narrow), rtol=1e-5)
+    assert ranker.features == FEATURES
+    assert set(ranker.importance()) == set(names)
+    with pytest.raises(RankerError, match="features"):
+        Ranker(booster.model_to_string())
 
 
 def shown_lists(seed: int, n: int = 2000, found: int = 40, shown: int = 10) -> tuple[np.ndarray, ...]:

@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 
 from models.bundle.arrays import BundleContents
-from models.bundle.manifest import DataFacts, IndexFacts, ManifestFields
-from models.bundle.reading import load_bundle
+from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
+from models.bundle.reading import Bundle, load_bundle
 from models.bundle.writing import write_bundle
+from models.content.content_map import ContentMap
+from models.content.description import Description, content_fields
+from models.content.fitting import fit_inputs
 from models.factors.als import AlsParameters
+from models.ranking.features import FEATURES, FEATURES_HASH
+from models.ranking.item_relations import ItemRelations
+from models.ranking.item_table import ItemStatistics
+from models.ranking.ranker import RankerParameters, fit_ranker
+from models.ranking.ranking_parts import RankingParts
+from models.relations.more_sources import MoreSources
+from models.relations.past_events import PastEvents
+from models.relations.top_k import TopK
 from models.retrieval.candidates import CandidateModel, Source
 from models.retrieval.query import Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
@@ -19,7 +30,7 @@ GENRES = ("Action", "Comedy", "Drama")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     generator = np.random.default_rng(7)
     factors = generator.normal(size=(N_ITEMS, N_FACTORS)).astype(np.float32)
     users = generator.normal(size=(5, N_FACTORS)).astype(np.float32)
@@ -43,7 +54,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
         index=IndexFacts(kind="flat", recall=1.0),
     )
     path: Path = write_bundle(tmp_path_factory.mktemp("bundles"), contents, fields)
-    return CandidateModel(load_bundle(path), prior_weight=0.5)
+    return load_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def model(made: Bundle) -> CandidateModel:
+    return CandidateModel(made, prior_weight=0.5)
 
 
 @pytest.fixture(params=[pytest.param(65_536, id="small"), pytest.param(0, id="large")], autouse=True)
@@ -151,6 +167,110 @@ def test_a_new_item_scores_by_the_mean_factors_of_its_category(model: CandidateM
     vector = model.fold_in.solve([asked.items], [asked.weights])[0][0]
     assert found.sources[place] == Source.CATEGORY
     assert found.scores[place] == pytest.approx(model.item_factors[2::3].mean(axis=0) @ vector, rel=1e-5)
+
+
+def test_further_sources_stand_behind_the_others(tmp_path: Path, made: Bundle, builder: ShelfBuilder) -> None:
+    """Each as long as the manifest says, labelled, none of them twice, and nothing that may not be shown."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, len(FEATURES))).astype(np.float32)
+    ranking = RankerParameters(trees=2, smallest_leaf=5)
+    ranker = fit_ranker(features, features[:, 0] > 1, np.full(10, 20), ranking, seed=0)
+    # The tables say of every item that the next two come after it, and that those 100 later are its neighbours.
+    edges, nothing = 2 * np.arange(N_ITEMS + 1), np.full(N_ITEMS, np.nan, np.float32)
+    weights = np.tile(np.array([2.0, 1.0], np.float32), N_ITEMS)
+    after, near = (
+        TopK(
+            edges,
+            np.stack([(np.arange(N_ITEMS) + step) % N_ITEMS for step in steps], 1).astype(np.int32).ravel(),
+            weights,
+        )
+        for steps in ((1, 2), (100, 101))
+    )
+    statistics = ItemStatistics(made.item_counts, nothing, nothing, nothing.astype(np.float64))
+    relations = ItemRelations(None, None, after, after, near)
+    contents = {name: getattr(made, name) for name in BundleContents.__dataclass_fields__}
+    manifest = made.manifest.model_dump(include=set(ManifestFields.model_fields))
+    more = MoreSources(repeats=1, follows=3, neighbours=1)
+    facts = RankerFacts(features_hash=FEATURES_HASH, parameters=ranking, lists=1, candidates=5, trending=2, more=more)
+    path = write_bundle(
+        tmp_path,
+        BundleContents(**contents | {"ranking": RankingParts(ranker, statistics, relations)}),
+        ManifestFields(**manifest | {"ranker": facts}),
+    )
+    serving = CandidateModel(load_bundle(path), prior_weight=0.5)
+    past = PastEvents(np.array([9, 9, 300]), np.ones(3), np.zeros(3))
+    asked = query([10, 20], n=5, exclude=[22], recent=np.array([20, 10, -1]), past=past)
+    builder.set_trending(np.array([7, 8]), np.ones(2))
+    [found] = serving.retrieve([asked], builder.shelf())
+    first = brute_force(serving, builder.shelf(), asked, np.ones(N_ITEMS, bool))
+    assert not {7, 8, 9, 11, 12, 21, 120} & set(first)
+    assert found.items.tolist() == [*first, 7, 8, 9, 21, 11, 12, 120]
+    names = ["FOLD_IN"] * 5 + ["TRENDING"] * 2 + ["REPEAT"] + ["FOLLOWS"] * 3 + ["NEIGHBOUR"]
+    assert [Source(source).name for source in found.sources.tolist()] == names
+    assert found.folded == len(found.items)
+    vector = serving.fold_in.solve([asked.items], [asked.weights])[0][0]
+    np.testing.assert_allclose(found.scores, serving.item_factors[found.items] @ vector, rtol=1e-4)
+    # Without a history of its own a list has no use for them.
+    [cold] = serving.retrieve([query(n=5)], builder.shelf())
+    assert cold.folded == 0
+
+
+@pytest.fixture(scope="module")
+def described(made: Bundle, tmp_path_factory: pytest.TempPathFactory) -> CandidateModel:
+    """The same model with a content map: a maker is worth one factor."""
+    makers = [Description("", attributes={"maker": f"m{n % N_FACTORS}"}) for n in range(2 * N_FACTORS)]
+    inputs = fit_inputs(makers, content_fields({"maker": "keyword"}), 0.0)
+    weights = np.zeros((inputs.width, N_FACTORS), np.float32)
+    weights[1 : 1 + N_FACTORS] = 3 * np.eye(N_FACTORS)
+    contents = {name: getattr(made, name) for name in BundleContents.__dataclass_fields__}
+    manifest = made.manifest.model_dump(include=set(ManifestFields.model_fields))
+    path = write_bundle(
+        tmp_path_factory.mktemp("described"),
+        BundleContents(**contents | {"content": ContentMap(inputs, weights)}),
+        ManifestFields(**manifest | {"content": ContentFacts(fields=inputs.fields)}),
+    )
+    return CandidateModel(load_bundle(path), prior_weight=0.5)
+
+
+def made_by(name: bytes, maker: str, categories: tuple[str, ...] = ()) -> ShelfItem:
+    return ShelfItem(name, categories, True, 999_999, Description("New", attributes={"maker": maker}))
+
+
+def test_a_new_item_scores_by_what_is_written_of_it_and_again_when_that_changes(described: CandidateModel) -> None:
+    ids = [str(n).encode() for n in range(N_ITEMS)]
+    builder = ShelfBuilder(ids, described.item_counts, described.item_factors, content=described.content)
+    # Its category is the same for all and says nothing: what is written of it is asked alone.
+    builder.update([ShelfItem(one, ("Drama",), True, 1) for one in ids])
+    builder.update([made_by(b"new", "m2", ("Drama",)), made_by(b"unknown", "nobody", ("Drama",))])
+    asked = query([2, 5, 8], n=N_ITEMS + 2)
+    vector = described.fold_in.solve([asked.items], [asked.weights])[0][0]
+    for maker, factor in (("m2", 2), ("m5", 5)):
+        builder.update([made_by(b"new", maker, ("Drama",))])
+        [found] = described.retrieve([asked], builder.shelf())
+        place = found.items.tolist().index(N_ITEMS)
+        assert found.sources[place] == Source.CONTENT
+        assert found.scores[place] == pytest.approx(3 * vector[factor], rel=1e-5)
+        assert found.sources[found.items.tolist().index(N_ITEMS + 1)] == Source.NEWEST
+    for left_out in ({"exclude": [N_ITEMS]}, {"exclude_categories": ("Drama",)}):
+        [found] = described.retrieve([query([2, 5, 8], n=50, **left_out)], builder.shelf())  # type: ignore[arg-type]
+        assert N_ITEMS not in found.items
+
+
+def test_new_items_are_neighbours_of_others_and_have_neighbours(described: CandidateModel) -> None:
+    ids = [str(n).encode() for n in range(N_ITEMS)]
+    builder = ShelfBuilder(ids, described.item_counts, described.item_factors, content=described.content)
+    builder.update([made_by(b"one", "m2"), made_by(b"two", "m2"), made_by(b"three", "m4"), made_by(b"unknown", "?")])
+    shelf = builder.shelf()
+    one, two, three, unknown = range(N_ITEMS, N_ITEMS + 4)
+    items, cosines = described.similar(one, 5, shelf)
+    assert items[0] == two
+    assert cosines[0] == pytest.approx(1.0)
+    assert one not in items
+    nearest = int(np.argmax(described.item_factors[:, 4] / np.linalg.norm(described.item_factors, axis=1)))
+    assert three in described.similar(nearest, 3, shelf)[0]
+    assert not len(described.similar(unknown, 5, shelf)[0])
+    builder.update([ShelfItem(b"two", (), False, 1, Description("New", attributes={"maker": "m2"}))])
+    assert two not in described.similar(one, 5, builder.shelf())[0]
 
 
 def test_a_shelf_in_use_does_not_change(model: CandidateModel, builder: ShelfBuilder) -> None:

@@ -60,6 +60,7 @@ export function shownValue(value, type) {
   if (type === "time") return dateTime(value)
   if (type === "number") return Number.isInteger(value) ? count(value) : amount(value)
   if (type === "keywords") return value.join(", ")
+  if (type === "vector") return `${count(value.length)} numbers`
   return value
 }
 

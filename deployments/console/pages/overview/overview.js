@@ -163,12 +163,20 @@ function makeTiles() {
     made.lag(stream ? (stream.pending ? duration(stream.lag_s) : "0 s") : "–", `${count(stream?.pending)} events wait`)
     const champion = model?.slots.champion
     made.age(champion?.trained_at ? duration((Date.now() - Date.parse(champion.trained_at)) / 1000) : "–", "since training")
-    made.since(count(model?.events_since_training), learning ? `retrains at ${count(learning.new_events_threshold)}` : "")
+    made.since(...sinceTraining(learning))
     const metrics = champion?.metrics
     made.quality(fixed(metrics?.ndcg_at_10, 3), `popularity ${fixed(metrics?.popularity_ndcg_at_10, 3)}`)
     driftTile(made.drift, model?.drift ?? [])
   }
   return { element, update }
+}
+
+/** What calls for a retraining: what the new events count for, with all of them beside it. */
+function sinceTraining(learning) {
+  const all = learning?.events_since_training
+  const threshold = learning?.new_events_threshold
+  if (!threshold || !known(learning.events_counted)) return [count(all), threshold ? `retrains above ${count(threshold)}` : ""]
+  return [count(learning.events_counted), `count; retrains above ${count(threshold)}. In all ${count(all)}`]
 }
 
 /** The measure that is furthest beyond its threshold, or nearest to it. */

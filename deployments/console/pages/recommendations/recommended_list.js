@@ -10,6 +10,9 @@ const SOURCES = {
   trending: "what gains interest now",
   popular: "what most people like",
   newest: "just added",
+  repeat: "had before, and due again",
+  follows: "comes after what was taken up last",
+  neighbour: "liked by those who like the same",
   exploration: "drawn at random, to learn from",
 }
 

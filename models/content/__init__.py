@@ -1,0 +1,1 @@
+"""What is written of an item -> `description` (words, keywords, numbers) -> `content_map` (a vector) <- `fitting`."""

@@ -1,0 +1,1 @@
+"""Relations between items, as the few strongest of each: for catalogues of any size."""
