@@ -110,11 +110,9 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     started_ms = clock.now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
     data = _read_data(settings, report)
-
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
-
     dataset = load_dataset(processed_dir(settings), in_memory=False)
     catalogue = catalogue_of(data, read_catalogue(settings), dataset, settings.data.item_attributes)
     data = in_store_order(data)  # the order that was read is not needed any more, and takes as much memory
@@ -129,7 +127,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
         report(85, line)
 
     ranker = second.ranker if second else None
-    path = fit_bundle(data, settings, parameters, seed, metrics, ranker, catalogue, partial(report, 85))
+    path = fit_bundle(data, settings, parameters, seed, metrics, ranker, catalogue, partial(report, 87))
     manifest, footprint = _verified(path)
     report(90, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, data, catalogue, second, champion, footprint, seed)
@@ -261,8 +259,8 @@ def _second_stage(
         settings.serving.trending_window,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
-    created_ms = champion.manifest.created_ms if champion is not None else None
-    latest = judged_from(data, created_ms, training.fewest_judged_users)
+    known = None if champion is None else champion.manifest.created_ms
+    latest = judged_from(data, known, training.fewest_judged_users)
     logged = None
     if ranker is not None and training.logged_lists:
         lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)
