@@ -320,12 +320,19 @@ def load_settings(**overrides: object) -> Settings:
     try:
         found = with_preset(Settings(**overrides))  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        lines = [_bad_setting(item["loc"], item["msg"]) for item in error.errors()]
         raise SettingsError("bad setting: " + "; ".join(lines)) from error
     # The password in a sourced REDIS_URL stays in that shell: each process finds its own.
     return (
         found.model_copy(update={"store": found.store.model_copy(update={"url": None})}) if found.own_store else found
     )
+
+
+def _bad_setting(place: tuple[int | str, ...], words: str) -> str:
+    """ "ports.http: what is wrong with it"; a check of several settings names them itself."""
+    name = ".".join(str(part) for part in place)
+    words = words.removeprefix("Value error, ")
+    return f"{name}: {words}" if name else words
 
 
 def with_preset(settings: Settings) -> Settings:

@@ -1,7 +1,7 @@
 """`python -m models.compile`: compile all that numba compiles here, for the processes that start next.
 
-Of several that start at once on a fresh installation, each would compile for itself: the first start of a stack, with a
-training and two replicas, took 172 s of processor time for that reason, and 96 s with the results on disk.
+Of several that start at once on a fresh installation, each would compile for itself, which takes nine seconds of a
+core: the first training and two replicas.
 """
 
 import importlib

@@ -12,7 +12,7 @@ import psutil
 
 from configs.settings import PROJECT_DIR
 
-_BETWEEN_S = 0.5
+_BETWEEN_S = 1.0
 
 
 @dataclass(frozen=True)

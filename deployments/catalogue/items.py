@@ -68,6 +68,7 @@ class Items:
         ids: IdTypes,
         ask_similar: Callable[[bytes, int], Awaitable[Similar]],
         event_files: Callable[[], list[Path]] = list,
+        require_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -75,6 +76,7 @@ class Items:
         self._ids = ids
         self._ask_similar = ask_similar
         self._event_files = event_files
+        self.require_room = require_room
         self._one_count = asyncio.Semaphore(1)  # it reads all of the log, and so keeps a core busy
         self.catalogue = Catalogue(client, keys)
         self._index = SearchIndex()
@@ -135,6 +137,7 @@ class Items:
 
     async def put(self, item_id: str, request: ItemRequest) -> ItemView:
         """Add or replace an item. Every replica follows within a second. Raises ApiError 422 naming the field."""
+        self.require_room()
         try:
             item = checked_item(item_id, request, self.catalogue.item_schema, clock.now_ms())
         except DescriptionError as error:
@@ -146,6 +149,7 @@ class Items:
     async def put_batch(self, body: bytes) -> ItemBatchAnswer:
         """Add or replace up to 1,000 items, each accepted or refused on its own, by index; of two with one id the
         later one stays. Raises ApiError 422 for a body that is no batch."""
+        self.require_room()
         now_ms = clock.now_ms()
         items: list[Item] = []
         results: list[AcceptedItem | dict[str, Any]] = []

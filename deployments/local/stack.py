@@ -282,7 +282,7 @@ class LocalStack:
     def _first_model(self, trials: int | None) -> None:
         """Train a first model if there is none, and wait until the replicas serve it."""
         options = [] if trials is None else ["--trials", str(trials)]
-        say(f"{self.serve.url} answers; with what is popular, as long as there is no model")
+        say(f"{self.serve.url} answers; without a model, with what is popular")
         self._run("model", "jobs.first_model", *options)
         self.serve.wait_for_model()
 

@@ -66,12 +66,14 @@ def _by_protocol(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for record in report["arms"]:
         found.setdefault(record["protocol"], []).append(record)
+    if report.get("new_items"):  # has recall at 50 in place of NDCG
+        found["P6, recall@50 of new items"] = [{**record, "calibration": None} for record in report["new_items"]]
     return found
 
 
 def _bars(records: list[dict[str, Any]]) -> tuple[list[float], list[float], list[float]]:
     """Means, and how far the interval reaches below and above each."""
-    values = [record["ndcg_at_10"] for record in records]
+    values = [record["ndcg_at_10"] if "ndcg_at_10" in record else record["recall_at_50"] for record in records]
     return (
         [one["mean"] for one in values],
         [one["mean"] - one["low"] for one in values],

@@ -110,11 +110,9 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     started_ms = clock.now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
     data = _read_data(settings, report)
-
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
-
     dataset = load_dataset(processed_dir(settings), in_memory=False)
     catalogue = catalogue_of(data, read_catalogue(settings), dataset, settings.data.item_attributes)
     data = in_store_order(data)  # the order that was read is not needed any more, and takes as much memory
@@ -128,9 +126,8 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     for line in describe_second_stage(second, settings):
         report(85, line)
 
-    path = fit_bundle(
-        data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue, partial(report, 82)
-    )
+    ranker = second.ranker if second else None
+    path = fit_bundle(data, settings, parameters, seed, metrics, ranker, catalogue, partial(report, 87))
     manifest, footprint = _verified(path)
     report(90, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
     verdict = _gate(settings, data, catalogue, second, champion, footprint, seed)
@@ -140,8 +137,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
         options.force,
     )  # fmt: skip
     report(91, trained.decision)
-    takes_slot = options.force or options.slot != CHAMPION or verdict.promote
-    slot = options.slot if takes_slot else None
+    slot = options.slot if options.force or options.slot != CHAMPION or verdict.promote else None
     published = publish(settings, trained, slot, options.decides, state.version, report)
     if options.run_id is not None:
         tell_asker(settings, options.run_id, trained, published.not_served)
@@ -263,8 +259,8 @@ def _second_stage(
         settings.serving.trending_window,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
-    created_ms = champion.manifest.created_ms if champion is not None else None
-    latest = judged_from(data, created_ms, training.fewest_judged_users)
+    known = None if champion is None else champion.manifest.created_ms
+    latest = judged_from(data, known, training.fewest_judged_users)
     logged = None
     if ranker is not None and training.logged_lists:
         lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)
@@ -324,13 +320,8 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
         parser.error("--trials must be at least 1")
     fixed = None
     if given.no_search:
-        fixed = AlsParameters(
-            factors=settings.training.factors,
-            regularization=given.regularization,
-            alpha=given.alpha,
-            iterations=given.iterations,
-            weight_power=given.weight_power,
-        )
+        searched = {name: getattr(given, name) for name in ("regularization", "alpha", "iterations", "weight_power")}
+        fixed = AlsParameters(factors=settings.training.factors, **searched)
     slot = None if given.slot == "none" else given.slot
     return RetrainOptions(given.trials, given.seed, fixed, slot, given.reason, given.who, given.force, given.run)
 

@@ -67,7 +67,9 @@ class SideScores:
         self._nearness: Nearness | None = None
         if weights.shape[1] <= LIMIT:
             with threadpool_limits(1, "blas"):  # sums must not depend on how many threads share them
-                self._by_item = [_weighted_ease(weights), _item_knn(self._ones), _rp3beta(self._ones)]
+                found = _weighted_ease(weights), _item_knn(self._ones), _rp3beta(self._ones)
+            # Row by row in memory: every product with rows of users would copy a matrix that is not.
+            self._by_item = [np.ascontiguousarray(one) for one in found]
             self._nearness = Nearness(user, item, times_ms, weights.shape[1])
 
     def of(self, users: np.ndarray, candidates: np.ndarray, histories: Sequence[np.ndarray]) -> np.ndarray:

@@ -27,6 +27,7 @@ from models.training.ranker_windows import (
     FittedRanker,
     Recipe,
     early_stages,
+    early_windows,
     learn,
     lists_after,
     moment_of,
@@ -41,8 +42,8 @@ K = 10
 _SPARE = 1.5  # users that must act in a window for each that can be judged: some have no history, or nothing relevant
 Tell = Callable[[float, str], None]
 """Called with the share of the second stage that is done, 0 to 1, and what was done last."""
-# The shares that are done after each step, as they were measured on 1.5 to 20 million events.
-_FIRST, _WINDOWS, _CHOSEN, _JUDGED, _LATEST_LISTS = 0.2, 0.65, 0.75, 0.85, 0.95
+# The shares that are done after each step, roughly as they were on 1.5 million events.
+_FIRST, _FITTED, _WINDOWS, _CHOSEN, _JUDGED, _LATEST_LISTS = 0.15, 0.45, 0.65, 0.75, 0.85, 0.95
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,11 @@ def train_second_stage(
     if parameters is None:
         return nothing
     tell(_FIRST, f"factors of the first {latest:.0%} of the events, and what they are worth")
-    stages = list(early_stages(data, catalogue, recipe, latest, seed, threads))
+    stages = []
+    n_windows = len(early_windows(latest, len(data)))
+    for window, early in early_stages(data, catalogue, recipe, latest, seed, threads):
+        stages.append((window, early))
+        tell(_FIRST + (_FITTED - _FIRST) * len(stages) / n_windows, f"factors of the first {window[0]:.0%}")
     more, sources_note = choose_sources(stages, recipe, parameters, seed)
     recipe = replace(recipe, more=more)
     windows = _early_windows(data, stages, recipe, logged, tell)
@@ -223,7 +228,7 @@ def _early_windows(
             shown = logged_rows(stage, lists, recipe, logged.clip)
         found.append(EarlyWindow(window, lists_after(stage, *window, recipe), shown))
         tell(
-            _FIRST + (_WINDOWS - _FIRST) * number / len(stages),
+            _FITTED + (_WINDOWS - _FITTED) * number / len(stages),
             f"training lists of the events from {window[0]:.0%} to {window[1]:.0%}",
         )
     return found

@@ -16,7 +16,7 @@ from data.dataset import DataError, Tables, load_dataset, processed_dir
 from data.dataset_writer import write_dataset
 from deployments.console.evaluation_view import latest_evaluation
 from jobs.evaluate.evaluate import evaluate_protocols, main
-from jobs.evaluate.evaluation_report import new_items_table
+from jobs.evaluate.evaluation_report import new_items_table, write_report
 from jobs.evaluate.given_data import settings_for
 from models.evaluation.applicability import (
     NO_REPEATS,
@@ -173,7 +173,7 @@ def test_many_events_are_asked_about_by_sample(monkeypatch: pytest.MonkeyPatch) 
     assert _bounded(asked[:1_000], user, 0).tolist() == asked[:1_000].tolist()
 
 
-def test_new_items_are_part_of_the_report(settings: Settings) -> None:
+def test_new_items_are_part_of_the_report(settings: Settings, tmp_path: Path) -> None:
     """Two tastes whose items say of which they are: new ones reach those who have that taste."""
     frame = two_tastes(n_users=80, n_items=200, per_user=60)
     interactions = frame.assign(event_type="purchase", value=np.float32("nan"))
@@ -189,3 +189,6 @@ def test_new_items_are_part_of_the_report(settings: Settings) -> None:
     found = {record["name"]: record["recall_at_10_among_new"]["mean"] for record in report["new_items"]}
     assert found["categories"] > found["random"] + 0.2
     assert "P6 categories" in new_items_table(report["new_items"])
+    _, page, picture = write_report(tmp_path / "report", report)  # with P6 alone
+    assert "P6, recall@50 of new items" in page.read_text()
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ import scipy.sparse as sp
 from models.batch_only.list_ranker import ListRankerParameters, fit_list_ranker
 from models.batch_only.nearness import LARGEST, SUMS, Nearness
 from models.batch_only.side_scores import SIDE_FEATURES, SideScores
+from models.batch_only.split_training import learning_splits
 from models.batch_only.user_neighbours import UserNeighbours
 from models.evaluation.baselines import fit_item_knn
 from models.factors.als import AlsParameters
@@ -116,3 +117,7 @@ def test_the_list_ranker_learns_and_repeats() -> None:
     np.testing.assert_allclose(pulled, parameters.first_stage * features[:, 0], atol=1e-5)
     with pytest.raises(ValueError, match="nothing to tell apart"):
         fit_list_ranker(features, np.zeros(4000, bool), "abc", parameters, 0)
+
+
+def test_few_users_give_their_lists_in_more_splits() -> None:
+    assert [learning_splits(n_users) for n_users in (10, 943, 3000, 50_000)] == [8, 8, 3, 2]

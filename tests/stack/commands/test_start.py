@@ -32,7 +32,19 @@ def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
         cwd=PROJECT_DIR, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.strip() == "bad setting: : Value error, ports.http is 80: choose one between 1024 and 65000"
+    assert done.stderr.strip() == "bad setting: ports.http is 80: choose one between 1024 and 65000"
+
+
+def test_who_reads_only_the_first_lines_sees_no_traceback(idle_settings: Settings) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)  # as `head` does when it has enough
+    with os.fdopen(writes, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.local", "status"],
+            env={"PATH": os.environ["PATH"], "RAYCOMMEND_STATE_DIR": str(idle_settings.state_dir)},
+            cwd=PROJECT_DIR, stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_commands_without_a_stack_say_so(idle_settings: Settings) -> None:
