@@ -143,6 +143,21 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     return {name: {**fields, **patch.get(name, {})} for name, fields in base.items()}
 
 
+def _patch(path: Path) -> dict[str, dict[str, Any]]:
+    """What a preset's file says of types. Raises `SettingsError` for a file of another form."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path.name}: it is not YAML: {error}") from error
+    types = found.get("types") if isinstance(found, dict) else None
+    if not isinstance(types, dict):
+        raise SettingsError(f"{path.name}: there is no mapping `types`; without changes write types: {{}}")
+    for name, fields in types.items():
+        if not isinstance(fields, dict):
+            raise SettingsError(f"{path.name}: {name}: give its fields, as {{seen: false}}")
+    return types
+
+
 @lru_cache
 def load_event_types(preset: str = "movies") -> EventTypes:
     """Read `events.yaml` with a preset laid over it.
@@ -155,7 +170,7 @@ def load_event_types(preset: str = "movies") -> EventTypes:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise SettingsError(f"no event preset {preset!r}; there are {known}")
     base = yaml.safe_load((CONFIGS_DIR / "events.yaml").read_text())["types"]
-    patch = yaml.safe_load(path.read_text())["types"]
+    patch = _patch(path)
     if unknown := set(patch) - set(base):
         raise SettingsError(f"{path.name} names unknown event types: {', '.join(sorted(unknown))}")
     types = {}

@@ -12,11 +12,16 @@ PRESETS_DIR = Path(__file__).resolve().parent / "presets"
 
 
 def preset_settings(preset: str) -> dict[str, dict[str, Any]]:
-    """Settings by group and field; empty for an unknown preset, which whoever reads the event types reports."""
+    """Settings by group and field; empty for a preset that is unknown or cannot be read, which whoever reads the event
+    types reports."""
     path = PRESETS_DIR / f"{preset}.yaml"
     if "/" in preset or not path.is_file():
         return {}
-    return yaml.safe_load(path.read_text()).get("settings") or {}
+    try:
+        found = yaml.safe_load(path.read_text())
+    except yaml.YAMLError:
+        return {}
+    return found.get("settings") or {} if isinstance(found, dict) else {}
 
 
 def kept_preset(processed: Path) -> str | None:

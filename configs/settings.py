@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from configs.addresses import without_credentials
+from configs.decay import TRENDING_WINDOW, Window
 from configs.groups.access import LOOPBACK, ApiKey, Security
 from configs.groups.autopilot_limits import Alerts, AutopilotLimits
 from configs.groups.data_settings import Data
@@ -121,6 +122,9 @@ class Training(Group):
     simulated: bool = Field(False, description="learn from simulated events too; for demonstrations")
     lock_s: float = Field(15.0, gt=0, description="how long a killed retraining keeps others from starting")
     ranker: bool = Field(True, description="train the second stage too; kept only where it helps")
+    content: bool = Field(
+        True, description="give new items vectors by what is written of them; kept only where it helps"
+    )
     ranker_trees: int = Field(150, ge=1, le=5000)
     logged_lists: int = Field(
         5000,
@@ -166,6 +170,7 @@ class Serving(Group):
     cache_age_s: float = Field(60.0, gt=0, description="age at which a remembered list is made anew all the same")
     deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
     watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
+    trending_window: Window = Field(TRENDING_WINDOW, description="half-life of what is trending; a preset decides it")
     trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
     prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
     log_share: float = Field(0.0, ge=0, le=1, description="share of requests that get a line in the log")
@@ -315,12 +320,19 @@ def load_settings(**overrides: object) -> Settings:
     try:
         found = with_preset(Settings(**overrides))  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        lines = [_bad_setting(item["loc"], item["msg"]) for item in error.errors()]
         raise SettingsError("bad setting: " + "; ".join(lines)) from error
     # The password in a sourced REDIS_URL stays in that shell: each process finds its own.
     return (
         found.model_copy(update={"store": found.store.model_copy(update={"url": None})}) if found.own_store else found
     )
+
+
+def _bad_setting(place: tuple[int | str, ...], words: str) -> str:
+    """ "ports.http: what is wrong with it"; a check of several settings names them itself."""
+    name = ".".join(str(part) for part in place)
+    words = words.removeprefix("Value error, ")
+    return f"{name}: {words}" if name else words
 
 
 def with_preset(settings: Settings) -> Settings:

@@ -63,7 +63,7 @@ def shown_experiment(url: str) -> str:
 
 
 def pictures(browser: Browser, url: str) -> None:
-    """All of them."""
+    """Take every picture, of a console that has something to show."""
 
     def opened(place: str, theme: str, width: int, height: int) -> Page:
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ Of each user the first lists and the first ratings count, up to a number of each
 robot outweighs the others in a ratio. A list whose variant was forced for a test counts nowhere, and neither does an
 event that names it.
 
-This is the rule in plain Python. `features/redis/lua/experiment.lua` applies the same one as events arrive; rebuilds,
-exports and tests use this one.
+This is the rule in plain Python. `features/redis/lua/recording/experiment.lua` applies the same one as events arrive;
+rebuilds, exports and tests use this one.
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,8 +29,8 @@ from tests.trained_state import move_in, take_copy, wait_for_copy
 # The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. The
 # groups run side by side, these first; of all other tests, each file is a group of its own.
 GROUPS = {
-    "tests/stack/test_stack_commands.py::TestStart": "start",
-    "tests/stack/test_up_from_disk.py": "console",
+    "tests/stack/commands/test_start.py": "start",
+    "tests/stack/commands/test_up_from_disk.py": "console",
     "tests/stack": "stack",
     "tests/console": "console",
     "tests/faults": "console",
@@ -56,6 +56,14 @@ def group_of(nodeid: str) -> str:
     return next((group for place, group in GROUPS.items() if nodeid.startswith(place)), nodeid.partition("::")[0])
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile what numba compiles, once for all workers, stacks and jobs of the session. Each that comes before the
+    results are on disk does it for itself, which takes nine seconds of a core."""
+    if session.config.getoption("numprocesses", None):
+        compiling = subprocess.Popen([sys.executable, "-m", "models.compile"], cwd=PROJECT_DIR)
+        session.config.add_cleanup(compiling.wait)
+
+
 class ByGroup(LoadScopeScheduling):
     """Gives groups of tests to workers. `--dist loadgroup` alone sends tests anywhere: it writes the group where
     pytest 9 no longer reads it."""
@@ -70,15 +78,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup | No
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Put first what takes longest, and within a stack last what breaks or replaces parts of it. What needs the second
-    stack comes when the first one has trained the model for both."""
-    order = ["stack", "retrain", "jobs", "console", "features", "start"]
+    """Put first what takes longest, and within a stack last what breaks or replaces parts of it, and then what ends it.
+
+    The second stack starts from the model that the first one trains. So its worker waits at first, but both stacks come
+    to their end in the time of the longer one, and other workers do meanwhile what needs none.
+    """
+    order = ["stack", "console", "jobs", "retrain", "features", "start"]
     needs_first = (group_of(item.nodeid) == "stack" and "stack" in getattr(item, "fixturenames", ()) for item in items)
     session.stash[HAS_FIRST_STACK] = any(needs_first)
 
-    def place(item: pytest.Item) -> tuple[int, bool]:
+    def place(item: pytest.Item) -> tuple[int, bool, bool]:
         group = group_of(item.nodeid)
-        return order.index(group) if group in order else len(order), item.get_closest_marker("destructive") is not None
+        breaks, ends = (item.get_closest_marker(name) is not None for name in ("destructive", "ends_stack"))
+        return order.index(group) if group in order else len(order), ends, breaks
 
     items.sort(key=place)
 
@@ -161,6 +173,12 @@ def local_stack(settings: Settings, *words: str) -> "subprocess.CompletedProcess
         timeout=UP_S,
         check=False,
     )
+
+
+def records(settings: Settings) -> dict[str, Record]:
+    """The processes of a stack that a command has started and not yet ended, by part."""
+    found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
+    return {name: record for name, record in found.items() if record}
 
 
 def _steers(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,18 @@ def test_every_package_is_known_to_the_build() -> None:
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_every_folder_of_code_says_what_lives_in_it_and_holds_at_most_15_files(package: str) -> None:
+def test_every_folder_of_code_says_what_lives_in_it(package: str) -> None:
     for folder in {file.parent for file in files_of(package)}:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
-        assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= 15, folder
+
+
+@pytest.mark.parametrize("package", [*sorted(PACKAGES), "docs", "tests"])
+def test_a_folder_holds_at_most_15_files_and_a_module_at_most_350_lines(package: str) -> None:
+    files = [
+        file
+        for file in (PROJECT_DIR / package).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and file.name not in ("__init__.py", "README.md")
+    ]
+    assert {folder: n for folder, n in Counter(file.parent for file in files).items() if n > 15} == {}
+    long = {file: len(file.read_text().splitlines()) for file in files if file.suffix == ".py"}
+    assert {file: lines for file, lines in long.items() if lines > 350} == {}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 
 from benchmarks.faults.stack import BrokenStack, kill, wait_for
 from benchmarks.faults.watching import Fault
@@ -81,6 +82,23 @@ def store_slow(stack: BrokenStack) -> str:
             time.sleep(0.08)
         time.sleep(0.02)
     return f"of every 100 ms 80 stopped, for {PAUSE_S:.0f} s"
+
+
+def store_without_memory(stack: BrokenStack) -> str:
+    """The system gives the store no more memory, and it ends as soon as it asks for some. The limit ends with it."""
+    if not hasattr(psutil, "RLIMIT_AS"):
+        return "left out: this system sets no limits for another process"
+    [store] = stack.named("valkey-server")
+    size = store.memory_info().vms
+    store.rlimit(psutil.RLIMIT_AS, (size, size))
+    wait_for(lambda: not _runs(store), 60, "the end of a store that gets no more memory")
+    return f"limited to the {size / 1e6:,.0f} MB of address space that it had"
+
+
+def _runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def connections_cut(stack: BrokenStack) -> str:
@@ -268,6 +286,13 @@ def faults(pairs: bool) -> list[Fault]:
             "the store is killed",
             f"started again within {PARTS_S:.0f} s; lists go on meanwhile without what is new of a user",
             killed("valkey-server"),
+            PARTS_S,
+            PARTS_S,
+        ),
+        Fault(
+            "the store gets no more memory",
+            f"started again within {PARTS_S:.0f} s; lists go on meanwhile without what is new of a user",
+            store_without_memory,
             PARTS_S,
             PARTS_S,
         ),

@@ -118,7 +118,7 @@ class BrokenStack:
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """SIGKILL, at once."""
+    """End processes by SIGKILL."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,14 +24,14 @@ from benchmarks.store import own_server, wait_for_store
 from configs.event_types import load_event_types
 from configs.settings import PROJECT_DIR, Serving, Store
 from data.fields.attributes import AttributeType, Value
-from deployments.catalogue.search import Filter, ItemIndex, Question
+from deployments.catalogue.search import Search, SearchFilter, SearchIndex
 from features.items.attribute_schema import declare_attributes
 from features.items.catalogue import Catalogue, Item, put_items
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient, connect
 from features.redis.keys import Keys
 from features.redis.layout import keys_of
-from models.ranking.attributes import RANKED
+from models.content.description import TEXT_READ
 
 START_LIMIT_S, PUT_LIMIT_S = 60.0, 1.0
 CHUNK = 10_000
@@ -47,8 +48,8 @@ ATTRIBUTES: dict[str, AttributeType] = {
     "since": "time",
     "description": "text",
 }
-REPLICAS = {"no attributes": "none", "all but texts": "ranked", "all attributes, and searches": "all"}
-_KEEP: dict[str, tuple[AttributeType, ...] | None] = {"none": (), "ranked": RANKED, "all": None}
+REPLICAS = {"no attributes": "none", "all attributes, texts cut": "retrieval", "all attributes, and searches": "all"}
+_KEEP: dict[str, dict[str, Any]] = {"none": {"types": ()}, "retrieval": {"text_chars": TEXT_READ}, "all": {}}
 _WORDS = (
     *("blue", "red", "small", "large", "kettle", "lamp", "table", "garden"),
     *("kitchen", "wool", "steel", "night", "summer", "travel", "organic", "classic"),
@@ -113,12 +114,12 @@ async def follow(url: str, keep: str) -> dict[str, float]:
     """What a replica's view of the catalogue costs, in this process."""
     process = psutil.Process()
     client, keys = _opened(url)
-    view = Catalogue(client, keys, types=_KEEP[keep])
+    view = Catalogue(client, keys, **_KEEP[keep])
     before = process.memory_info().rss
     begun, cpu = time.perf_counter(), time.process_time()
     changed = await view.refresh()
     found = {"load_s": time.perf_counter() - begun, "load_cpu_s": time.process_time() - cpu}
-    index = ItemIndex()
+    index = SearchIndex()
     if keep == "all":
         begun, cpu = time.perf_counter(), time.process_time()
         index.take(view.items, changed)
@@ -143,7 +144,7 @@ async def follow(url: str, keep: str) -> dict[str, float]:
     return found
 
 
-def searches(index: ItemIndex) -> dict[str, float]:
+def searches(index: SearchIndex) -> dict[str, float]:
     """Processor milliseconds of searches, each the second of its kind."""
 
     def cost_ms(find: Callable[[], object]) -> float:
@@ -152,12 +153,12 @@ def searches(index: ItemIndex) -> dict[str, float]:
         find()
         return (time.process_time() - begun) * 1000
 
-    brand = Question(filters=(Filter("brand", "keyword", "brand 7"),))
+    brand = Search(filters=(SearchFilter("brand", "keyword", "brand 7"),))
     return {
-        "first_page_ms": cost_ms(lambda: index.find(Question(), 20, None, {})),
-        "late_page_ms": cost_ms(lambda: index.find(Question(), 20, (0, 0.0, "item-9"), {})),
-        "rare_word_ms": cost_ms(lambda: index.find(Question("kettle 123456"), 20, None, {})),
-        "common_word_ms": cost_ms(lambda: index.find(Question("blue"), 20, None, {})),
+        "first_page_ms": cost_ms(lambda: index.find(Search(), 20, None, {})),
+        "late_page_ms": cost_ms(lambda: index.find(Search(), 20, (0, 0.0, "item-9"), {})),
+        "rare_word_ms": cost_ms(lambda: index.find(Search("kettle 123456"), 20, None, {})),
+        "common_word_ms": cost_ms(lambda: index.find(Search("blue"), 20, None, {})),
         "attribute_ms": cost_ms(lambda: index.find(brand, 20, None, {})),
     }
 

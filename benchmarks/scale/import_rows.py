@@ -2,44 +2,33 @@
 
 Starts a store of its own in a temporary folder, and needs nothing else. Ids are texts, the history is years old, so it
 goes in bulk; before that, `--by-row` rows go one by one, which is the floor. Each step runs in a process of its own,
-whose processor time and peak of memory are printed. `--train` reads the log for a training, fits the first
-stage and judges it; no search and no ranker. With `--dataset` the rows become the data set, as with `make up DATA=`,
-and no store is started.
+whose processor time and peak of memory are printed. `--train` runs a whole `jobs.retrain` on them, without a registry.
+With `--dataset` the rows become the data set, as with `make up DATA=`, and nothing goes into a store.
 """
 
 import argparse
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import yaml
 
-from configs.settings import PROJECT_DIR, Settings
+from benchmarks.scale.measured_run import run
+from configs.settings import Settings
+from data.dataset import DataError, read_meta
 from deployments.local.probes import store_answers
 from deployments.local.stack_parts import store_binary
 
 _FIRST_S = 1_600_000_000
-_TRAIN = """
-import sys
-from configs.settings import load_settings
-from features.users.erasure import Erasures
-from jobs.train.fit_bundle import evaluate_latest
-from jobs.train.load_data import load_training_data
-from models.factors.als import AlsParameters
-settings = load_settings()
-data = load_training_data(settings, Erasures({}))
-print(f"{len(data):,} events of {len(data.users):,} users with {len(data.items):,} items", flush=True)
-metrics = evaluate_latest(data, settings, AlsParameters(factors=settings.training.factors), 0)
-print(f"NDCG@10 {metrics['ndcg_at_10']:.4f}, of popularity {metrics['popularity_ndcg_at_10']:.4f}")
-"""
 _SEED_DATA = """
 from pathlib import Path
 import pandas as pd
@@ -80,19 +69,54 @@ def _write(path: Path, n_rows: int) -> None:
     write_rows(path, n_rows, max(2, n_rows // 145), max(2, min(100_000, n_rows // 20)))
 
 
-def run(what: str, command: Sequence[str], config: Path) -> float:
-    """Run a step to its end and print what it took. Returns its seconds by the clock."""
-    started = time.perf_counter()
-    environment = {**os.environ, "RAYCOMMEND_CONFIG": str(config)}
-    with subprocess.Popen([sys.executable, *command], cwd=PROJECT_DIR, env=environment) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall_s = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"{what} failed")
-    processor_s, peak_gb = used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6
-    print(f"{what}: {wall_s:.1f} s, {processor_s:.1f} s of processor time, peak {peak_gb:.2f} GB", flush=True)
-    return wall_s
+@contextmanager
+def _store(folder: Path, port: int) -> Iterator[None]:
+    """An empty store at this port, which writes to `folder` and syncs every write."""
+    folder.mkdir(exist_ok=True)
+    command = [store_binary(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+    command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as store:
+        try:
+            while not store_answers(Settings(state_dir=folder.parent, ports={"store": port})):
+                if store.poll() is not None:
+                    raise SystemExit("the store did not start")
+                time.sleep(0.05)
+            yield
+        finally:
+            store.terminate()
+
+
+def _as_dataset(folder: Path, settings: dict[str, Any], rows: int) -> Path:
+    """Make the rows a data set in `folder`, unless they are there already. Returns the path of the settings."""
+    config, path = folder / "settings.yaml", folder / "rows.csv"
+    config.write_text(yaml.safe_dump(settings))
+    try:
+        kept = read_meta(folder / "data" / "processed").n_interactions == rows
+    except DataError:
+        kept = False
+    if not kept:
+        _write(path, rows)
+        own = folder / "import.yaml"
+        own.write_text(yaml.safe_dump(settings | {"data": {"events": "shops", "source": str(path)}}))
+        run(f"{rows:,} rows as the data set", ["-m", "data.prepare"], own)
+        path.unlink()
+    return config
+
+
+def _import(folder: Path, settings: dict[str, Any], rows: int, by_row: int) -> Path:
+    """Import rows into the running store, one by one and in bulk. Returns the path of the settings."""
+    config = folder / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    run("two interactions as a data set", ["-c", _SEED_DATA], config)
+    run("their features", ["-m", "jobs.rebuild_features"], config)
+    for n, how in ((by_row, "row by row"), (rows, "in bulk")):
+        if n:
+            path = folder / f"{n}.csv"
+            _write(path, n)
+            used = run(f"import of {n:,} rows {how}", ["-m", "jobs.import_events", str(path)], config)
+            print(f"  {n / used.wall_s:,.0f} rows a second, {path.stat().st_size / 1e6:.0f} MB")
+            path.unlink()
+    return config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,55 +126,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--by-row", type=int, default=20_000, help="rows of the floor; 0 for none")
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument(
-        "--dataset", action="store_true", help="the rows become the data set; nothing goes into a store"
-    )
+    parser.add_argument("--train", action="store_true", help="a whole retraining on them: search, ranker and bundle")
+    parser.add_argument("--dataset", action="store_true", help="the rows become the data set, as with `make up DATA=`")
+    parser.add_argument("--trials", type=int, default=8, help="of the search of --train; 0 for none")
+    parser.add_argument("--limit-gb", type=float, default=12.0, help="memory beyond which a training is stopped")
     parser.add_argument("--port", type=int, default=12_990, help="of the store that is started")
+    parser.add_argument("--folder", type=Path, help="keeps the data set of --dataset for the next run")
     given = parser.parse_args(arguments)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}, load {os.getloadavg()[0]:.1f}", flush=True)
+    search = ["--trials", str(given.trials)] if given.trials else ["--no-search"]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config = folder / "settings.yaml"
+        folder = Path(name) if given.folder is None else given.folder.absolute()
+        folder.mkdir(exist_ok=True)
         settings = {
-            "state_dir": str(folder / "state"),
+            "state_dir": str(Path(name) / "state"),
             "data_dir": str(folder / "data"),
             "store": {"url": f"redis://127.0.0.1:{given.port}/0"},
             "data": {"events": "shops"},
         }
-        config.write_text(yaml.safe_dump(settings))
-        if given.dataset:
-            path = folder / "rows.csv"
-            _write(path, given.rows)
-            config.write_text(yaml.safe_dump(settings | {"data": {"events": "shops", "source": str(path)}}))
-            run(f"{given.rows:,} rows as the data set", ["-m", "data.prepare"], config)
-            path.unlink()
-            if given.train:
-                run("data and first stage of a training", ["-c", _TRAIN], config)
+        if given.dataset and not given.train:
+            _as_dataset(folder, settings, given.rows)
             return 0
-        (folder / "store").mkdir()
-        command = [store_binary(), "--bind", "127.0.0.1", "--port", str(given.port), "--dir", str(folder / "store")]
-        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as store:
-            try:
-                while not store_answers(Settings(state_dir=folder, ports={"store": given.port})):
-                    if store.poll() is not None:
-                        raise SystemExit("the store did not start")
-                    time.sleep(0.05)
-                run("two interactions as a data set", ["-c", _SEED_DATA], config)
-                run("their features", ["-m", "jobs.rebuild_features"], config)
-                for n, how in ((given.by_row, "row by row"), (given.rows, "in bulk")):
-                    if n:
-                        path = folder / f"{n}.csv"
-                        _write(path, n)
-                        wall_s = run(f"import of {n:,} rows {how}", ["-m", "jobs.import_events", str(path)], config)
-                        print(f"  {n / wall_s:,.0f} rows a second, {path.stat().st_size / 1e6:.0f} MB")
-                        path.unlink()
-                if given.train:
-                    run("data and first stage of a training", ["-c", _TRAIN], config)
-            finally:
-                store.terminate()
+        with _store(Path(name) / "store", given.port):
+            if given.dataset:
+                config = _as_dataset(folder, settings, given.rows)
+            else:
+                config = _import(folder, settings, given.rows, given.by_row)
+            if given.train:
+                run("the training", ["-m", "jobs.retrain", *search], config, given.limit_gb)
     return 0
 
 

@@ -54,13 +54,13 @@ def number_cell(value: Any) -> Any:
 
 
 def vector_cell(value: Any, separator: str | None = None) -> Any:
-    """A list of numbers from a cell, as JSON or with spaces, commas or `separator` between them; what is none stays as
-    it stands, to be refused."""
+    """A list of numbers from a cell, with spaces, commas or `separator` between them and perhaps brackets around; what
+    is none stays as it stands, to be refused."""
     if not isinstance(value, str):
         return value
     parts = value.strip().removeprefix("[").removesuffix("]")
-    split = parts.split(separator) if separator else parts.replace(",", " ").split()
-    numbers = [number_cell(part) for part in split]
+    parts = parts.replace(separator or ",", " ").replace(",", " ")
+    numbers = [number_cell(part) for part in parts.split()]
     return numbers if numbers and not any(isinstance(one, str) for one in numbers) else value
 
 

@@ -8,6 +8,14 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # They cannot be seen, so that two ids that look the same are two users: soft hyphen, zero-width spaces and joiners,
 # marks of direction, byte order mark.
 _UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+# Nor can these, but they have their place beside others, as in an emoji: fillers, the empty cell of Braille, the joiner
+# of marks, selectors of variants, tags; and what Unicode says is no character. An id of nothing else looks empty.
+_BLANK = re.compile(
+    r"[\s\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\uffff"
+    + "\U000e0000-\U000e0fff"
+    + "".join(chr(plane + last) for plane in range(0x10000, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+    + "]+"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A URL's path cannot hold them: clients and proxies take them for steps between folders.
@@ -20,6 +28,8 @@ def check_id(value: Any) -> int | str:
     if isinstance(found, str):
         if found != found.strip():
             raise ValueError("must not begin or end with a space")
+        if not found.isascii() and _BLANK.fullmatch(found):
+            raise ValueError(f"must hold a character that can be seen, not U+{ord(found[0]):04X} alone")
         if not found.isascii() and (unseen := _UNSEEN.search(found)):
             raise ValueError(f"must not contain characters that cannot be seen, as U+{ord(unseen[0]):04X}")
     return found
@@ -57,7 +67,7 @@ def check_label(value: str) -> str:
     check_text(value)
     if _CONTROL.search(value):
         raise ValueError("must not contain control characters")
-    if not _UNSEEN.sub("", value).strip():
+    if not _BLANK.sub("", _UNSEEN.sub("", value)):
         raise ValueError("must not be empty")
     return value
 

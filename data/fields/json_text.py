@@ -9,6 +9,9 @@ DEPTH = 20
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _KEY = re.compile(r'"([A-Za-z_][A-Za-z_0-9]*)"\s*:\s*')
 _KEYS_TRIED = 50
+_DIGITS = 4300
+"""Python reads no whole number of more digits, so that a short text cannot take long."""
+_STRING_OR_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[0-9]{4301,}(?![0-9.eE])', re.DOTALL)
 _TOO_LONG = re.compile(rb'"([A-Za-z_][A-Za-z_0-9]*)"\s*:\s*-?[0-9]{4301}')
 
 
@@ -28,6 +31,12 @@ def shallow(text: bytes) -> bytes:
                 kept = token.start()
             level -= 1
     return b"".join(parts) + (text[kept:] if level <= DEPTH else b"")
+
+
+def shortened(text: bytes) -> bytes:
+    """JSON text whose whole numbers of more digits than are read have as many as are, so that one of them does not make
+    all the rest unreadable. No range of a field holds either of the two."""
+    return _STRING_OR_NUMBER.sub(lambda found: found[0] if found[0][:1] == b'"' else found[0][:_DIGITS], text)
 
 
 def field_at_fault(text: bytes, known: Container[str]) -> str | None:

@@ -41,7 +41,6 @@ _CELLS = {
     "time": number_cell,
     "text": text_cell,
     "keyword": text_cell,
-    "vector": vector_cell,
 }
 """How a cell is read, by the name of its column or the type of its attribute."""
 _LISTS = ("categories", "genres", "keywords")
@@ -205,13 +204,18 @@ class CatalogueFile:
             if attribute.decimal == "," and isinstance(cell, str):
                 cell = cell.replace(".", "").replace(",", ".")
             if name in self._schema and cell is not None:
-                found[name] = _parts(cell, attribute.separator) if self._schema[name] == "keywords" else cell
+                kind = self._schema[name]
+                if kind == "vector":
+                    cell = vector_cell(cell, attribute.separator)
+                found[name] = _parts(cell, attribute.separator) if kind == "keywords" else cell
         return {name: value for name, value in found.items() if value is not None}
 
     def _cell(self, name: str, cell: Any) -> Any:
         kind = name if name in FIELDS[self._part] else self._schema[name]
         if kind in _LISTS:
             return _parts(cell, self._separator)
+        if kind == "vector":
+            return vector_cell(cell, self._separator)
         return _CELLS[kind](cell)
 
     def _nested(self, row: dict[str, Any]) -> Row:

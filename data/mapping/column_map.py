@@ -200,7 +200,7 @@ class Users(_Described):
 
 
 class DataMap(_Part):
-    """A whole map."""
+    """What a map file says of all tables."""
 
     name: str | None = Field(None, description="of the data set")
     preset: str | None = Field(None, description="what its events mean: a file of configs/presets")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.event_types import EventTypes
+from configs.event_types import EventType, EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
 from data.mapping.conversions import ids, numbers
@@ -289,11 +289,9 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
         merits[column] = 2 * fit(column, "value") * right + ("sales" in column or "amount" in column)
     best = max(merits.values(), default=0)
     if best < 2:
-        if any(name in types.by_name and types[name].value is not None and types[name].value.required for name in used):  # type: ignore[union-attr]
-            numeric = [
-                column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9
-            ]
-            guess.questions.append(Question("value", "no column's name says that it holds the value", numeric))
+        needing = [name for name in used if name in types.by_name and _needs_value(types[name])]
+        if needing:
+            guess.questions.append(_value_question(sample, taken, kind, types[needing[0]], needing[0]))
         return
     column = next(name for name, merit in merits.items() if merit == best)
     guess.fields["value"] = column
@@ -303,3 +301,20 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
             top = next((scale for scale in (5, 6, 7, 10, 20, 100) if high <= scale), high)
             guess.fields["value"] = {"column": column, "scale": [0 if low < 1 else 1, top]}
             guess.notes.append(f"ratings from {low:g} to {high:g} are brought to 0.5 to 5")
+
+
+def _needs_value(kind: EventType) -> bool:
+    return kind.value is not None and kind.value.required
+
+
+def _value_question(sample: Sample, taken: set[str], kind: dict[str, Any], needing: EventType, name: str) -> Question:
+    unit = needing.value.unit if needing.value is not None and needing.value.unit else "a number"
+    why = f"an event {name} needs a value ({unit}), and no column's name says that it holds it"
+    numeric = [column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9]
+    if numeric or "column" not in kind:
+        return Question("value", why, numeric)
+    mapped = {**(kind.get("map") or {})}
+    words = mapped.pop(name, [name])
+    without = {**kind, "leave_out": [*(kind.get("leave_out") or []), *words]}
+    without = {key: value for key, value in {**without, "map": mapped}.items() if value}
+    return Question("event_type", f"{why}; leave such rows out, or let their word mean another type", [without])

@@ -8,6 +8,7 @@ from data.mapping.conversions import ids
 from data.mapping.sample import Sample
 
 _WORDS = {
+    "news": ("news", "headline"),
     "jobs": ("job", "vacancy", "applicant", "candidate"),
     "courses": ("course", "student", "learner", "lesson"),
     "video": ("video", "episode", "watch", "stream", "track", "song", "listen"),
@@ -18,7 +19,7 @@ _REPEATS = 0.3
 
 
 def guess_preset(sample: Sample, fields: dict[str, Any], addresses: list[str]) -> str:
-    """The preset's name.
+    """The name of the preset that the tables' columns and names speak for.
 
     Args:
         fields: the part `interactions` of the map.
@@ -26,8 +27,12 @@ def guess_preset(sample: Sample, fields: dict[str, Any], addresses: list[str]) -
     """
     kind = fields["event_type"]
     types = {kind["constant"]} if "constant" in kind else set(kind.get("map") or {})
+    if "column" in kind:  # words that are types themselves stand in no map
+        types |= {word.lower() for word in sample.texts(kind["column"], 1000)}
     bought = bool(types & {"purchase", "add_to_cart"})
-    words = " ".join([*sample.columns, *addresses]).lower()
+    # Of a path only its end names the table: a home of movies holds orders too.
+    words = " ".join([*sample.columns, *(address.rstrip("/").rsplit("/", 1)[-1] for address in addresses)]).lower()
+    words = words.replace("newsletter", "")
     for preset, roots in _WORDS.items():
         if preset == "groceries" and not bought:
             continue

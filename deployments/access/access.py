@@ -3,9 +3,9 @@
 from starlette.types import ASGIApp
 
 from configs.settings import Settings
+from deployments.access.access_gate import AccessGate, Refused
 from deployments.access.audit_trail import AuditTrail
 from deployments.access.browser import BrowserHeaders, open_to
-from deployments.access.gate import AccessGate, Refused
 from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys
 from deployments.access.limits import COUNT_S, counter

@@ -44,15 +44,15 @@ class RotateKeyRequest(BaseModel):
 class KeyView(BaseModel):
     """A key as it may be shown: of the key itself nothing is kept."""
 
-    name: str
-    scopes: list[str]
-    per_minute: int | None
-    state: Literal["valid", "expired", "revoked"]
+    name: str = Field(description="who uses it")
+    scopes: list[str] = Field(description="what it may do")
+    per_minute: int | None = Field(description="requests a minute at most; null: no limit")
+    state: Literal["valid", "expired", "revoked"] = Field(description="whether it is taken now")
     old_until: str | None = Field(description="until when the key before the last rotation is valid too")
     created_at: str | None = Field(description="null: it stands in the settings file alone")
-    expires_at: str | None
-    changed_at: str | None
-    changed_by: str | None
+    expires_at: str | None = Field(description="null: it does not expire")
+    changed_at: str | None = Field(description="when it was made, rotated or revoked last")
+    changed_by: str | None = Field(description="who did that: the name of a key, or a person at the machine")
 
 
 class KeysAnswer(BaseModel):
@@ -61,7 +61,7 @@ class KeysAnswer(BaseModel):
 
 class NewKeyAnswer(BaseModel):
     key: str = Field(description="shown this once; clients send it as Authorization: Bearer KEY")
-    kept: KeyView
+    kept: KeyView = Field(description="what is remembered of it, which is not the key itself")
 
 
 class AuditAnswer(BaseModel):

@@ -17,13 +17,13 @@ from data.dataset import DataError
 from data.event_log import EventLog
 from deployments.autopilot.alert_rules import due_alerts
 from deployments.autopilot.alerts import Webhook, changes
+from deployments.autopilot.autopilot_memory import Memory, remember, save
 from deployments.autopilot.cron import Cron
 from deployments.autopilot.drift_watch import DriftWatch
 from deployments.autopilot.drift_watch import most_of_one_user as most_in_window
 from deployments.autopilot.housekeeping import Housekeeping
 from deployments.autopilot.list_judge import ListJudge
 from deployments.autopilot.live_trial import LiveTrial
-from deployments.autopilot.memory import Memory, remember, save
 from deployments.autopilot.promotion_watch import PromotionGuard
 from deployments.autopilot.triggers import calls_for_retraining, most_of_one_user, unlearned
 from deployments.http.errors import ApiError

@@ -3,8 +3,8 @@
 import time
 
 from configs.settings import Settings
+from deployments.autopilot.autopilot_memory import Memory
 from deployments.autopilot.compactor import Compactor
-from deployments.autopilot.memory import Memory
 from deployments.operations.observation import Observation
 from features.lifecycle.use import Use, measure
 from features.redis.connection import StoreClient

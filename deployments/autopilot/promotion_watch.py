@@ -4,9 +4,9 @@ import logging
 
 from configs.clock import now_ms
 from configs.settings import AutopilotLimits
+from deployments.autopilot.autopilot_memory import Memory
 from deployments.autopilot.drift_watch import click_sums, precision_sums
 from deployments.autopilot.list_judge import ListJudge
-from deployments.autopilot.memory import Memory
 from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison
 from deployments.operations.observation import Observation
 from deployments.replica.user_counts import user_counts

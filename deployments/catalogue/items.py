@@ -30,7 +30,7 @@ from deployments.catalogue.answers import (
     described,
 )
 from deployments.catalogue.cursors import read_cursor, write_cursor
-from deployments.catalogue.search import Filter, ItemIndex, Place, Question
+from deployments.catalogue.search import Place, Search, SearchFilter, SearchIndex
 from deployments.catalogue.typed_ids import IdTypes
 from deployments.http.errors import ApiError, invalid_field, parse_json
 from deployments.http.schemas import iso_time, typed_id
@@ -68,6 +68,7 @@ class Items:
         ids: IdTypes,
         ask_similar: Callable[[bytes, int], Awaitable[Similar]],
         event_files: Callable[[], list[Path]] = list,
+        require_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -75,9 +76,10 @@ class Items:
         self._ids = ids
         self._ask_similar = ask_similar
         self._event_files = event_files
+        self.require_room = require_room
         self._one_count = asyncio.Semaphore(1)  # it reads all of the log, and so keeps a core busy
         self.catalogue = Catalogue(client, keys)
-        self._index = ItemIndex()
+        self._index = SearchIndex()
         self._one_search = asyncio.Semaphore(1)  # searches that walk a large catalogue take turns
         self._popularity: dict[str, float] = {}
         self._popularity_due = 0.0
@@ -135,6 +137,7 @@ class Items:
 
     async def put(self, item_id: str, request: ItemRequest) -> ItemView:
         """Add or replace an item. Every replica follows within a second. Raises ApiError 422 naming the field."""
+        self.require_room()
         try:
             item = checked_item(item_id, request, self.catalogue.item_schema, clock.now_ms())
         except DescriptionError as error:
@@ -146,6 +149,7 @@ class Items:
     async def put_batch(self, body: bytes) -> ItemBatchAnswer:
         """Add or replace up to 1,000 items, each accepted or refused on its own, by index; of two with one id the
         later one stays. Raises ApiError 422 for a body that is no batch."""
+        self.require_room()
         now_ms = clock.now_ms()
         items: list[Item] = []
         results: list[AcceptedItem | dict[str, Any]] = []
@@ -168,7 +172,7 @@ class Items:
             raise ApiError(404, "not_found", f"the catalogue does not list item {item_id!r}", "item_id")
         await self.follow()
 
-    async def find(self, question: Question, limit: int, cursor: str | None) -> FoundItems:
+    async def find(self, question: Search, limit: int, cursor: str | None) -> FoundItems:
         """A page of the items that a question asks for. Raises ApiError 422 for a bad cursor."""
         after = None if cursor is None else _place(read_cursor(repr(question), cursor))
         async with self._one_search:
@@ -191,7 +195,7 @@ class Items:
             next_cursor=write_cursor(repr(question), found.items[-1][0]) if found.more else None,
         )
 
-    def filters(self, given: Sequence[tuple[str, str]]) -> tuple[Filter, ...]:
+    def filters(self, given: Sequence[tuple[str, str]]) -> tuple[SearchFilter, ...]:
         """Filters from pairs of attribute and text, as an address has them. Raises ApiError 422 naming the field."""
         schema = self.catalogue.item_schema
         found = []
@@ -200,7 +204,7 @@ class Items:
             if name not in schema:
                 raise invalid_field(f"{field}: is not declared; declared are {', '.join(schema) or 'none'}", field)
             try:
-                found.append(Filter(name, schema[name], _filter_value(text, schema[name])))
+                found.append(SearchFilter(name, schema[name], _filter_value(text, schema[name])))
             except ValueError as error:
                 raise invalid_field(f"{field}: {error}", field) from None
         return tuple(found)

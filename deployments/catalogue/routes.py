@@ -20,7 +20,7 @@ from deployments.catalogue.answers import (
     UserView,
 )
 from deployments.catalogue.items import Items
-from deployments.catalogue.search import Question, Shown
+from deployments.catalogue.search import Search, Shown
 from deployments.catalogue.users import Users
 from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.encoded_slashes import register_id_paths
@@ -175,7 +175,7 @@ def catalogue_api(
             for name, text in request.query_params.multi_items()
             if name.startswith(ATTRIBUTE)
         ]
-        return await items().find(Question(query, category, items().filters(given), shown), limit, cursor)
+        return await items().find(Search(query, category, items().filters(given), shown), limit, cursor)
 
     @router.get("/api/v1/categories", **common, tags=["items"], summary="Categories, and how many items are in each")
     async def categories() -> dict[str, int]:

@@ -28,7 +28,7 @@ Shown = Literal["all", "recommendable", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class SearchFilter:
     """An item passes that has the attribute; of texts the words, of lists of keywords the keyword, else the value."""
 
     name: str
@@ -55,7 +55,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Search:
     """What is looked for.
 
     Attributes:
@@ -65,7 +65,7 @@ class Question:
 
     query: str = ""
     category: str | None = None
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[SearchFilter, ...] = ()
     shown: Shown = "all"
 
     def passes(self, item: Item) -> bool:
@@ -82,7 +82,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchPage:
     """A page: the items with their places, and how many items there are on all pages."""
 
     items: list[tuple[Place, Item]]
@@ -105,7 +105,7 @@ class _Chunk:
         return self.text
 
 
-class ItemIndex:
+class SearchIndex:
     """The order in which items are found. Searches may run in a thread while `take` follows changes."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class ItemIndex:
             halves = [ids] if len(ids) <= 2 * CHUNK else [ids[:CHUNK], ids[CHUNK:]]
             self._chunks[place : place + 1] = [_Chunk(half) for half in halves if half]
 
-    def find(self, question: Question, limit: int, after: Place | None, popularity: Mapping[str, float]) -> Found:
+    def find(self, question: Search, limit: int, after: Place | None, popularity: Mapping[str, float]) -> SearchPage:
         """A page of what is looked for, ranked by how titles match and by popularity; without a query by id.
 
         Args:
@@ -154,12 +154,12 @@ class ItemIndex:
         if question.query.strip():
             found = list(self._matching(question, popularity))
             page = heapq.nsmallest(limit + 1, (one for one in found if after is None or one[0] > after), _place)
-            return Found(page[:limit], len(found), len(page) > limit)
+            return SearchPage(page[:limit], len(found), len(page) > limit)
         rows: list[tuple[Place, Item]] = []
         total = 0
         begin = "" if after is None else after[2]
         for chunk in self._chunks.copy():
-            every = question == Question()
+            every = question == Search()
             if every and (len(rows) > limit or (after is not None and chunk.ids[-1] <= begin)):
                 total += len(chunk.ids)
                 continue
@@ -170,9 +170,9 @@ class ItemIndex:
                 total += 1
                 if len(rows) <= limit and (after is None or item_id > begin):
                     rows.append(((0, 0.0, item_id), item))
-        return Found(rows[:limit], total, len(rows) > limit)
+        return SearchPage(rows[:limit], total, len(rows) > limit)
 
-    def _matching(self, question: Question, popularity: Mapping[str, float]) -> Iterator[tuple[Place, Item]]:
+    def _matching(self, question: Search, popularity: Mapping[str, float]) -> Iterator[tuple[Place, Item]]:
         words = fold(question.query)
         parts = words.split()
         by_id = self._items.get(question.query.strip())

@@ -10,7 +10,7 @@ TypedId = Callable[[str], int | str]
 
 
 class IdTypes:
-    """Types ids.
+    """Gives ids of addresses the type that they have in the data set: a number or a text.
 
     Attributes:
         manifest: of the model that serves; it tells the types. Without one ids are texts.

@@ -77,6 +77,7 @@ class Users:
 
     async def put(self, user_id: str, request: UserRequest) -> UserView:
         """Describe a user, instead of all that was said before. Raises ApiError 422 naming the attribute."""
+        self._items.require_room()
         try:
             attributes = checked_attributes(request.attributes, self._items.catalogue.user_schema)
         except DescriptionError as error:

@@ -24,6 +24,7 @@ from deployments.operations.similar_items import Similar
 from deployments.replica.control_watch import ControlWatch
 from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
+from features.redis.disk_space import require_room
 from features.redis.layout import keys_of
 from features.serving.slots import CHAMPION, read_slots
 from models.bundle.arrays import BundleError
@@ -63,6 +64,7 @@ class Console:
             self.ids,
             ask_similar,
             lambda: interaction_files(dataset) + log.event_files(),
+            lambda: require_room(settings),
         )
         self.users = Users(store, log, self.ids, self.items)
         self.data = DataState(settings, self._client, self._keys, self.ids, self.items.title)

@@ -14,6 +14,7 @@ from deployments.catalogue.routes import BODIES as CATALOGUE_BODIES
 from deployments.catalogue.routes import catalogue_api
 from deployments.console.console import Console
 from deployments.console.data_routes import data_api
+from deployments.console.evaluation_view import evaluation_api
 from deployments.console.page_files import page_routes
 from deployments.console.snapshot import Snapshot
 from deployments.http.asgi_app import Endpoint
@@ -93,6 +94,7 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
     )
     app.include_router(operations_api(lambda: console().operations, serving), dependencies=checked)
     app.include_router(data_api(lambda: console().data), dependencies=checked)
+    app.include_router(evaluation_api(lambda: console().settings.state_dir), dependencies=checked)
     app.include_router(access_api(lambda: console().keys, serving), dependencies=checked)
     bodies: list[type[BaseModel]] = [
         *CATALOGUE_BODIES,

@@ -18,7 +18,7 @@ from data.fields.json_keys import key_twice, marked, repeated_key, without_repea
 from deployments.access.access import Access
 from deployments.access.caller import Caller, only_own
 from deployments.http.deadline import Deadlines
-from deployments.http.errors import ApiError, invalid_field, parse_json, store_error, validation_error
+from deployments.http.errors import ROOM_RETRY_S, ApiError, invalid_field, parse_json, store_error, validation_error
 from deployments.http.schemas import id_text, iso_time
 from deployments.replica.control_watch import ControlWatch
 from deployments.replica.request_metrics import FLUSH_S, RequestMetrics
@@ -38,7 +38,6 @@ from models.bundle.reading import read_manifest
 T = TypeVar("T")
 logger = logging.getLogger("ray.serve")
 BATCH_LIMIT = 1000
-ROOM_RETRY_S = 30
 STORE_SHARE = 0.9
 """How much of the deadline an event waits for the store: unlike a list, it has nothing to fall back on."""
 

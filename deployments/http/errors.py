@@ -18,9 +18,11 @@ from starlette.routing import Match
 
 from data.fields.faults import first_fault
 from data.fields.json_keys import marked, repeated_key, without_repeats, words_of
-from data.fields.json_text import field_at_fault, shallow
-from features.redis.errors import EventConflict, StoreBusy, StoreError, StoreFull
+from data.fields.json_text import field_at_fault, shallow, shortened
+from features.redis.errors import EventConflict, StorageFull, StoreBusy, StoreError, StoreFull
 
+ROOM_RETRY_S = 30
+"""After this time a client may ask again whether the disk has room."""
 logger = logging.getLogger("ray.serve")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -101,6 +103,8 @@ def store_error(error: Exception) -> ApiError:
         return ApiError(409, "event_id_conflict", str(error), "event_id")
     if isinstance(error, StoreFull):
         return ApiError(503, "store_full", f"{error}; nothing was written", retry_after_s=5)
+    if isinstance(error, StorageFull):
+        return ApiError(503, "storage_full", str(error), retry_after_s=ROOM_RETRY_S)
     if isinstance(error, StoreBusy):
         return ApiError(503, "store_busy", str(error), retry_after_s=5)
     return ApiError(503, "store_unavailable", str(error), retry_after_s=1)
@@ -146,12 +150,12 @@ def parse_json(body: bytes) -> Any:
         return from_json(body)
     except ValueError as error:
         try:
-            return json.loads(body)
+            return json.loads(shortened(body))
         except ValueError:
             raise error from None
         except RecursionError:
             try:
-                return json.loads(shallow(body))
+                return json.loads(shallow(shortened(body)))
             except (ValueError, RecursionError):
                 raise error from None
 

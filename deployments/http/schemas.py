@@ -112,7 +112,18 @@ class BatchAnswer(BaseModel):
     )
 
 
+def _never_null(schema: dict[str, Any]) -> None:
+    """What is absent where there is none, as the answers have it."""
+    schema["properties"]["field"] = {
+        "type": "string",
+        "title": "Field",
+        "description": "the field that is wrong; absent where no single one is",
+    }
+
+
 class ErrorContent(BaseModel):
+    model_config = ConfigDict(json_schema_extra=_never_null)
+
     code: str
     message: str
     field: str | None = None

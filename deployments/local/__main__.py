@@ -209,6 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
         if error.log:
             print(f"The end of {error.log}:\n{_tail(error.log)}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # Who read along, such as `head`, has enough. Python would fail once more at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130

@@ -108,6 +108,7 @@ class LocalStack:
             if part.name not in running:
                 started.append(part.name)
                 self._start(part)
+        self._run("code", "models.compile")  # while they start; trainings and replicas find the results on disk
         for part in wanted:
             self._wait_for(part, part.name in started)
         write_private(self.state_dir / "env", env_file(self.settings))
@@ -281,7 +282,7 @@ class LocalStack:
     def _first_model(self, trials: int | None) -> None:
         """Train a first model if there is none, and wait until the replicas serve it."""
         options = [] if trials is None else ["--trials", str(trials)]
-        say(f"{self.serve.url} answers; with what is popular, as long as there is no model")
+        say(f"{self.serve.url} answers; without a model, with what is popular")
         self._run("model", "jobs.first_model", *options)
         self.serve.wait_for_model()
 

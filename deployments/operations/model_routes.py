@@ -10,7 +10,6 @@ from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.errors import Model, parse_body
 from deployments.http.openapi import json_body
 from deployments.http.schemas import ErrorAnswer
-from deployments.operations.caller import caller
 from deployments.operations.model_versions import (
     ClearRequest,
     ModelsAnswer,
@@ -19,6 +18,7 @@ from deployments.operations.model_versions import (
     RollbackRequest,
     SlotChange,
 )
+from deployments.operations.timeline_author import author
 
 _MAX_BODY_BYTES = 4096
 _CONFLICT: dict[int | str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ def models_routes(models: Callable[[], ModelVersions]) -> APIRouter:
         openapi_extra=_optional(RollbackRequest),
     )
     async def rollback(request: Request) -> SlotChange:
-        return await models().rollback(await _body(RollbackRequest, request), caller(request))
+        return await models().rollback(await _body(RollbackRequest, request), author(request))
 
     @routes.post(
         "/{slot}/clear",
@@ -54,7 +54,7 @@ def models_routes(models: Callable[[], ModelVersions]) -> APIRouter:
         openapi_extra=_optional(ClearRequest),
     )
     async def clear(slot: str, request: Request) -> SlotChange:
-        return await models().clear(slot, await _body(ClearRequest, request), caller(request))
+        return await models().clear(slot, await _body(ClearRequest, request), author(request))
 
     @routes.post(
         "/{version}/promote",
@@ -63,7 +63,7 @@ def models_routes(models: Callable[[], ModelVersions]) -> APIRouter:
         openapi_extra=_optional(PromoteRequest),
     )
     async def promote(version: str, request: Request) -> SlotChange:
-        return await models().promote(version, await _body(PromoteRequest, request), caller(request))
+        return await models().promote(version, await _body(PromoteRequest, request), author(request))
 
     return routes
 

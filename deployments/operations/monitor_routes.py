@@ -13,12 +13,12 @@ from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.errors import ApiError, parse_body
 from deployments.http.openapi import json_body
 from deployments.http.schemas import ErrorAnswer, iso_time
-from deployments.operations.caller import caller
 from deployments.operations.monitor import Monitor
 from deployments.operations.monitor_views import DashboardMetrics, ModelMetrics, SystemMetrics
 from deployments.operations.prometheus_text import CONTENT_TYPE, prometheus_text
 from deployments.operations.ray_jobs import Job, JobDetail, JobsError, RayJobs
 from deployments.operations.retraining import Retraining
+from deployments.operations.timeline_author import author
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.timeline import Entry, read_timeline
@@ -94,7 +94,7 @@ def operations_api(operations: Callable[[], Operations], serving: Serving) -> AP
     async def trigger_retrain(request: Request) -> RetrainAnswer:
         body = await read_body(request.scope, request.receive, serving.max_body_bytes)
         asked = parse_body(RetrainRequest, body) if body.strip() else RetrainRequest()
-        run = await operations().retraining.start("person", asked.reason, caller(request))
+        run = await operations().retraining.start("person", asked.reason, author(request))
         operations().monitor.forget()
         return RetrainAnswer(job_id=run.run_id, status=run.state, policy=run.policy)
 

@@ -1,7 +1,8 @@
 """HAProxy's admin socket: questions to it, and the one that Ray asks, which answers in HAProxy's place.
 
 Ray takes a process for the HAProxy that it started if that process's id is in the answer to `show info`. What it
-started is the launcher, whose id therefore stands there instead of the real one's.
+started is the launcher, whose id therefore stands there instead of the real one's. Nor does Ray get to see the server
+that is not among those which it asked for.
 """
 
 import contextlib
@@ -10,8 +11,11 @@ import re
 import socket
 from pathlib import Path
 
+from deployments.proxy.config_text import UNAVAILABLE
+
 ANSWER_S = 5.0
 COMMAND_BYTES = 65_536
+_OURS = re.compile(rb"(?m)^(?:[^,\n]*,)?%s,.*\n" % UNAVAILABLE.encode())
 _PID = re.compile(rb"(?m)^Pid: (\d+)$")
 
 
@@ -70,7 +74,7 @@ class AdminSocket:
             client, _ = self._listener.accept()
             with client:
                 client.settimeout(ANSWER_S)
-                answer = ask(self._behind, client.recv(COMMAND_BYTES))
+                answer = _OURS.sub(b"", ask(self._behind, client.recv(COMMAND_BYTES)))
                 client.sendall(_PID.sub(b"Pid: %d" % self._process, answer, count=1))
 
     def close(self) -> None:

@@ -9,10 +9,13 @@ in three forms, and hands replicas all that comes. What is changed here:
 - No WebSocket, and no other protocol by `Upgrade`: there is none behind.
 - Health answers on the port of HAProxy's metrics as well, where no client of the API takes connections away.
 - Statistics and metrics listen where the API listens, and not on all addresses.
+- No connection is closed without an answer: HAProxy would do so with one that is kept alive when the replica dies that
+  has its request and there is no other, and when it stops while a request is on its way.
 """
 
 import json
 import re
+from pathlib import Path
 
 from configs.groups.proxy import Proxy
 
@@ -27,7 +30,20 @@ LARGE_BYTES = 14_000
 RETRY_S = 1
 """How long a request that finds the queue full is held before its 503: a client that tries again at once, and there
 are many, then costs one answer in this time. Also what Retry-After says."""
+RETRIES = 5
+"""Tries of a request after the first. A server whose replica has died is known to be down after 3 connections that it
+refused, all of which one request may have made; the next try must find another server. More would hand a request that
+kills replicas to more of them."""
+HEADERS = 100
+"""Of one request; the next one is refused here, in the one form. HAProxy's own refusal is HTML."""
+HEADERS_IN_A_BUFFER = 2000
+"""HAProxy reads so many before it refuses a head by itself; some 1,500 fill its buffer of 16 KB before that."""
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 HEALTH = ("/health", "/health/live", "/health/ready")
+
+UNAVAILABLE = "unavailable"
+"""Name of the server, and of the frontend behind it, that answers 503 where no other server is left."""
+_SOCKET = r"(?m)^(\s*stats socket )(\S+)"
 
 Section = list[str]
 
@@ -58,6 +74,10 @@ def rewritten(text: str, limits: Proxy) -> str:
     _replace(whole, r"maxconn ", [f"maxconn {limits.connections + RESERVED}", f"maxpipes {PIPES}"])
     # Whoever may write to the admin socket can take servers away.
     whole[:] = [line.replace(" mode 666 ", " mode 600 ") for line in whole]
+    # While it stops, HAProxy says on each connection with the next answer that it closes it. A time to spread that over
+    # makes it close those without a request, too, on which one may just be on its way.
+    whole[:] = [line for line in whole if not line.startswith("close-spread-time ")]
+    whole.append(f"tune.http.maxhdr {HEADERS_IN_A_BUFFER}")
     _defaults(_only(sections, "defaults"), limits)
     _api(api, limits)
     _operators(_only(sections, "frontend prometheus"), host, _root(api))
@@ -73,18 +93,38 @@ def rewritten(text: str, limits: Proxy) -> str:
             f"http-request return {_answer(503, 'not_ready', missing)}",
         ],
     )
+    # No longer than the path of the admin socket: the system allows some hundred characters.
+    socket = f"unix@{Path(_admin_socket(text)).with_name(UNAVAILABLE[0])}"
     for section in applications:
+        _servers_up(api, section)
         _application(section, limits)
+        # Where all others are down. Without it HAProxy has nobody to send a request to whose replica has died, and then
+        # it closes the client's connection without a word, if it was kept alive and the replica's too.
+        section.append(f"server {UNAVAILABLE} {socket} backup no-check")
+    sections.append(
+        [
+            f"frontend {UNAVAILABLE}",
+            f"bind {socket} mode 600",
+            f"maxconn {limits.connections}",
+            "no log",
+            "no option http-buffer-request",
+            f"http-request return {_answer(503, *ERRORS[503])}",
+        ]
+    )
     return "\n".join("\n    ".join(section) for section in sections) + "\n"
 
 
 def with_socket(text: str, path: str) -> tuple[str, str]:
     """The configuration with another admin socket, and the path of the one that it had. Raises `TemplateError`."""
-    pattern = r"(?m)^(\s*stats socket )(\S+)"
-    found = re.search(pattern, text)
+    before = _admin_socket(text)
+    return re.sub(_SOCKET, lambda match: match[1] + path, text, count=1), before
+
+
+def _admin_socket(text: str) -> str:
+    found = re.search(_SOCKET, text)
     if found is None:
         raise TemplateError("no `stats socket` line")
-    return re.sub(pattern, lambda match: match[1] + path, text, count=1), found[2]
+    return found[2]
 
 
 def _sections(text: str) -> list[Section]:
@@ -123,15 +163,27 @@ def _bind(section: Section) -> tuple[str, str]:
     return found[0][1], found[0][2]
 
 
+def _servers_up(api: Section, application: Section) -> None:
+    """Let Ray's health answer go by the servers that Ray knows: `UNAVAILABLE` is always up."""
+    name = application[0].removeprefix("backend ")
+    servers = [line.split()[1] for line in application if line.startswith("server ")]
+    _replace(
+        api,
+        rf"acl \S+ nbsrv\({re.escape(name)}\) ge 1$",
+        [f"acl backend_{name}_server_up srv_is_up({name}/{server})" for server in servers],
+    )
+
+
 def _root(api: Section) -> str | None:
     """Name of the backend that has the route `/`, the console's; None while there is none."""
     return next((match[1] for line in api if (match := re.match(r"acl is_(\S+) path /$", line))), None)
 
 
 def _defaults(section: Section, limits: Proxy) -> None:
-    ours = r"(errorfile |timeout (client|server|http-request|queue|tarpit) )"
+    ours = r"(errorfile |retries |timeout (client|server|http-request|queue|tarpit) )"
     section[:] = [line for line in section if not re.match(ours, line)]
     section += [
+        f"retries {RETRIES}",
         f"timeout http-request {_ms(limits.request_s)}",
         f"timeout client {_ms(limits.idle_s)}",
         f"timeout server {_ms(limits.answer_s)}",
@@ -155,6 +207,14 @@ def _api(section: Section, limits: Proxy) -> None:
             f"stick-table type ipv6 size {SOURCES} expire 1m store conn_cur",
             "tcp-request connection track-sc0 src,ipmask(32,64)",
             f"tcp-request connection reject if {{ sc0_conn_cur gt {limits.connections_per_source} }}",
+            f"http-request return {_answer(400, 'bad_request', f'more than {HEADERS} headers')} "
+            f"if {{ req.hdr_cnt gt {HEADERS} }}",
+            # Replicas cannot read methods of other names, and CONNECT asks for a tunnel.
+            f"http-request return {_answer(405, *ERRORS[405], 'hdr Allow ' + ','.join(METHODS) + ' ')} "
+            f"unless {{ method {' '.join(METHODS)} }}",
+            # Ray's list of applications and their paths, under any name of the host, is nobody's business.
+            f"http-request return {_answer(404, 'not_found', 'there is nothing here; see /docs')} "
+            "if { path -i /-/routes }",
             *_no_upgrade(),
         ],
     )

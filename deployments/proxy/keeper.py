@@ -20,7 +20,7 @@ from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, wi
 
 BINARY_VARIABLE = "HAPROXY_BINARY"
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
-"""What is passed on: end after the requests at hand, or at once."""
+"""Asked to end: after the requests at hand; for the last two within `END_S`."""
 PAUSES_S = (0.0, 0.0, 0.2, 0.5, 1.0)
 """Before each new start, if the HAProxy before it did not last; the last one from then on."""
 STEADY_S = 5.0
@@ -194,9 +194,7 @@ class Keeper:
     def _gone(self, name: str) -> None:
         if name == "ray":
             say("Ray has ended, and so does HAProxy")
-            self._stopping = True
-            self._haproxy.terminate()
-            self._give_up = time.monotonic() + END_S
+            self._finish()
         elif name == "guard":
             self._guard_gone_at = time.monotonic()
             if "manager" not in self._watched:
@@ -219,9 +217,18 @@ class Keeper:
     def _patience(self) -> float | None:
         return None if self._give_up is None else max(0.0, self._give_up - time.monotonic()) + LOOK_S
 
-    def _pass_on(self, number: int, _: object) -> None:
+    def _finish(self) -> None:
+        """Let HAProxy answer what it has, for a short time: nobody may wait for it."""
         self._stopping = True
-        self._haproxy.send_signal(number)
+        self._haproxy.send_signal(signal.SIGUSR1)
+        self._give_up = time.monotonic() + END_S
+
+    def _pass_on(self, number: int, _: object) -> None:
+        if number == signal.SIGUSR1:
+            self._stopping = True
+            self._haproxy.send_signal(number)
+        else:
+            self._finish()
 
 
 def _names(events: selectors.BaseSelector) -> set[str]:
@@ -291,4 +298,6 @@ def _binary() -> str:
 def _with_parent() -> None:
     """In the new process: finish the requests at hand when the keeper dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
+    # Who ends all of Ray's processes asks HAProxy, too, which would drop what it has; the keeper ends it in order.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

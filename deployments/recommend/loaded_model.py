@@ -1,5 +1,7 @@
 """A model as a replica of `Retrieval` holds it: the bundle's arrays, and the shelf that belongs to its vocabulary."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deployments.recommend.ranker_features import NO_AFFINITIES, Asker, RankerFeatures
@@ -13,11 +15,19 @@ from models.retrieval.candidates import CandidateModel
 from models.retrieval.query import Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
 
+WEEK, DAY = "7d", "1d"
+"""The windows of popularity that the ranker's features use."""
+
 
 class LoadedModel:
-    """A model and the shelf that belongs to its vocabulary; swapped by one reference."""
+    """A model and the shelf that belongs to its vocabulary; swapped by one reference.
+
+    Attributes:
+        trending_window: the half-life of the trending candidates that its ranker learned from; None without a ranker.
+    """
 
     def __init__(self, bundle: Bundle, prior_weight: float, items: list[Item]) -> None:
+        self.trending_window = None if bundle.manifest.ranker is None else bundle.manifest.ranker.trending_window
         self.model = CandidateModel(bundle, prior_weight)
         self.path = str(bundle.path)
         self.builder = ShelfBuilder(
@@ -41,16 +51,17 @@ class LoadedModel:
                 self.block.take_attributes(places.tolist(), [item.attributes for item in items], len(self.builder.ids))
             self.block.take_shelf(self.shelf, self.builder.extra_added_ms())
 
-    def take_popularity(self, popularity: list[Popularity]) -> None:
-        """Take over what is popular now: by a half-life of 7 days, and for a ranker by one of 1 day too."""
+    def take_popularity(self, popularity: Mapping[str, Popularity]) -> None:
+        """Take over what is popular now, by half-lives: the first one for what is trending, unless the ranker learned
+        from another that is there; and for a ranker those of its features."""
         if not popularity:
             return  # Popularity has not been read yet.
-        shares = [self._shares(one) for one in popularity]
-        self.builder.set_trending(*shares[0])
+        shares = {window: self._shares(one) for window, one in popularity.items()}
+        wanted = self.trending_window if self.trending_window in shares else next(iter(shares))
+        self.builder.set_trending(*shares[wanted])
         self.shelf = self.builder.shelf()
-        if self.block is not None and len(shares) == 2:
-            week, day = shares
-            self.block.take_popularity(day, week)
+        if self.block is not None and {DAY, WEEK} <= shares.keys():
+            self.block.take_popularity(shares[DAY], shares[WEEK])
 
     def _shares(self, popularity: Popularity) -> tuple[np.ndarray, np.ndarray]:
         places = self.builder.places(popularity.item_ids)

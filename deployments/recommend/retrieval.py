@@ -15,7 +15,7 @@ from configs.settings import Settings
 from data.dataset import item_id_type, processed_dir
 from deployments.operations.similar_items import Similar
 from deployments.recommend.history_parts import past_of_users, split_rows
-from deployments.recommend.loaded_model import LoadedModel, load_model
+from deployments.recommend.loaded_model import DAY, WEEK, LoadedModel, load_model
 from deployments.recommend.messages import Answer, Question, Reply
 from deployments.recommend.ranker_features import Asker
 from deployments.recommend.without_model import WithoutModel
@@ -41,7 +41,6 @@ from models.retrieval.exclusion import left_out
 from models.retrieval.query import Query
 
 logger = logging.getLogger("ray.serve")
-WEEK, DAY = "7d", "1d"
 TRENDING_DEPTH = 400
 """How many of the strongest items are read of each partition where only cold starts need them; a ranker needs all."""
 REASONS = 3
@@ -79,7 +78,7 @@ class Retrieval:
         self._refused: str | None = None
         self._erasures = Erasures({})
         self._standing = Standing(0, None)
-        self._popularity: list[Popularity] = []
+        self._popularity: dict[str, Popularity] = {}  # by window; that of what is trending comes first
         self._missed: dict[str, Item] | None = None  # what changed in the catalogue while a model loads; else None
         self._watch = ControlWatch(
             self._client,
@@ -109,7 +108,7 @@ class Retrieval:
         loaded = self._loaded
         if loaded is None and self.slot == CHAMPION and self._slot_value is None:
             catalogue = self._catalogue
-            return self._without_model.reply(questions, catalogue.items, catalogue.version, self._popularity)
+            return self._without_model.reply(questions, catalogue.items, catalogue.version, self._popularity.values())
         if loaded is None:
             return Reply(None, "str", 0, [])
         model, catalogue_version = loaded.model, self._catalogue.version
@@ -305,11 +304,14 @@ class Retrieval:
     async def _follow_trends(self) -> None:
         await self._report()
         standing = await read_standing(self._client, self._keys)
-        ranks = self._loaded is not None and self._loaded.block is not None
-        if standing == self._standing and len(self._popularity) == 1 + ranks:
+        loaded = self._loaded
+        ranks = loaded is not None and loaded.block is not None
+        trending = (loaded.trending_window if loaded else None) or self.settings.serving.trending_window
+        windows = list(dict.fromkeys([trending, WEEK, DAY])) if ranks else [trending]
+        if standing == self._standing and list(self._popularity) == windows:
             return  # Nothing has happened since, and all that is needed is known.
-        windows, depth = ([WEEK, DAY], None) if ranks else ([WEEK], TRENDING_DEPTH)
-        self._popularity = await read_popularity(self._client, self._keys, windows, depth)
+        found = await read_popularity(self._client, self._keys, windows, None if ranks else TRENDING_DEPTH)
+        self._popularity = dict(zip(windows, found, strict=True))
         self._standing = standing
         if self._loaded is not None:
             self._loaded.take_popularity(self._popularity)

@@ -1,6 +1,7 @@
 """Lists while there is no model yet: what is popular now, then what is newest, without what the user had or refused."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class WithoutModel:
         self._version = -1
 
     def reply(
-        self, questions: Sequence[Question], items: Mapping[str, Item], version: int, popularity: Sequence[Popularity]
+        self, questions: Sequence[Question], items: Mapping[str, Item], version: int, popularity: Iterable[Popularity]
     ) -> Reply:
         """The answers to a batch.
 
@@ -47,7 +48,7 @@ class WithoutModel:
             self._version = version
         return Reply(NO_MODEL, self._item_id_type, version, [self._answer(one, items, popularity) for one in questions])
 
-    def _answer(self, question: Question, items: Mapping[str, Item], popularity: Sequence[Popularity]) -> Answer:
+    def _answer(self, question: Question, items: Mapping[str, Item], popularity: Iterable[Popularity]) -> Answer:
         left = self._left_out(question)
         found: dict[bytes, tuple[float, Source]] = {}
         for item_id, score, source in self._offered(popularity):
@@ -62,8 +63,8 @@ class WithoutModel:
             cold_start=True,
         )
 
-    def _offered(self, popularity: Sequence[Popularity]) -> Iterator[tuple[bytes, float, Source]]:
-        for one in popularity[:1]:
+    def _offered(self, popularity: Iterable[Popularity]) -> Iterator[tuple[bytes, float, Source]]:
+        for one in islice(popularity, 1):
             leader = float(one.weights.max(initial=0.0)) or 1.0
             for item_id, weight in zip(one.item_ids, one.weights.tolist(), strict=True):
                 yield item_id, weight / leader, Source.TRENDING

@@ -20,7 +20,7 @@ from features.redis.scripts import Script, run_script
 PREFIX = "rk_"
 MOST_KEYS = 1000
 TRIES = 20
-_CHANGE = Script("change_access")
+_CHANGE = Script("state/change_access")
 _NAME: TypeAdapter[str] = TypeAdapter(KeyName)
 _SCOPES: TypeAdapter[tuple[ScopeName, ...]] = TypeAdapter(tuple[ScopeName, ...])
 

@@ -11,7 +11,7 @@ from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 
-_DECLARE = Script("declare_attributes")
+_DECLARE = Script("items/declare_attributes")
 _OF = ("item", "user")
 
 

@@ -20,7 +20,7 @@ from features.redis.stored import known_fields
 CHANGES_KEPT = 10_000
 MAX_CATEGORY_BYTES = 60
 """A longer field name would push a user's hash out of its compact encoding."""
-_CHANGE = Script("change_catalogue", CHANGES_KEPT=CHANGES_KEPT)
+_CHANGE = Script("items/change_catalogue", CHANGES_KEPT=CHANGES_KEPT)
 _CHUNK = 1000
 _TRIES = 20
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.decay import ACTIVITY_HALF_LIVES_MS
+from configs.decay import ACTIVITY_HALF_LIVES_MS, STRENGTH_DIGITS
 from features.items.catalogue import Item
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
@@ -120,18 +120,23 @@ async def read_standing(client: StoreClient, keys: Keys) -> Standing:
 
 
 def _merge(heads: Sequence[Sequence[bytes]], at: float) -> Popularity:
-    """Add up the partitions' weights. `at` is the moment in half-lives; a score less `at` is log2 of a weight then."""
+    """Add up the partitions' weights. `at` is the moment in half-lives; a score less `at` is log2 of a weight then.
+
+    Training computes the same sums in another order, so what differs in the last digits alone counts as equal there and
+    here (`configs.decay.STRENGTH_DIGITS`).
+    """
     index: dict[bytes, int] = {}
     places = np.array([index.setdefault(item_id, len(index)) for head in heads for item_id in head[::2]], np.int64)
     if not len(places):
         return Popularity([], np.empty(0))
     scores = np.array([text for head in heads for text in head[1::2]]).astype(np.float64)
-    weights = np.bincount(places, np.exp2(scores - at), len(index))
     highest = np.full(len(index), -np.inf)
     np.maximum.at(highest, places, scores)
+    strength = highest + np.log2(np.bincount(places, np.exp2(scores - highest[places]), len(index)))
+    weights, told = np.bincount(places, np.exp2(scores - at), len(index)), np.round(strength, STRENGTH_DIGITS)
     item_ids = list(index)
-    order = np.lexsort((-highest, -weights))
-    tied = (np.diff(weights[order]) == 0) & (np.diff(highest[order]) == 0)
+    order = np.argsort(-told, kind="stable")
+    tied = np.diff(told[order]) == 0
     # A tie goes by the id. Sorting all ids for the few that are tied would cost more than all the rest.
     for first, last in _runs(tied):
         order[first:last] = sorted(order[first:last].tolist(), key=item_ids.__getitem__)

@@ -98,6 +98,7 @@ FILES: tuple[Kept, ...] = (
     Kept("dataset.json", "data", "none: the name of the data set that filled the folder", "make clean", "files"),
     Kept("imports", "data, jobs.maintenance", "each imported file: its state, refused rows, and history until it is in the log", "make clean", "files"),
     Kept("evaluation", "jobs.evaluate", "none: the latest report", "the next evaluation", "files"),
+    Kept("evaluation_data", "jobs.evaluate", "each data set given with --data: its prepared form", "a person removes it", "files"),
     Kept("replay.jsonl", "jobs.evaluate", "the answers of a replay", "the next replay", "files"),
     Kept("prometheus", "Prometheus", "each scrape", "15 days, Prometheus' own", "files"),
     Kept("settings.yaml", "deployments.local", "none", "the next start", "files"),

@@ -69,8 +69,8 @@ class OnlineStore:
             "COUNTED_LISTS": store.counted_lists,
         }
         self._record = Script(
-            "record_event",
-            shared="experiment",
+            "recording/record_event",
+            shared="recording/experiment",
             **counting,
             WINDOW_MS=window_ms,
             LEDGER_LIMIT=LEDGER_LIMIT,
@@ -85,8 +85,8 @@ class OnlineStore:
             **{f"HALF_LIFE_{number}": half_life for number, half_life in enumerate(ACTIVITY_HALF_LIVES_MS.values(), 1)},
         )
         self._log = Script(
-            "log_exposure",
-            shared="experiment",
+            "recording/log_exposure",
+            shared="recording/experiment",
             **counting,
             WINDOW_MS=window_ms,
             MAX_EXPOSURES=store.max_exposures,

@@ -24,8 +24,8 @@ from features.recording.event import Event
 from features.recording.exposure import Exposure
 from features.recording.online_store import WINDOWS, OnlineStore
 from features.recovery.described import catalogue_items, described_users
-from features.recovery.history import History
 from features.recovery.seed import Seed, SeedEvents
+from features.recovery.seeded_history import SeededHistory
 from features.redis.connection import Command, translate
 from features.redis.lock import Lock
 from features.redis.scripts import Call, Script, run_calls, run_script
@@ -37,7 +37,7 @@ BATCH = 500
 IN_FLIGHT = 3
 CHUNK = 10_000
 LISTS_FIRST: tuple[Kind, ...] = ("exposures", "events")
-_FINISH = Script("finish_rebuild")
+_FINISH = Script("state/finish_rebuild")
 Progress = Callable[[int], object]
 
 
@@ -119,9 +119,9 @@ async def rebuild(
 @contextlib.asynccontextmanager
 async def _history(
     store: OnlineStore, dataset: Dataset | None, log: EventLog, erasures: Erasures
-) -> AsyncIterator[History]:
+) -> AsyncIterator[SeededHistory]:
     """Read it in a thread, which nobody can stop: whoever is cancelled meanwhile waits, to close its files."""
-    reading = asyncio.ensure_future(asyncio.to_thread(History, store, dataset, log, erasures))
+    reading = asyncio.ensure_future(asyncio.to_thread(SeededHistory, store, dataset, log, erasures))
     try:
         yield await asyncio.shield(reading)
     finally:

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 
 from configs.settings import Settings
+from features.redis.errors import StorageFull
 
 WARN_TIMES = 4
 """A warning comes at this many times the floor."""
@@ -39,6 +40,13 @@ class DiskSpace:
                 f"{self.floor / 1e6:,.0f} MB it refuses events: make room"
             )
         return None
+
+
+def require_room(settings: Settings) -> None:
+    """What writes more than a little asks this before each part. Raises StorageFull."""
+    space = read_disk_space(settings)
+    if space is not None and space.refuses:
+        raise StorageFull(str(space.problem))
 
 
 def read_disk_space(settings: Settings) -> DiskSpace | None:

@@ -13,6 +13,10 @@ class StoreFull(StoreError):  # noqa: N818
     """The store refused a write because its memory (or disk) is full. Nothing was written."""
 
 
+class StorageFull(StoreError):  # noqa: N818
+    """The disk of the store is nearly full, and nothing more was written: the store would exit at its end."""
+
+
 class StoreBusy(StoreError):  # noqa: N818
     """Another maintenance job (compaction, rebuild, erasure) holds the lock."""
 

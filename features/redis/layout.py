@@ -7,7 +7,7 @@ from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 
 FORMAT = 1
-_SCRIPT = Script("check_layout")
+_SCRIPT = Script("state/check_layout")
 
 
 async def check_layout(client: StoreClient, keys: Keys) -> None:

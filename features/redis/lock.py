@@ -11,9 +11,9 @@ from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 
 NAME = "maintenance"
-_TAKE = Script("take_lock")
-_RENEW = Script("renew_lock")
-_RELEASE = Script("release_lock")
+_TAKE = Script("locks/take_lock")
+_RENEW = Script("locks/renew_lock")
+_RELEASE = Script("locks/release_lock")
 _POLL_S = 0.1
 _NO_END, _NO_KEY = -1, -2  # what PTTL says
 

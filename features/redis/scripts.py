@@ -1,4 +1,4 @@
-"""Lua scripts: one file per write under `lua/`, loaded once per server, called by their hash."""
+"""Lua scripts: one file per write below `lua/`, loaded once per server, called by their hash."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ class Lua(str):
 
 
 class Script:
-    """One Lua script with its constants, and a text that it shares with others, written in front of it.
+    """One Lua script with its constants, and a text that it shares with others, written in front of it. Both are named
+    as files below `lua/`: "locks/take_lock".
 
     Constants are part of the text (not arguments), so a call carries only what differs from call to call.
     """

@@ -35,7 +35,7 @@ FIRST_START = "the first start"
 _RETRAINING = "retraining "
 _REQUEST_KEPT_S = 60
 _TRIES = 50
-_CHANGE = Script("change_serving", REQUEST_KEPT_S=_REQUEST_KEPT_S)
+_CHANGE = Script("state/change_serving", REQUEST_KEPT_S=_REQUEST_KEPT_S)
 
 
 def retraining_of(run_id: str, asker: str | None) -> str:

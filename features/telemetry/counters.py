@@ -18,7 +18,7 @@ SLICE_S = 10
 SLICES_KEPT = 90
 SILENT_S = 10
 _WRITER_KEPT_MS = 3_600_000
-_RECORD = Script("record_telemetry", SLICE_KEPT_S=SLICE_S * (SLICES_KEPT + 1), WRITER_KEPT_MS=_WRITER_KEPT_MS)
+_RECORD = Script("telemetry/record_telemetry", SLICE_KEPT_S=SLICE_S * (SLICES_KEPT + 1), WRITER_KEPT_MS=_WRITER_KEPT_MS)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 
 SHOWN_KEPT_S = 40 * 86_400
-_RECORD = Script("record_quality", SHOWN_KEPT_S=SHOWN_KEPT_S)
+_RECORD = Script("telemetry/record_quality", SHOWN_KEPT_S=SHOWN_KEPT_S)
 VersionDay = tuple[str, str]
 
 

@@ -32,10 +32,10 @@ from features.users.history import decode_history, decode_seen
 from features.users.user_attributes import read_user_attributes
 
 # The constants are those of the text that it shares; deleting asks for none of them.
-_DELETE = Script("delete_user", shared="experiment")
+_DELETE = Script("users/delete_user", shared="recording/experiment")
 KEYED = "k:"
 """In front of the digests that are keyed."""
-_SCAN = Script("scan_user_entries", PAGE=500)
+_SCAN = Script("users/scan_user_entries", PAGE=500)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.redis.errors import StoreError
 from features.streams.compaction import compact
-from jobs.batch.bundle_stage import bundle_path, served_stage
+from jobs.batch.serving_stage import bundle_path, served_stage
 from jobs.launch.ray_session import ray_session
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data

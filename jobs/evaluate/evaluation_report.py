@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from jobs.evaluate.evaluation_plots import write_page, write_picture
+from models.evaluation.contenders import Contender
 from models.evaluation.metrics import bootstrap_interval, coverage
-from models.evaluation.protocols import Contender
+from models.evaluation.new_items import DEPTH, DEPTH_AMONG_NEW, NewItemsArm
+from models.evaluation.segments import by_segment, calibration, tail_share
 
-K = 10
 _METRICS = {
     "map_at_10": "map_at_k",
     "map_k_at_10": "map_k_at_k",
@@ -28,7 +30,8 @@ References = Mapping[tuple[str, str], dict[str, float]]
 REFERENCES: References = {
     ("P1", "BiVAE (published)"): {"map_at_10": 0.1461, "ndcg_at_10": 0.4751},
     ("P1", "popularity"): {"map_at_10": 0.0560, "ndcg_at_10": 0.2524},
-    ("P1", "item-kNN"): {"map_at_10": 0.129, "ndcg_at_10": 0.432},
+    ("P1", "item-kNN cosine"): {"map_at_10": 0.129, "ndcg_at_10": 0.432},
+    ("P1", "item-kNN BM25"): {"map_at_10": 0.132, "ndcg_at_10": 0.442},
     ("P1", "EASE"): {"map_at_10": 0.1494, "ndcg_at_10": 0.4842},
     ("P1", "ALS"): {"map_at_10": 0.1541, "ndcg_at_10": 0.4930},
     ("P1", "ALS + ranker"): {"map_at_10": 0.1579, "ndcg_at_10": 0.4981},
@@ -58,6 +61,9 @@ REFERENCES: References = {
         if value is not None
     },
 }
+_OURS = ("ALS + ranker with attributes", "ALS + ranker", "ALS with fold-in + ranker", "fold-in with prior", "ALS")
+"""What is served, the best of it first: compared with the best baseline of each protocol."""
+_NOT_BASELINES = {*_OURS, "ALS with fold-in", "ALS, users frozen", "plain fold-in"}
 _PAIRS = (
     ("ALS + ranker", "ALS"),
     ("ALS + ranker with attributes", "ALS + ranker"),
@@ -84,7 +90,11 @@ def summarise(arms: Sequence[Contender], references: References, seed: int = 0) 
         record["coverage"] = coverage(arm.recommended, int((arm.counts > 0).sum()))
         record["diversity"] = list_difference(arm.recommended)
         record["novelty_bits"] = novelty(arm.recommended, arm.counts, arm.n_train_users)
+        record["tail_share"] = tail_share(arm)
         record["ndcg_by_activity"] = by_activity(arm.activity, arm.metrics.ndcg)
+        record["segments"] = by_segment(arm, seed)
+        record["calibration"] = calibration(arm, seed)
+        record["cpu_s"] = round(arm.cpu_s, 2)
         record["reference"] = references.get((arm.protocol, arm.name), {})
         records.append(record)
     return records
@@ -101,11 +111,17 @@ def tracked_metrics(records: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def compare(arms: Sequence[Contender], seed: int = 0) -> list[dict[str, Any]]:
-    """Paired differences in NDCG@10, with 95 % intervals over users."""
+    """Paired differences in NDCG@10, with 95 % intervals over users: of ours over the best baseline, and others."""
     found = {(arm.protocol, arm.name): arm for arm in arms}
     records = []
     for protocol in dict.fromkeys(arm.protocol for arm in arms):
-        for left, right in _PAIRS:
+        mine = {arm.name: float(np.nanmean(arm.metrics.ndcg)) for arm in arms if arm.protocol == protocol}
+        pairs = list(_PAIRS)
+        ours = next((name for name in _OURS if name in mine), None)
+        best = max((name for name in mine if name not in _NOT_BASELINES), key=mine.__getitem__, default=None)
+        if ours is not None and best is not None and (ours, best) not in pairs:
+            pairs.append((ours, best))
+        for left, right in pairs:
             if (protocol, left) in found and (protocol, right) in found:
                 difference = found[protocol, left].metrics.ndcg - found[protocol, right].metrics.ndcg
                 interval = bootstrap_interval(difference, seed)
@@ -159,19 +175,21 @@ def by_activity(activity: np.ndarray, ndcg: np.ndarray) -> dict[str, float]:
 def table(records: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any]]) -> str:
     """The records as a table of text for people. MAP@10 is over |relevant|, the published benchmark's definition."""
     lines = [
-        f"{'protocol':12} {'model':20} {'users':>5}  {'MAP@10 over |relevant|':24} {'NDCG@10':24} {'reference':>13} "
-        f"{'HR@10':>6} {'prec':>6} {'recall':>6} {'cover':>6} {'divers':>6} {'novel':>6}"
+        f"{'protocol':12} {'model':28} {'users':>5}  {'MAP@10 over |relevant|':24} {'NDCG@10':24} {'reference':>13} "
+        f"{'HR@10':>6} {'prec':>6} {'recall':>6} {'cover':>6} {'tail':>6} {'divers':>6} {'novel':>6} {'CPU s':>7}"
     ]
     for record in records:
         cells = ["{mean:.4f} [{low:.4f}, {high:.4f}]".format(**record[name]) for name in ("map_at_10", "ndcg_at_10")]
         reference = record["reference"]
         known = " / ".join(f"{reference[name]:.4f}" for name in ("map_at_10", "ndcg_at_10") if name in reference)
         lines.append(
-            f"{record['protocol']:12} {record['name']:20} {record['users']:5}  {cells[0]:24} {cells[1]:24} {known:>13} "
+            f"{record['protocol']:12} {record['name']:28} {record['users']:5}  {cells[0]:24} {cells[1]:24} {known:>13} "
             f"{record['hit_rate_at_10']['mean']:6.4f} {record['precision_at_10']['mean']:6.3f} "
             f"{record['recall_at_10']['mean']:6.3f} {record['coverage']:6.3f} "
-            f"{record['diversity']:6.3f} {record['novelty_bits']:6.2f}"
+            f"{record['tail_share']:6.3f} {record['diversity']:6.3f} {record['novelty_bits']:6.2f} "
+            f"{record['cpu_s']:7.1f}"
         )
+    lines += _segment_lines(records)
     lines += [
         f"{one['protocol']:12} {one['of']} over {one['over']}: NDCG@10 {one['mean']:+.4f} "
         f"[{one['low']:+.4f}, {one['high']:+.4f}], paired"
@@ -180,37 +198,63 @@ def table(records: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any
     return "\n".join(lines)
 
 
-def write_report(directory: Path, report: dict[str, Any]) -> tuple[Path, Path]:
-    """`evaluation.json` and `evaluation.html` (which needs no network)."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+def _segment_lines(records: Sequence[dict[str, Any]]) -> list[str]:
+    """NDCG@10 by segment of what is ours, and how far its scores are from chances."""
+    lines = []
+    for protocol in dict.fromkeys(record["protocol"] for record in records):
+        mine = {record["name"]: record for record in records if record["protocol"] == protocol}
+        ours = next((mine[name] for name in _OURS if name in mine), None)
+        if ours is None:
+            continue
+        parts = [f"{name} {one['mean']:.4f} (n = {one['users']:.0f})" for name, one in ours["segments"].items()]
+        if ours["calibration"]:
+            parts.append(f"calibration error {ours['calibration']['error']:.4f}")
+        lines.append(f"{protocol:12} {ours['name']}, NDCG@10 by segment: {'; '.join(parts)}")
+    return lines
 
+
+def summarise_new_items(arms: Sequence[NewItemsArm], seed: int = 0) -> list[dict[str, Any]]:
+    """One record for each arm of P6, with 95 % intervals over users."""
+    records = []
+    for arm in arms:
+        record: dict[str, Any] = {"name": arm.name, "share_of_lists": arm.share}
+        for name, values in (
+            (f"recall_at_{DEPTH}", arm.recall),
+            (f"recall_at_{DEPTH_AMONG_NEW}_among_new", arm.among_new),
+        ):
+            interval = bootstrap_interval(values, seed)
+            record[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high, "users": interval.n}
+        records.append(record)
+    return records
+
+
+def new_items_table(records: Sequence[dict[str, Any]]) -> str:
+    """P6 as a table of text; empty where it was not asked."""
+    names = (f"recall_at_{DEPTH}", f"recall_at_{DEPTH_AMONG_NEW}_among_new")
+    lines = [f"P6 {'':25} recall@{DEPTH} of new items    recall@{DEPTH_AMONG_NEW} among the new   new in lists"]
+    for record in records:
+        shown = ["{mean:.4f} [{low:.4f}, {high:.4f}]".format(**record[name]) for name in names]
+        lines.append(f"P6 {record['name']:25} {shown[0]}   {shown[1]}   {record['share_of_lists']:.3f}")
+    return "\n".join(lines) + "\n" if records else ""
+
+
+def write_report(directory: Path, report: dict[str, Any]) -> tuple[Path, Path, Path]:
+    """`evaluation.json`, `evaluation.html` (which needs no network) and `evaluation.png`."""
     directory.mkdir(parents=True, exist_ok=True)
-    data, page = directory / "evaluation.json", directory / "evaluation.html"
-    data.write_text(json.dumps(report, indent=2, allow_nan=False, default=str) + "\n")
-    protocols = list(dict.fromkeys(record["protocol"] for record in report["arms"]))
-    figure = make_subplots(len(protocols), 1, subplot_titles=protocols)
-    for row, protocol in enumerate(protocols, 1):
-        mine = [record for record in report["arms"] if record["protocol"] == protocol]
-        means = [record["ndcg_at_10"]["mean"] for record in mine]
-        figure.add_trace(
-            go.Bar(
-                y=[record["name"] for record in mine],
-                x=means,
-                orientation="h",
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [r["ndcg_at_10"]["high"] - m for r, m in zip(mine, means, strict=True)],
-                    "arrayminus": [m - r["ndcg_at_10"]["low"] for r, m in zip(mine, means, strict=True)],
-                },
-                name=protocol,
-            ),
-            row=row,
-            col=1,
-        )
-    figure.update_layout(
-        title="NDCG@10 with 95 % bootstrap intervals over users", height=220 * len(protocols), showlegend=False
-    )
-    figure.write_html(page, include_plotlyjs=True)
-    return data, page
+    data, page, picture = (directory / f"evaluation.{end}" for end in ("json", "html", "png"))
+    write_page(page, report)
+    write_picture(picture, report)
+    # The description last, and whole: whoever reads the folder meanwhile finds the report of before.
+    partial = directory / ".evaluation.json.partial"
+    partial.write_text(json.dumps(_plain(report), indent=2, allow_nan=False, default=str) + "\n")
+    partial.replace(data)
+    return data, page, picture
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for what is undefined: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

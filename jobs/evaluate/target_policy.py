@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.settings import Settings
-from jobs.batch.bundle_stage import bundle_path, served_stage
+from jobs.batch.serving_stage import bundle_path, served_stage
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
 from models.bundle.reading import load_bundle

@@ -34,6 +34,7 @@ from features.recording.event import Event
 from features.recording.event_request import EventRules
 from features.recording.online_store import OnlineStore, conflict_words
 from features.recovery.rebuild import rebuild
+from features.redis.disk_space import require_room
 from features.redis.errors import EventConflict, StoreError
 from features.redis.identity import store_identity
 from features.redis.layout import mark_seeded, read_seeded
@@ -195,6 +196,7 @@ async def _take(
         # What an earlier attempt has done is left out.
         for batch in whole.parts(done.rows, max(1, whole.count) if bulk else BATCH):
             horizon_ms = done.horizon_ms if bulk and done.horizon_ms is not None else NO_HORIZON
+            require_room(settings)
             found = await asyncio.to_thread(sort_batch, batch, rules, items, horizon_ms)
             count = await asyncio.to_thread(staged.add, batch.first, found.history)
             refused = list(found.refused)

@@ -25,6 +25,7 @@ from data.imports.catalogue_file import CatalogueFile, Row
 from features.items.attribute_schema import declare_attributes, read_schemas
 from features.items.catalogue import put_items
 from features.items.item_request import DescriptionError, checked_entry, checked_user
+from features.redis.disk_space import require_room
 from features.redis.errors import StoreError
 from features.redis.layout import check_layout
 from features.redis.session import store_session
@@ -116,6 +117,7 @@ async def import_items(
         rows = table.rows()
         with tqdm(desc=name, unit=" rows", disable=not show_progress) as bar, report.open("w") as refused:
             while batch := list(islice(rows, BATCH)):
+                require_room(settings)
                 found = list(_sort_out(batch, check, refused))
                 await put(found)
                 done.rows += len(batch)

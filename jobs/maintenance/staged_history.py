@@ -27,7 +27,7 @@ _SAID = ("item_id", "event_type", "value")
 
 
 @dataclass(frozen=True)
-class Published:
+class Merged:
     """What became of a partition's rows: how many are in the log now, how many said what was said before, and the rows
     whose event id names another event of their user."""
 
@@ -76,7 +76,7 @@ class StagedHistory:
             if int(path.stem) >= row:
                 path.unlink()
 
-    def publish(self, log: EventLog, partition: int, at_ms: int) -> Published:
+    def publish(self, log: EventLog, partition: int, at_ms: int) -> Merged:
         """Put a partition's rows into the log, as one part. Again with the same `at_ms`, it changes nothing.
 
         Args:
@@ -106,7 +106,7 @@ class StagedHistory:
             }
             columns = {name: made[name] if name in made else fresh[name] for name in SCHEMAS["events"].names}
             log.write_part("events", partition, pa.table(columns, schema=SCHEMAS["events"]), bulk=True)
-        return Published(len(fresh), int(same.sum()), conflicts)
+        return Merged(len(fresh), int(same.sum()), conflicts)
 
     def remove(self) -> None:
         """Forget everything: it is in the log."""

@@ -98,13 +98,14 @@ def fit_bundle(
             lists=fitted.lists,
             candidates=settings.serving.candidates,
             trending=settings.training.trending_candidates,
+            trending_window=settings.serving.trending_window,
             more=fitted.more,
             logged_lists=fitted.logged_lists,
             logged_fingerprint=fitted.logged_fingerprint,
         )
     mean_user = factors.user_factors[active].mean(axis=0)
     choice = ContentChoice(None, {}, "")
-    if catalogue is not None:
+    if catalogue is not None and settings.training.content:
         fold_in = FoldIn(
             factors.item_factors,
             parameters.regularization,

@@ -16,7 +16,7 @@ from features.redis.errors import StoreError
 from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION
 from features.streams.compaction import compact
-from jobs.batch.bundle_stage import catalogue_of, read_catalogue
+from jobs.batch.serving_stage import catalogue_of, read_catalogue
 from jobs.launch.courtesy import step_back
 from jobs.launch.ray_session import ray_session
 from jobs.train.erasures import current_erasures
@@ -25,7 +25,15 @@ from jobs.train.load_data import load_training_data
 from jobs.train.one_at_a_time import only_retraining
 from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_asker
 from jobs.train.read_shown_lists import read_shown_lists
-from jobs.train.retrain_report import NO_ORDER, Report, describe_data, describe_metrics, describe_ranker
+from jobs.train.retrain_report import (
+    TOO_LITTLE,
+    Report,
+    describe_data,
+    describe_metrics,
+    describe_second_stage,
+    ranker_progress,
+    time_left,
+)
 from jobs.train.search_space import SPACE_FILE, load_search_space
 from jobs.train.store_calls import current_state
 from jobs.train.trial_log import TrialLog
@@ -102,42 +110,34 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     started_ms = clock.now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
     data = _read_data(settings, report)
-
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
-
     dataset = load_dataset(processed_dir(settings), in_memory=False)
     catalogue = catalogue_of(data, read_catalogue(settings), dataset, settings.data.item_attributes)
-    ordered = in_store_order(data)
+    data = in_store_order(data)  # the order that was read is not needed any more, and takes as much memory
     # The state is read before the models meet: a slot that is changed meanwhile is left alone.
     state = current_state(settings)
     champion = _champion(state)
-    second = _second_stage(settings, ordered, catalogue, parameters, seed, champion)
+    second = _second_stage(settings, data, catalogue, parameters, seed, champion, report)
     if second is not None:
         metrics |= second.metrics
-    report(80, describe_ranker(second, settings))
-    logged_note = second.logged_note if second else "too little data for a ranker"
-    report(80, f"lists that were shown: {logged_note}")
-    if second is not None and second.attributes_note:
-        report(80, f"attributes: {second.attributes_note}")
-    if second is not None and second.sources_note:
-        report(80, f"further candidates: {second.sources_note}")
+    logged_note = second.logged_note if second else TOO_LITTLE
+    for line in describe_second_stage(second, settings):
+        report(85, line)
 
-    path = fit_bundle(
-        data, settings, parameters, seed, metrics, second.ranker if second else None, catalogue, partial(report, 82)
-    )
+    ranker = second.ranker if second else None
+    path = fit_bundle(data, settings, parameters, seed, metrics, ranker, catalogue, partial(report, 87))
     manifest, footprint = _verified(path)
-    report(85, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
-    verdict = _gate(settings, ordered, catalogue, second, champion, footprint, seed)
+    report(90, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
+    verdict = _gate(settings, data, catalogue, second, champion, footprint, seed)
 
     trained = Trained(
         path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms,
         options.force,
     )  # fmt: skip
-    report(88, trained.decision)
-    takes_slot = options.force or options.slot != CHAMPION or verdict.promote
-    slot = options.slot if takes_slot else None
+    report(91, trained.decision)
+    slot = options.slot if options.force or options.slot != CHAMPION or verdict.promote else None
     published = publish(settings, trained, slot, options.decides, state.version, report)
     if options.run_id is not None:
         tell_asker(settings, options.run_id, trained, published.not_served)
@@ -151,9 +151,8 @@ def _read_data(settings: Settings, report: Report) -> TrainingData:
     drained = asyncio.run(compact(settings))
     report(1, f"{drained.events} new events moved into the log")
     data = load_training_data(settings, current_erasures(settings))
-    report(2, describe_data(data))
-    if not data.time_trusted:
-        report(2, NO_ORDER)
+    for line in describe_data(data):
+        report(2, line)
     return data
 
 
@@ -163,7 +162,7 @@ def _search(settings: Settings, options: RetrainOptions, data: TrainingData, see
     known = data.rows(cutoff(data, seed).train)
     folds = inner_folds(known, space, settings.training.weighting, seed)
     if not folds:
-        report(70, "too little data to search parameters on; taking the defaults")
+        report(45, "too little data to search parameters on; taking the defaults")
         return []
     done = 0
 
@@ -179,7 +178,8 @@ def _search(settings: Settings, options: RetrainOptions, data: TrainingData, see
             )
         else:
             text = f"failed, the others go on ({text}): {trial.error}"
-        report(5 + 65 * done // count, f"trial {trial.number} of {count}: {text}")
+        left = time_left(time.perf_counter() - started, done / count)
+        report(5 + 40 * done // count, f"trial {trial.number} of {count}: {text}{left}")
 
     directory = settings.state_dir / "tune"
     defines = {
@@ -193,6 +193,7 @@ def _search(settings: Settings, options: RetrainOptions, data: TrainingData, see
     if before := len(log.read()):
         report(5, f"going on with a search that was cut off after {before} trials")
     report(5, f"searching: {count} trials with Ray Tune on {describe_folds(len(known), folds)}")
+    started = time.perf_counter()
     with ray_session(settings):
         trials = search(folds, space, settings.training.factors, count, seed, directory, log, on_trial)
     log.remove()
@@ -209,11 +210,11 @@ def _evaluate(
 ) -> dict[str, float]:
     """The metrics on the latest tenth, and what the search found."""
     metrics = evaluate_latest(data, settings, parameters, seed)
-    report(72, describe_metrics(metrics, data.time_trusted))
+    report(50, describe_metrics(metrics, data.time_trusted))
     if trials:
         metrics = {**metrics, f"search_{METRIC}": trials[0].score}
         if failed := sum(trial.error is not None for trial in trials):
-            report(72, f"{failed} of {len(trials)} trials failed")
+            report(50, f"{failed} of {len(trials)} trials failed")
             metrics["failed_trials"] = float(failed)
     return metrics
 
@@ -244,6 +245,7 @@ def _second_stage(
     parameters: AlsParameters,
     seed: int,
     champion: Bundle | None,
+    report: Report,
 ) -> SecondStage | None:
     """The ranker and its judgement; None where no event before the latest window speaks for any item."""
     training = settings.training
@@ -254,15 +256,19 @@ def _second_stage(
         settings.serving.candidates,
         training.trending_candidates,
         settings.store.history_limit,
+        settings.serving.trending_window,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
-    latest = judged_from(data, champion.manifest.created_ms if champion is not None else None)
+    known = None if champion is None else champion.manifest.created_ms
+    latest = judged_from(data, known, training.fewest_judged_users)
     logged = None
     if ranker is not None and training.logged_lists:
         lists = read_shown_lists(settings, data, moment_of(data, latest), training.logged_lists)
         logged = Logged(lists, training.fewest_logged_lists, training.propensity_clip)
     try:
-        return train_second_stage(data, catalogue, recipe, ranker, seed, training.threads, logged, latest)
+        return train_second_stage(
+            data, catalogue, recipe, ranker, seed, training.threads, logged, latest, ranker_progress(report)
+        )
     except ValueError:
         return None
 
@@ -314,13 +320,8 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
         parser.error("--trials must be at least 1")
     fixed = None
     if given.no_search:
-        fixed = AlsParameters(
-            factors=settings.training.factors,
-            regularization=given.regularization,
-            alpha=given.alpha,
-            iterations=given.iterations,
-            weight_power=given.weight_power,
-        )
+        searched = {name: getattr(given, name) for name in ("regularization", "alpha", "iterations", "weight_power")}
+        fixed = AlsParameters(factors=settings.training.factors, **searched)
     slot = None if given.slot == "none" else given.slot
     return RetrainOptions(given.trials, given.seed, fixed, slot, given.reason, given.who, given.force, given.run)
 

@@ -11,6 +11,8 @@ import lightgbm
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.batch_only.tree_walk import TreeWalk
+
 
 class ListRankerParameters(BaseModel):
     """What defines a list ranker beside its training set and its seed."""
@@ -32,6 +34,7 @@ class ListRanker:
 
     def __init__(self, booster: lightgbm.Booster, weight: float) -> None:
         self._booster = booster
+        self._trees = TreeWalk(booster.dump_model()["tree_info"])
         self._weight = np.float32(weight)
 
     def score(self, features: np.ndarray, first_stage: np.ndarray) -> np.ndarray:
@@ -41,8 +44,7 @@ class ListRanker:
             features: (n, f) float32.
             first_stage: (n,) standardised scores of the first stage.
         """
-        found = np.asarray(self._booster.predict(features, num_threads=1, raw_score=True), np.float32)
-        return found + self._weight * first_stage
+        return self._trees.predict(features).astype(np.float32) + self._weight * first_stage
 
     def importance(self) -> dict[str, float]:
         """feature -> share of the total gain."""

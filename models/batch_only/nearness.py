@@ -9,11 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.compiled import compiled, reads, writes
+
 REACH = 15  # items at most this many steps apart are a pair
 _FADE = 5.0  # steps after which a pair counts 1/e as much
 _PRIOR = 5.0  # every item starts with this many pairs, spread by popularity alone
 
-NEARNESS_FEATURES = ("near_cosine", "near_lift", "near_lift_max", "near_lift_between")
+SUMS = ("near_cosine", "near_lift")
+LARGEST = ("near_lift_max", "near_lift_between")
+NEARNESS_FEATURES = (*SUMS, *LARGEST)
 
 
 class Nearness:
@@ -40,23 +44,50 @@ class Nearness:
         lift = (counts + _PRIOR * share + 1e-9) / (expected + _PRIOR * share + 1e-9)
         self._cosine = (counts * scale[:, None] * scale[None, :]).astype(np.float32)
         self._log_lift = np.log(lift).astype(np.float32)
+        self._above = np.log1p(lift).astype(np.float32)
 
-    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """(len(NEARNESS_FEATURES), B, n_items) float32, of all items.
+    def sums(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """(len(SUMS), B, n_items) float32, of all items.
 
         Args:
             histories: for each request its items in order of time, (m,) int.
         """
-        n_items = len(self._cosine)
-        found = np.zeros((len(NEARNESS_FEATURES), len(histories), n_items), np.float32)
-        for row, history in enumerate(histories):
-            if not len(history):
-                continue
-            lift = self._log_lift[history]
-            above = np.log1p(np.exp(lift))
-            found[0, row] = self._cosine[history].sum(axis=0)
-            found[1, row] = lift.sum(axis=0)
-            found[2, row] = above.max(axis=0)
-            if len(history) > 1:
-                found[3, row] = (above[:-1] * above[1:]).max(axis=0)
+        found = np.zeros((len(SUMS), len(histories), len(self._cosine)), np.float32)
+        for matrix, block in zip((self._cosine, self._log_lift), found, strict=True):
+            _add_rows(matrix, *_flat(histories), block)
         return found
+
+    def largest(self, histories: Sequence[np.ndarray], candidates: np.ndarray) -> np.ndarray:
+        """(len(LARGEST), B, k) float32, of the candidates (B, k); in the padding, -1, it is 0."""
+        found = np.zeros((len(LARGEST), *candidates.shape), np.float32)
+        _largest(self._above, *_flat(histories), np.ascontiguousarray(candidates, np.int64), found)
+        return found
+
+
+def _flat(histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """All histories one after another, and where each begins and ends."""
+    edges = np.cumsum([0, *(len(history) for history in histories)]).astype(np.int64)
+    return np.concatenate([np.empty(0, np.int64), *histories]).astype(np.int64), edges
+
+
+@compiled(reads("f4", 2), reads("i8"), reads("i8"), writes("f4", 2))
+def _add_rows(matrix: np.ndarray, items: np.ndarray, edges: np.ndarray, found: np.ndarray) -> None:
+    for row in range(len(found)):
+        for item in items[edges[row] : edges[row + 1]]:
+            found[row] += matrix[item]
+
+
+@compiled(reads("f4", 2), reads("i8"), reads("i8"), reads("i8", 2), writes("f4", 3))
+def _largest(
+    above: np.ndarray, items: np.ndarray, edges: np.ndarray, candidates: np.ndarray, found: np.ndarray
+) -> None:
+    for row in range(len(candidates)):
+        start, end = edges[row], edges[row + 1]
+        for place, candidate in enumerate(candidates[row]):
+            if candidate >= 0:
+                for step in range(start, end):
+                    here = above[items[step], candidate]
+                    found[0, row, place] = max(found[0, row, place], here)
+                    if step > start:
+                        both = here * above[items[step - 1], candidate]
+                        found[1, row, place] = max(found[1, row, place], both)

@@ -13,13 +13,16 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.batch_only.nearness import NEARNESS_FEATURES, Nearness
-from models.factors.als import AlsParameters, fit_als
+from models.batch_only.user_neighbours import UserNeighbours
+from models.factors.als import AlsFactors, AlsParameters, fit_als
 from models.ranking.item_relations import EASE_LAMBDA, LIMIT
 
 _FACTOR_MODELS = ("als_small", "als_large", "als_flat")
 _ITEM_MODELS = ("ease_weighted", "item_knn", "rp3beta")
 SIDE_FEATURES = (*_FACTOR_MODELS, "user_knn", *_ITEM_MODELS, *NEARNESS_FEATURES)
-_STANDARD = len(SIDE_FEATURES) - 2  # the last two are not standardised: their size says something by itself
+_USER_KNN = len(_FACTOR_MODELS)
+_ALL_ITEMS = _USER_KNN + 1  # from here on scores are computed for all items, and standardised by these
+_NOT_STANDARD = len(SIDE_FEATURES) - 2  # the last two are not standardised: their size says something by itself
 NEIGHBOURS = 100
 _RP3_BETA = 0.6
 _BLOCK = 256  # users whose scores of all items are held at once
@@ -56,14 +59,17 @@ class SideScores:
             {"weight_power": 0.0, "regularization": 1.5 * parameters.regularization, "alpha": 2 * parameters.alpha},
         )
         self._factors = [
-            fit_als(weights, AlsParameters(**{**parameters.model_dump(), **change}), seed, threads)
+            _StandardFactors(fit_als(weights, AlsParameters(**{**parameters.model_dump(), **change}), seed, threads))
             for change in changes
         ]
+        self._neighbours = UserNeighbours(self._ones, NEIGHBOURS)
         self._by_item: list[np.ndarray] | None = None
         self._nearness: Nearness | None = None
         if weights.shape[1] <= LIMIT:
             with threadpool_limits(1, "blas"):  # sums must not depend on how many threads share them
-                self._by_item = [_weighted_ease(weights), _item_knn(self._ones), _rp3beta(self._ones)]
+                found = _weighted_ease(weights), _item_knn(self._ones), _rp3beta(self._ones)
+            # Row by row in memory: every product with rows of users would copy a matrix that is not.
+            self._by_item = [np.ascontiguousarray(one) for one in found]
             self._nearness = Nearness(user, item, times_ms, weights.shape[1])
 
     def of(self, users: np.ndarray, candidates: np.ndarray, histories: Sequence[np.ndarray]) -> np.ndarray:
@@ -75,25 +81,46 @@ class SideScores:
             histories: for each user the items in order of time.
         """
         found = np.full((*candidates.shape, len(SIDE_FEATURES)), np.nan, np.float32)
-        columns = np.maximum(candidates, 0)
         for start in range(0, len(users), _BLOCK):
             part = slice(start, start + _BLOCK)
-            for place, scores in enumerate(self._scores(users[part], histories[part])):
-                if scores is not None:
-                    scores = _standard(scores) if place < _STANDARD else scores
-                    found[part, :, place] = np.take_along_axis(scores, columns[part], axis=1)
+            who, items = users[part], np.maximum(candidates[part], 0)
+            for place, factors in enumerate(self._factors):
+                found[part, :, place] = factors.of(who, items)
+            found[part, :, _USER_KNN] = self._neighbours.standard_scores(who, items)
+            if self._by_item is None or self._nearness is None:
+                continue
+            for place, scores in enumerate(self._of_all_items(who, histories[part]), _ALL_ITEMS):
+                found[part, :, place] = np.take_along_axis(_standard(scores), items, axis=1)
+            largest = self._nearness.largest(histories[part], items)
+            found[part, :, _NOT_STANDARD:] = largest.transpose(1, 2, 0)
         return found
 
-    def _scores(self, users: np.ndarray, histories: Sequence[np.ndarray]) -> list[np.ndarray | None]:
-        own, own_weights = self._ones[users], self._weights[users]
-        found: list[np.ndarray | None] = [one.user_factors[users] @ one.item_factors.T for one in self._factors]
-        found.append(_user_knn(own, self._ones))
-        if self._by_item is None or self._nearness is None:
-            return found + [None] * (len(SIDE_FEATURES) - len(found))
+    def _of_all_items(self, users: np.ndarray, histories: Sequence[np.ndarray]) -> list[np.ndarray]:
+        assert self._by_item is not None
+        assert self._nearness is not None
         weighted, *plain = self._by_item
-        found.append(np.asarray(own_weights @ weighted))
-        found += [np.asarray(own @ matrix) for matrix in plain]
-        return found + list(self._nearness.scores(histories))
+        found = [np.asarray(self._weights[users] @ weighted)]
+        found += [np.asarray(self._ones[users] @ matrix) for matrix in plain]
+        return found + list(self._nearness.sums(histories))
+
+
+class _StandardFactors:
+    """Inner products, less their mean over all items and over their deviation, computed for some items alone."""
+
+    def __init__(self, factors: AlsFactors) -> None:
+        self._factors = factors
+        items = factors.item_factors.astype(np.float64)
+        self._mean = items.mean(axis=0)
+        items -= self._mean
+        self._covariance = items.T @ items / len(items)
+
+    def of(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(B, k) of these users and items (B, k)."""
+        vectors = self._factors.user_factors[users]
+        scores = np.einsum("bf,bkf->bk", vectors, self._factors.item_factors[items], optimize=True)
+        wide = vectors.astype(np.float64)
+        deviation = np.sqrt(np.maximum(((wide @ self._covariance) * wide).sum(axis=1, keepdims=True), 0.0))
+        return np.asarray((scores - (wide @ self._mean)[:, None]) / np.where(deviation > 0, deviation, 1))
 
 
 def _standard(scores: np.ndarray) -> np.ndarray:
@@ -130,15 +157,6 @@ def _rp3beta(ones: sp.csr_matrix) -> np.ndarray:
     walk = np.asarray((sp.diags(1 / by_item) @ (ones.T @ to_item)).todense())
     np.fill_diagonal(walk, 0.0)
     return (walk / by_item[None, :] ** _RP3_BETA).astype(np.float32)
-
-
-def _user_knn(own: sp.csr_matrix, ones: sp.csr_matrix) -> np.ndarray:
-    """(B, n_items): what the users with the most similar histories have, by cosine, without the user themselves."""
-    together = np.asarray((own @ ones.T).todense(), np.float64)
-    mine, theirs = (np.sqrt(np.maximum(np.diff(matrix.indptr), 1)) for matrix in (own, ones))
-    cosine = together / mine[:, None] / theirs[None, :]
-    cosine[cosine > 1 - 1e-9] = 0.0  # itself, or its double, who has nothing new
-    return np.asarray((sp.csr_matrix(_largest(cosine, NEIGHBOURS)) @ ones).todense(), np.float32)
 
 
 def _largest(values: np.ndarray, n: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A second stage from random inner splits: for data whose held-out part is no later than the rest (P1, plain CSV).
 
 The inner splits hold out a tenth, so that histories and factors are nearly as dense as those that are served; trees
-trained on sparser ones gain nothing. Several splits, since one is noisy. The last one only judges: where the second
-stage wins nothing there, it is left out.
+trained on sparser ones gain nothing. Of few users several splits are taken, since one gives few lists. The last one
+only judges: where the second stage wins nothing there, it is left out.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ from models.training.ranker_windows import Recipe
 from models.training.training_data import TrainingData
 
 K = 10
-SPLITS = 9
-_ROWS = 4_000_000  # events that all splits together are fitted on, so that large data gets fewer splits
-_LISTS = 1000  # lists of one split, at most
+LISTS = 8000  # that are learned from, as far as the splits give so many
+_LISTS_A_SPLIT = 4000  # at most
+_SPLITS = 8  # to learn from, at most; each costs a fit of all models
 _FIRST_STAGE = FEATURES.index("retrieval_standard")
 
 
@@ -77,9 +77,9 @@ def learn_from_splits(
     Returns:
         None where there is nothing to learn from, or the second stage wins nothing.
     """
-    splits = max(2, min(SPLITS, _ROWS // max(1, len(train))))
+    splits = learning_splits(len(np.unique(data.user[train])))
     features, relevant, lists = [], [], 0
-    for number in range(1, splits):
+    for number in range(1, splits + 1):
         split = _inner(data, train, catalogue, recipe, seed, number, threads)
         if split is None:
             continue
@@ -104,7 +104,7 @@ def learn_from_splits(
         )
     except ValueError:
         return None
-    judge = _inner(data, train, catalogue, recipe, seed, splits, threads)
+    judge = _inner(data, train, catalogue, recipe, seed, splits + 1, threads)
     if judge is None:
         return None
     ranked = rank_lists(judge.stage, judge.side, ranker, judge.requests, judge.candidates, K)
@@ -112,6 +112,11 @@ def learn_from_splits(
     without = user_metrics(judge.candidates.items[:, :K], judge.requests.relevant).ndcg
     gain = bootstrap_interval(per_user(judge.requests.user, with_it - without), seed)
     return ListStage(ranker, lists, gain) if gain.mean > 0 else None
+
+
+def learning_splits(n_users: int) -> int:
+    """How many splits to learn from, so that about `LISTS` lists come together."""
+    return min(_SPLITS, -(-LISTS // max(1, min(n_users, _LISTS_A_SPLIT))))
 
 
 def gain_text(gain: Interval) -> str:
@@ -148,8 +153,9 @@ def _inner(
     right = held[speaks & stage.known_items[data.item[held]]]
     relevant = pairs_to_mask(data.user[right], data.item[right], len(data.users), len(data.items))
     requests = user_requests(data, inner, relevant)
-    if len(requests) > _LISTS:
-        requests = requests.some(np.sort(np.random.default_rng(number).choice(len(requests), _LISTS, replace=False)))
+    if len(requests) > _LISTS_A_SPLIT:
+        chosen = np.random.default_rng(number).choice(len(requests), _LISTS_A_SPLIT, replace=False)
+        requests = requests.some(np.sort(chosen))
     if not len(requests):
         return None
     candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from models.content.description import ContentField
 from models.factors.als import AlsParameters
@@ -47,7 +48,8 @@ class RankerFacts(_Part):
         default=(), description="features that attributes give, behind those that features_hash stands for"
     )
     candidates: int = Field(ge=1, description="candidates by the factors in each list that it learned from")
-    trending: int = Field(ge=0, description="candidates by decayed popularity (7 days) that followed them")
+    trending: int = Field(ge=0, description="candidates by decayed popularity that followed them")
+    trending_window: Window = Field(default=TRENDING_WINDOW, description="half-life of that popularity, in serving too")
     more: MoreSources = Field(default=NO_MORE, description="candidates of the further sources that follow those")
     logged_lists: int = Field(default=0, ge=0, description="lists that were shown that it learned from too")
     logged_fingerprint: str | None = Field(

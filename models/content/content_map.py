@@ -55,11 +55,13 @@ class ContentInputs:
     means: np.ndarray
     deviations: np.ndarray
     _keyword_place: dict[str, int] = field(init=False, repr=False, compare=False)
-    _word_place: dict[str, int] = field(init=False, repr=False, compare=False)
+    _word_place: dict[str, tuple[int, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keyword_place", {text: place for place, text in enumerate(self.keywords.tolist())})
-        object.__setattr__(self, "_word_place", {text: place for place, text in enumerate(self.words.tolist())})
+        object.__setattr__(
+            self, "_word_place", dict(zip(self.words.tolist(), enumerate(self.word_weights.tolist()), strict=True))
+        )
 
     @property
     def width(self) -> int:
@@ -73,6 +75,11 @@ class ContentInputs:
         Returns:
             (n, width) float32, and (n,) bool: whether anything is known of an item but the constant.
         """
+        texts, scores, known = self.parts(items)
+        return sp.hstack([texts, sp.csr_matrix(scores)], format="csr", dtype=np.float32), known
+
+    def parts(self, items: Sequence[Description]) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
+        """As `rows`, the columns of keywords and words apart from those of the numbers."""
         first_word = 1 + len(self.keywords)
         first_number = first_word + len(self.words)
         items = [item._replace(attributes=dict(item.attributes.items())) for item in items]  # parsed once
@@ -83,7 +90,6 @@ class ContentInputs:
         for row, item in enumerate(items):
             numbers[row] = [*numbers_of(item, self.fields), *vectors_of(item, self.fields)]
         known = np.array(np.isfinite(numbers).any(axis=1))
-        weights = self.word_weights.tolist()
         for row, item in enumerate(items):
             columns.append(0)
             values.append(1.0)
@@ -91,19 +97,19 @@ class ContentInputs:
             keywords.discard(-1)
             columns += [1 + place for place in keywords]
             values += [1.0] * len(keywords)
-            words: list[int] = []
+            words: list[tuple[int, float]] = []
             if self.word_scale:
-                found = (self._word_place.get(text, -1) for text in words_of(item, self.fields))
-                words = [place for place in found if place >= 0]
+                found = (self._word_place.get(text) for text in words_of(item, self.fields))
+                words = [one for one in found if one is not None]
             if words:
-                length = sum(weights[place] ** 2 for place in words) ** 0.5
-                columns += [first_word + place for place in words]
-                values += [self.word_scale * weights[place] / length for place in words]
+                length = sum(weight**2 for _, weight in words) ** 0.5
+                columns += [first_word + place for place, _ in words]
+                values += [self.word_scale * weight / length for _, weight in words]
             known[row] |= bool(keywords) or bool(words)
             edges.append(len(columns))
         shape = (len(items), first_number)
         texts = sp.csr_matrix((np.array(values, np.float32), np.array(columns, np.int64), edges), shape)
-        return sp.hstack([texts, sp.csr_matrix(self._scores(numbers))], format="csr", dtype=np.float32), known
+        return texts, self._scores(numbers), known
 
     def _scores(self, numbers: np.ndarray) -> np.ndarray:
         """(n, 3 m + v) float32: of numbers the standard scores, their squares and what is missing; then the vectors."""
@@ -132,8 +138,10 @@ class ContentMap:
         """(n, f) float32; zeros where nothing is known of an item."""
         result = np.zeros((len(items), self.weights.shape[1]), np.float32)
         for start in range(0, len(items), _BLOCK):
-            rows, known = self.inputs.rows(items[start : start + _BLOCK])
-            result[start : start + len(known)][known] = (rows @ self.weights)[known]
+            texts, scores, known = self.inputs.parts(items[start : start + _BLOCK])
+            first = texts.shape[1]
+            found = texts @ self.weights[:first] + scores @ self.weights[first:]
+            result[start : start + len(known)][known] = found[known]
         return result
 
 

@@ -77,14 +77,15 @@ def keywords_of(item: Description, fields: tuple[ContentField, ...]) -> Iterator
                 yield f"{field.name} {entry}"
 
 
-def words_of(item: Description, fields: tuple[ContentField, ...]) -> set[str]:
-    """The distinct words of the title and of the texts, in small letters; no word holds a space."""
+def words_of(item: Description, fields: tuple[ContentField, ...]) -> list[str]:
+    """The distinct words of the title and of the texts, in small letters; no word holds a space. In the order in which
+    they stand, so that sums over them are the same in every process."""
     texts = [item.title]
     for field in fields:
         value = item.attributes.get(field.name)
         if field.type == "text" and isinstance(value, str):
             texts.append(value)
-    return {word for text in texts for word in _WORD.findall(text[:TEXT_READ].casefold())}
+    return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text[:TEXT_READ].casefold())))
 
 
 def numbers_of(item: Description, fields: tuple[ContentField, ...]) -> list[float]:

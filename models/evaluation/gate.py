@@ -74,6 +74,12 @@ def judge(
             "experiment (--slot challenger), or use --force"
         )
         return Verdict(False, (lacking, *broken))
+    if not paired.any():
+        same = (
+            f"no evidence: both models gave the {len(paired)} users lists of the same worth, as equal recipes do that "
+            "have learned from the same events; wait for more events, or use --force"
+        )
+        return Verdict(False, (same, *broken))
     difference = bootstrap_interval(paired, seed)
     text = (
         f"NDCG@10 {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] "

@@ -21,6 +21,9 @@ from models.training.past_requests import excluded_items, rows_by_user
 from models.training.training_data import TrainingData
 
 K = 10
+MOST_JUDGED = 10_000  # a random choice of so many users, where there are more: their interval is narrow enough
+_FEWEST_JUDGED = 1_000
+_CELLS = 1_000_000_000  # scores that a judgement may take: with more than 100,000 items fewer users are judged
 _REPORTED = {
     "map_at_10": "map_at_k",  # the sum over |relevant|, which is the published benchmark's definition
     "map_k_at_10": "map_k_at_k",  # the sum over min(|relevant|, 10)
@@ -38,9 +41,9 @@ class Fold:
     Attributes:
         weights: (n_users, n_items) the training part's positive weights.
         seen: (n_users, n_items) what serving leaves out after the training part.
-        relevant: (n_users, n_items) held out; only rows in `judged` are not empty.
+        relevant: (n_users, n_items) held out.
         known_items: (n_items,) bool, items with a positive weight in the training part.
-        judged: (m,) users with something relevant.
+        judged: (m,) users with something relevant, at most `MOST_JUDGED`, rising.
     """
 
     weights: sp.csr_matrix
@@ -63,7 +66,11 @@ def build_fold(data: TrainingData, split: Split, weighting: Weighting) -> Fold:
     met = np.isin(test.users * n_items + test.items, out)
     use = (test.weights > 0) & known_items[test.items] & has_history[test.users] & ~met
     relevant = pairs_to_mask(test.users[use], test.items[use], n_users, n_items)
-    return Fold(weights, seen, relevant, known_items, np.flatnonzero(np.diff(relevant.indptr)))
+    judged = np.flatnonzero(np.diff(relevant.indptr))
+    most = max(min(MOST_JUDGED, _CELLS // n_items), min(MOST_JUDGED, _FEWEST_JUDGED))
+    if len(judged) > most:
+        judged = np.sort(np.random.default_rng(len(judged)).choice(judged, most, replace=False))
+    return Fold(weights, seen, relevant, known_items, judged)
 
 
 def mean_ndcg(fold: Fold, parameters: AlsParameters, seed: int, threads: int = 1) -> float:

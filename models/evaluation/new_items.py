@@ -110,6 +110,12 @@ def new_items(
     return [_measured(name, case, scores) for name, scores in arms.items()]
 
 
+def held_out_items(data: TrainingData, seed: int) -> np.ndarray:
+    """(m,) int64, rising: the items that are new in P6."""
+    enough = np.flatnonzero(np.bincount(data.item, minlength=len(data.items)) >= FEWEST_EVENTS)
+    return np.sort(np.random.default_rng(seed).choice(enough, round(HELD_OUT * len(enough)), replace=False))
+
+
 def _case(
     data: TrainingData,
     catalogue: ItemFacts,
@@ -119,9 +125,7 @@ def _case(
     threads: int,
 ) -> _Case:
     shape = (len(data.users), len(data.items))
-    events = np.bincount(data.item, minlength=shape[1])
-    enough = np.flatnonzero(events >= FEWEST_EVENTS)
-    new = np.sort(np.random.default_rng(seed).choice(enough, round(HELD_OUT * len(enough)), replace=False))
+    new = held_out_items(data, seed)
     is_new = np.zeros(shape[1], bool)
     is_new[new] = True
     train = np.flatnonzero(~is_new[data.item])

@@ -3,25 +3,23 @@
 What `jobs.replay` measures over HTTP, measured here on the same functions without the system around them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from data.splits import replay_split
-from models.evaluation.metrics import user_metrics
-from models.evaluation.protocols import Contender, ProtocolData
-from models.factors.als import AlsParameters
-from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
-from models.training.first_stage import FirstStage, find_candidates, fit_first_stage, popularity_walk
+from models.evaluation.baselines import HALF_LIFE_MS, may_come_again, personal_frequency, request_histories
+from models.evaluation.contenders import Answer, Clock, Contender, K, Note, ProtocolData, contenders
+from models.evaluation.protocols import fit_stage, ranked_answer
+from models.retrieval.whole_catalogue import recommend_factors, recommend_scores, top_k
+from models.training.first_stage import FirstStage, find_candidates, popularity_walk
 from models.training.past_requests import Past, Requests, excluded_items, in_store_order
-from models.training.ranker_lists import rerank
-from models.training.ranker_windows import RANKER, Recipe, learn, lists_before
+from models.training.ranker_windows import RANKER, learn, lists_before
 from models.training.training_data import places
 
-K = 10
-PARAMETERS = AlsParameters(regularization=30.0, alpha=4.0)
+MOST_EVENTS = 20_000  # that are asked about, a random choice where there are more; all are learned from
+_MOST_OF_ONE = 200  # of one user, where there are more: each request holds its whole history
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def replay_requests(bench: ProtocolData, replay: Replay, known_items: np.ndarray
     order = np.concatenate([replay.train[np.argsort(data.turn[replay.train])], replay.events])
     past = Past(data, turns=places(order))
     right = np.isin(replay.events, bench.relevant_rows(replay.events)) & known_items[data.item[replay.events]]
-    asked = np.flatnonzero(right)
+    asked = _bounded(np.flatnonzero(right), data.user[replay.events], bench.seed)
     rows = replay.events[asked]
     relevant = sp.csr_matrix(
         (np.ones(len(rows), np.float32), (np.arange(len(rows)), data.item[rows])), shape=(len(rows), len(known_items))
@@ -54,46 +52,58 @@ def replay_requests(bench: ProtocolData, replay: Replay, known_items: np.ndarray
     return past.requests(data.user[rows], len(replay.train) + asked, data.times_ms[rows].astype(np.float64), relevant)
 
 
-def prequential(bench: ProtocolData, note: Callable[[str], None]) -> list[Contender]:
+def prequential(bench: ProtocolData, note: Note) -> list[Contender]:
     """P4's arms; the unit is the event. A user without any history gets what is popular just then."""
     replay = replay_rows(bench)
     data = bench.data
-    stage = fit_first_stage(data, replay.train, bench.weighting, PARAMETERS, bench.catalogue, bench.seed, bench.threads)
+    parameters = bench.parameters("P4", replay.train, note)
+    clock = Clock()
+    stage = fit_stage(bench, replay.train, parameters)
+    fitting_s = clock()
     requests = replay_requests(bench, replay, stage.known_items)
     note(f"P4: {len(requests):,} events on known items")
+    if not len(requests):
+        return []
     seen = excluded_items(data, requests.rows, bench.weighting)
     counts = np.diff(stage.weights.tocsc().indptr).astype(np.float64)
+    clock()
     popular = recommend_scores(counts, seen, K, stage.known_items)
-    trending = _trending(stage, requests, seen)
+    answers = {"popularity": Answer(popular, clock())}
     trained = (np.diff(stage.weights.indptr) > 0)[requests.user]
     frozen = recommend_factors(
         stage.factors.user_factors[requests.user], stage.factors.item_factors, seen, K, stage.known_items
     )
-    history = np.array([len(rows) > 0 for rows in requests.rows])
+    answers["ALS, users frozen"] = Answer(np.where(trained[:, None], frozen, popular), fitting_s + clock())
+    trending = _trending(stage, requests, seen)
+    answers["recent popularity"] = Answer(trending, clock())
+    histories = request_histories(stage, requests)
+    if may_come_again(histories, seen):
+        own = personal_frequency(data, requests, seen, stage.known_items, HALF_LIFE_MS)
+        answers["personal frequency"] = Answer(own, clock())
+    history = np.array([len(rows) > 0 for rows in requests.rows])[:, None]
     folded = find_candidates(stage, requests, K).items
-    answers = {
-        "popularity": popular,
-        "ALS, users frozen": np.where(trained[:, None], frozen, popular),
-        "recent popularity": trending,
-        "ALS with fold-in": np.where(history[:, None], folded, trending),
-    }
+    answers["ALS with fold-in"] = Answer(np.where(history, folded, trending), fitting_s + clock())
     if bench.ranker:
-        recipe = Recipe(bench.weighting, PARAMETERS, 0.5, 100, 50)
+        recipe = bench.recipe(parameters)
         first = in_store_order(data.rows(replay.train))
         lists = lists_before(first, bench.catalogue, recipe, 1.0, bench.seed, bench.threads)
         fitted = learn(lists, RANKER, bench.seed, threads=1)
         note(f"P4: ranker learned from {fitted.lists if fitted is not None else 0:,} lists before the replay")
         if fitted is not None:
-            candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending)
-            best = rerank(stage, fitted.ranker, requests, candidates, K)
-            answers["ALS with fold-in + ranker"] = np.where(history[:, None], best, trending)
-    sizes = np.array([len(rows) for rows in requests.rows])
-    return [
-        Contender(
-            "P4 simulated", name, best, user_metrics(best, requests.relevant), sizes, counts, stage.weights.shape[0]
-        )
-        for name, best in answers.items()
-    ]
+            best, cpu_s, scores = ranked_answer(stage, fitted, requests, recipe, fitting_s + clock())
+            answers["ALS with fold-in + ranker"] = Answer(np.where(history, best, trending), cpu_s, scores)
+    return contenders("P4 simulated", answers, requests, stage)
+
+
+def _bounded(asked: np.ndarray, user: np.ndarray, seed: int) -> np.ndarray:
+    """Of the places `asked` all, or a random choice of so many that time and memory stay bounded; rising."""
+    if len(asked) <= MOST_EVENTS:
+        return asked
+    chosen = np.random.default_rng(seed).permutation(asked)[:MOST_EVENTS]
+    order = np.argsort(user[chosen], kind="stable")
+    same = user[chosen][order]
+    turn = np.arange(len(same)) - np.searchsorted(same, same)
+    return np.sort(chosen[order[turn < _MOST_OF_ONE]])
 
 
 def _trending(stage: FirstStage, requests: Requests, seen: sp.csr_matrix) -> np.ndarray:
@@ -101,7 +111,7 @@ def _trending(stage: FirstStage, requests: Requests, seen: sp.csr_matrix) -> np.
     best = np.empty((len(requests), K), np.int64)
     for place in range(len(requests)):  # in the order of the replay, so the walk goes forward
         walk.advance(int(requests.visible[place]))
-        heat = walk.shares()[1]
+        heat = walk.weekly_shares()
         heat[seen.indices[seen.indptr[place] : seen.indptr[place + 1]]] = -1.0
-        best[place] = np.argsort(-heat, kind="stable")[:K]
+        best[place] = top_k(heat[None, :], K)[0]
     return best

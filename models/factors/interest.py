@@ -11,6 +11,8 @@ import numpy as np
 from configs.event_types import EventTypes, Weighting
 from models.compiled import compiled, inner, reads
 
+_BLOCK = 2_000_000  # events that are reduced at once: it bounds the memory, some 60 bytes an event
+
 
 @dataclass(frozen=True)
 class Interest:
@@ -62,9 +64,23 @@ def aggregate_interest(
     if n == 0:
         empty = np.zeros(0, np.int64)
         return Interest(empty, empty, np.zeros(0, np.float32), np.zeros(0, bool))
-    span = int(items.max()) + 1
     if users.min() < 0 or items.min() < 0:
         raise ValueError("users and items must be indices >= 0; drop unknown ones first")
+    if n > _BLOCK:
+        return _in_blocks(users, items, times_ms, codes, values, types, weighting)
+    return _reduced(users, items, times_ms, codes, values, types, weighting)
+
+
+def _reduced(
+    users: np.ndarray,
+    items: np.ndarray,
+    times_ms: np.ndarray,
+    codes: np.ndarray,
+    values: np.ndarray,
+    types: EventTypes,
+    weighting: Weighting,
+) -> Interest:
+    span = int(items.max()) + 1
     pairs = users.astype(np.int64) * span + items
     order = np.argsort(pairs)
     refusals = types.is_refusal(codes, values) & (weighting == "preference")
@@ -80,6 +96,33 @@ def aggregate_interest(
     )
     distinct = pairs[starts]
     return Interest(distinct // span, distinct % span, weights, refused)
+
+
+def _in_blocks(
+    users: np.ndarray,
+    items: np.ndarray,
+    times_ms: np.ndarray,
+    codes: np.ndarray,
+    values: np.ndarray,
+    types: EventTypes,
+    weighting: Weighting,
+) -> Interest:
+    """The same, of whole users block by block; a user with more events than a block makes one alone."""
+    order = np.argsort(users, kind="stable")
+    ordered = users[order]
+    parts: list[Interest] = []
+    start = 0
+    while start < len(order):
+        end = len(order)
+        if end - start > _BLOCK:
+            end = int(np.searchsorted(ordered, ordered[start + _BLOCK]))  # where the user begins whom the block cuts
+            if end == start:
+                end = int(np.searchsorted(ordered, ordered[start], side="right"))
+        rows = order[start:end]
+        parts.append(_reduced(users[rows], items[rows], times_ms[rows], codes[rows], values[rows], types, weighting))
+        start = end
+    del order, ordered
+    return Interest(*(np.concatenate([getattr(part, name) for part in parts]) for name in Interest.__annotations__))
 
 
 @compiled(reads("i8"), reads("i8"), reads("f4"), reads("?"), reads("?"), reads("f8"), reads("u1"), reads("f8"))

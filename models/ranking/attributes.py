@@ -80,12 +80,12 @@ class UsedAttributes(BaseModel):
 
     @property
     def times(self) -> list[UsedAttribute]:
-        """Of the items': times."""
+        """The items' attributes whose type is time."""
         return [one for one in self.items if one.type == "time"]
 
     @property
     def matched(self) -> list[UsedAttribute]:
-        """Of the items': those that are matched with the history."""
+        """The items' attributes that are matched with the history."""
         return [one for one in self.items if one.type in _MATCHED]
 
 

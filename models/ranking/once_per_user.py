@@ -25,7 +25,7 @@ def added_popularity(
 ) -> np.ndarray:
     """(h, n) float64, what each event adds to its item's popularity by each of h half-lives, as at its own time.
 
-    The same rule as in `features/redis/lua/record_event.lua`.
+    The same rule as in `features/redis/lua/recording/record_event.lua`.
 
     Args:
         user: (n,) int, `item` (n,) int, `times_ms` (n,), `weights` (n,) >= 0: the events in order of arrival, those

@@ -1,7 +1,7 @@
 """What the online store would have known at a past moment, recomputed from events.
 
-The same formulas as `features/redis/lua/record_event.lua`: sums decayed by half-lives, as at the moment of a request,
-over events up to that moment. Used for training and for offline evaluation; a test compares both sides.
+It uses the formulas of `features/redis/lua/recording/record_event.lua`: sums decayed by half-lives, as at the moment of
+a request, over events up to that moment. Training and offline evaluation use it, and a test compares both sides.
 """
 
 import numpy as np
@@ -106,3 +106,34 @@ class DecayedPopularity:
             self._sums[row] *= shrunk
             self._leaders[row] *= shrunk
         self._reference = reference
+
+
+class TrendingStrength:
+    """How strongly items are trending as events arrive, by one half-life, as log2 of the decayed sums: like the store's
+    scores, these lose no order however old the events are, where a sum by hours is 0 after 45 days.
+
+    Args:
+        item: (n,) int, `times_ms` (n,): the events of all users in order of arrival.
+        weights: (n,) >= 0 what each adds.
+        n_items: how many items there are.
+    """
+
+    def __init__(
+        self, item: np.ndarray, times_ms: np.ndarray, weights: np.ndarray, n_items: int, half_life_ms: float
+    ) -> None:
+        self._item = item
+        self._scores = np.full(len(item), -np.inf)
+        counts = weights > 0
+        self._scores[counts] = np.log2(weights[counts]) + times_ms[counts] / half_life_ms
+        self._sums = np.full(n_items, -np.inf)
+        self._next = 0
+
+    def after(self, n_events: int) -> np.ndarray:
+        """(n_items,) float64 after the first `n_events` events, -inf for items without any; a view, which the next call
+        changes. Raises `ValueError` when more have been counted."""
+        if n_events < self._next:
+            raise ValueError("the moments must rise")
+        part = slice(self._next, n_events)
+        np.logaddexp2.at(self._sums, self._item[part], self._scores[part])
+        self._next = n_events
+        return self._sums

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from configs.decay import TRENDING_WINDOW
 from data.matrix import pairs_to_csr
 from models.bundle.reading import Bundle
 from models.factors.als import AlsFactors
@@ -82,6 +83,7 @@ def stage_of_bundle(
         in_model=in_model,
         history_limit=history_limit,
         user_values=of_users,
+        trending_window=TRENDING_WINDOW if bundle.manifest.ranker is None else bundle.manifest.ranker.trending_window,
         repeats=repeats,
     )
 

@@ -3,6 +3,7 @@
 The same pure functions as in serving, fed from rows of a `TrainingData` instead of the online store.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from configs.decay import POPULARITY_HALF_LIVES_MS
+from configs.decay import ACTIVITY_HALF_LIVES_MS, POPULARITY_HALF_LIVES_MS, STRENGTH_DIGITS, TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from data.matrix import pairs_to_csr
 from models.factors.als import AlsFactors, AlsParameters, fit_als
@@ -21,7 +22,7 @@ from models.ranking.features import FEATURES, latest_distinct
 from models.ranking.item_relations import ItemRelations, fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
 from models.ranking.once_per_user import added_popularity
-from models.ranking.point_in_time import DecayedPopularity
+from models.ranking.point_in_time import DecayedPopularity, TrendingStrength
 from models.relations.more_sources import LATEST, NO_MORE, MoreSources, more_candidates
 from models.relations.past_events import NO_PAST, PastEvents
 from models.retrieval.whole_catalogue import top_k
@@ -44,6 +45,7 @@ class FirstStage:
         in_model: (n_items,) bool, items of which the model has seen any event; serving knows no others by position.
         history_limit: how many of a user's latest events the store keeps for the model.
         user_values: (n_users, u) float32, the users' attributes; None where none are read.
+        trending_window: the half-life of the trending candidates.
         repeats: whether what a user had before is told to the ranker.
     """
 
@@ -59,6 +61,7 @@ class FirstStage:
     in_model: np.ndarray
     history_limit: int = HISTORY_LIMIT
     user_values: np.ndarray | None = None
+    trending_window: Window = TRENDING_WINDOW
     repeats: bool = False
 
     @property
@@ -85,6 +88,7 @@ def fit_first_stage(
     threads: int,
     prior_weight: float = 0.5,
     history_limit: int = HISTORY_LIMIT,
+    trending_window: Window = TRENDING_WINDOW,
 ) -> FirstStage:
     """Fit ALS, the relations and the item table on the rows `train` alone."""
     part = data.rows(np.sort(train))
@@ -121,6 +125,7 @@ def fit_first_stage(
         in_model=np.bincount(part.item, minlength=len(data.items)) > 0,
         history_limit=history_limit,
         user_values=None if catalogue.attributes is None else catalogue.attributes.user_values,
+        trending_window=trending_window,
         repeats=comes_again(part),
     )
 
@@ -186,8 +191,9 @@ def find_candidates(
     What serving leaves out is left out. Users without history get none.
 
     Args:
-        trending: how many items are added by decayed popularity (half-life 7 days), with their own scores. Factors
-            know little of what came out last week, and that is what many users come for.
+        trending: how many items are added by popularity that decays with the half-life of the stage's window, with
+            their own scores. Factors know little of what came out last week, and that is what many users come for.
+            Equal popularity goes by the id, as it does in serving.
         more: how many items the further sources add.
     """
     items, weights = request_interest(stage, requests)
@@ -197,7 +203,9 @@ def find_candidates(
     width = k + trending + more.total
     found = CandidateTable(np.full((n, width), -1, np.int64), np.full((n, width), np.nan, np.float32))
     shut = ~stage.known_items
-    popularity = popularity_walk(stage, requests)
+    strength = _trending_walk(stage, requests)
+    ids = [str(item_id) for item_id in stage.data.items.ids.tolist()]
+    by_id = np.array(sorted(range(n_items), key=ids.__getitem__), np.int64)
     order = np.argsort(requests.visible, kind="stable")  # the walk goes forward only
     step = max(1, min(1024, _CELLS // n_items))
     for start in range(0, n, step):
@@ -208,14 +216,13 @@ def find_candidates(
         scores = vectors[part] @ stage.factors.item_factors.T
         best = top_k(_without(scores, *closed), k)
         if trending:
-            heat = np.empty((len(part), n_items), np.float32)
+            heat = np.empty((len(part), n_items))
             for row, place in enumerate(part.tolist()):
-                popularity.advance(int(requests.visible[place]))
-                heat[row] = popularity.weekly_shares()
-            heat[heat <= 0] = -np.inf
+                np.round(strength.after(int(requests.visible[place])), STRENGTH_DIGITS, out=heat[row])
             rows = np.repeat(np.arange(len(part)), k)
             there = rows[best.ravel() >= 0], best[best >= 0]
-            best = np.concatenate([best, top_k(_without(heat, *closed, there), trending)], axis=1)
+            hot = top_k(_without(heat, *closed, there)[:, by_id], trending)
+            best = np.concatenate([best, np.where(hot >= 0, by_id[hot], -1)], axis=1)
         if more.total:
             further = np.full((len(part), more.total), -1, np.int64)
             for row in np.flatnonzero(known[part]).tolist():
@@ -259,9 +266,23 @@ def _without(scores: np.ndarray, *cells: Any) -> np.ndarray:
 
 def popularity_walk(stage: FirstStage, requests: Requests) -> DecayedPopularity:
     """Decayed popularity over the events that the requests may know of; no user counts twice for an item."""
+    item, times_ms, added = _counted(stage, requests, POPULARITY_HALF_LIVES_MS)
+    return DecayedPopularity(item, times_ms, added, len(stage.known_items))
+
+
+def _trending_walk(stage: FirstStage, requests: Requests) -> TrendingStrength:
+    half_life_ms = ACTIVITY_HALF_LIVES_MS[stage.trending_window]
+    item, times_ms, added = _counted(stage, requests, (half_life_ms,))
+    return TrendingStrength(item, times_ms, added[0], len(stage.known_items), half_life_ms)
+
+
+def _counted(
+    stage: FirstStage, requests: Requests, half_lives_ms: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Items (n,) and times (n,) of the events that the requests may know of, and (h, n) what each adds by half-life."""
     data, counted = stage.data, requests.popularity_rows
     weights = data.types.confidence(data.codes[counted], data.values[counted], "preference")
     item, times_ms = data.item[counted], data.times_ms[counted]
-    half_lives = np.array(POPULARITY_HALF_LIVES_MS, np.float64)
+    half_lives = np.array(half_lives_ms, np.float64)
     added = added_popularity(data.user[counted], item, times_ms, weights, half_lives, stage.history_limit)
-    return DecayedPopularity(item, times_ms, added, len(stage.known_items))
+    return item, times_ms, added

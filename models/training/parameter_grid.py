@@ -1,10 +1,12 @@
 """ALS parameters for data of which nothing is known: a grid on inner splits, without Ray, in one process.
 
 A retraining searches finer, with Ray Tune (`jobs.train.tune`). This one must do well on anything, from a hundred rows
-to millions: all points on one split, then the best few on two more.
+to millions: all points on one split, of which the worse half and more is given up after a few iterations, then the best
+few on two more splits.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +19,10 @@ from models.training.training_data import TrainingData
 # Dense data wants a strong pull and moderate confidence, sparse data the reverse.
 REGULARIZATIONS = (1.0, 4.0, 16.0, 32.0, 64.0)
 ALPHAS = (1.0, 4.0, 10.0, 30.0)
-FINALISTS = 4
+EARLY = 5  # iterations after which points are given up
+REMAINING = 8
+FINALISTS = 3
+_MOST_JUDGED = 4000
 _SPLITS = 3
 _MOST_ROWS = 1_000_000
 _SHARE = 0.1
@@ -34,7 +39,7 @@ def choose_parameters(
     folds = [
         build_fold(data, inner_split(data.user, seed + 1000 + number, _SHARE), weighting) for number in range(_SPLITS)
     ]
-    folds = [fold for fold in folds if len(fold.judged)]
+    folds = [_fewer(fold) for fold in folds if len(fold.judged)]
     if not folds:
         note("too little data to choose parameters on; taking the defaults")
         return AlsParameters(factors=factors)
@@ -43,8 +48,10 @@ def choose_parameters(
         for regularization in REGULARIZATIONS
         for alpha in ALPHAS
     ]
-    first = {point: _score(folds[0], point, seed, threads) for point in points}
-    best = sorted(points, key=lambda point: -first[point])[:FINALISTS]
+    early = {point: _score(folds[0], point.model_copy(update={"iterations": EARLY}), seed, threads) for point in points}
+    remaining = sorted(points, key=lambda point: -early[point])[:REMAINING]
+    first = {point: _score(folds[0], point, seed, threads) for point in remaining}
+    best = sorted(remaining, key=lambda point: -first[point])[:FINALISTS]
     means = {
         point: float(np.mean([first[point], *(_score(fold, point, seed, threads) for fold in folds[1:])]))
         for point in best
@@ -62,6 +69,14 @@ def _score(fold: Fold, parameters: AlsParameters, seed: int, threads: int) -> fl
         return mean_ndcg(fold, parameters, seed, threads)
     except FloatingPointError:
         return -1.0  # these parameters do not fit the data
+
+
+def _fewer(fold: Fold) -> Fold:
+    """The fold with a random part of its users to judge on: a point is only to be better than the next."""
+    if len(fold.judged) <= _MOST_JUDGED:
+        return fold
+    chosen = np.random.default_rng(len(fold.judged)).choice(fold.judged, _MOST_JUDGED, replace=False)
+    return replace(fold, judged=np.sort(chosen))
 
 
 def _part(data: TrainingData, seed: int) -> TrainingData:

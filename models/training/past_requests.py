@@ -6,7 +6,7 @@ predict. `Past` is the only place that decides it. The rows of a history are in 
 by (time, item id as text, event type code, value), so a `TrainingData` must be in that order (`in_store_order`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from models.factors.interest import aggregate_interest
 from models.ranking.features import moment
 from models.retrieval.exclusion import left_out
 from models.training.training_data import TrainingData
+
+_SPARE = 4  # times as many requests as are wanted are looked at
 
 
 @dataclass(frozen=True)
@@ -188,16 +190,14 @@ def window_requests(
     window = window[np.argsort(data.turn[window], kind="stable")]
     inside = rows_by_user(data, window, len(data.users))
     user, next_rows, later = [], [], []
-    for number, mine in enumerate(inside):
-        for context in contexts:
-            if len(mine) < fewest.get(context, context + 1) or (context == 0 and not had_before[number]):
-                continue
-            ahead = mine[context:] if horizon is None else mine[context : context + horizon]
-            ahead = ahead[speaks[ahead] & known_items[data.item[ahead]]]
-            if len(ahead):
-                user.append(number)
-                next_rows.append(mine[context])
-                later.append(ahead)
+    for number, context in _askers(inside, had_before, contexts, fewest, most):
+        mine = inside[number]
+        ahead = mine[context:] if horizon is None else mine[context : context + horizon]
+        ahead = ahead[speaks[ahead] & known_items[data.item[ahead]]]
+        if len(ahead):
+            user.append(number)
+            next_rows.append(mine[context])
+            later.append(ahead)
     if most is not None and len(user) > most:
         chosen = np.sort(np.random.default_rng(len(user)).choice(len(user), most, replace=False)).tolist()
         user, next_rows, later = ([values[place] for place in chosen] for values in (user, next_rows, later))
@@ -206,6 +206,26 @@ def window_requests(
     relevant = _relevant(data, asked, later, confidence, weighting)
     found = Requests(asked.user, asked.at_ms, asked.rows, relevant, asked.visible, asked.popularity_rows)
     return found.some(np.flatnonzero(np.diff(relevant.indptr)))
+
+
+def _askers(
+    inside: list[np.ndarray],
+    had_before: np.ndarray,
+    contexts: tuple[int, ...],
+    fewest: dict[int, int],
+    most: int | None,
+) -> Iterator[tuple[int, int]]:
+    """Users with the contexts in which they may ask. Of very many a random part is enough to choose `most` from: not
+    each of them has something right."""
+    sizes = np.array([len(mine) for mine in inside])
+    least = np.array([fewest.get(context, context + 1) for context in contexts])
+    may = (sizes[:, None] >= least) & (had_before[:, None] | (np.array(contexts) != 0))
+    users, places = np.nonzero(may)
+    if most is not None and len(users) > _SPARE * most:
+        chosen = np.sort(np.random.default_rng(len(users)).choice(len(users), _SPARE * most, replace=False))
+        users, places = users[chosen], places[chosen]
+    for user, place in zip(users.tolist(), places.tolist(), strict=True):
+        yield user, contexts[place]
 
 
 def _relevant(

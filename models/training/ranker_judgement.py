@@ -3,10 +3,10 @@
 Whether there is a ranker at all, which further sources give it candidates, whether it reads attributes, and whether it
 learns from lists that were shown too, is chosen on the last window before that one: a champion that had no such choice
 would meet the best of several otherwise. The champion is judged as the bundle that serves, so the window begins after
-all that it has learned from (`judged_from`).
+all that it has learned from, and after some of what only the new model has learned from (`judged_from`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from models.training.ranker_windows import (
     FittedRanker,
     Recipe,
     early_stages,
+    early_windows,
     learn,
     lists_after,
     moment_of,
@@ -38,6 +39,11 @@ from models.training.source_choice import choose_sources
 from models.training.training_data import TrainingData
 
 K = 10
+_SPARE = 1.5  # users that must act in a window for each that can be judged: some have no history, or nothing relevant
+Tell = Callable[[float, str], None]
+"""Called with the share of the second stage that is done, 0 to 1, and what was done last."""
+# The shares that are done after each step, roughly as they were on 1.5 million events.
+_FIRST, _FITTED, _WINDOWS, _CHOSEN, _JUDGED, _LATEST_LISTS = 0.15, 0.45, 0.65, 0.75, 0.85, 0.95
 
 
 @dataclass(frozen=True)
@@ -93,11 +99,10 @@ class SecondStage:
 
 @dataclass(frozen=True)
 class EarlyWindow:
-    """A window before the judged one: the first stage of what came before it, and the training lists that it gives, of
-    past requests and of lists that were shown."""
+    """A window before the judged one, and the training lists that it gives, of past requests and of lists that were
+    shown."""
 
     window: tuple[float, float]
-    stage: FirstStage
     rows: RankerRows
     shown: RankerRows | None
 
@@ -113,17 +118,25 @@ class _Choice:
     attributes_note: str = ""
 
 
-def judged_from(data: TrainingData, champion_created_ms: int | None) -> float:
-    """The share of the events after which both models can be judged: no model may meet what it has learned from.
+def judged_from(data: TrainingData, champion_created_ms: int | None, fewest_users: int = 0) -> float:
+    """The share of the events after which both models are judged: no model may meet what it has learned from.
+
+    What the new model has over the champion is, above all, what happened since. So it learns from the first half of
+    that and both are judged on the second, where enough users act in it; otherwise both are judged on all of it, and
+    only what is different in how they were made can tell them apart.
 
     Args:
         champion_created_ms: when the champion's bundle was written: it knows what had arrived by then. None where there
             is no champion.
+        fewest_users: so many must act in the second half.
     """
     if champion_created_ms is None:
         return LATEST
     learned = data.turn[data.arrived_ms <= champion_created_ms]
-    return max(LATEST, (int(learned.max(initial=-1)) + 1) / len(data))
+    known = int(learned.max(initial=-1)) + 1
+    middle = (known + len(data) + 1) // 2
+    acting = len(np.unique(data.user[data.turn >= middle]))
+    return max(LATEST, (middle if acting >= _SPARE * fewest_users else known) / len(data))
 
 
 def train_second_stage(
@@ -135,6 +148,7 @@ def train_second_stage(
     threads: int = 0,
     logged: Logged | None = None,
     latest: float = LATEST,
+    tell: Tell = lambda share, text: None,
 ) -> SecondStage:
     """Choose on the last of the earlier windows, judge on the latest, then learn from all.
 
@@ -143,6 +157,7 @@ def train_second_stage(
         parameters: the ranker's; None to do without a ranker.
         logged: lists that were shown; None where they do not count.
         latest: the share of the events after which the models are judged (`judged_from`).
+        tell: follows the progress.
 
     Raises:
         ValueError: no event before the latest window speaks for any item.
@@ -153,11 +168,19 @@ def train_second_stage(
     nothing = SecondStage(None, plain, plain, requests, 0, logged, "no ranker to learn from them")
     if parameters is None:
         return nothing
-    stages = list(early_stages(data, catalogue, recipe, latest, seed, threads))
+    tell(_FIRST, f"factors of the first {latest:.0%} of the events, and what they are worth")
+    stages = []
+    n_windows = len(early_windows(latest, len(data)))
+    for window, early in early_stages(data, catalogue, recipe, latest, seed, threads):
+        stages.append((window, early))
+        tell(_FIRST + (_FITTED - _FIRST) * len(stages) / n_windows, f"factors of the first {window[0]:.0%}")
     more, sources_note = choose_sources(stages, recipe, parameters, seed)
     recipe = replace(recipe, more=more)
-    windows = _early_windows(data, stages, recipe, logged)
-    choice = _choose(windows, data, recipe, parameters, seed, logged, catalogue.used)
+    windows = _early_windows(data, stages, recipe, logged, tell)
+    last_stage = stages[-1][1] if stages else None
+    choice = _choose(windows, last_stage, data, recipe, parameters, seed, logged, catalogue.used)
+    del stages, last_stage  # they hold as much as the data
+    tell(_CHOSEN, "chosen whether a ranker helps" if choice.ranker else "no ranker helps")
     lists = sum(len(window.rows.lengths) for window in windows)
     nothing = replace(nothing, lists=lists, logged_note=choice.note, attributes_note=choice.attributes_note)
     nothing = replace(nothing, sources_note=sources_note)
@@ -173,7 +196,9 @@ def train_second_stage(
     judged = judge_without(choice.shown, used)
     if used:
         nothing = replace(nothing, unattributed=judge_without(choice.shown, NO_ATTRIBUTES))
+    tell(_JUDGED, "ranker judged on the latest window")
     rows = [*(window.rows for window in windows), lists_after(stage, latest, 1.0, recipe)]
+    tell(_LATEST_LISTS, "training lists of the latest window")
     if logged is None or not choice.shown:
         final = learn(rows, parameters, seed, threads=1, attributes=used)
         return replace(nothing, judged=judged, ranker=None if final is None else replace(final, more=more))
@@ -191,16 +216,21 @@ def _early_windows(
     stages: Sequence[tuple[tuple[float, float], FirstStage]],
     recipe: Recipe,
     logged: Logged | None,
+    tell: Tell,
 ) -> list[EarlyWindow]:
     """The windows before the latest. A list that was shown is learned from by the latest stage before it."""
-    found = []
-    for window, stage in stages:
+    found: list[EarlyWindow] = []
+    for number, (window, stage) in enumerate(stages, 1):
         shown = None
         if logged is not None:
             after, until = (moment_of(data, share) for share in window)
             lists = logged_between(logged, after, until, settled_ms=until)
             shown = logged_rows(stage, lists, recipe, logged.clip)
-        found.append(EarlyWindow(window, stage, lists_after(stage, *window, recipe), shown))
+        found.append(EarlyWindow(window, lists_after(stage, *window, recipe), shown))
+        tell(
+            _FITTED + (_WINDOWS - _FITTED) * number / len(stages),
+            f"training lists of the events from {window[0]:.0%} to {window[1]:.0%}",
+        )
     return found
 
 
@@ -218,6 +248,7 @@ def _learn(
 
 def _choose(
     windows: Sequence[EarlyWindow],
+    last_stage: FirstStage | None,
     data: TrainingData,
     recipe: Recipe,
     parameters: RankerParameters,
@@ -228,19 +259,19 @@ def _choose(
     """Rankers of all windows but the last, on the last."""
     too_few = "none is used, as the settings say" if logged is None else _too_few(data, logged, windows)
     ranker = _learn(windows[:-1], parameters, seed, shown=False)
-    if ranker is None:
+    if ranker is None or last_stage is None:
         return _Choice(False, False, "no ranker to learn from them")
     last = windows[-1]
-    requests = requests_after(last.stage, *last.window, JUDGED_CONTEXTS)
+    requests = requests_after(last_stage, *last.window, JUDGED_CONTEXTS)
     plain, ranked = (
-        judge_stage(last.stage, requests, one, recipe.candidates, recipe.trending, recipe.more)
+        judge_stage(last_stage, requests, one, recipe.candidates, recipe.trending, recipe.more)
         for one in (None, ranker.ranker)
     )
     used, attributes_note = NO_ATTRIBUTES, ""
     if attributes:
         reading = _learn(windows[:-1], parameters, seed, False, attributes)
         assert reading is not None
-        with_them = judge_stage(last.stage, requests, reading.ranker, recipe.candidates, recipe.trending, recipe.more)
+        with_them = judge_stage(last_stage, requests, reading.ranker, recipe.candidates, recipe.trending, recipe.more)
         gained = _mean_gain(with_them, ranked)
         attributes_note = f"NDCG@10 {gained:+.4f} in the window before the latest with {_names(attributes)}"
         if gained > 0:
@@ -251,7 +282,7 @@ def _choose(
         return _Choice(_mean_gain(ranked, plain) > 0, False, too_few, used, attributes_note)
     both = _learn(windows[:-1], parameters, seed, True, used)
     assert both is not None
-    with_shown = judge_stage(last.stage, requests, both.ranker, recipe.candidates, recipe.trending, recipe.more)
+    with_shown = judge_stage(last_stage, requests, both.ranker, recipe.candidates, recipe.trending, recipe.more)
     won = _mean_gain(with_shown, ranked)
     note = f"NDCG@10 {won:+.4f} in the window before the latest with {both.logged_lists:,} of them from before it"
     if won < 0:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from models.factors.als import AlsParameters
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
@@ -34,6 +35,9 @@ LONGEST = (
     50  # candidates that are kept of a training list; with all 150 the fit takes three times as long and gains nothing
 )
 MOST_LISTS = 6_000  # of one window, a random choice where there are more: it bounds memory and time of the fit
+FEWEST_LISTS = 600  # that are taken of one window where there are so many, however large the catalogue
+_CELLS = 600_000_000  # scores that the candidates of a window may take: with more than 100,000 items fewer lists
+MANY_EVENTS = 3_000_000  # from here on the last two windows before the judged one hold lists enough
 RANKER = RankerParameters(trees=150, leaves=7)
 _NOT_SHOWN = 1_000  # the place of all candidates of a list that nobody was shown
 
@@ -48,6 +52,7 @@ class Recipe:
     candidates: int
     trending: int
     history_limit: int = HISTORY_LIMIT
+    trending_window: Window = TRENDING_WINDOW
     more: MoreSources = NO_MORE
 
 
@@ -82,7 +87,13 @@ def stage_at(
         threads,
         recipe.prior_weight,
         recipe.history_limit,
+        recipe.trending_window,
     )
+
+
+def most_lists(n_items: int) -> int:
+    """How many lists of one window are taken from a catalogue of so many items."""
+    return max(FEWEST_LISTS, min(MOST_LISTS, _CELLS // n_items))
 
 
 def requests_after(
@@ -101,7 +112,7 @@ def requests_after(
         stage.weighting,
         live=True,
         horizon=HORIZON,
-        most=most,
+        most=min(most, most_lists(len(data.items))),
     )
 
 
@@ -112,9 +123,14 @@ def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe, 
     return ranker_rows(stage, requests, candidates, LONGEST, seed=round(1000 * cutoff))
 
 
-def early_windows(latest: float) -> list[tuple[float, float]]:
-    """The windows that a ranker may learn from when it is judged on what comes after the share `latest`."""
+def early_windows(latest: float, n_events: int) -> list[tuple[float, float]]:
+    """The windows that a ranker may learn from when it is judged on what comes after the share `latest`.
+
+    Each costs a fit of the factors, so of very many events only the last two are taken.
+    """
     starts = [cutoff for cutoff in (*CUTOFFS, LATEST) if cutoff < latest]
+    if n_events > MANY_EVENTS:
+        starts = starts[-2:]
     return [(cutoff, min(round(cutoff + WIDTH, 6), latest)) for cutoff in starts]
 
 
@@ -122,7 +138,7 @@ def early_stages(
     data: TrainingData, catalogue: ItemFacts, recipe: Recipe, latest: float, seed: int, threads: int
 ) -> Iterator[tuple[tuple[float, float], FirstStage]]:
     """The windows before the share `latest`, each with a first stage of what came before it."""
-    for window in early_windows(latest):
+    for window in early_windows(latest, len(data)):
         try:
             stage = stage_at(data, catalogue, recipe, window[0], seed, threads)
         except ValueError:

@@ -22,12 +22,12 @@ class TrainingData:
 
     Attributes:
         users, items: every id with an event.
-        user, item: (n,) int64 positions.
+        user, item: (n,) int32 positions.
         times_ms: (n,) int64.
         codes: (n,) uint8, event type codes.
         values: (n,) float32, NaN where there is none.
         arrived_ms: (n,) int64, when the store took each event; its own time where that is not known.
-        turn: (n,) int64, 0 to n - 1: the place of each event in the one total order that decides what came before what.
+        turn: (n,) int32, 0 to n - 1: the place of each event in the one total order that decides what came before what.
         log_events: how many of the n came from the offline log.
         unknown_types: logged events left out because `events.yaml` does not know their type, by type.
         fingerprint: sha256 over data set and log.
@@ -59,14 +59,15 @@ class TrainingData:
 
     def rows(self, index: np.ndarray) -> "TrainingData":
         """The events of these row numbers; vocabularies, facts and the order of the turns stay those of the whole."""
+        times_ms = self.times_ms[index]
         return replace(
             self,
             user=self.user[index],
             item=self.item[index],
-            times_ms=self.times_ms[index],
+            times_ms=times_ms,
             codes=self.codes[index],
             values=self.values[index],
-            arrived_ms=self.arrived_ms[index],
+            arrived_ms=times_ms if self.arrived_ms is self.times_ms else self.arrived_ms[index],
             turn=places(np.argsort(self.turn[index], kind="stable")),
         )
 
@@ -136,14 +137,14 @@ def training_data_of(
 
 
 def _encoded(column: pa.ChunkedArray, id_type: Literal["int", "str"]) -> tuple[Vocabulary, np.ndarray]:
-    """The texts that occur, and (n,) int64 the position of each row's."""
+    """The texts that occur, and (n,) int32 the position of each row's."""
     texts, codes = text_codes(column)
     vocabulary = build_vocabulary(texts, id_type)
-    return vocabulary, vocabulary.encode(texts)[codes]
+    return vocabulary, vocabulary.encode(texts).astype(np.int32)[codes]
 
 
 def total_order(times_ms: np.ndarray, arrived_ms: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(n,) int64 turns, 0 to n - 1: by arrival, ties by a seeded random number.
+    """(n,) int32 turns, 0 to n - 1: by arrival, ties by a seeded random number.
 
     An event that arrived more than a day after it happened was imported or replayed, so its own time is taken for its
     arrival: otherwise a history that came as one file would have happened in one moment.
@@ -153,7 +154,7 @@ def total_order(times_ms: np.ndarray, arrived_ms: np.ndarray, seed: int = 0) -> 
 
 
 def places(order: np.ndarray) -> np.ndarray:
-    """(n,) int64: at which place of `order`, which holds the numbers 0 to n - 1, each of them stands."""
-    found = np.empty(len(order), np.int64)
-    found[order] = np.arange(len(order))
+    """(n,) int32: at which place of `order`, which holds the numbers 0 to n - 1, each of them stands."""
+    found = np.empty(len(order), np.int32)
+    found[order] = np.arange(len(order), dtype=np.int32)
     return found

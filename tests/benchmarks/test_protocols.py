@@ -4,8 +4,10 @@ import pytest
 from configs.event_types import load_event_types
 from data.dataset import Dataset
 from data.splits import fingerprint, rolling_windows
+from models.evaluation.contenders import ProtocolData, open_bench
+from models.evaluation.new_users import new_users
 from models.evaluation.prequential import replay_requests, replay_rows
-from models.evaluation.protocols import ProtocolData, new_users, open_bench
+from models.evaluation.protocols import MOVIELENS_PARAMETERS
 from models.training.past_requests import window_requests
 from models.training.training_data import training_data_of
 
@@ -13,7 +15,7 @@ from models.training.training_data import training_data_of
 @pytest.fixture(scope="module")
 def bench(movielens: Dataset) -> ProtocolData:
     data = training_data_of(movielens.interactions, load_event_types(), "ml", ("int", "int"), 0, {}, "")
-    return open_bench(movielens, data, "consumption", ranker=False)
+    return open_bench(movielens, data, "consumption", ranker=False, fixed=MOVIELENS_PARAMETERS)
 
 
 def test_new_users_reach_the_targets(bench: ProtocolData) -> None:

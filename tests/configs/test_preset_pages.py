@@ -43,13 +43,14 @@ def row(name: str, kind: EventType) -> str:
 
 def expected(preset: str) -> list[str]:
     lines = [*HEAD, *(row(name, kind) for name, kind in load_event_types(preset).by_name.items()), ""]
-    store = load_settings(data={"events": preset}).store
-    own = preset_settings(preset).get("store", {})
+    settings = load_settings(data={"events": preset})
+    store, own = settings.store, preset_settings(preset).get("store", {})
     lines += ["| window | |", "|---|---|"]
     for name in WINDOWS:
         whose = "this preset" if name in own else "as everywhere"
         lines.append(f"| `store.{name}` | {getattr(store, name) / 3600:g} hours ({whose}) |")
-    return lines
+    whose = "this preset" if "serving" in preset_settings(preset) else "as everywhere"
+    return [*lines, f"| `serving.trending_window` | {settings.serving.trending_window} ({whose}) |"]
 
 
 def test_every_preset_has_a_page_and_every_page_a_preset() -> None:
@@ -63,5 +64,6 @@ def test_the_tables_of_a_page_are_those_of_the_preset(preset: str) -> None:
     lines = expected(preset)
     found = page[start : start + len(lines)]
     assert found == lines, "\n".join(["docs/presets has other tables; put these in:", *lines])
-    assert set(preset_settings(preset)) <= {"store"}, "the page shows settings of the store only"
+    assert set(preset_settings(preset)) <= {"store", "serving"}, "the page shows settings of these groups only"
+    assert set(preset_settings(preset).get("serving", {})) <= {"trending_window"}, "the page shows this one only"
     assert set(preset_settings(preset).get("store", {})) <= set(WINDOWS), "the page shows these windows only"

@@ -1,12 +1,13 @@
 """Every preset on small data of its domain: it is guessed, loads, trains, and hides what it should and nothing else."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs.event_types import CONFIGS_DIR, load_event_types
-from configs.settings import load_settings
+from configs.settings import SettingsError, load_settings
 from data.dataset import load_dataset
 from data.mapping.import_tables import import_tables
 from data.mapping.plan import Sources, make_plan
@@ -23,6 +24,7 @@ DOMAINS: dict[str, tuple[str, tuple[str, ...], str, bool]] = {
     "groceries": ("household_id,product_id,sales_value,timestamp", (), "purchase", False),
     "video": ("viewer,video_id,watch_seconds,timestamp", (), "watch", True),
     "courses": ("student,course_id,action,timestamp", ("enroll", "completed"), "apply", True),
+    "news": ("reader,news_id,event,timestamp", ("view", "click"), "click", True),
     "jobs": ("applicant,job_id,action,timestamp", ("view", "saved", "applied"), "apply", True),
 }
 
@@ -63,6 +65,91 @@ def test_a_preset_is_guessed_from_its_domain_and_trains(tmp_path: Path, preset: 
     # What is simulated is an event that the system takes: with a value where its type needs one.
     allowed = [(types[one.event_type].value, one.value) for one in taken]
     assert all(value is None if kind is None else value is not None or not kind.required for kind, value in allowed)
+
+
+@pytest.mark.parametrize(
+    ("words", "preset"),
+    [
+        (("view", "watch"), "video"),
+        (("click", "complete"), "video"),
+        (("view", "apply"), "jobs"),
+        (("view", "applied"), "jobs"),
+        (("view", "like"), "shops"),
+        (("view", "purchase"), "shops"),
+    ],
+)
+def test_types_of_events_tell_a_preset_where_names_do_not(tmp_path: Path, words: tuple[str, ...], preset: str) -> None:
+    """Regression: words that are the types themselves told nothing, and the folder in which a table lies told more."""
+    folder = tmp_path / "movies"  # says nothing of the table
+    folder.mkdir()
+    rows = [f"u{n % 11},i{n % 7},{words[n % len(words)]},{1_700_000_000 + n},{n}\n" for n in range(60)]
+    (folder / "t.csv").write_text("user,item,event,timestamp,seconds\n" + "".join(rows))
+    assert make_plan(Sources(str(folder / "t.csv"))).chosen.preset == preset
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_trending_decays_by_the_preset(preset: str) -> None:
+    """Regression: it decayed by a week whatever the domain, so that news of last week were trending."""
+    assert load_settings(data={"events": preset}).serving.trending_window == ("1h" if preset == "news" else "7d")
+    own = load_settings(data={"events": preset}, serving={"trending_window": "1d"})
+    assert own.serving.trending_window == "1d"
+
+
+def test_a_newsletter_is_no_news(tmp_path: Path) -> None:
+    rows = [f"u{n % 11},i{n % 7},{n},{1_700_000_000 + n},yes\n" for n in range(60)]
+    (tmp_path / "t.csv").write_text("user,item,amount,timestamp,newsletter\n" + "".join(rows))
+    assert make_plan(Sources(str(tmp_path / "t.csv"))).chosen.preset in ("shops", "groceries")
+
+
+def test_the_name_of_a_table_tells_a_preset(tmp_path: Path) -> None:
+    rows = [f"u{n % 11},i{n % 7},{n},{1_700_000_000 + n}\n" for n in range(60)]
+    (tmp_path / "supermarket-orders").mkdir()
+    (tmp_path / "supermarket-orders" / "t.csv").write_text("user,item,amount,timestamp\n" + "".join(rows))
+    assert make_plan(Sources(str(tmp_path / "supermarket-orders"))).chosen.preset == "groceries"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "there is no mapping `types`"),
+        ("settings: {store: {attribution_window_s: 60}}\n", "there is no mapping `types`"),
+        ("types: [watch]\n", "there is no mapping `types`"),
+        ("types: {watch: {linear: {per: 60, max: 1.0}}}\n", r"watch\.linear: Extra inputs are not permitted"),
+        ("types: {watch: true}\n", "watch: give its fields"),
+        ("types: {watch: {seen: false\n", "it is not YAML"),
+        ("types: {listen: {seen: false}}\n", "names unknown event types: listen"),
+    ],
+)
+def test_a_preset_of_ones_own_that_is_wrong_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    folder = copy_of_presets(tmp_path, monkeypatch)
+    (folder / "mine.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=words):
+        load_event_types("mine")
+
+
+def test_presets_of_ones_own_as_the_pages_have_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copy_of_presets(tmp_path, monkeypatch)
+    (folder / "mine.yaml").write_text("types: {}\n")
+    assert load_event_types("mine").by_name == load_event_types("movies").by_name
+    (folder / "again.yaml").write_text("types: {watch: {seen: false}, purchase: {seen: true}}\n")
+    again = load_event_types("again")
+    assert (again["watch"].seen, again["purchase"].seen) == (False, True)
+    (folder / "clips.yaml").write_text(
+        "types:\n  watch: {preference: {linear: {per: 60, max: 1.0}}, consumption: {linear: {per: 60, max: 1.0}}}\n"
+    )
+    codes = np.array([load_event_types("clips")["watch"].code])
+    assert load_event_types("clips").confidence(codes, np.array([30.0]), "preference").tolist() == [0.5]
+
+
+def copy_of_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of presets of a copy of `configs`, which is read in the place of the real one."""
+    copy = tmp_path / "configs"
+    shutil.copytree(CONFIGS_DIR / "presets", copy / "presets")
+    shutil.copy(CONFIGS_DIR / "events.yaml", copy)
+    monkeypatch.setattr("configs.event_types.CONFIGS_DIR", copy)
+    return copy / "presets"
 
 
 @pytest.mark.parametrize("preset", PRESETS)

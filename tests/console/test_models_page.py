@@ -1,5 +1,6 @@
 """The models page: every step asks first, and what is confirmed happens."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -147,6 +148,33 @@ def test_a_step_that_fails_says_so_in_its_window(open_page: Any, api: httpx.Clie
     page.get_by_role("dialog").get_by_role("button", name="Promote").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("is the champion already")
     api.post("/api/v1/models/rollback")
+
+
+def test_the_latest_evaluation_is_shown(open_page: Any, stack: Any, api: httpx.Client) -> None:
+    folder = stack.settings.state_dir / "evaluation"
+    folder.mkdir(exist_ok=True)
+    page = open_page("#/models")
+    if api.get("/api/v1/models/evaluation").json()["report"] is None:
+        expect(page.get_by_text("Nothing was evaluated yet")).to_be_visible()
+    value = {"mean": 0.25, "low": 0.2, "high": 0.3}
+    names = ("ndcg_at_10", "map_at_10", "recall_at_10", "hit_rate_at_10")
+    arms = [
+        {"protocol": protocol, "name": name, "users": 70, **dict.fromkeys(names, value), "coverage": 0.5, "cpu_s": 90,
+         "segments": {"tail items": value}}
+        for protocol in ("P1", "P5 new")
+        for name in ("popularity", "ALS + ranker")
+    ]  # fmt: skip
+    pair = {"protocol": "P5 new", "of": "ALS + ranker", "over": "popularity", "mean": 0.01, "low": -0.01, "high": 0.02}
+    report = {"data": "orders", "weighting": "consumption", "arms": arms, "comparisons": [pair],
+              "skipped": {"P4": "the times are whole days"}}  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps(report))
+    page.reload()
+    section = page.locator("section", has=page.get_by_role("heading", name="Evaluation", exact=True))
+    expect(section).to_contain_text("P4 was left out: the times are whole days")
+    expect(section.get_by_role("rowheader", name="ALS + ranker").first).to_be_visible()
+    section.get_by_label("Protocol").select_option("P5 new")
+    expect(section).to_contain_text("ALS + ranker over popularity: NDCG@10 +0.0100 [−0.0100, +0.0200]")
+    expect(section).to_contain_text("tail items")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,7 @@ import os
 import select
 import signal
 import socket
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,11 @@ from features.redis.layout import keys_of
 from features.serving.promotion import set_slot
 from features.serving.slots import CHAMPION
 from models.bundle.reading import list_bundles
+from tests.load import Load, events, items, lists, user_of
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]
-PAUSE_S = 0.02
 REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment", "ConsoleDeployment")
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.1)
 
 
 def replicas(stack: Any, deployment: str) -> list[int]:
@@ -80,101 +71,16 @@ def pair(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return stack
 
 
-class Load:
-    """Clients that ask for lists, send events, or read pages, without a pause; each failure is remembered."""
-
-    def __init__(self, url: str, clients: int = 6, events: bool = False, pages: bool = False) -> None:
-        self._url = url
-        self._events, self._pages = events, pages
-        self._stop = threading.Event()
-        self._pause_s = 0.0
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
-        self.failures: list[str] = []
-        self.degraded = 0
-        self.versions: Counter[str] = Counter()
-        self.acknowledged: Counter[str] = Counter()
-        self.unknown: Counter[str] = Counter()
-        self.slowest_s = 0.0
-
-    def wait_for_replicas(self, condition: Callable[[], bool], seconds: float = 120) -> None:
-        """Until replicas have started. Meanwhile the clients pause between their requests: they would take the time of
-        the cores that the starting replicas need."""
-        self._pause_s = PAUSE_S
-        wait_for(condition, seconds)
-        self._pause_s = 0.0
-
-    def _run(self, client: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=20) as http:
-            number = 0
-            while not self._stop.is_set():
-                number += 1
-                started = time.monotonic()
-                try:
-                    self._one(http, client, number)
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                    self.unknown[f"load-{client}"] += 1
-                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
-                self._stop.wait(self._pause_s)
-
-    def _one(self, http: httpx.Client, client: int, number: int) -> None:
-        if self._events:
-            user = f"load-{client}"
-            body = {"user_id": user, "item_id": number, "event_type": "click"}  # without an event_id
-            answer = self._until_answered(http, body, {"x-request-id": f"{client}-{number}"})
-            if answer.status_code == 200:
-                self.acknowledged[user] += 1
-            else:
-                self.unknown[user] += 1
-        elif self._pages:
-            answer = http.get(f"/api/v1/items/{number % 1000 + 1}")
-            self.versions["page"] += answer.status_code == 200
-        else:
-            user_id = (client * 997 + number * 31) % 943 + 1
-            answer = http.post("/api/v1/recommend", json={"user_id": user_id})
-            if answer.status_code == 200:
-                content = answer.json()
-                self.versions[content["model_version"]] += 1
-                self.degraded += content["degraded"]
-                if len(content["recommendations"]) != 10:
-                    self.failures.append(answer.text)
-        if answer.status_code != 200:
-            self.failures.append(f"{answer.status_code} {answer.text}")
-
-    def _until_answered(self, http: httpx.Client, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
-        """As a client does: again, under the same request id. For some seconds after replicas came or went, an open
-        connection may still hang on the HAProxy before the reload, which knows no other replica to turn to."""
-        for attempt in range(5):
-            try:
-                return http.post("/api/v1/events", json=body, headers=headers)
-            except httpx.TransportError:
-                if attempt == 4:
-                    raise
-        raise AssertionError("unreachable")
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
 @pytest.mark.parametrize("deployment", ["Retrieval-champion", "RankingDeployment", "ConsoleDeployment"])
 def test_no_request_fails_when_a_replica_is_killed(pair: Any, deployment: str) -> None:
     """Of the fourth kind, ingestion, the next test but one kills three."""
     before = set(replicas(pair, deployment))
-    with Load(pair.url, pages=deployment == "ConsoleDeployment") as load:
-        wait_for(lambda: load.versions.total() > 200)
+    with Load(pair.url, items if deployment == "ConsoleDeployment" else lists) as load:
+        load.goes_on(200)
         os.kill(before.pop(), signal.SIGKILL)
-        asked = load.versions.total()
-        wait_for(lambda: load.versions.total() > asked + 200)
+        load.goes_on(200)
         load.wait_for_replicas(lambda: len(set(replicas(pair, deployment)) - before) >= 1)
-        asked = load.versions.total()
-        wait_for(lambda: load.versions.total() > asked + 200)
+        load.goes_on(200)
     assert load.failures == []
     assert load.degraded == 0
 
@@ -184,11 +90,10 @@ def test_no_request_fails_while_a_retrieval_replica_hangs(pair: Any) -> None:
     wait_for(lambda: len(replicas(pair, "Retrieval-champion")) == 2)
     hung = replicas(pair, "Retrieval-champion")[0]
     with Load(pair.url) as load:
-        wait_for(lambda: load.versions.total() > 200)
+        load.goes_on(200)
         os.kill(hung, signal.SIGSTOP)
         try:
-            asked = load.versions.total()
-            wait_for(lambda: load.versions.total() > asked + 500)
+            load.goes_on(500)
         finally:
             os.kill(hung, signal.SIGCONT)
     assert load.failures == []
@@ -196,18 +101,17 @@ def test_no_request_fails_while_a_retrieval_replica_hangs(pair: Any) -> None:
 
 def test_an_event_is_recorded_once_when_its_replica_is_killed_before_the_answer(pair: Any) -> None:
     """The proxy, or the client, sends it again to the other replica, which must know it: it carries no event_id."""
-    rounds = 3
-    with Load(pair.url, events=True) as load:
+    rounds = 2
+    with Load(pair.url, events) as load:
         for _ in range(rounds):
             load.wait_for_replicas(lambda: len(replicas(pair, "IngestionDeployment")) == 2)
-            done = load.acknowledged.total()
-            wait_for(lambda done=done: load.acknowledged.total() > done + 200)  # type: ignore[misc]
+            load.goes_on(200)
             os.kill(replicas(pair, "IngestionDeployment")[0], signal.SIGKILL)
     assert load.failures == []
     with httpx.Client(base_url=pair.url, timeout=20) as http:
-        for user, acknowledged in load.acknowledged.items():
-            recorded = http.get(f"/api/v1/users/{user}").json()["events"]["click"]
-            assert recorded == acknowledged, user
+        for client, acknowledged in load.acknowledged.items():
+            recorded = http.get(f"/api/v1/users/{user_of(client)}").json()["events"]["click"]
+            assert recorded == acknowledged, client
 
 
 def test_five_swaps_under_load_fail_no_request(pair: Any) -> None:
@@ -236,16 +140,15 @@ def test_five_swaps_under_load_fail_no_request(pair: Any) -> None:
 
 def test_a_rolling_redeploy_fails_no_request(pair: Any, tmp_path: Path) -> None:
     before = {name: set(replicas(pair, name)) for name in REPLICATED}
-    with Load(pair.url, clients=4) as load, Load(pair.url, clients=2, events=True) as events:
-        wait_for(lambda: load.versions.total() > 50)
+    with Load(pair.url, clients=4) as load, Load(pair.url, events, clients=2) as sending:
+        load.goes_on(50)
         deploy_pairs(pair, tmp_path, num_cpus=0.11)
         load.wait_for_replicas(lambda: not any(before[name] & set(replicas(pair, name)) for name in REPLICATED))
-        asked = load.versions.total()
-        wait_for(lambda: load.versions.total() > asked + 50)
+        load.goes_on(50)
     # Six replicas start at once. Where no core is left for the store meanwhile, lists come without features: degraded,
     # but they come.
     assert load.failures == []
-    assert events.failures == []
+    assert sending.failures == []
 
 
 def test_a_thousand_clients_that_hang_up_leave_the_replicas_serving(pair: Any) -> None:

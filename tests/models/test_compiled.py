@@ -1,6 +1,11 @@
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from configs.settings import PROJECT_DIR
 from models.compiled import compile_all, compiled, inner, reads, writes
 
 
@@ -39,3 +44,12 @@ def test_where_results_cannot_be_kept_it_compiles_all_the_same() -> None:
     out = np.empty(1)
     compiled(reads("f4"), writes("f8"))(namespace["add"])(np.array([1, 2], np.float32), out)  # type: ignore[operator,type-var]
     assert out.tolist() == [3]
+
+
+def test_the_command_compiles_every_function_of_the_models() -> None:
+    sources = [path.read_text() for path in (PROJECT_DIR / "models").rglob("*.py")]
+    written = sum(len(re.findall(r"^@compiled\(", source, re.MULTILINE)) for source in sources)
+    command = [sys.executable, "-m", "models.compile"]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
+    assert written > 5
+    assert done.stdout.startswith(f"code: {written} functions compiled (")

@@ -5,9 +5,7 @@ The versions that these tests train are what `test_experiments_live` experiments
 
 import asyncio
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ from features.redis.connection import connect
 from features.redis.keys import Keys
 from features.serving.promotion import set_slot
 from features.serving.slots import CHAMPION
+from tests.load import Load
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.stack
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -36,71 +36,17 @@ def recommend(api: httpx.Client, user_id: int) -> dict[str, Any]:
     return content
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
-
-
-class Traffic:
-    """Requests in the background, until told to stop; remembers versions and failures.
-
-    Its clients pause between their requests: a training steps back behind whoever is asked, and would take minutes.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(4)]
-        self.versions: list[str] = []
-        self.failures: list[str] = []
-
-    def _run(self, number: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=30) as client:
-            user = 1 + number
-            while not self._stop.is_set():
-                user = user % 900 + 4
-                try:
-                    answer = client.post("/api/v1/recommend", json={"user_id": user})
-                    if answer.status_code != 200 or answer.json()["degraded"]:
-                        self.failures.append(answer.text)
-                    else:
-                        self.versions.append(answer.json()["model_version"])
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                self._stop.wait(PAUSE_S)
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
 def test_a_retraining_typed_by_hand_is_served_without_restart_or_failed_request(api: httpx.Client, stack: Any) -> None:
     before = recommend(api, 1)["model_version"]
-    with Traffic(stack.url) as traffic:
-        job = [
-            "python",
-            "-m",
-            "jobs.retrain",
-            "--no-search",
-            "--iterations",
-            "3",
-            "--seed",
-            "3",
-            "--force",
-        ]  # whatever the gate says
+    # Its clients pause: a training steps back behind whoever is asked, and would take minutes.
+    with Load(stack.url, clients=2, pause_s=PAUSE_S) as load:
+        job = [*("python", "-m", "jobs.retrain", "--no-search", "--iterations", "3", "--seed", "3")]
+        job += ["--force"]  # whatever the gate says
         stack.run(["ray", "job", "submit", "--working-dir", ".", "--", *job])
         wait_for(lambda: recommend(api, 1)["model_version"] != before)
-        wait_for(lambda: traffic.versions[-1] != before)
-    assert traffic.failures == []
-    assert set(traffic.versions) == {before, recommend(api, 1)["model_version"]}
+        wait_for(lambda: load.latest != before)
+    assert (load.failures, load.degraded) == ([], 0)
+    assert set(load.versions) == {before, recommend(api, 1)["model_version"]}
 
 
 def test_a_retraining_over_http_without_evidence_leaves_the_champion(api: httpx.Client) -> None:

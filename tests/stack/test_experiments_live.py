@@ -2,13 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from experiments.assignment import TrafficSplit, assign
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.stack
 CONTEXT = {"simulated": True}
@@ -71,13 +72,6 @@ def slots(api: httpx.Client) -> dict[str, str]:
     """The version in each slot that is filled."""
     found = answered(api.get("/api/v1/models"))["slots"]
     return {name: slot["version"] for name, slot in found.items() if slot is not None}
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
 
 
 def answered(response: httpx.Response, status: int = 200) -> dict[str, Any]:

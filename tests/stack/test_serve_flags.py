@@ -3,6 +3,7 @@
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from deployments.local.processes import processes
 from deployments.local.ray_environment import haproxy_binary
+from deployments.proxy.admin_socket import ask
 from tests.conftest import RunningStack
 
 pytestmark = [
@@ -42,6 +44,15 @@ class Probe:
             answer = httpx.get(f"{self.url}/pid", timeout=30)
             if answer.status_code == 200:
                 pids.add(answer.json())
+
+    def servers(self) -> dict[str, int]:
+        """Name of each server of HAProxy that stands for a replica or for Serve's own proxy -> requests it was sent."""
+        lines = [line.split(",") for line in self.admin("show stat").splitlines()]
+        return {line[1]: int(line[7]) for line in lines if line[0] == "http-probe" and line[1] != "BACKEND"}
+
+    def admin(self, command: str) -> str:
+        (path,) = self.run_dir.glob("*/hap.sock")
+        return ask(path, command.encode() + b"\n").decode()
 
     def _haproxies(self) -> int:
         return sum(
@@ -93,3 +104,33 @@ def test_a_replica_that_dies_costs_no_request_and_the_retry_has_the_same_id(
     assert first[0] == " ".join([*answer.json(), "body"])
     assert first[1] != second[1]
     probe.settle(without=frozenset({int(first[1])}))
+
+
+@pytest.fixture
+def without_replicas(probe: Probe) -> Iterator[Probe]:
+    """HAProxy sends no request to a replica: all go to Serve's own proxy, as while it knows no replica."""
+    probe.settle()
+    replicas = [name for name in probe.servers() if "fallback" not in name]
+    assert len(replicas) == 2
+    for name in replicas:
+        assert probe.admin(f"set server http-probe/{name} state maint").strip() == ""
+    yield probe
+    for name in set(replicas) & set(probe.servers()):
+        probe.admin(f"set server http-probe/{name} state ready")
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-request-id": "mine"}], ids=["no id", "own id"])
+def test_behind_serves_own_proxy_too_a_replica_that_dies_costs_no_request(
+    without_replicas: Probe, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """That proxy has no answer then: HAProxy sends the request again when it says so."""
+    probe, diary = without_replicas, tmp_path / "diary"
+    [fallback] = [name for name in probe.servers() if "fallback" in name]
+    before = probe.servers()[fallback]
+    answer = probe.post("die-once", params={"diary": str(diary)}, content="body", headers=headers)
+    assert answer.status_code == 200, answer.text + diary.read_text()
+    first, second = (line.rsplit(" ", 1) for line in diary.read_text().splitlines())
+    assert first[0] == second[0], "the retry carries another id or body"
+    assert first[0] == " ".join([*answer.json(), "body"])
+    assert first[1] != second[1]
+    assert probe.servers()[fallback] > before

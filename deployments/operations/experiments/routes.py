@@ -13,9 +13,9 @@ from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.errors import ApiError, parse_body
 from deployments.http.openapi import json_body
 from deployments.http.schemas import ErrorAnswer
-from deployments.operations.caller import caller
 from deployments.operations.experiments.control import ExperimentControl
 from deployments.operations.experiments.views import ResultsSummary, experiment_view, results_view, summary
+from deployments.operations.timeline_author import author
 from features.experiments.experiment import Definition, ExperimentError
 from features.serving.serving_state import StateConflictError
 
@@ -82,7 +82,7 @@ def experiments_api(
     async def create(request: Request) -> dict[str, Any]:
         definition = parse_body(Definition, await body_of(request))
         with _errors():
-            return experiment_view(await control().create(definition, caller(request)))
+            return experiment_view(await control().create(definition, author(request)))
 
     @api.get("/api/v1/experiments", summary="All experiments, the newest first", responses=ERRORS)
     async def all_of_them() -> dict[str, Any]:
@@ -103,7 +103,7 @@ def experiments_api(
     async def start(experiment: str, request: Request) -> dict[str, Any]:
         reason = await reason_of(request)
         with _errors():
-            return experiment_view(await control().start(experiment, reason, caller(request)))
+            return experiment_view(await control().start(experiment, reason, author(request)))
 
     @api.post(
         "/api/v1/experiments/{experiment}/stop",
@@ -114,7 +114,7 @@ def experiments_api(
     async def stop(experiment: str, request: Request) -> dict[str, Any]:
         reason = await reason_of(request)
         with _errors():
-            return experiment_view(await control().stop(experiment, reason, caller(request)))
+            return experiment_view(await control().stop(experiment, reason, author(request)))
 
     @api.post(
         "/api/v1/experiments/{experiment}/archive",
@@ -125,7 +125,7 @@ def experiments_api(
     async def archive(experiment: str, request: Request) -> dict[str, Any]:
         reason = await reason_of(request)
         with _errors():
-            return experiment_view(await control().archive(experiment, reason, caller(request)))
+            return experiment_view(await control().archive(experiment, reason, author(request)))
 
     @api.post(
         "/api/v1/experiments/{experiment}/promote",
@@ -137,7 +137,7 @@ def experiments_api(
         body = await body_of(request)
         asked = parse_body(PromoteWinnerRequest, body) if body.strip() else PromoteWinnerRequest()
         with _errors():
-            done = await control().promote(experiment, asked.variant, asked.reason, caller(request))
+            done = await control().promote(experiment, asked.variant, asked.reason, author(request))
         return experiment_view(done)
 
     @api.get(
@@ -198,7 +198,7 @@ def experiments_api(
     async def roll_out(request: Request) -> RolloutAnswer:
         asked = parse_body(RolloutRequest, await body_of(request))
         with _errors():
-            found = await control().roll_out(asked.share, asked.version, asked.reason, caller(request))
+            found = await control().roll_out(asked.share, asked.version, asked.reason, author(request))
         if found is None:
             return RolloutAnswer(share=0.0, version=None, since_ms=None, reason=None)
         return RolloutAnswer(**asdict(found))

@@ -39,7 +39,7 @@ _LISTS_FIRST: tuple[Kind, ...] = ("exposures", "events")
 
 
 class UserRows:
-    """Makes pages.
+    """Reads the counts of single users from the log, page by page.
 
     Args:
         settings: where the log is, and how long after a list an event counts for it.

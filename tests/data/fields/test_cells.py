@@ -58,6 +58,15 @@ def test_numbers_texts_and_objects_are_read_and_the_rest_left_to_be_refused() ->
             json_cell(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["\u3164", "\u115f\u1160", "\u2800", "\u034f", "\uffff", "\U0001fffe", "\ufe0f \ufdd0", "\U000e0001"]
+)
+def test_what_cannot_be_seen_is_no_id_by_itself(text: str) -> None:
+    with pytest.raises(ValueError, match="must hold a character that can be seen"):
+        check_id(text)
+    assert check_id(f"a{text.replace(' ', '')}b")
+
+
 @pytest.mark.parametrize("text", [".", "..", "", " ", "a\nb", "emo\ud83c", "x" * 201])
 def test_a_text_that_cannot_be_read_back_is_no_id(text: str) -> None:
     with pytest.raises(ValueError, match=r"dot|empty|control|half of a character|at most"):

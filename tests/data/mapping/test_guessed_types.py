@@ -63,6 +63,18 @@ def test_words_that_may_be_something_else_are_asked_for(tmp_path: Path, column: 
         make_plan(Sources(write(tmp_path, shop(column, words))))
 
 
+def test_a_type_that_needs_a_value_where_there_is_none_is_asked_for(tmp_path: Path) -> None:
+    rows = "".join(f"c{n % 7},s{n % 5},2026-01-01,{('view', 'play')[n % 2]}\n" for n in range(20))
+    events = write(tmp_path, "customer,sku,date,event\n" + rows)
+    with pytest.raises(UnclearMap, match=r"event_type: an event watch needs a value \(seconds\)") as unclear:
+        make_plan(Sources(events))
+    own = tmp_path / "own.yaml"
+    lines = str(unclear.value).split("for example\n")[1].split("\nand give it")[0].split("\n")
+    own.write_text("\n".join(line[2:] for line in lines))
+    kind = make_plan(Sources(events, map=own)).chosen.interactions.event_type
+    assert (kind.column, kind.map, kind.leave_out) == ("event", {}, ["play"])
+
+
 def test_two_columns_of_types_are_asked_for(tmp_path: Path) -> None:
     rows = "".join(f"c{n % 7},s{n % 5},{('view', 'buy')[n % 2]},{('click', 'like')[n % 2]}\n" for n in range(20))
     with pytest.raises(UnclearMap, match=r"x \(view, buy\) and y \(click, like\) may say what happened"):

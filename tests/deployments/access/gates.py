@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.groups.access import ApiKey, Security
-from deployments.access.gate import AccessGate, Refused
+from deployments.access.access_gate import AccessGate, Refused
 from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys
 from deployments.access.limits import Count

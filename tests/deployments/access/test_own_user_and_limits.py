@@ -11,8 +11,8 @@ import pytest
 
 from configs.settings import Serving, Settings, Store
 from deployments.access import limits
+from deployments.access.access_gate import AccessGate
 from deployments.access.caller import Caller
-from deployments.access.gate import AccessGate
 from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys
 from deployments.access.limits import Limit, counter

@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from pydantic import ValidationError
 
 from configs.groups.access import Jwt, Security
-from deployments.access.gate import AccessGate
+from deployments.access.access_gate import AccessGate
 from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys
 from deployments.access.tokens import Tokens

@@ -9,7 +9,7 @@ import pytest
 from configs import clock
 from configs.settings import Settings
 from deployments.autopilot.autopilot import Autopilot
-from deployments.autopilot.memory import Memory
+from deployments.autopilot.autopilot_memory import Memory
 from deployments.autopilot.triggers import calls_for_retraining, unlearned
 from deployments.http.errors import ApiError
 from deployments.operations.heartbeat import read_heartbeat

@@ -203,6 +203,9 @@ async def test_items_are_listed_page_by_page_with_their_total(
     assert "stands twice" in twice.json()["error"]["message"]
     bad = await api.get("/api/v1/items?attribute.price=dear")
     assert bad.json()["error"]["field"] == "attribute.price"
+    listed = await api.get("/api/v1/items?attribute.meaning=0.5")
+    assert (listed.status_code, listed.json()["error"]["field"]) == (422, "attribute.meaning")
+    assert "no value can be asked for" in listed.json()["error"]["message"]
 
 
 async def test_the_longest_ids_have_pages_too(api: httpx.AsyncClient, client: StoreClient, keys: Keys) -> None:

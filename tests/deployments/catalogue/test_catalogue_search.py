@@ -3,7 +3,7 @@ from itertools import count
 import pytest
 
 from data.fields.attributes import AttributeType, Value
-from deployments.catalogue.search import CHUNK, Filter, Found, ItemIndex, Question, fold
+from deployments.catalogue.search import CHUNK, Search, SearchFilter, SearchIndex, SearchPage, fold
 from features.items.catalogue import Item
 from features.items.packed_attributes import PackedAttributes
 
@@ -21,18 +21,18 @@ ITEMS = {
 }
 
 
-def index_of(items: dict[str, Item]) -> ItemIndex:
-    index = ItemIndex()
+def index_of(items: dict[str, Item]) -> SearchIndex:
+    index = SearchIndex()
     index.take(items, list(items.values()))
     return index
 
 
-def ids(found: Found) -> list[str]:
+def ids(found: SearchPage) -> list[str]:
     return [item.item_id for _, item in found.items]
 
 
 def search(query: str, popularity: dict[str, float] | None = None, **question: str) -> list[str]:
-    return ids(index_of(ITEMS).find(Question(query, **question), 10, None, popularity or {}))  # type: ignore[arg-type]
+    return ids(index_of(ITEMS).find(Search(query, **question), 10, None, popularity or {}))  # type: ignore[arg-type]
 
 
 def test_a_whole_title_comes_before_its_beginning_and_that_before_words_further_on() -> None:
@@ -87,13 +87,13 @@ def test_attributes_filter_by_their_type(name: str, kind: AttributeType, value: 
         "c": {},
     }  # fmt: skip
     items = {item_id: Item(item_id, "t", attributes=PackedAttributes(given)) for item_id, given in described.items()}
-    assert ids(index_of(items).find(Question(filters=(Filter(name, kind, value),)), 10, None, {})) == expected
+    assert ids(index_of(items).find(Search(filters=(SearchFilter(name, kind, value),)), 10, None, {})) == expected
 
 
 @pytest.mark.parametrize("query", ["", "title"])
 def test_pages_hold_every_item_once_while_others_come_and_go(query: str) -> None:
     items = {item.item_id: item for item in (Item(f"{n:05}", f"Title {n}") for n in range(3 * CHUNK))}
-    index, question = index_of(items), Question(query)
+    index, question = index_of(items), Search(query)
     popularity = {f"{n:05}": float(n % 7) for n in range(0, 3 * CHUNK, 3)}
     seen: list[str] = []
     after = None
@@ -121,9 +121,9 @@ def test_a_chunk_that_grows_is_split_and_one_that_empties_goes() -> None:
     for n in range(10, 5 * CHUNK):
         item = items[f"{n:05}"] = Item(f"{n:05}", "t")
         index.take(items, [item])
-    assert index.find(Question(), 3, (0, 0.0, "04000"), {}).total == 5 * CHUNK
-    assert ids(index.find(Question(), 3, (0, 0.0, "04000"), {})) == ["04001", "04002", "04003"]
+    assert index.find(Search(), 3, (0, 0.0, "04000"), {}).total == 5 * CHUNK
+    assert ids(index.find(Search(), 3, (0, 0.0, "04000"), {})) == ["04001", "04002", "04003"]
     for item_id in list(items):
         items[item_id] = Item(item_id, "t", deleted=True)
         index.take(items, [items[item_id]])
-    assert index.find(Question(), 3, None, {}) == Found([], 0, False)
+    assert index.find(Search(), 3, None, {}) == SearchPage([], 0, False)

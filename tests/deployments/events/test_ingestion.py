@@ -95,6 +95,17 @@ async def test_an_event_id_of_another_event_is_a_conflict(
     assert user.counters(store.event_types) == {"click": 1, "purchase": 1}
 
 
+@pytest.mark.parametrize("digits", [4301, 50_000])
+async def test_a_number_that_nobody_reads_costs_its_own_place_in_a_batch(ingestion: Ingestion, digits: int) -> None:
+    known = b'"user_id": "u", "item_id": "1", "event_type": "click"'
+    kept = b'{%s, "context": {"note": "%s"}}' % (known, b"7" * digits)
+    body = b'{"events": [{%s}, {%s, "timestamp": %s}, %s]}' % (known, known, b"9" * digits, kept)
+    answer = orjson.loads(await ingestion.record_batch(body, "r"))
+    assert [one["status"] for one in answer["results"]][:2] == ["accepted", "refused"]
+    assert answer["results"][1]["error"]["field"] == "timestamp"
+    assert answer["results"][2].get("error", {}).get("field") != "timestamp"
+
+
 async def test_a_bad_event_costs_its_own_place_in_a_batch(ingestion: Ingestion) -> None:
     """Half an emoji made the whole batch invalid JSON; a whole number beyond 64 bits was an error of the server."""
     event = b'{"user_id": "u", "item_id": "i", "event_type": "rating", "rating": 4%s}'

@@ -7,13 +7,17 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import orjson
 import pytest
 import redis
 
 from configs.settings import Settings
 from deployments.autopilot.alert_rules import due_alerts
+from deployments.console.console import Console
+from deployments.console.routes import console_api
 from deployments.events.ingestion import Ingestion
 from deployments.http.errors import ApiError
 from deployments.operations.health import HealthProbe
@@ -22,8 +26,11 @@ from deployments.replica.user_groups import group_share
 from features.recording.event_request import EventRequest
 from features.redis.connection import connect, durability
 from features.redis.disk_space import read_disk_space
+from features.redis.errors import StorageFull
 from features.redis.keys import Keys
-from features.redis.layout import keys_of
+from features.redis.layout import check_layout, keys_of
+from jobs.maintenance.import_events import import_events
+from jobs.maintenance.import_items import import_items
 from tests.features.servers import Server, valkey_binary
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +101,37 @@ async def test_the_disk_of_a_store_elsewhere_is_said_to_be_unseen(server: Server
     await client.aclose()
     assert disk.status == "ok"
     assert disk.detail.endswith("the disk of the online store cannot be seen from here: watch it where it runs")
+
+
+async def test_descriptions_and_imports_are_refused_below_the_floor_too(server: Server, tmp_path: Path) -> None:
+    settings = settings_of(server, tmp_path, EVERYTHING_MB)
+    source = tmp_path / "events.jsonl"
+    source.write_text('{"user_id": "u", "item_id": "i", "event_type": "click", "timestamp": 1790000000}\n')
+    things = tmp_path / "items.jsonl"
+    things.write_text('{"item_id": "i", "title": "I"}\n')
+
+    async def unused(*_: object) -> Any:
+        raise AssertionError("nothing here asks for this")
+
+    console = Console(settings, unused, unused, unused)
+    await console.start()
+    try:
+        app = console_api(lambda: console, settings.serving)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api:
+            for method, path, body in (
+                ("PUT", "items/i", {"title": "I"}),
+                ("POST", "items/batch", {"items": [{"item_id": "i", "title": "I"}]}),
+                ("PUT", "users/u", {"attributes": {}}),
+            ):
+                answer = await api.request(method, f"/api/v1/{path}", json=body)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_full"), path
+                assert answer.headers["retry-after"] == "30"
+        await check_layout(console._client, console._keys)
+        for work in (import_events(settings, source), import_items(settings, things)):
+            with pytest.raises(StorageFull, match="less than the floor"):
+                await work
+    finally:
+        await console.stop()
 
 
 @pytest.fixture

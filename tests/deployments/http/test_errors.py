@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from redis import exceptions as raw
 
 from deployments.http.errors import ApiError, parse_body, store_error
-from deployments.http.schemas import RecommendRequest
+from deployments.http.schemas import ErrorContent, RecommendRequest
 from features.recording.event_request import EventRequest
 from features.redis.connection import translate
 from features.redis.errors import StoreBusy, StoreError
@@ -42,3 +42,10 @@ def test_a_number_of_more_digits_than_python_reads_is_refused_by_field(
     with pytest.raises(ApiError) as refused:
         parse_body(model, b'{%s, "%s": -%s}' % (given, field.encode(), b"9" * digits))
     assert (refused.value.status, refused.value.field) == (422, field)
+
+
+def test_an_error_that_names_no_field_has_none_as_the_document_says() -> None:
+    assert "field" not in ApiError(404, "not_found", "there is none").content()
+    document = ErrorContent.model_json_schema()
+    assert document["properties"]["field"]["type"] == "string"
+    assert "field" not in document["required"]

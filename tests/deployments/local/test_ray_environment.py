@@ -144,3 +144,8 @@ def test_flags_are_text() -> None:
     raw = yaml.safe_load((PROJECT_DIR / "configs" / "ray_flags.yaml").read_text())
     for group in raw.values():
         assert all(isinstance(value, str) for value in group.values())
+
+
+def test_a_proxy_that_stops_cuts_off_no_request_that_may_still_be_answered(idle_settings: Settings) -> None:
+    """Regression: after 10 s it cut off requests that waited for the replica after one that had died."""
+    assert float(ray_flags(idle_settings)["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) >= Proxy().answer_s

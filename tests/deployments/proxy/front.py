@@ -28,6 +28,8 @@ from deployments.proxy.admin_socket import process_id
 from tests.features.servers import free_ports
 
 APPLICATIONS = {"console": "/", "recommend": "/api/v1/recommend", "events": "/api/v1/events"}
+SPREAD_S = 1
+"""Within this time after its end was asked, HAProxy as Ray configures it closes connections without a request."""
 # Starts what its arguments say, tells the process id, and stays when that has ended.
 PARENT = (
     "import signal, subprocess, sys; child = subprocess.Popen(sys.argv[1:]);"
@@ -85,6 +87,7 @@ class Front:
             metrics_enabled=False,
             retry_on=flags["RAY_SERVE_HAPROXY_RETRY_ON"],
             hard_stop_after_s=10,
+            close_spread_time_s=SPREAD_S,
             is_head=True,
         )
         api = HAProxyApi(config, config_file_path=str(self.config))

@@ -4,6 +4,8 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -47,9 +49,9 @@ def test_what_is_not_there_yet_is_temporary(front: Callable[..., Front]) -> None
     for path in PATHS:
         answer = httpx.get(proxy.url + path)
         assert (answer.status_code, error_of(answer)) == (503, "not_ready"), path
-    for path in ("/-/healthz", "/-/routes"):
-        answer = httpx.get(proxy.url + path)
-        assert (answer.status_code, error_of(answer)) == (503, "not_ready"), path
+    answer = httpx.get(f"{proxy.url}/-/healthz")
+    assert (answer.status_code, error_of(answer)) == (503, "not_ready")
+    assert error_of(httpx.get(f"{proxy.url}/-/routes")) == "not_found"
 
 
 def test_without_a_replica_each_application_is_unavailable(front: Callable[..., Front]) -> None:
@@ -152,3 +154,55 @@ def test_health_and_metrics_answer_on_the_operators_port(front: Callable[..., Fr
     assert "haproxy_frontend_current_sessions" in httpx.get(f"{proxy.operators_url}/metrics").text
     other = httpx.get(f"{proxy.operators_url}/api/v1/trending")
     assert (other.status_code, error_of(other)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_a_replica_that_dies_with_requests_leaves_answers_on_connections_that_are_kept(
+    front: Callable[..., Front], count: int
+) -> None:
+    """Where it was the only one. HAProxy closes such connections, and without a word, if it knows no other server."""
+    proxy, mortal = front(), Replica()
+    proxy.write({"console": [mortal.port]})
+    proxy.start()
+    with ExitStack() as kept:
+        clients = [kept.enter_context(httpx.Client(base_url=proxy.url, timeout=20)) for _ in range(count)]
+        threads = kept.enter_context(ThreadPoolExecutor(len(clients)))
+        assert {answer.status_code for answer in threads.map(lambda client: client.get("/"), clients)} == {200}
+        asked = [threads.submit(client.get, "/?seconds=20") for client in clients]
+        wait_for(lambda: mortal.in_flight == len(clients), proxy.log)
+        mortal.close()
+        answers = [each.result() for each in asked]
+    assert {(answer.status_code, error_of(answer)) for answer in answers} == {(503, "unavailable")}
+    assert error_of(httpx.get(f"{proxy.url}/-/healthz")) == "not_ready"
+
+
+def test_more_headers_than_allowed_are_refused_in_the_one_form(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    for count, status in ((90, 200), (101, 400), (1000, 400)):
+        headers = b"".join(b"a:b\r\n" for _ in range(count))
+        answer, _ = raw(proxy, b"GET / HTTP/1.1\r\nhost: localhost\r\n" + headers + b"\r\n")
+        assert answer.status_code == status, count
+        assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("line", [b"FOO / HTTP/1.1", b"TRACE / HTTP/1.1", b"CONNECT 127.0.0.1:80 HTTP/1.1"])
+def test_a_method_that_is_none_here_is_refused_in_the_one_form(
+    front: Callable[..., Front], replica: Replica, line: bytes
+) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    answer, _ = raw(proxy, line + b"\r\nhost: 127.0.0.1\r\n\r\n")
+    assert (answer.status_code, error_of(answer)) == (405, "method_not_allowed")
+    assert "get" in answer.headers["allow"]
+
+
+def test_the_list_of_routes_is_not_shown(front: Callable[..., Front], replica: Replica) -> None:
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    wait_for(lambda: httpx.get(f"{proxy.url}/-/healthz").status_code == 200, proxy.log)
+    answer = httpx.get(f"{proxy.url}/-/routes", headers={"host": "evil.example"})
+    assert (answer.status_code, error_of(answer)) == (404, "not_found")

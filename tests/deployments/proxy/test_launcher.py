@@ -3,59 +3,31 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import httpx
 import psutil
 import pytest
 
 from deployments.local.ray_environment import haproxy_binary
-from deployments.proxy.admin_socket import ask, process_id
+from deployments.proxy.admin_socket import ask as ask_admin
+from deployments.proxy.admin_socket import process_id
 from deployments.proxy.keeper import ORDERLY_S
-from tests.deployments.proxy.front import Front, Launched, wait_for
+from tests.deployments.proxy.front import SPREAD_S, Front, Launched, wait_for
 from tests.deployments.proxy.small_replica import Replica
+from tests.load import Ask, Load
 
 pytestmark = pytest.mark.skipif(haproxy_binary() is None, reason="there is no HAProxy for this platform")
 
 
-class Load:
-    """A client that asks without a pause, each time on a new connection."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.answers = 0
-        self.failures: list[str] = []
-
-    def _run(self) -> None:
-        with httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0)) as client:
-            while not self._ends.is_set():
-                try:
-                    answer = client.get(self._url)
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                else:
-                    self.answers += 1
-                    if answer.status_code != 200:
-                        self.failures.append(f"{answer.status_code} {answer.text}")
-
-    def goes_on(self) -> None:
-        """Wait for some more answers."""
-        wanted = self.answers + 20
-        wait_for(lambda: self.answers >= wanted)
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        self.goes_on()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
+def page(client: int, number: int) -> Ask:
+    """What the small replica answers."""
+    return Ask("")
 
 
 def gone(pid: int) -> bool:
@@ -79,9 +51,10 @@ def proxy(front: Callable[..., Front], replica: Replica) -> Front:
 def test_ray_finds_its_own_process_on_the_admin_socket_and_nobody_else_does(proxy: Front) -> None:
     launched = proxy.start()
     assert process_id(proxy.socket) == launched.guard != launched.haproxy()
-    assert b"http-console,BACKEND" in ask(proxy.socket, b"show stat\n")
+    assert b"http-console,BACKEND" in (stat := ask_admin(proxy.socket, b"show stat\n"))
+    assert b"unavailable," not in stat  # Ray asked for no such server.
     sockets = [path for path in proxy.folder.iterdir() if path.is_socket()]
-    assert len(sockets) == 2
+    assert len(sockets) == 3
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in sockets)
 
 
@@ -123,7 +96,8 @@ def test_a_killed_keeper_is_replaced(proxy: Front) -> None:
 
 def test_reloads_fail_no_request_and_leave_one_haproxy(proxy: Front, replica: Replica) -> None:
     first = proxy.start()
-    with Load(proxy.url) as load:
+    with Load(proxy.url, page, clients=1, keep_alive=False) as load:
+        load.goes_on()
         for applications in (("console", "recommend"), ("console",)):
             proxy.write({name: [replica.port] for name in applications})
             second = proxy.start()
@@ -137,7 +111,8 @@ def test_reloads_fail_no_request_and_leave_one_haproxy(proxy: Front, replica: Re
 def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Front, killed: str) -> None:
     first = proxy.start()
     haproxy = first.haproxy()
-    with Load(proxy.url) as load:
+    with Load(proxy.url, page, clients=1, keep_alive=False) as load:
+        load.goes_on()
         os.kill(getattr(first, killed), signal.SIGKILL)
         if killed == "guard":
             killed_at = time.monotonic()
@@ -168,7 +143,7 @@ def test_what_ray_ends_finishes_its_requests_and_ends(proxy: Front) -> None:
     )
     client.start()
     stat = b"http-console,BACKEND,0,0,1,"
-    wait_for(lambda: stat in ask(proxy.socket, b"show stat\n"), proxy.log)
+    wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
     os.kill(launched.guard, signal.SIGKILL)
     os.kill(launched.manager, signal.SIGKILL)
     wait_for(lambda: gone(keeper), proxy.log)
@@ -197,6 +172,44 @@ def test_haproxy_does_not_outlive(proxy: Front, end: Callable[[Launched], None])
     end(launched)
     wait_for(lambda: gone(haproxy) and gone(keeper), proxy.log)
     assert not answers(proxy)
+
+
+def reloaded(launched: Launched) -> None:
+    launched.front.start()
+
+
+def ended_with_all_of_ray(launched: Launched) -> None:
+    """As the stack does with what is left of Ray's processes."""
+    for pid in (launched.guard, launched.keeper(), launched.haproxy()):
+        os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("end", [reloaded, ended_by_signal, ended_with_ray, ended_with_all_of_ray])
+def test_no_connection_is_closed_without_an_answer(proxy: Front, end: Callable[[Launched], None]) -> None:
+    """Neither one on which a request is worked on, nor one on which the first or the next is still to come."""
+    launched = proxy.start()
+    ask = b"GET /?seconds=%.1f HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    address = ("127.0.0.1", proxy.ports["http"])
+    with ExitStack() as held:
+        waiting, busy = (
+            [held.enter_context(socket.create_connection(address, timeout=10)) for _ in range(count)]
+            for count in (20, 5)
+        )
+        for connection in waiting[:10]:
+            connection.sendall(ask % 0)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        for connection in busy:
+            connection.sendall(ask % 1)
+        stat = b"http-console,BACKEND,0,0,5,"
+        wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
+        end(launched)
+        asked = time.monotonic()
+        wait_for(lambda: time.monotonic() > asked + SPREAD_S * 1.2)
+        for connection in waiting:
+            connection.sendall(ask % 0)
+        heads = [connection.recv(4096).lower() for connection in (*busy, *waiting)]
+    assert {head[:13] for head in heads} == {b"http/1.1 200 "}
+    assert all(b"connection: close" in head for head in heads[5:])
 
 
 def test_a_template_that_is_not_known_is_served_as_it_is_and_the_log_says_so(proxy: Front) -> None:

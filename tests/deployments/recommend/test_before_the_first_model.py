@@ -56,6 +56,28 @@ async def test_what_is_popular_answers_then_what_is_new(ranking: Ranking) -> Non
     assert answer["recommendation_id"]
 
 
+@pytest.mark.parametrize(("window", "first"), [("1h", "new"), ("7d", "old")])
+async def test_what_is_trending_decays_by_the_window_of_the_settings(
+    tmp_path: Path, store_settings: Store, client: StoreClient, keys: Keys, window: str, first: str
+) -> None:
+    serving = {"deadline_s": 20, "trending_window": window}
+    settings = Settings(state_dir=tmp_path, store=store_settings.model_dump(), serving=serving)
+    await put_items(client, keys, [Item("old", "Old"), Item("new", "New")])
+    store = OnlineStore(client, keys, settings.store, load_event_types(settings.data.events))
+    before_ms = NOW_MS - 3 * 86_400_000
+    events = [Event(f"o{n}", f"u{n}", "old", "like", before_ms) for n in range(5)]
+    await store.record_events([*events, *(Event(f"n{n}", f"u{n}", "new", "like", NOW_MS) for n in range(2))])
+    retrieval = Retrieval(CHAMPION, settings)
+    found = Ranking(settings, {CHAMPION: retrieval.retrieve})
+    await retrieval.start()
+    await found.start()
+    try:
+        assert (await ask(found, user_id="nobody"))[0][0] == first
+    finally:
+        await found.stop()
+        await retrieval.stop()
+
+
 async def test_what_was_seen_refused_or_filtered_stays_away(ranking: Ranking) -> None:
     assert (await ask(ranking, user_id="ann"))[0] == ["i6", "i5", "i4"]
     assert (await ask(ranking, user_id="ann", exclude_seen=False, top_k=2))[0] == ["i1", "i2"]

@@ -1,8 +1,10 @@
 """Items that no model has learned: what they say of a user, how they are shown, and what is claimed of it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -13,7 +15,15 @@ from deployments.http.schemas import EventRequest
 from features.items.catalogue import Item, put_items
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
+from features.serving.promotion import set_slot
+from features.serving.slots import CHAMPION
+from models.bundle.manifest import ContentFacts
+from models.bundle.writing import write_bundle
+from models.content.content_map import ContentMap
+from models.content.description import Description, content_fields
+from models.content.fitting import fit_inputs
 from tests.deployments.recommend.conftest import Functions
+from tests.models.bundle.test_bundle import NOW_MS, contents, fields
 
 pytestmark = pytest.mark.anyio
 Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
@@ -121,6 +131,50 @@ async def test_an_unknown_category_is_answered_with_those_that_are_close(
         return found.get("warnings") == ["filters.include_categories: no item has the category 'Comedy'"]
 
     await until(changed)
+
+
+async def test_what_is_written_of_a_new_item_counts_from_its_put_on(
+    functions: Functions, ingestion: Ingestion, client: StoreClient, keys: Keys, until: Until
+) -> None:
+    """Makers stand for factors: of `m0` to `m3` each for one, so that neighbours and lists follow the maker."""
+    factors = contents().item_factors
+    makers = [Description("", attributes={"maker": f"m{number % 4}"}) for number in range(8)]
+    inputs = fit_inputs(makers, content_fields({"maker": "keyword"}), 0.0)
+    weights = np.zeros((inputs.width, 4), np.float32)
+    weights[1:5] = 5 * np.eye(4)
+    path = write_bundle(
+        functions.settings.bundles_dir,
+        replace(contents(), content=ContentMap(inputs, weights)),
+        fields(content=ContentFacts(fields=inputs.fields)),
+        NOW_MS + 5000,
+    )
+    await set_slot(client, keys, CHAMPION, path.name, str(path), "a test")
+    retrieval = functions.retrievals[CHAMPION]
+
+    async def put(maker: str) -> None:
+        version = await put_items(client, keys, [Item("new", "New", attributes={"maker": maker})])
+
+        async def followed() -> bool:
+            return retrieval._catalogue.version >= version and await retrieval.version() == path.name
+
+        await until(followed)
+
+    for liked in ("item 3", "item 4"):
+        await send(ingestion, "ada", liked)
+    for number in range(4):
+        await put(f"m{number}")
+        cosines = factors[:, number] / np.linalg.norm(factors, axis=1)
+        neighbours = await retrieval.similar(b"new", 3)
+        assert [item_id for item_id, _ in neighbours.items] == [
+            f"item {place}".encode() for place in np.argsort(-cosines)[:3].tolist()
+        ]
+        nearest = f"item {int(np.argmax(cosines))}".encode()
+        assert b"new" in [item_id for item_id, _ in (await retrieval.similar(nearest, 20)).items]
+        listed = (await functions.recommend(user_id="ada", top_k=20))["recommendations"]
+        assert [one["source"] for one in listed if one["item_id"] == "new"] == ["content"]
+        filters = {"exclude_items": ["new"]}
+        listed = (await functions.recommend(user_id="ada", top_k=20, filters=filters))["recommendations"]
+        assert "new" not in [one["item_id"] for one in listed]
 
 
 async def _none(*given: object) -> None:

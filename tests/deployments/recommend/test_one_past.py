@@ -33,7 +33,7 @@ from features.redis.connection import connect
 from features.redis.layout import keys_of
 from features.streams.compaction import compact
 from features.users.erasure import Erasures
-from jobs.batch.bundle_stage import catalogue_of, read_catalogue
+from jobs.batch.serving_stage import catalogue_of, read_catalogue
 from jobs.maintenance.rebuild_features import RebuildOptions, rebuild_features
 from jobs.train.load_data import load_training_data
 from jobs.train.retrain import Result, RetrainOptions, retrain
@@ -91,7 +91,8 @@ def trained(
     )
     cut = len(ordered) - ROUNDS * EVENTS
     folder = tmp_path_factory.mktemp("past")
-    # Items without any event are shown by their categories in serving alone; training knows nothing of them.
+    # Items without any event are candidates in serving alone; training knows nothing of them. By their categories they
+    # reach no list here, by what is written of them they would.
     described = whole.items[whole.items["item_id"].isin(ordered[:cut]["item_id"])]
     described = described.join(pd.DataFrame(attributes(described["item_id"].tolist(), ordered[:cut]), described.index))
     users = whole.users[["user_id"]].copy()
@@ -113,9 +114,9 @@ def trained(
             state_dir=folder / "state",
             data_dir=folder,
             store={"url": server.url, "timeout_s": 30},
-            serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0},
+            serving={"deadline_s": 60, "trending_s": 0.02, "watch_s": 0.02, "cache_size": 0, "trending_window": "1d"},
             tracking={"uri": "http://127.0.0.1:9"},  # nobody listens; a training goes on without its registry
-            training={"factors": 32, "ranker_trees": 40},
+            training={"factors": 32, "ranker_trees": 40, "content": False},
             data={"events": "groceries"},
         )
         asyncio.run(rebuild_features(settings, RebuildOptions()))
@@ -133,6 +134,7 @@ def test_training_sees_what_serving_saw(trained: tuple[Settings, Result, pd.Data
     bundle = load_bundle(result.path)
     facts = bundle.manifest.ranker
     assert facts is not None, "this training was to give a ranker"
+    assert facts.trending_window == "1d", "that of the settings"
     assert bundle.ranking is not None
     assert facts.more == MORE
     assert bundle.ranking.reads_repeats

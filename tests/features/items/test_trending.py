@@ -1,3 +1,4 @@
+import math
 import threading
 from dataclasses import replace
 from typing import Any
@@ -113,17 +114,37 @@ def merged_in_plain_words(heads: list[list[bytes]], at: float) -> list[tuple[byt
             score = float(text)
             weights[item_id] = weights.get(item_id, 0.0) + 2.0 ** (score - at)
             highest[item_id] = max(highest.get(item_id, score), score)
-    return [(one, weights[one]) for one in sorted(weights, key=lambda one: (-weights[one], -highest[one], one))]
+    scores: dict[bytes, list[float]] = {}
+    for head in heads:
+        for item_id, text in zip(head[::2], head[1::2], strict=True):
+            scores.setdefault(item_id, []).append(float(text))
+    strength = {
+        one: highest[one] + math.log2(sum(2.0 ** (score - highest[one]) for score in mine))
+        for one, mine in scores.items()
+    }
+    return [(one, weights[one]) for one in sorted(weights, key=lambda one: (-round(strength[one], 6), one))]
 
 
 HEADS = st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(-1100, 3), max_size=8), max_size=4)
 
 
 @given(HEADS)
-def test_partitions_are_merged_by_weight_then_score_then_id(heads: list[dict[str, int]]) -> None:
+def test_partitions_are_merged_by_strength_then_id(heads: list[dict[str, int]]) -> None:
     flat = [[part for name, score in head.items() for part in (name.encode(), b"%d" % score)] for head in heads]
     found = trending._merge(flat, 3.0)
     assert list(zip(found.item_ids, found.weights.tolist(), strict=True)) == merged_in_plain_words(flat, 3.0)
+
+
+def test_what_differs_in_the_last_digits_alone_goes_by_the_id() -> None:
+    """Regression: it went by how the sums came to be, which training does in another order."""
+    at = 244_444.0  # hours since 1970
+    found = trending._merge([[b"b", b"%.17g" % (at + 6e-11), b"a", b"%.17g" % at, b"c", b"%.17g" % (at + 1e-5)]], at)
+    assert found.item_ids == [b"c", b"a", b"b"]
+
+
+def test_the_order_holds_where_the_weights_are_too_small_for_a_number() -> None:
+    found = trending._merge([[b"a", b"-5001"], [b"a", b"-5001", b"b", b"-5000.5"]], 0.0)
+    assert (found.item_ids, found.weights.tolist()) == ([b"a", b"b"], [0.0, 0.0])
 
 
 async def test_the_merge_leaves_the_event_loop_free(store: OnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:

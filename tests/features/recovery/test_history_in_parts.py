@@ -12,7 +12,7 @@ from data.dataset import Dataset, Tables, load_dataset
 from data.dataset_writer import write_dataset
 from data.event_log import EventLog
 from features.recording.online_store import OnlineStore
-from features.recovery.history import History
+from features.recovery.seeded_history import SeededHistory
 from features.users.erasure import Erasures
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ async def test_memory_does_not_hold_all_interactions(valkey_store: OnlineStore, 
     assert large.interactions.empty
     watched = Watched(large.interactions, large.items, large.users, large.meta, large.directory)
     before = pa.total_allocated_bytes()
-    with History(valkey_store, watched, EventLog(tmp_path / "log"), Erasures({})) as history:
+    with SeededHistory(valkey_store, watched, EventLog(tmp_path / "log"), Erasures({})) as history:
         assert history.interactions == N
         assert len(watched.held) > 5
         assert max(watched.held) - before < size / 2, "a part of the file, whatever its length"

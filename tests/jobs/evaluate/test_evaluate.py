@@ -24,7 +24,7 @@ from jobs.evaluate.evaluation_report import (
     write_report,
 )
 from jobs.train.mlflow_registry import MlflowRegistry
-from models.evaluation.baselines import ease_scores, item_knn_scores, recent_popularity_scores
+from models.evaluation.baselines import fit_ease_scorer, fit_item_knn, history_models, recent_popularity_scores
 from tests.jobs.job_data import two_tastes, write_interactions
 
 DAY = 86_400_000
@@ -172,8 +172,9 @@ def test_new_users_on_a_small_data_set(settings: Settings, tmp_path: Path) -> No
     assert found["P3 k=0", "fold-in with prior"] == found["P3 k=0", "popularity"]
     assert found["P3 k=10", "plain fold-in"]["mean"] > found["P3 k=10", "popularity"]["mean"]
     assert "fold-in with prior over popularity" in table(report["arms"], report["comparisons"])
-    data, page = write_report(tmp_path / "report", report)
-    assert len(json.loads(data.read_text())["arms"]) == 18
+    data, page, picture = write_report(tmp_path / "report", report)
+    assert len(json.loads(data.read_text())["arms"]) == 18 + 5 * 4  # those that read histories need one
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert "Plotly.newPlot" in page.read_text()
 
 
@@ -185,8 +186,9 @@ def test_without_trustworthy_times_nothing_is_judged_in_time_order(settings: Set
     report = evaluate_protocols(own, ["P1", "P2", "P3", "P4"], "consumption", ranker=False)
     assert {arm["protocol"].split(" ")[0] for arm in report["arms"]} == {"P1", "P3"}
     assert not report["time_trusted"]
-    assert "nothing is judged in time order" in report["note"]
-    with pytest.raises(DataError, match="the splits are at random"):
+    assert set(report["skipped"]) == {"P2", "P4"}
+    assert all("nothing is judged in time order" in reason for reason in report["skipped"].values())
+    with pytest.raises(DataError, match="nothing is judged in time order"):
         evaluate_protocols(own, ["P2"], "consumption", ranker=False)
 
 
@@ -217,9 +219,9 @@ def test_every_report_is_found_in_mlflow(tracked: Settings, capsys: pytest.Captu
         assert run.info.status == "FINISHED"
         assert run.data.tags["data_fingerprint"] == report["fingerprint"]
         assert run.data.metrics == pytest.approx(tracked_metrics(report["arms"]))
-        assert len(run.data.metrics) == 36
+        assert len(run.data.metrics) == 2 * 38
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert names == {"evaluation.json", "evaluation.html"}
+        assert names == {"evaluation.json", "evaluation.html", "evaluation.png"}
         assert any(arm["reference"] for arm in report["arms"]) == (weighting == "consumption")
 
 
@@ -235,10 +237,21 @@ def test_mlflow_takes_the_names_of_all_arms(tracked: Settings) -> None:
 def test_baselines_have_known_answers() -> None:
     train = pairs_to_mask(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2]), 3, 3)
     asked = pairs_to_mask(np.array([0]), np.array([0]), 1, 3)
-    assert item_knn_scores(train, asked)[0].tolist() == pytest.approx([0, 1, 0])
-    assert ease_scores(train, asked, 1.0)[0].argmax() == 1
+    assert fit_item_knn(train)(asked)[0].tolist() == pytest.approx([0, 1, 0])
+    assert fit_ease_scorer(train, 1.0)(asked)[0].argmax() == 1
     recent = recent_popularity_scores(np.array([0, 0, 1]), np.array([0, 0, 7 * DAY]), 2)
     assert recent.tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_baselines_that_read_histories_find_the_other_half_of_a_block() -> None:
+    """Users of two blocks of items: who has half of a block gets the rest of it, by every model of that kind."""
+    rows = np.repeat(np.arange(40), 6)
+    columns = np.concatenate([user % 2 * 8 + np.random.default_rng(user).permutation(8)[:6] for user in range(40)])
+    train = pairs_to_mask(rows, columns, 40, 16)
+    asked = pairs_to_mask(np.zeros(4, int), np.arange(4), 1, 16)
+    for name, fit in history_models(16).items():
+        scores = fit(train)(asked)[0]
+        assert scores[4:8].min() > scores[8:].max(), name
 
 
 def test_breadth_has_known_answers() -> None:
@@ -259,7 +272,11 @@ def test_every_protocol_runs_on_any_data_set(settings: Settings, weighting: str)
     frame = frame.assign(user_id="u" + frame["user_id"], item_id="sku-" + frame["item_id"])
     write_interactions(settings, frame.reset_index(drop=True))
     shops = settings.model_copy(update={"data": settings.data.model_copy(update={"events": "shops"})})
-    report = evaluate_protocols(shops, ["P1", "P2", "P3", "P4"], weighting, ranker=True)
-    asked = {arm["protocol"].split()[0]: arm["users"] for arm in report["arms"]}
-    assert set(asked) == {"P1", "P2", "P3", "P4"}
+    report = evaluate_protocols(shops, ["P1", "P2", "P3", "P4", "P5"], weighting, ranker=True)
+    asked = {arm["protocol"]: arm["users"] for arm in report["arms"]}
+    assert {protocol.split()[0] for protocol in asked} == {"P1", "P2", "P3", "P4", "P5"}
+    assert {"P5 all", "P5 new"} < set(asked)
     assert min(asked.values()) > 0
+    assert not report["skipped"]
+    for arm in report["arms"]:
+        assert {"head items", "tail items"} & set(arm["segments"])

@@ -8,7 +8,7 @@ import pytest
 
 from configs import clock
 from configs.settings import Settings
-from deployments.autopilot.memory import Memory, remember, save
+from deployments.autopilot.autopilot_memory import Memory, remember, save
 from features.experiments.bandits import reweigh_bandits
 from features.experiments.changes import change_experiment, create_experiment, read_changes
 from features.experiments.counts import read_sums, write_ends

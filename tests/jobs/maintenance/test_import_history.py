@@ -16,7 +16,7 @@ from data.sources import addresses, csv_blocks
 from features.items.catalogue import Item, put_items
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
-from features.recovery.history import History
+from features.recovery.seeded_history import SeededHistory
 from features.streams.compaction import compact
 from jobs.maintenance import import_events as job
 from jobs.maintenance.import_events import import_events
@@ -101,7 +101,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, what: str, calls: int) -> None:
         "staged": (job.StagedHistory, "add"),
         "saved": (job, "save_progress"),
         "written": (EventLog, "write_part"),
-        "seeded": (History, "of_partition"),
+        "seeded": (SeededHistory, "of_partition"),
     }[what]
     step: Callable[..., Any] = getattr(owner, name)
     left = calls

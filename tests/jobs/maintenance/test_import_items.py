@@ -17,7 +17,8 @@ from jobs.maintenance.import_items import import_items, main
 
 pytestmark = pytest.mark.anyio
 KETTLE = {"item_id": "007", "title": "Kettle, blue", "categories": ["Kitchen", "Tea"], "year": 2020, "brand": "Acme",
-          "colours": ["blue", "dark blue"], "price": 12.5, "new": True, "since": "2026-01-31"}  # fmt: skip
+          "colours": ["blue", "dark blue"], "price": 12.5, "new": True, "since": "2026-01-31",
+          "meaning": [0.5, -2.0]}  # fmt: skip
 PLAIN = {"item_id": "a/b", "title": "Plain", "hidden": True}
 
 
@@ -26,7 +27,8 @@ def declared(with_store: Settings) -> Settings:
     data = with_store.data.model_copy(
         update={
             "item_attributes": {
-                "brand": "keyword", "colours": "keywords", "price": "number", "new": "flag", "since": "time"
+                "brand": "keyword", "colours": "keywords", "price": "number", "new": "flag", "since": "time",
+                "meaning": "vector",
             },
             "user_attributes": {"age": "number", "town": "keyword"},
         }
@@ -40,7 +42,7 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
     elif path.suffix == ".parquet":
         pd.DataFrame(rows).to_parquet(path)
     else:
-        flat = [{name: "|".join(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows]
+        flat = [{name: "|".join(map(str, v)) if isinstance(v, list) else v for name, v in row.items()} for row in rows]
         pd.DataFrame(flat).to_csv(path, index=False)
     return path
 
@@ -60,7 +62,8 @@ async def test_every_format_gives_the_same_items(
         "Kettle, blue", ("Kitchen", "Tea"), 2020, False
     )  # fmt: skip
     assert kettle.attributes == {
-        "brand": "Acme", "colours": ["blue", "dark blue"], "price": 12.5, "new": True, "since": 1_769_817_600_000
+        "brand": "Acme", "colours": ["blue", "dark blue"], "price": 12.5, "new": True, "since": 1_769_817_600_000,
+        "meaning": [0.5, -2.0],
     }  # fmt: skip
     assert (plain.title, plain.hidden, plain.created_ms, plain.attributes) == ("Plain", True, 5, {})
     assert other.title == "Stays"
@@ -115,7 +118,7 @@ async def test_refused_rows_are_reported_with_row_column_and_reason(
         ("a.csv", "item_id,title,colour\n1,t,red\n", "unknown column 'colour'; known are item_id, title, categories"),
         ("a.csv", "item_id,title,title\n1,t,t\n", "two columns are called 'title'"),
         ("a.csv", "", "it is empty"),
-        ("a.xlsx", "x", "a file of this kind cannot be read; give .csv"),
+        ("a.xlsx", "x", "a file of this kind cannot be read: save it as CSV, or give .csv"),
         ("a.parquet", "x", "no whole Parquet file"),
     ],
 )

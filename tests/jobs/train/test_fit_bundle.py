@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,13 +6,15 @@ import pytest
 
 from configs.settings import Settings
 from data.dataset import DataError
+from data.fields.attributes import AttributeType
 from features.users.erasure import Erasures
 from jobs.train.fit_bundle import evaluate_latest, fit_bundle, remove_old_bundles
 from jobs.train.load_data import load_training_data
 from models.bundle.reading import load_bundle
+from models.content.description import Description
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
-from models.training.item_facts import frame_facts
+from models.training.item_facts import descriptions_of, frame_facts
 from models.training.past_requests import in_store_order
 from models.training.ranker_windows import LATEST, Recipe, learn, lists_before
 from models.training.training_data import TrainingData
@@ -63,6 +66,40 @@ def test_the_same_content_on_one_and_on_two_threads_with_a_ranker(settings: Sett
     assert one.ranking.ranker.text.count("Tree=") == 20
     assert one.manifest.content_hash == two.manifest.content_hash
     assert one.manifest.files["ranker.txt"] == two.manifest.files["ranker.txt"]
+
+
+def test_what_is_written_of_items_gives_new_ones_their_vectors(settings: Settings) -> None:
+    """The taste of an item stands in a keyword of it, a list of its own, a number and its title."""
+    write_interactions(settings, two_tastes(n_users=120, n_items=160, per_user=25))
+    data = load_training_data(settings, Erasures({}))
+
+    def described(number: int) -> Description:
+        maker = "odd" if number % 2 else "even"
+        return Description(f"An {maker} thing", attributes={"maker": maker, "tags": [maker], "parity": number % 2})
+
+    schema: dict[str, AttributeType] = {"maker": "keyword", "tags": "keywords", "parity": "number"}
+    written = ((item, described(int(item))) for item in data.items.ids.tolist())
+    catalogue = replace(frame_facts(data.items, None), described=descriptions_of(data.items, written, schema))
+    notes: list[str] = []
+    one, two = (
+        load_bundle(fit_bundle(data, settings, PARAMETERS, 1, {"mine": 1.0}, None, catalogue, notes.append))
+        for _ in range(2)
+    )
+    assert one.manifest.content_hash == two.manifest.content_hash
+    assert one.content is not None
+    even, odd = one.content.factors([described(1000), described(1001)])
+    own = one.item_factors @ np.stack([even, odd], axis=1)
+    parity = np.array([int(item) % 2 for item in one.item_ids])
+    assert (own[parity == 0, 0] > own[parity == 0, 1]).all()
+    assert (own[parity == 1, 1] > own[parity == 1, 0]).all()
+    assert one.manifest.metrics["mine"] == 1.0
+    shown = one.manifest.metrics["new_items_content_recall_at_50"]
+    assert shown > one.manifest.metrics["new_items_category_recall_at_50"]
+    assert notes[0].startswith(f"new items: by what is written of them; recall@50 {shown:.4f}")
+    without = settings.model_copy(update={"training": settings.training.model_copy(update={"content": False})})
+    plain = load_bundle(fit_bundle(data, without, PARAMETERS, 1, {}, None, catalogue))
+    assert plain.content is None
+    assert plain.manifest.metrics == {}
 
 
 def test_nothing_liked_is_nothing_to_learn(settings: Settings) -> None:

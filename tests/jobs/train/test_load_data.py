@@ -118,9 +118,9 @@ def test_simulated_events_are_left_out_unless_asked_for(settings: Settings) -> N
     # What is said adds up: the events of the data set and those of the log that are used.
     imported = 60 * 17
     assert (len(plain), len(both)) == (imported + plain.log_events, imported + both.log_events)
-    assert "1,021 events" in describe_data(plain)
-    assert describe_data(plain).endswith("1 of them from the event log; left out: 1 simulated events")
-    assert describe_data(both).endswith("2 of them from the event log")
+    assert "1,021 events" in describe_data(plain)[0]
+    assert describe_data(plain)[0].endswith("1 of them from the event log; left out: 1 simulated events")
+    assert describe_data(both)[0].endswith("2 of them from the event log")
 
 
 def test_times_that_cannot_be_trusted_split_nothing(settings: Settings) -> None:

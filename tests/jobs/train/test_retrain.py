@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -18,6 +19,9 @@ from features.recording.online_store import OnlineStore
 from features.redis.connection import connect
 from features.redis.errors import StoreBusy, StoreError
 from features.redis.layout import keys_of
+from features.streams.compaction import compact
+from jobs.train.erasures import current_erasures
+from jobs.train.load_data import load_training_data
 from jobs.train.mlflow_registry import BUNDLE_TAG, MlflowRegistry, RegistryUnavailable
 from jobs.train.one_at_a_time import LOCK, job_id, only_retraining
 from jobs.train.publication import read_pending
@@ -25,6 +29,8 @@ from jobs.train.retrain import RetrainOptions, retrain
 from jobs.train.store_calls import current_slots
 from models.bundle.reading import list_bundles, load_bundle
 from models.factors.als import AlsParameters
+from models.training.past_requests import in_store_order
+from models.training.ranker_judgement import judged_from
 from tests.jobs.job_store import opened
 from tests.jobs.retraining import Lines, run
 
@@ -87,6 +93,44 @@ def test_a_model_is_not_compared_with_itself(with_store: Settings) -> None:
     assert third.verdict.difference is not None
     assert third.verdict.difference.n >= 20
     assert third.verdict.difference.low < third.verdict.difference.high, "two models, and not one twice"
+
+
+def test_what_only_the_new_model_has_learned_from_counts_for_it(with_store: Settings) -> None:
+    """Regression: both were judged on all that had happened since the champion, so the new model's twin had learned
+    from nothing more than the champion, and equal recipes were equal. The new one learns from the first half of that,
+    and both answer the same requests of the second."""
+    champion = retrain(with_store, replace(OPTIONS, force=False), Lines())
+
+    async def acknowledge() -> None:
+        """New items that both tastes take up, one after another: a model that has learned of them is better."""
+        store = opened(with_store)
+        at = now_ms()
+        events = [
+            Event(f"{user}-{n}", str(user), f"{1000 + (user + n) % 3}", "like", at + 60 * n + user, received_ms=at)
+            for n in range(2)
+            for user in range(48)
+        ]
+        await store.record_events(events)
+        await store.client.aclose()
+
+    asyncio.run(acknowledge())
+    asyncio.run(compact(with_store))
+    data = in_store_order(load_training_data(with_store, current_erasures(with_store)))
+    created_ms = load_bundle(champion.path).manifest.created_ms
+    known = int(np.count_nonzero(data.arrived_ms <= created_ms))
+    assert len(data) - known == 96
+    latest = judged_from(data, created_ms, with_store.training.fewest_judged_users)
+    assert round(latest * len(data)) == known + 48
+    assert round(judged_from(data, created_ms, 1_000) * len(data)) == known, "too few users act in the second half"
+
+    lines = Lines()
+    found = retrain(with_store, replace(OPTIONS, force=False), lines)
+    assert found.verdict.difference is not None
+    assert found.verdict.difference.low > 0, "the champion does not know the new items at all"
+    assert found.verdict.promote, str(found.verdict)
+    slot = current_slots(with_store)["champion"]
+    assert slot.version == found.version
+    assert "+0.0000 [+0.0000, +0.0000]" not in slot.reason
 
 
 def test_what_was_just_acknowledged_is_trained_on(with_registry: Settings) -> None:

@@ -3,9 +3,11 @@ import pytest
 import scipy.sparse as sp
 
 from models.batch_only.list_ranker import ListRankerParameters, fit_list_ranker
-from models.batch_only.nearness import NEARNESS_FEATURES, Nearness
+from models.batch_only.nearness import LARGEST, SUMS, Nearness
 from models.batch_only.side_scores import SIDE_FEATURES, SideScores
-from models.evaluation.baselines import item_knn_scores
+from models.batch_only.split_training import learning_splits
+from models.batch_only.user_neighbours import UserNeighbours
+from models.evaluation.baselines import fit_item_knn
 from models.factors.als import AlsParameters
 
 PARAMETERS = AlsParameters(factors=4, regularization=1.0, alpha=4.0, iterations=3)
@@ -16,17 +18,21 @@ def test_what_stood_between_two_items_is_found_between_them() -> None:
     user = np.repeat(np.arange(6), 3)
     item = np.array([0, 1, 2] * 3 + [3, 4, 0] * 3)
     nearness = Nearness(user, item, np.tile(np.arange(3), 6), 5)
-    scores = nearness.scores([np.array([0, 2]), np.array([], int)])
-    assert scores.shape == (len(NEARNESS_FEATURES), 2, 5)
-    between = scores[NEARNESS_FEATURES.index("near_lift_between"), 0]
+    histories = [np.array([0, 2]), np.array([], int)]
+    largest = nearness.largest(histories, np.tile(np.arange(5), (2, 1)))
+    assert largest.shape == (len(LARGEST), 2, 5)
+    between = largest[LARGEST.index("near_lift_between"), 0]
     assert between[1] == between[[1, 3, 4]].max() > between[3]
-    assert scores[NEARNESS_FEATURES.index("near_cosine"), 0, 1] > scores[NEARNESS_FEATURES.index("near_cosine"), 0, 4]
-    assert not scores[:, 1].any()
+    sums = nearness.sums(histories)
+    assert sums.shape == (len(SUMS), 2, 5)
+    assert sums[SUMS.index("near_cosine"), 0, 1] > sums[SUMS.index("near_cosine"), 0, 4]
+    assert not largest[:, 1].any()
+    assert not sums[:, 1].any()
 
 
 def test_the_step_between_two_items_counts_and_the_users_stay_apart() -> None:
     user, item = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4])
-    near = Nearness(user, item, np.arange(5), 5).scores([np.array([0])])[NEARNESS_FEATURES.index("near_cosine"), 0]
+    near = Nearness(user, item, np.arange(5), 5).sums([np.array([0])])[SUMS.index("near_cosine"), 0]
     assert near[1] > near[2] > 0
     assert near[3] == near[4] == 0  # next in the rows, but of another user
 
@@ -51,9 +57,36 @@ def test_each_model_speaks_of_each_candidate(weights: sp.csr_matrix) -> None:
     found = side(weights).of(users, candidates, histories)
     assert found.shape == (2, 3, len(SIDE_FEATURES))
     assert np.isfinite(found[candidates >= 0]).all()
-    scores = item_knn_scores(weights, weights[users])
+    scores = fit_item_knn(weights)(weights[users])
     expected = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
     np.testing.assert_allclose(found[1, :, SIDE_FEATURES.index("item_knn")], expected[1, candidates[1]], rtol=1e-4)
+
+
+def test_factors_are_standardised_over_all_items(weights: sp.csr_matrix) -> None:
+    users, everything = np.arange(40), np.tile(np.arange(30), (40, 1))
+    found = side(weights).of(users, everything, [weights[user].indices for user in users])
+    for name in ("als_small", "als_large", "als_flat", "user_knn"):
+        scores = found[:, :, SIDE_FEATURES.index(name)]
+        np.testing.assert_allclose(scores.mean(axis=1), 0, atol=1e-4)
+        np.testing.assert_allclose(scores.std(axis=1), 1, rtol=1e-3)
+
+
+def test_the_most_similar_users_speak_for_what_they_have(weights: sp.csr_matrix) -> None:
+    neighbours, everything = 5, np.tile(np.arange(30), (40, 1))
+    found = UserNeighbours(weights, neighbours).standard_scores(np.arange(40), everything)
+    likes = weights.toarray().astype(float)
+    length = np.sqrt(likes.sum(axis=1))
+    cosine = likes @ likes.T / length[:, None] / length[None, :]
+    cosine[cosine > 1 - 1e-9] = 0
+    edge = np.sort(cosine, axis=1)[:, -neighbours, None]
+    scores = np.where(cosine < edge, 0.0, cosine) @ likes
+    expected = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_user_without_neighbours_has_no_opinion() -> None:
+    apart = sp.csr_matrix(np.eye(3, dtype=np.float32))
+    assert not UserNeighbours(apart, 2).standard_scores(np.array([0, 2]), np.array([[0, 1], [2, -1]])).any()
 
 
 def test_the_same_on_one_and_on_two_threads(weights: sp.csr_matrix) -> None:
@@ -84,3 +117,7 @@ def test_the_list_ranker_learns_and_repeats() -> None:
     np.testing.assert_allclose(pulled, parameters.first_stage * features[:, 0], atol=1e-5)
     with pytest.raises(ValueError, match="nothing to tell apart"):
         fit_list_ranker(features, np.zeros(4000, bool), "abc", parameters, 0)
+
+
+def test_few_users_give_their_lists_in_more_splits() -> None:
+    assert [learning_splits(n_users) for n_users in (10, 943, 3000, 50_000)] == [8, 8, 3, 2]

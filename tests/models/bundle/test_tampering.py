@@ -16,7 +16,7 @@ import pytest
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
 from models.bundle.writing import write_bundle
-from tests.models.bundle.test_bundle import NOW_MS, with_content, with_ranker
+from tests.models.bundle.small_bundle import NOW_MS, with_content, with_ranker
 
 ODD: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "scalar": lambda array: np.array(7),

@@ -31,8 +31,12 @@ def test_a_better_model_wins_and_a_worse_one_does_not() -> None:
     assert not judge(better, worse, SMALL, Training(), 0).promote
 
 
-def test_the_same_recipe_on_newer_data_replaces_the_older() -> None:
-    assert judge(judged(noise(0)), judged(noise(0)), SMALL, Training(), 0).promote
+def test_two_models_that_do_the_same_are_not_told_apart() -> None:
+    """Regression: "promoted: NDCG@10 +0.0000 [+0.0000, +0.0000]" was said of equal recipes on equal data."""
+    verdict = judge(judged(noise(0)), judged(noise(0)), SMALL, Training(), 0)
+    assert not verdict.promote
+    assert verdict.difference is None
+    assert str(verdict).startswith("not promoted: no evidence: both models gave the 400 users lists of the same worth")
 
 
 def test_the_margin_is_what_was_configured() -> None:

@@ -7,6 +7,7 @@ from data.splits import Split
 from features.users.erasure import Erasures
 from jobs.train.fit_bundle import cutoff
 from jobs.train.load_data import load_training_data
+from models.evaluation import held_out
 from models.evaluation.held_out import build_fold, evaluate, mean_ndcg
 from models.factors.als import AlsParameters
 from models.training.training_data import TrainingData, training_data_of
@@ -75,3 +76,13 @@ def test_nobody_to_judge_on_is_undefined_and_not_zero() -> None:
     fold = build_fold(data, Split(np.arange(2), np.array([2])), "preference")
     assert np.isnan(mean_ndcg(fold, PARAMETERS, seed=0))
     assert evaluate(fold, PARAMETERS, prior_weight=0.5, seed=0) == {"evaluated_users": 0.0}
+
+
+def test_of_very_many_users_a_random_part_is_judged(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = cutoff(data, seed=1)
+    every = build_fold(data, split, "preference").judged
+    monkeypatch.setattr(held_out, "MOST_JUDGED", 5)
+    some = build_fold(data, split, "preference")
+    assert len(some.judged) == 5 < len(every)
+    assert set(some.judged.tolist()) <= set(every.tolist())
+    assert evaluate(some, PARAMETERS, prior_weight=0.5, seed=0)["evaluated_users"] == 5

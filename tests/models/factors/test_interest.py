@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.event_types import load_event_types
+from models.factors import interest as module
 from models.factors.interest import Interest, aggregate_interest
 
 TYPES = load_event_types("movies")
@@ -114,3 +115,26 @@ def test_it_agrees_with_the_definition_read_row_by_row(rows: list[Row]) -> None:
         best = TYPES.confidence(codes, np.array([r[4] for r in mine]), "preference").max()
         assert refused == no
         assert weight == (0.0 if no else best)
+
+
+@pytest.mark.parametrize("block", [1, 7, 50])
+def test_blocks_give_what_one_pass_gives(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    generator = np.random.default_rng(0)
+    names = np.array(["click", "rating", "dislike"])[generator.integers(3, size=200)]
+    users = np.minimum(generator.integers(12, size=200), 8)  # one user has more events than a block of 50
+    values = np.where(names == "rating", generator.integers(1, 6, size=200).astype(float), NONE)
+    rows: list[Row] = list(
+        zip(
+            users.tolist(),
+            generator.integers(6, size=200).tolist(),
+            generator.integers(40, size=200).tolist(),
+            names.tolist(),
+            values.tolist(),
+            strict=True,
+        )
+    )
+    whole = interest(rows)
+    monkeypatch.setattr(module, "_BLOCK", block)
+    parted = interest(rows)
+    for name in Interest.__annotations__:
+        np.testing.assert_array_equal(getattr(parted, name), getattr(whole, name))

@@ -1,10 +1,13 @@
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.ranking.point_in_time import DecayedPopularity, activity, category_affinities
+from models.ranking.point_in_time import DecayedPopularity, TrendingStrength, activity, category_affinities
 
-DAY = 86_400_000.0
+DAY, HOUR = 86_400_000.0, 3_600_000.0
 
 
 def direct(item: np.ndarray, times: np.ndarray, weights: np.ndarray, n: int, at_ms: float) -> np.ndarray:
@@ -41,6 +44,23 @@ def test_what_comes_later_changes_nothing() -> None:
     np.testing.assert_array_equal(one.shares(), other.shares())
     np.testing.assert_array_equal(one.shares(np.array([3, 1])), one.shares()[:, [3, 1]])
     np.testing.assert_array_equal(one.weekly_shares(), one.shares()[1])
+
+
+def test_what_is_trending_by_the_hour_keeps_its_order_over_years() -> None:
+    generator = np.random.default_rng(3)
+    hours = np.sort(generator.integers(0, 20_000, 400)).astype(float)
+    item, weights = generator.integers(0, 20, 400), generator.random(400)
+    strength = TrendingStrength(item, hours * HOUR, weights, 20, HOUR)
+    assert (strength.after(0) == -np.inf).all()
+    for n in (5, 100, 400):
+        found = strength.after(n)
+        for one in np.unique(item[:n]):
+            mine = np.flatnonzero(item[:n] == one).tolist()
+            total = sum((Fraction(weights[k]) * 2 ** int(hours[k]) for k in mine), Fraction(0))
+            shift = total.numerator.bit_length() - total.denominator.bit_length()
+            assert found[one] == pytest.approx(shift + math.log2(total / Fraction(2) ** shift), abs=1e-9)
+    with pytest.raises(ValueError, match="must rise"):
+        strength.after(1)
 
 
 def test_a_late_event_counts_by_its_own_time() -> None:

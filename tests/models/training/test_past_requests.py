@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from configs.decay import ACTIVITY_HALF_LIVES_MS
 from configs.event_types import load_event_types
 from features.users.history import History
 from features.users.user_features import UserFeatures
@@ -13,7 +16,7 @@ from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, in_store_order, user_requests, window_requests
 from models.training.ranker_judgement import train_second_stage
 from models.training.ranker_lists import ranker_rows, request_features, rerank
-from models.training.ranker_windows import LATEST, RANKER, Recipe, learn, lists_before
+from models.training.ranker_windows import LATEST, RANKER, Recipe, early_windows, learn, lists_before
 from models.training.training_data import TrainingData, training_data_of
 from tests.jobs.job_data import two_tastes
 
@@ -175,6 +178,27 @@ def test_trending_candidates_follow_and_nothing_comes_twice(data: TrainingData) 
         assert not set(found) & set(data.item[history].tolist())
 
 
+def test_trending_candidates_follow_the_half_life_of_the_stage(data: TrainingData) -> None:
+    train = data.before(0.6)
+    stage = fit_first_stage(data, train, "consumption", PARAMETERS, catalogue(data), 0, 1)
+    window = np.flatnonzero(data.turn >= round(0.6 * len(data)))
+    requests = window_requests(data, train, window, (0,), {}, stage.known_items, "consumption")
+    for name in ("1h", "1d", "7d"):
+        found = find_candidates(replace(stage, trending_window=name), requests, 5, 4)
+        counted = requests.popularity_rows
+        assert found.items[:, 5:].min() >= 0
+        for place in (0, len(requests) - 1):
+            rows = counted[: int(requests.visible[place])]
+            age_ms = data.times_ms[rows].max() - data.times_ms[rows]
+            weights = data.types.confidence(data.codes[rows], data.values[rows], "preference")
+            heat = np.bincount(
+                data.item[rows], weights * 0.5 ** (age_ms / ACTIVITY_HALF_LIVES_MS[name]), len(data.items)
+            )
+            heat[data.item[requests.rows[place]]] = heat[found.items[place, :5]] = heat[~stage.known_items] = -1
+            best = heat[found.items[place, 5:]]
+            np.testing.assert_allclose(best, np.sort(heat)[::-1][:4], rtol=1e-5)
+
+
 def test_a_ranker_learns_from_earlier_windows(data: TrainingData) -> None:
     recipe = Recipe("consumption", PARAMETERS, 0.5, 20, 5)
     parameters = RANKER.model_copy(update={"trees": 20, "smallest_leaf": 5})
@@ -205,3 +229,36 @@ def test_a_cut_list_keeps_what_is_relevant(data: TrainingData) -> None:
     lists = [{row.tobytes() for row in part} for part in np.split(whole.features, np.cumsum(whole.lengths)[:-1])]
     for part, features in zip(np.split(cut.features, np.cumsum(cut.lengths)[:-1]), lists, strict=True):
         assert {row.tobytes() for row in part} <= features
+
+
+def test_of_many_requests_a_random_part_is_taken(data: TrainingData) -> None:
+    train, window = data.before(0.6), np.flatnonzero(data.turn >= round(0.6 * len(data)))
+    known = np.ones(len(data.items), bool)
+    contexts = (0, 1, 2, 3)
+    every = window_requests(data, train, window, contexts, {}, known, "consumption")
+    assert len(every) > 20
+    some = [window_requests(data, train, window, contexts, {}, known, "consumption", most=4) for _ in range(2)]
+    np.testing.assert_array_equal(some[0].user, some[1].user)
+    assert len(some[0]) == 4
+    asked = set(zip(every.user.tolist(), every.visible.tolist(), strict=True))
+    assert set(zip(some[0].user.tolist(), some[0].visible.tolist(), strict=True)) <= asked
+
+
+def test_of_very_many_events_the_last_two_windows_are_learned_from() -> None:
+    assert [opens for opens, _ in early_windows(LATEST, 1_000_000)] == [0.5, 0.6, 0.7, 0.8]
+    assert [opens for opens, _ in early_windows(LATEST, 20_000_000)] == [0.7, 0.8]
+    assert [opens for opens, _ in early_windows(0.95, 20_000_000)] == [0.8, 0.9]
+
+
+def test_the_second_stage_tells_how_far_it_is(data: TrainingData) -> None:
+    told: list[tuple[float, str]] = []
+    recipe = Recipe("consumption", PARAMETERS, 0.5, 20, 5)
+    parameters = RANKER.model_copy(update={"trees": 5, "smallest_leaf": 5})
+    train_second_stage(
+        data, catalogue(data), recipe, parameters, 0, 1, tell=lambda share, text: told.append((share, text))
+    )
+    shares = [share for share, _ in told]
+    assert len(shares) >= 6  # the judged window's factors, four windows, the choice
+    assert shares == sorted(set(shares))
+    assert shares[0] > 0
+    assert shares[-1] <= 1

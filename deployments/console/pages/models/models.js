@@ -5,6 +5,7 @@ import { confirm, field } from "/console/parts/dialogs.js"
 import { announce, badge, card, empty, failure, fill, h, onChange, unseen } from "/console/parts/elements.js"
 import { ago, amount, capital, count, dateTime, fixed, known, percent } from "/console/parts/format.js"
 import { compared, showDetails, withInterval } from "/console/models/model_details.js"
+import { evaluationCard } from "/console/models/evaluation.js"
 import { JOB_KINDS, jobView, lastRun } from "/console/models/retraining.js"
 
 export const title = "Models"
@@ -17,6 +18,7 @@ export function mount(root) {
   const comparison = h("section", { class: "card", hidden: true, "aria-label": "Comparison" })
   const job = h("div", {}, empty("No retraining is running."))
   const links = h("p", { class: "buttons" })
+  const evaluation = evaluationCard()
   let timer = null
   let gone = false
 
@@ -39,6 +41,7 @@ export function mount(root) {
     ),
     comparison,
     h("section", { class: "card" }, h("h2", {}, "Versions"), versions),
+    evaluation.element,
   )
 
   async function load() {

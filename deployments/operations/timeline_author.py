@@ -6,7 +6,7 @@ from deployments.access.caller import CALLER
 from features.serving.serving_state import PERSON
 
 
-def caller(request: Request) -> str:
+def author(request: Request) -> str:
     """`key NAME` or `token SUBJECT`, as the request came; a person where no keys are asked for.
 
     The word in front keeps a key that somebody calls `autopilot` from being taken for it.

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 
 import httpx
 import pytest
@@ -11,26 +9,16 @@ import pytest
 from configs.settings import Settings
 from configs.supervision import read_supervision
 from deployments.local.processes import Record, family, processes
-from tests.conftest import RunningStack
+from tests.conftest import RunningStack, records
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.destructive]
-
-
-def records(settings: Settings) -> dict[str, Record]:
-    found = {path.stem: Record.read(path) for path in (settings.state_dir / "run").glob("*.json")}
-    return {name: record for name, record in found.items() if record}
+RESTARTED_S = 240
 
 
 def kill(record: Record) -> None:
     os.kill(record.pid, signal.SIGKILL)
     wait_for(lambda: not record.alive())
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.1)
 
 
 def restarted(stack: RunningStack, part: str) -> bool:
@@ -50,7 +38,7 @@ def test_a_dead_part_is_started_again_and_the_others_stay(stack: RunningStack) -
     """By the supervisor, and nobody types anything."""
     before = records(stack.settings)
     kill(before["mlflow"])
-    wait_for(lambda: restarted(stack, "mlflow"))
+    wait_for(lambda: restarted(stack, "mlflow"), RESTARTED_S)
     after = records(stack.settings)
     assert after["mlflow"].pid != before["mlflow"].pid
     assert {**after, "mlflow": before["mlflow"]} == before
@@ -83,8 +71,8 @@ def test_a_dead_store_and_a_dead_head_come_back_with_the_model_and_every_event(s
         trainings = len(http.get("/api/v1/models").json()["models"])
     for part in ("store", "ray"):
         kill(records(stack.settings)[part])
-        wait_for(lambda part=part: restarted(stack, part))  # type: ignore[misc]
-        wait_for(lambda: stack.command("status").returncode == 0)
+        wait_for(lambda part=part: restarted(stack, part), RESTARTED_S)  # type: ignore[misc]
+        wait_for(lambda: stack.command("status").returncode == 0, RESTARTED_S)
         with httpx.Client(base_url=stack.url, timeout=30) as http:
             answer = http.post("/api/v1/recommend", json={"user_id": 196}).json()
             assert (answer["model_version"], answer["degraded"]) == (version, False), part

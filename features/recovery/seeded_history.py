@@ -25,7 +25,7 @@ _SMALL = pa.ipc.IpcWriteOptions(compression="lz4")
 _BETWEEN = "\x1f"  # no category holds it: control characters are refused
 
 
-class History:
+class SeededHistory:
     """Events that are seeded, partition by partition, so that memory holds the events and features of one at a time.
 
     The interactions of the data set are dealt to unnamed temporary files, one for each partition, batch by batch: their
