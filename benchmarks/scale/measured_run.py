@@ -12,7 +12,7 @@ import psutil
 
 from configs.settings import PROJECT_DIR
 
-_BETWEEN_S = 1.0
+_BETWEEN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def run(what: str, command: Sequence[str], config: Path, limit_gb: float = float
                     one.kill()
             time.sleep(_BETWEEN_S)
         process.returncode = os.waitstatus_to_exitcode(status)
-    taken = Used(time.perf_counter() - started, used.ru_utime + used.ru_stime, max(peak, used.ru_maxrss / 1e6))
+    taken = Used(time.perf_counter() - started, used.ru_utime + used.ru_stime, peak)
     if peak > limit_gb:
         raise SystemExit(f"{what} was stopped beyond {limit_gb:g} GB: {taken}")
     if process.returncode:

@@ -14,9 +14,10 @@ def test_a_step_is_stopped_for_what_its_children_take(tmp_path: Path) -> None:
 
 
 def test_what_a_step_took_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    used = run("counting", ["-c", "print(sum(range(3_000_000)))"], tmp_path / "none.yaml")
+    taking = "b = bytearray(100_000_000); import time; time.sleep(1.5); print(sum(range(3_000_000)))"
+    used = run("counting", ["-c", taking], tmp_path / "none.yaml")
     assert used.processor_s > 0
-    assert 0.005 < used.peak_gb < 1
+    assert 0.1 < used.peak_gb < 0.3, "and not what the process that started it holds"
     assert f"counting: {used}" in capfd.readouterr().out
 
 

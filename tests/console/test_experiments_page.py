@@ -126,7 +126,8 @@ def test_the_winner_is_offered_once_there_is_one(open_page: Any, api: httpx.Clie
         browse(api, made["id"], USERS, lambda number, variant: (number % 7 == 0) ^ (variant == "other"))
     finally:
         assert api.post(f"/api/v1/experiments/{made['id']}/stop").status_code == 200
-    assert api.get(f"/api/v1/experiments/{made['id']}/results").json()["decision"]["winner"] == "other"
+    decision = api.get(f"/api/v1/experiments/{made['id']}/results").json()["decision"]
+    assert decision["winner"] == "other", decision
     page = open_page(f"#/experiments?id={made['id']}")
     page.get_by_role("button", name="Promote the winner").click()
     expect(page.get_by_role("dialog").get_by_label("Variant").locator("option")).to_have_text(

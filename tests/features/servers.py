@@ -1,13 +1,18 @@
 """Real servers for the tests: the bundled Valkey, Debian's Redis, a cluster of three. Each ends by its pid."""
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import cycle
 from pathlib import Path
+from typing import IO
 
 import pytest
 import redis
@@ -16,14 +21,30 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 VOLATILE = ("--appendonly", "no", "--save", "")
 START_S = 10.0
 SLOTS = 16_384
+FIRST_PORT, WIDTH, LANES = 15_000, 500, 10
+
+
+@cache
+def _lane() -> tuple[Iterator[int], IO[str]]:
+    """Ports that this process takes in turn, and no other process of tests: whoever looks for a free one and then
+    starts its server would otherwise meet another that does the same."""
+    for lane in range(LANES):
+        lock = (Path(tempfile.gettempdir()) / f"raycommend-tests-{os.getuid()}-servers-{lane}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        return cycle(range(FIRST_PORT + WIDTH * lane, FIRST_PORT + WIDTH * (lane + 1))), lock
+    raise RuntimeError(f"{LANES} processes of tests have their ports already")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports below 55,000 (a cluster node also listens 10,000 above its own)."""
+    """Ports below those that the system hands out; a cluster node also listens 10,000 above its own."""
     found: list[int] = []
-    candidate = 21_000 + os.getpid() % 20_000
-    while len(found) < count:
-        candidate += 1
+    for candidate in _lane()[0]:
+        if len(found) == count:
+            break
         try:
             for port in (candidate, candidate + 10_000):
                 with socket.socket() as probe:

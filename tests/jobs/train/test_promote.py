@@ -101,7 +101,7 @@ def test_a_retraining_leaves_alone_what_was_promoted_after_its_model_was_judged(
 
     def report(percent: int, line: str) -> None:
         lines.append(line)
-        if percent == 88:  # the gate has spoken
+        if percent == 91:  # the gate has spoken
             promote(with_store, second, "a person is quicker")
 
     third = retrain(with_store, RetrainOptions(fixed=FIXED, seed=3, force=True), report).version
