@@ -86,8 +86,8 @@ def limits() -> Store:
 
 
 async def open_store(url: str, limits: Store) -> OnlineStore:
-    """A store on an emptied backend."""
-    client = connect(limits, url)
+    """A store on an emptied backend. It waits for answers as long as a machine with much to do may take."""
+    client = connect(limits.model_copy(update={"timeout_s": 10}), url)
     await client.raw.flushall()
     return OnlineStore(client, keys_of(limits), limits, load_event_types("movies"))
 

@@ -80,7 +80,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
     jobs = JobsApi()
     folder = tmp_path_factory.mktemp("fuzz")
     server = Server(valkey_binary(), folder / "store", VOLATILE)
-    store = Store(url=server.url, prefix="fuzz", partitions=4)
+    store = Store(url=server.url, prefix="fuzz", partitions=4, timeout_s=10)
     loop = asyncio.new_event_loop()
     # In a thread of its own: what the applications do beside requests goes on while requests are being made up.
     thread = threading.Thread(target=loop.run_forever)

@@ -157,7 +157,7 @@ def test_a_limit_counts_over_replicas_and_tells_when_to_come_back(store_url: str
         refused.append((path, status, error))
 
     async def requests() -> list[httpx.Response]:
-        clients = [connect(Store(), store_url) for _ in range(2)]
+        clients = [connect(Store(timeout_s=10), store_url) for _ in range(2)]
         guards = [keyed(app, [kept], counter(client, Keys("limit", 4), 100), tell) for client in clients]
         found = []
         for number in range(8):

@@ -34,7 +34,15 @@ KINDS = [
 @pytest.fixture
 def limits() -> Store:
     """A short memory, so that random traffic reaches every limit."""
-    return Store(partitions=2, attribution_lists=3, counted_lists=15, session_gap_s=1, history_limit=50, seen_limit=20)
+    return Store(
+        partitions=2,
+        attribution_lists=3,
+        counted_lists=15,
+        session_gap_s=1,
+        history_limit=50,
+        seen_limit=20,
+        timeout_s=10,
+    )
 
 
 class Traffic:

@@ -92,7 +92,7 @@ async def test_the_bounded_list_holds_exactly_the_strongest(
     from configs.settings import Store
     from features.redis.layout import keys_of
 
-    limits = Store(partitions=4)
+    limits = Store(partitions=4, timeout_s=10)
     small = OnlineStore(store.client, keys_of(limits), limits, store.event_types)
     first = [like(n, f"weak{n}", 30, "u") for n in range(3)]
     flood = [like(100 + n, f"strong{n}", 1, "u") for n in range(60)]

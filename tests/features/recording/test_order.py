@@ -17,7 +17,7 @@ from features.redis.connection import connect
 from features.redis.layout import keys_of
 from tests.features import oracle, reading
 
-LIMITS = Store(partitions=2, history_limit=6, seen_limit=40)
+LIMITS = Store(partitions=2, history_limit=6, seen_limit=40, timeout_s=10)
 START_MS = 1_780_000_000_000
 _run = itertools.count()
 

@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def own(server: Server, tmp_path: Path) -> Settings:
     """Settings with a store and a state folder of the test's own."""
     prefix = f"t{uuid.uuid4().hex[:12]}"
-    return Settings(state_dir=tmp_path, store=Store(url=server.url, prefix=prefix, partitions=4))
+    return Settings(state_dir=tmp_path, store=Store(url=server.url, prefix=prefix, partitions=4, timeout_s=10))
 
 
 def environment(settings: Settings) -> dict[str, str]:
