@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs clean retrain prometheus compact demo bench test-faults soak screenshots lint format \
-	test test-all fuzz audit lock environment
+	test test-all fuzz audit lock clients environment chart chart-goldens chart-schema deploy-tools deploy-lock
 
 # The first Python that fits. Another one: make up PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -52,7 +52,8 @@ demo: environment ## two experiments on simulated users whose truth is known; `m
 bench: environment ## measure; `make up` first
 	@$(STACK) run -- python -m benchmarks.serving
 
-test-faults: environment ## break a stack part by part under load, and say what held (PROFILE=production)
+test-faults: environment ## the tests that kill parts of a stack; then break one part by part under load, and say what held (PROFILE=production)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m faults $(TESTS)
 	@$(BIN)/python -m benchmarks.faults $(if $(PROFILE),--profile $(PROFILE)) $(if $(PAGE),--page $(PAGE))
 
 soak: environment ## everything at once for MINUTES=10: memory flat, budgets kept, no request failed
@@ -65,15 +66,16 @@ lint: environment ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file clients/python/pyproject.toml
 
 format: environment ## let ruff put the code in form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-test: environment ## the tests, on real parts (TESTS=tests/models for some)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not matrix" $(TESTS)
+test: environment ## the tests, on real parts, without those of `test-faults` (TESTS=tests/models for some)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not matrix and not faults" $(TESTS)
 
-test-all: environment ## all tests: every backend of the store, and properties on inputs drawn anew
+test-all: environment ## all tests: those of faults too, every backend of the store, and properties on inputs drawn anew
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=free $(TESTS)
 
 fuzz: environment ## 10,000 requests and more made up from the OpenAPI document (EXAMPLES=200 of each kind to each endpoint)
@@ -88,16 +90,66 @@ audit: ## known holes in the packages of requirements.lock; needs the internet
 
 # No index address and no path of this machine gets into the lock. redis wants async-timeout on Python 3.11.0 to
 # 3.11.2 (Debian 12 has 3.11.2), which resolving on a later 3.11 would leave out.
-lock: environment ## resolve requirements.lock again from pyproject.toml
+lock: environment ## resolve requirements.lock and requirements-sequence.lock again from pyproject.toml
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
 	$(BIN)/python -m venv "$$work/tools" && \
 	"$$work/tools/bin/pip" install --quiet --disable-pip-version-check 'pip-tools==7.5.*' && \
-	cp pyproject.toml LICENSE requirements.lock "$$work/" && touch "$$work/README.md" && \
+	cp pyproject.toml LICENSE requirements.lock requirements-sequence.lock "$$work/" && touch "$$work/README.md" && \
 	echo async-timeout > "$$work/other-pythons.in" && \
 	(cd "$$work" && CUSTOM_COMPILE_COMMAND='make lock' tools/bin/pip-compile --quiet --generate-hashes \
 		--allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-		--extra dev --output-file requirements.lock pyproject.toml other-pythons.in) && \
-	cp "$$work/requirements.lock" requirements.lock
+		--extra dev --output-file requirements.lock pyproject.toml other-pythons.in && \
+		{ echo '-c requirements.lock' && tools/bin/python -c "import tomllib; \
+			extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+			print('\n'.join(extras['sequence']))"; } > sequence.in && \
+		CUSTOM_COMPILE_COMMAND='make lock' tools/bin/pip-compile --quiet --generate-hashes \
+		--allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--output-file requirements-sequence.lock sequence.in) && \
+	cp "$$work/requirements.lock" "$$work/requirements-sequence.lock" .
+
+DEPLOY_TOOLS := .venv/deploy-tools/bin
+ENVIRONMENTS := dev staging production
+CHART := deploy/helm/raycommend
+
+chart: deploy-tools ## lint, render and validate the Helm chart and the container's files, without a cluster
+	@$(BIN)/python deploy/tools/settings_schema.py --check
+	@for name in $(ENVIRONMENTS); do \
+		$(DEPLOY_TOOLS)/python deploy/tools/chart.py lint --values $(CHART)/values-$$name.yaml && \
+		$(DEPLOY_TOOLS)/python deploy/tools/chart.py render --values $(CHART)/values-$$name.yaml | \
+		$(DEPLOY_TOOLS)/python deploy/tools/chart.py validate /dev/stdin || exit 1; done
+	@$(DEPLOY_TOOLS)/hadolint deploy/container/Dockerfile
+	@$(DEPLOY_TOOLS)/check-jsonschema --builtin-schema vendor.compose-spec deploy/container/compose.yaml
+	@$(DEPLOY_TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+
+chart-goldens: deploy-tools ## render the chart into tests/deploy/goldens; look at the difference before committing it
+	@for name in $(ENVIRONMENTS); do $(DEPLOY_TOOLS)/python deploy/tools/chart.py render \
+		--values $(CHART)/values-$$name.yaml > tests/deploy/goldens/$$name.yaml || exit 1; done
+
+chart-schema: environment ## bring the settings in the chart's values.schema.json to what they are now
+	@$(BIN)/python deploy/tools/settings_schema.py
+
+# An environment of their own: Helm's engine and Kubernetes' schemas are 300 MB, and only the chart's checks need them.
+deploy-tools: environment
+	@cmp -s deploy/tools/requirements.lock .venv/deploy-tools/installed.lock || { \
+		$(BIN)/python -m venv --clear .venv/deploy-tools && \
+		$(DEPLOY_TOOLS)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/tools/requirements.lock && \
+		cp deploy/tools/requirements.lock .venv/deploy-tools/installed.lock; }
+
+deploy-lock: environment
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	$(BIN)/python -m venv "$$work/tools" && \
+	"$$work/tools/bin/pip" install --quiet --disable-pip-version-check 'pip-tools==7.5.*' && \
+	cd deploy/tools && CUSTOM_COMPILE_COMMAND='make deploy-lock' "$$work/tools/bin/pip-compile" --quiet --generate-hashes \
+		--allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--output-file requirements.lock requirements.in
+
+# The generators have an environment of their own, and none of them is needed to use or to test the clients.
+clients: environment ## make the clients' models, types and modules again from the OpenAPI document; needs npm and the internet
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	$(BIN)/python -m venv "$$work/tools" && \
+	"$$work/tools/bin/pip" install --quiet --disable-pip-version-check 'datamodel-code-generator==0.89.0' && \
+	(cd clients/typescript && npm ci --silent --no-audit --no-fund) && \
+	$(BIN)/python -m clients.generate --codegen "$$work/tools/bin/datamodel-codegen"
 
 # Installs only when the lock is another than the one installed last.
 environment:

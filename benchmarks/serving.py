@@ -5,6 +5,7 @@ the ratio is what counts, since machines differ and are noisy.
 
     floor      a bare uvicorn endpoint (`benchmarks.peers.floor`): no framework, orjson
     fastapi    the same endpoint in FastAPI (`benchmarks.peers.fastapi_floor`)
+    same       one FastAPI process that does the work of a list and of an event (`benchmarks.peers.same_work`), by kind
     naive      three deployments behind Ray's own proxy, default flags (`benchmarks.peers.naive`)
     uncached   recommend: features, fold-in, candidates, learned ranker, exposure fsynced; no request like another
     cached     the same, every user asked again and unchanged
@@ -72,11 +73,14 @@ def main() -> None:
     }
     events = {"events": (f"{url}/api/v1/events", user_body(", \"item_id\": ' .. (n % 1682 + 1) .. ', " + EVENT))}
 
+    def of_peer(kinds: dict[str, tuple[str, str]], peer: str) -> dict[str, tuple[str, str]]:
+        return {f"same {kind}": (address.replace(url, peer), body) for kind, (address, body) in kinds.items()}
+
     def measure(kinds: dict[str, tuple[str, str]], seconds: int) -> None:
         for _ in range(args.rounds):
             for connections in args.connections:
                 for kind, (address, body) in kinds.items():
-                    if kind == "cached":
+                    if kind.endswith("cached") and not kind.endswith("uncached"):
                         run_load(address, body, 32, WARM_S)  # so that the lists of all users are remembered
                     before = usage(settings)
                     load = run_load(address, body, connections, seconds)
@@ -90,7 +94,10 @@ def main() -> None:
     with Server("benchmarks.peers.floor") as floor_url, Server("benchmarks.peers.fastapi_floor") as fastapi_url:
         floors = {"floor": floor_url, "fastapi": fastapi_url}
         measure({kind: (f"{at}/api/v1/recommend", user_body("")) for kind, at in floors.items()} | lists, args.seconds)
-        measure(events, args.seconds)  # last: they make the histories longer
+    with Server("benchmarks.peers.same_work") as peer:
+        for kind, ours in lists.items():
+            measure(of_peer({kind: ours}, peer) | {kind: ours}, args.seconds)
+        measure(of_peer(events, peer) | events, args.seconds)  # last: they make the histories longer
         for _ in range(args.rounds):
             batches = run_load(f"{url}/api/v1/events/batch", batch_body(), BATCH_CONNECTIONS, args.seconds)
             batch_rates["batches"].append(batches.requests_per_s * BATCH)
@@ -100,6 +107,10 @@ def main() -> None:
         rates_of = {row["connections"]: row["requests_per_s"] for row in rows if row["kind"] == base}
         for row in rows:
             row[f"of_{base}"] = row["requests_per_s"] / rates_of[row["connections"]]
+    at = {(row["kind"], row["connections"]): row["requests_per_s"] for row in rows}
+    for row in rows:
+        same = at.get((f"same {row['kind']}", row["connections"]))
+        row["of_same_work"] = row["requests_per_s"] / same if same else None
     rates = {name: statistics.median(found) for name, found in batch_rates.items()}
     report = {
         "machine": machine(),
@@ -171,11 +182,11 @@ def summary(kind: str, loads: list[Load]) -> dict[str, Any]:
 
 def table(report: dict[str, Any]) -> str:
     rows = report["rows"]
-    head = f"{'':<10} {'conn':>5} {'req/s':>8} {'of floor':>9} {'of FastAPI':>11} "
+    head = f"{'':<14} {'conn':>5} {'req/s':>8} {'of floor':>9} {'of FastAPI':>11} {'of same work':>13} "
     head += f"{'p50':>8} {'p95':>8} {'p99':>8} {'errors':>7}"
     lines = [
-        f"{row['kind']:<10} {row['connections']:>5} {row['requests_per_s']:>8.0f} {row['of_floor']:>9.2f} "
-        f"{row['of_fastapi']:>11.2f} "
+        f"{row['kind']:<14} {row['connections']:>5} {row['requests_per_s']:>8.0f} {row['of_floor']:>9.2f} "
+        f"{row['of_fastapi']:>11.2f} {'' if row['of_same_work'] is None else format(row['of_same_work'], '.2f'):>13} "
         f"{row['p50_ms']:>6.2f}ms {row['p95_ms']:>6.2f}ms {row['p99_ms']:>6.2f}ms {row['errors']:>7}"
         for row in sorted(rows, key=lambda row: row["connections"])
     ]

@@ -51,7 +51,7 @@ async def measure(batch: int, rounds: int) -> dict[str, float]:
             loaded = retrieval._loaded
             assert loaded is not None
             assert reply.version is not None
-            queries, _ = await timed("  of which histories", retrieval._queries, loaded, questions)
+            queries, *_ = await timed("  of which histories", retrieval._queries, loaded, questions)
             await timed("  of which fold-in and index", loaded.model.retrieve, queries, loaded.shelf)
             learned: list[np.ndarray | None] = [None] * batch
             ranker = await ranking._candidates.ranker(reply.version, Path(reply.bundle)) if reply.bundle else None

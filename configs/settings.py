@@ -2,8 +2,9 @@
 
 Values come, in rising order of precedence, from the defaults below, from the YAML file that
 `RAYCOMMEND_CONFIG` names, and from environment variables: `RAYCOMMEND_<GROUP>_<FIELD>`, for example
-`RAYCOMMEND_PORTS_HTTP=8080`. `REDIS_URL`, `MLFLOW_TRACKING_URI`, `DATA`, `ITEMS`, `USERS`, `MAP`,
-`DATASET`, `PRESET` and `PROFILE` are read under their usual names.
+`RAYCOMMEND_PORTS_HTTP=8080`. Below the file lies the environment's own, where one is set (`configs.environments`).
+`REDIS_URL`, `MLFLOW_TRACKING_URI`, `DATA`, `ITEMS`, `USERS`, `MAP`, `DATASET`, `PRESET` and `PROFILE` are read under
+their usual names.
 """
 
 import os
@@ -13,21 +14,21 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from configs import tracking_login
 from configs.addresses import without_credentials
-from configs.decay import TRENDING_WINDOW, Window
+from configs.environments import environment as environments
 from configs.groups.access import LOOPBACK, ApiKey, Security
 from configs.groups.autopilot_limits import Alerts, AutopilotLimits
 from configs.groups.data_settings import Data
 from configs.groups.group import Group
 from configs.groups.keeping import Keeping
+from configs.groups.ports import Ports
 from configs.groups.proxy import Proxy
+from configs.groups.serving import Serving
+from configs.groups.store import Store
 from configs.groups.tracking import Tracing, Tracking
 from configs.preset_settings import kept_preset, with_preset_of
 from configs.store_users import StoreRole, own_address, own_url
@@ -54,59 +55,12 @@ __all__ = [
     "Training",
     "client_key",
     "load_settings",
+    "ray_token",
 ]  # fmt: skip
 
 
 class SettingsError(ValueError):
     """A setting is missing, misspelt or out of range; the message names it."""
-
-
-class Ports(Group):
-    """TCP ports of the local stack, all on the loopback address."""
-
-    http: int = Field(8000, description="the API and the console (Ray Serve)")
-    dashboard: int = Field(8265, description="Ray dashboard and jobs API")
-    mlflow: int = Field(5000, description="MLflow server")
-    store: int = Field(6390, description="online store (Valkey), when the stack starts its own")
-    gcs: int = Field(6380, description="Ray head; its usual 6379 belongs to Redis")
-    client: int = Field(10001, description="Ray client server")
-    agent: int = Field(10002, description="Ray dashboard agent, HTTP")
-    metrics: int = Field(10003, description="Ray's own Prometheus endpoint")
-    haproxy_stats: int = Field(10004, description="HAProxy statistics page")
-    haproxy_metrics: int = Field(10005, description="HAProxy's Prometheus endpoint")
-    prometheus: int = Field(9090, description="Prometheus, when `make prometheus` runs it")
-    replicas: int = Field(30000, description="first of the 200 ports on which Serve replicas listen")
-    workers: int = Field(20000, description="first of the 1000 ports of Ray worker processes")
-
-
-class Store(Group):
-    """The online store (Redis protocol)."""
-
-    url: str | None = Field(None, description="an outside Redis or Valkey; None starts the bundled Valkey")
-    prefix: str = Field("rc", pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="first part of every key")
-    partitions: int = Field(16, ge=1, le=256, description="hash tags over which users spread; fixed at creation")
-    timeout_s: float = Field(1.0, gt=0, description="longest wait for one answer of the store; of an event: deadline_s")
-    job_timeout_s: float = Field(30.0, gt=0, description="the same for jobs, which have nobody waiting")
-    disk_floor_mb: float = Field(
-        512.0, ge=0, description="free space on the disk of a local store below which events are refused; 0 = never"
-    )
-    history_limit: int = Field(500, ge=1, le=5000, description="latest interactions kept per user for the model")
-    seen_limit: int = Field(5000, ge=0, description="older item ids kept per user, only to exclude what was seen")
-    dedupe_window_s: int = Field(86_400, ge=1, description="an event_id repeated within this time is a duplicate")
-    max_future_s: int = Field(300, ge=0, description="how far ahead of the server's clock a timestamp may be")
-    idle_user_days: int = Field(
-        0,
-        ge=0,
-        description="all of a user idle for this long expires; an experiment counts who comes back as new; 0 = never",
-    )
-    max_exposures: int = Field(1_000_000, ge=0, description="exposures kept per partition between compactions")
-    attribution_window_s: int = Field(86_400, ge=1, description="how long after a list an event can belong to it")
-    attribution_lists: int = Field(10, ge=1, le=100, description="a user's latest lists to which events can belong")
-    counted_lists: int = Field(
-        100, ge=1, description="of a user the first lists, and ratings, that an experiment counts"
-    )
-    session_gap_s: int = Field(1800, ge=1, description="a longer pause between a user's lists begins a new session")
-    clock_skew_s: int = Field(300, ge=0, description="how far before the user's first list an event may claim to be")
 
 
 class Training(Group):
@@ -139,6 +93,9 @@ class Training(Group):
     propensity_clip: float = Field(
         2.0, ge=1, description="largest weight of a shown item: 1 / the propensity with which it got its place"
     )
+    horizon_s: float | None = Field(
+        None, gt=0, description="what so soon follows a visit's begin is right; None: 5 events"
+    )
     trending_candidates: int = Field(50, ge=0, le=1000, description="candidates by decayed popularity for the ranker")
     margin: float = Field(0.0, description="NDCG@10 that a new model must win over the champion, on the same requests")
     fewest_judged_users: int = Field(
@@ -150,32 +107,6 @@ class Training(Group):
     coverage_share: float = Field(0.7, ge=0, le=1, description="share of the champion's coverage that must remain")
     max_load_s: float = Field(30.0, gt=0, description="longest time to load and verify a new bundle")
     max_bundle_mb: float = Field(4096.0, gt=0)
-
-
-class Serving(Group):
-    """How the HTTP functions answer."""
-
-    profile: Literal["laptop", "production"] = Field(
-        "laptop",
-        description="laptop: one replica of each function; production: at least two, so that none is missed",
-    )
-    host: str = "127.0.0.1"
-    candidates: int = Field(100, ge=1, le=1000, description="candidates that retrieval hands to ranking")
-    exploration: float = Field(
-        0.0, ge=0, le=1, description="share of lists whose last place goes to a random candidate"
-    )
-    max_in_flight: int = Field(200, ge=1, description="requests a replica works on; one more gets 503")
-    cache_size: int = Field(10_000, ge=0, description="lists that a ranking replica remembers")
-    cache_bytes: int = Field(64_000_000, ge=0, description="bytes that these lists use together, at most")
-    cache_age_s: float = Field(60.0, gt=0, description="age at which a remembered list is made anew all the same")
-    deadline_s: float = Field(2.0, gt=0, description="a request not answered by then gets 504")
-    watch_s: float = Field(0.25, gt=0, le=0.5, description="how often a replica looks for new models and items")
-    trending_window: Window = Field(TRENDING_WINDOW, description="half-life of what is trending; a preset decides it")
-    trending_s: float = Field(1.0, gt=0, description="how often a replica refreshes the trending list")
-    prior_weight: float = Field(0.5, ge=0, description="pull of the mean user vector, times the regularisation")
-    log_share: float = Field(0.0, ge=0, le=1, description="share of requests that get a line in the log")
-    max_body_bytes: int = Field(65_536, ge=1024)
-    max_batch_bytes: int = Field(4_194_304, ge=1024, description="body limit of /events/batch")
 
 
 class Settings(BaseSettings):
@@ -199,6 +130,8 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("data_dir", "RAYCOMMEND_DATASET_DIR"),
         description="raw/ and processed/",
     )
+    environment: environments.Environment | None = Field(None, description="a file of configs/environments/")
+    secrets: tuple[environments.Secret, ...] = Field((), description="secrets without which nothing starts")
     ports: Ports = Ports()
     store: Store = Store()
     tracking: Tracking = Tracking()
@@ -216,17 +149,33 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        config = os.environ.get("RAYCOMMEND_CONFIG")
-        if config is None:
-            return init_settings, env_settings
-        if not Path(config).is_file():
-            raise SettingsError(f"RAYCOMMEND_CONFIG names {config}, which is not a file")
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config)
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,
+    ) -> tuple[Source, ...]:
+        files = []
+        if (config := os.environ.get("RAYCOMMEND_CONFIG")) is not None:
+            if not Path(config).is_file():
+                raise SettingsError(f"RAYCOMMEND_CONFIG names {config}, which is not a file")
+            files.append(Path(config))
+        if (environment := environments.environment_file()) is not None:
+            files.append(environment)
+            for file in files:
+                environments.refuse_secrets_in(file)
+        if isinstance(env_settings, EnvSettingsSource):
+            given = {name.lower(): value for name, value in environments.secrets_of_files().items()}
+            # `..._FILE` of a secret is no field of its group.
+            of_secrets = {f"{name}_FILE".lower() for name in environments.SECRETS}
+            others = {name: value for name, value in env_settings.env_vars.items() if name not in of_secrets}
+            env_settings.env_vars = {**others, **given}
+        return init_settings, env_settings, *(YamlConfigSettingsSource(settings_cls, yaml_file=file) for file in files)
+
+    @model_validator(mode="after")
+    def _secrets_are_given(self) -> "Settings":
+        if lines := environments.missing(self.secrets, self):
+            raise ValueError("; ".join(lines))
+        return self
 
     @model_validator(mode="after")
     def _open_only_with_keys(self) -> "Settings":
@@ -272,8 +221,21 @@ class Settings(BaseSettings):
         return self.store.model_copy(update={"timeout_s": self.store.job_timeout_s})
 
     @property
+    def own_tracking(self) -> bool:
+        """Whether the stack runs its own MLflow; see `own_store`."""
+        return tracking_login.is_own(self.tracking.uri, self.ports.mlflow)
+
+    @property
     def tracking_uri(self) -> str:
-        return self.tracking.uri or f"http://127.0.0.1:{self.ports.mlflow}"
+        """Address of the registry: as it is set or, of the stack's own, with user and password."""
+        return tracking_login.uri(self.tracking.uri, self.state_dir, self.ports.mlflow)
+
+    def without_own_addresses(self) -> "Settings":
+        """The same without the addresses of the stack's own parts: a sourced `env` exports them, where they would be
+        taken for a store and a registry of somebody else's. Their passwords stay in that shell."""
+        store = self.store.model_copy(update={"url": None}) if self.own_store else self.store
+        tracking = self.tracking.model_copy(update={"uri": None}) if self.own_tracking else self.tracking
+        return self.model_copy(update={"store": store, "tracking": tracking})
 
     @property
     def bundles_dir(self) -> Path:
@@ -300,6 +262,17 @@ def client_key() -> str | None:
     return os.environ.get(API_KEY_VARIABLE, "").strip() or None
 
 
+def ray_token(settings: Settings) -> str | None:
+    """The token of Ray's jobs API: from the state folder of a local stack, or as a cluster gives it to its processes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if settings.token_path.is_file():
+        return settings.token_path.read_text().strip()
+    return os.environ.get("RAY_AUTH_TOKEN", "").strip() or None
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the settings. Raises `SettingsError` with one line for each bad setting."""
     named = {
@@ -313,19 +286,18 @@ def load_settings(**overrides: object) -> Settings:
         "PRESET": ("data", "events"),
         "PROFILE": ("serving", "profile"),
     }
-    for variable, (group, field) in named.items():
-        value = os.environ.get(variable)
-        if value:
-            overrides = {**overrides, group: {**dict(overrides.get(group) or {}), field: value}}  # type: ignore[call-overload]
     try:
+        of_files = environments.secrets_of_files()
+        for variable, (group, field) in named.items():
+            if value := os.environ.get(variable) or of_files.get(variable):
+                overrides = {**overrides, group: {**dict(overrides.get(group) or {}), field: value}}  # type: ignore[call-overload]
         found = with_preset(Settings(**overrides))  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [_bad_setting(item["loc"], item["msg"]) for item in error.errors()]
         raise SettingsError("bad setting: " + "; ".join(lines)) from error
-    # The password in a sourced REDIS_URL stays in that shell: each process finds its own.
-    return (
-        found.model_copy(update={"store": found.store.model_copy(update={"url": None})}) if found.own_store else found
-    )
+    except environments.EnvironmentFaultError as error:
+        raise SettingsError(f"bad setting: {error}") from error
+    return found.without_own_addresses()
 
 
 def _bad_setting(place: tuple[int | str, ...], words: str) -> str:

@@ -8,7 +8,7 @@ users.parquet          user_id, and a column for each attribute of the users
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -156,14 +156,17 @@ def read_meta(directory: Path) -> DatasetMeta:
     return meta
 
 
-def load_dataset(directory: Path, in_memory: bool = True) -> Dataset:
+def load_dataset(directory: Path, in_memory: bool = True, item_ids: Collection[str] | None = None) -> Dataset:
     """Read and verify a data set. Raises `DataError` as `read_meta` does.
 
     Args:
         in_memory: whether to read the interactions, which may be many; otherwise `Dataset.batches` reads them.
+        item_ids: the items that are wanted; None for all.
     """
     meta = read_meta(directory)
-    items, users = (pq.read_table(directory / dataset_file(i)).to_pandas() for i in (1, 2))
+    wanted = None if item_ids is None else [("item_id", "in", item_ids)]
+    items = pq.read_table(directory / dataset_file(1), filters=wanted).to_pandas()
+    users = pq.read_table(directory / dataset_file(2)).to_pandas()
     first = pq.read_table(directory / dataset_file(0)) if in_memory else INTERACTIONS.empty_table()
     interactions = first.to_pandas()
     items["year"] = items["year"].astype("Int16")

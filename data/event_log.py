@@ -8,7 +8,7 @@ to another; `<log_dir>/exposures/` is laid out alike. A part appears whole or no
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +116,10 @@ class EventLog:
         for part in parts:
             yield part, _read(part.path, columns)
 
+    def columns(self, part: LogPart) -> list[str]:
+        """The columns that a part has; those of earlier versions lack some. Raises `DataError`."""
+        return _columns(part.path)
+
     def count_events(self, simulated: bool) -> int:
         """Events of all parts, with or without simulated ones; a part that was counted before is not opened again."""
         total = 0
@@ -175,18 +179,21 @@ class EventLog:
         return len(leftovers)
 
 
-def read_event_log(log_dir: Path) -> pa.Table:
+def read_event_log(log_dir: Path, parts: Sequence[LogPart] | None = None) -> pa.Table:
     """All logged events for training, with the columns `COLUMNS`, by (timestamp_ms, event_id).
 
     Ids of users and items and the types are dictionaries, which take 4 bytes a row. The order does not depend on how
     the parts were cut. What a user sent twice under one event id is one event, whatever a retry past the deduplication
     window did; another item, type or value under that id is another event.
 
+    Args:
+        parts: of the events; None for all that there are.
+
     Raises:
         DataError: a file cannot be read or lacks a column.
     """
     schema = pa.schema([SCHEMAS["events"].field(name) for name in COLUMNS]).remove_metadata()
-    tables = [_training_rows(part.path) for part in EventLog(log_dir).parts("events")]
+    tables = [_training_rows(part.path) for part in (EventLog(log_dir).parts("events") if parts is None else parts)]
     table = (pa.concat_tables(tables) if tables else schema.empty_table()).unify_dictionaries()
     table = table.set_column(table.column_names.index("value"), "value", table["value"].cast(pa.float32(), safe=False))
     keys = pa.table({name: table[name].cast(schema.field(name).type) for name in _ORDER})

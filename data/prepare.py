@@ -18,7 +18,7 @@ from data.builtin.download import DownloadError, download, download_wheel
 from data.builtin.movielens import is_movielens, open_source, parse
 from data.dataset import ITEMS, USERS, DataError, DatasetMeta, processed_dir, read_meta
 from data.dataset_writer import DatasetWriter, write_dataset
-from data.mapping.import_tables import Imported, import_tables
+from data.mapping.import_tables import ImportedTables, import_tables
 from data.mapping.plan import Sources, make_plan, read_options
 from data.sources.addresses import atomic_parts, is_sql
 from data.sources.open_table import open_table
@@ -187,7 +187,7 @@ def _import(sources: Sources, settings: Settings, present: DatasetMeta | None, s
     return found.meta, True
 
 
-def told(found: Imported) -> list[str]:
+def told(found: ImportedTables) -> list[str]:
     """What people should know after an import: refusals with reasons, what was left out, what is odd."""
     lines = [f"note: {note}" for note in found.notes]
     lines += [f"left out by the map: {count:,} rows of type {word}" for word, count in found.left_out.most_common()]

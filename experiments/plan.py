@@ -16,7 +16,7 @@ NOTHING_TO_COMPARE = "the control and a treatment need a weight: there is nothin
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """What the users can show, on the primary metric; None, with the reason, where undefined.
 
     Attributes:
@@ -33,19 +33,19 @@ class Plan:
     reason: str | None = None
 
 
-def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> Plan:
+def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> ExperimentPlan:
     """The plan: what the users so far can show."""
     planned = design.read_at
     if not design.treatments:
-        return Plan(planned, reason=NOTHING_TO_COMPARE)
+        return ExperimentPlan(planned, reason=NOTHING_TO_COMPARE)
     control = METRICS[design.primary].sums(sums[design.variants[0]])
     fewest = min(sums[name].get("n", 0) for name in design.live)
     if control.n < SMALLEST_BASIS or fewest < 2:
         reason = f"the control has {control.n} users: from {SMALLEST_BASIS} on its variance is good enough to plan with"
-        return Plan(planned, reason=reason)
+        return ExperimentPlan(planned, reason=reason)
     variance = _control_variance(design, sums)
     if variance <= 0:
-        return Plan(planned, reason="zero variance in the control")
+        return ExperimentPlan(planned, reason="zero variance in the control")
     if planned is None:
         planned = needed_users(design, sums)
     power = None
@@ -54,7 +54,7 @@ def make_plan(design: Design, sums: Mapping[str, VariantSums], days: float) -> P
     left = None
     if planned is not None and days > 0:
         left = days_left(planned, fewest, fewest / days).days
-    return Plan(
+    return ExperimentPlan(
         users=planned,
         power=power,
         minimum_detectable_effect=minimum_detectable_effect(

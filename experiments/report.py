@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from experiments.bandit import ADAPTIVE_WARNING
 from experiments.decision import Decision, DecisionRule, Guardrail, GuardrailState, Treatment, decide
 from experiments.design import Design, expected_weights
-from experiments.plan import NOTHING_TO_COMPARE, Plan, make_plan, user_variance
+from experiments.plan import NOTHING_TO_COMPARE, ExperimentPlan, make_plan, user_variance
 from experiments.statistics.difference import Comparison, Difference, too_few
 from experiments.statistics.multiple_comparisons import (
     benjamini_hochberg,
@@ -144,7 +144,7 @@ class Report:
     primary: list[PrimaryResult]
     guardrails: list[GuardrailResult]
     sample_ratio: SampleRatio
-    plan: Plan
+    plan: ExperimentPlan
     decision: Decision
     warnings: list[str] = field(default_factory=list)
 

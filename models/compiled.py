@@ -6,9 +6,12 @@ compiles at the first call. The results are kept in `__pycache__` beside the sou
 neither can be written to, every process compiles anew.
 """
 
+import contextlib
+import fcntl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -37,6 +40,20 @@ def _dispatcher(function: Callable[..., object]) -> Any:
         return njit(nogil=True, error_model="numpy")(function)
 
 
+@contextlib.contextmanager
+def _alone(dispatcher: Any) -> Iterator[None]:
+    """Hold a lock between processes while a function is compiled. Those of a stack start together, and the second one
+    reads from disk what the first one has compiled, instead of doing the same."""
+    folder = dispatcher._cache.cache_path
+    with contextlib.ExitStack() as held:
+        if folder is not None:
+            with contextlib.suppress(OSError):  # without such a place, nothing is kept there either
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((Path(folder) / f"{dispatcher.py_func.__name__}.lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def inner(function: F) -> F:
     """A function that is called from compiled ones only, and compiled with them."""
     return cast(F, _dispatcher(function))
@@ -54,7 +71,7 @@ def compiled(*arguments: Any) -> Callable[[F], F]:
 
         def compile_once() -> None:
             nonlocal ready
-            with _lock:
+            with _lock, _alone(dispatcher):
                 if not ready:
                     dispatcher.compile(arguments)
                     dispatcher.disable_compile()

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,27 +18,18 @@ from typing import IO, Any
 import pytest
 import yaml
 from hypothesis import settings as hypothesis_settings
-from xdist.scheduler import LoadScopeScheduling
 
 from configs.settings import PROJECT_DIR, Ports, Settings, Tracing, load_settings
+from data.builtin.movielens import open_source
+from data.prepare import fetch
 from deployments.local.preflight import taken_ports
 from deployments.local.processes import Record
 from deployments.local.ray_environment import REPLICA_PORTS, WORKER_PORTS, client_environment, resolved_settings
 from deployments.local.serve_control import ServeControl
+from tests.groups import ByGroup, group_of
+from tests.shared_browser import end_browser
 from tests.trained_state import move_in, take_copy, wait_for_copy
 
-# The tests of one group run in one process, one after another, since they share what is dear: a stack, a registry. The
-# groups run side by side, these first; of all other tests, each file is a group of its own.
-GROUPS = {
-    "tests/stack/commands/test_start.py": "start",
-    "tests/stack/commands/test_up_from_disk.py": "console",
-    "tests/stack": "stack",
-    "tests/console": "console",
-    "tests/faults": "console",
-    "tests/jobs/train/test_retrain.py": "retrain",
-    "tests/jobs": "jobs",
-    "tests/features": "features",
-}
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("free", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("fixed")
@@ -48,28 +40,27 @@ RUN_S = 600
 LANES = 5
 FIRST, SECOND = "first", "other"  # folders of the two stacks: names of one length, see `trained_state.move_in`
 HAS_FIRST_STACK = pytest.StashKey[bool]()
+OF_GROUP = pytest.StashKey[contextlib.ExitStack]()  # ends what runs for the group of the present test
 COLLECTOR = 60  # ports above the API's, where a test may listen for traces
 
 
-def group_of(nodeid: str) -> str:
-    """The group of a test: the first place in `GROUPS` that it lies in, and else its file."""
-    return next((group for place, group in GROUPS.items() if nodeid.startswith(place)), nodeid.partition("::")[0])
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile what numba compiles, once for all workers, stacks and jobs of the session. Each that comes before the
-    results are on disk does it for itself, which takes nine seconds of a core."""
+    """Compile what numba compiles, while the workers collect their tests: whoever needs a function before it is on disk
+    waits for it."""
+    session.stash[OF_GROUP] = contextlib.ExitStack()
     if session.config.getoption("numprocesses", None):
         compiling = subprocess.Popen([sys.executable, "-m", "models.compile"], cwd=PROJECT_DIR)
         session.config.add_cleanup(compiling.wait)
 
 
-class ByGroup(LoadScopeScheduling):
-    """Gives groups of tests to workers. `--dist loadgroup` alone sends tests anywhere: it writes the group where
-    pytest 9 no longer reads it."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the browser before a test that asks for none, and the stack of a group after its last test. Until the end of
+    the session it would take a sixth of a core."""
+    if "browser" not in getattr(nextitem, "fixturenames", ()):
+        end_browser()
+    if nextitem is None or group_of(nextitem.nodeid) != group_of(item.nodeid):
+        item.session.stash[OF_GROUP].close()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup | None:
@@ -227,11 +218,12 @@ def common_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     return folder
 
 
-def _settings(folder: Path, data_dir: Path, ports: Ports) -> Settings:
+def _settings(folder: Path, data_dir: Path, ports: Ports, source: Path | None = None) -> Settings:
     """Settings of a stack that shares nothing with the person's own but the downloaded data."""
     return Settings(
         state_dir=folder / "state",
         data_dir=data_dir,
+        data={"source": None if source is None else str(source)},
         ports=ports,
         store={"prefix": "test"},
         training={"trials": 1, "factors": 16, "ranker_trees": 40},
@@ -246,12 +238,43 @@ def idle_settings(tmp_path: Path, project_settings: Settings) -> Iterator[Settin
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, common_folder: Path, project_settings: Settings) -> Iterator[RunningStack]:
+def some_users(common_folder: Path, project_settings: Settings) -> Path:
+    """MovieLens 100K with a third of its users, as a person's own copy: a training on it takes a third of the time."""
+    folder = common_folder / "some-users"
+    with (common_folder / "some-users.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            files = open_source(fetch(project_settings.data_dir / "raw")[0])
+            partial = folder.with_suffix(".partial")
+            partial.mkdir()
+            for role, (name, raw) in files.texts.items():
+                (partial / name).write_bytes(raw if role == "items" else _of_some_users(raw))
+            partial.rename(folder)
+    return folder
+
+
+def _of_some_users(table: bytes) -> bytes:
+    """The header, and the rows of the users 1 to 300 and of 405, who has the longest history; a row begins with its
+    user."""
+    lines = table.splitlines(keepends=True)
+    users = {str(user).encode() for user in (*range(1, 301), 405)}
+    return b"".join(
+        line for line in lines if not line[:1].isdigit() or re.split(rb"[\t|]", line, maxsplit=1)[0] in users
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, common_folder: Path, some_users: Path) -> RunningStack:
     """The whole stack, its first model trained by `up`. It logs some requests and traces what its callers trace."""
+    return request.session.stash[OF_GROUP].enter_context(_first_stack(request, common_folder, some_users))
+
+
+@contextlib.contextmanager
+def _first_stack(request: pytest.FixtureRequest, common_folder: Path, some_users: Path) -> Iterator[RunningStack]:
     folder = common_folder / FIRST
     with contextlib.ExitStack() as on_failure, free_ports() as ports:
         on_failure.callback((common_folder / "failed").touch)
-        settings = _settings(folder, project_settings.data_dir, ports)
+        settings = _settings(folder, common_folder / "data", ports, some_users)
         collector = f"http://127.0.0.1:{ports.http + COLLECTOR}/v1/traces"
         serving = settings.serving.model_copy(update={"log_share": 0.05})
         settings = settings.model_copy(update={"tracing": Tracing(endpoint=collector, share=0), "serving": serving})
@@ -262,16 +285,19 @@ def stack(request: pytest.FixtureRequest, common_folder: Path, project_settings:
 
 
 @pytest.fixture(scope="session")
-def second_stack(
-    request: pytest.FixtureRequest, common_folder: Path, project_settings: Settings
-) -> Iterator[RunningStack]:
+def second_stack(request: pytest.FixtureRequest, common_folder: Path, some_users: Path) -> RunningStack:
     """Another stack, for tests that promote, experiment and kill, which others would notice.
 
     It starts from a copy of the first one's state. A session without tests of the first one lets it train for itself.
     """
+    return request.session.stash[OF_GROUP].enter_context(_second_stack(request, common_folder, some_users))
+
+
+@contextlib.contextmanager
+def _second_stack(request: pytest.FixtureRequest, common_folder: Path, some_users: Path) -> Iterator[RunningStack]:
     first, own, copy = (common_folder / name for name in (FIRST, SECOND, "trained"))
     with free_ports() as ports:
-        settings = _settings(own, project_settings.data_dir, ports)
+        settings = _settings(own, common_folder / "data", ports, some_users)
         said_before = {}
         if request.session.stash[HAS_FIRST_STACK] and wait_for_copy(copy, common_folder / "failed"):
             said_before = move_in(copy, first / "state", settings.state_dir)

@@ -9,17 +9,20 @@ from urllib.parse import unquote
 
 import pytest
 
+from configs.environments.environment import SECRETS
+from configs.environments.environment import VARIABLE as VARIABLE_OF_ENVIRONMENT
 from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings
 
 DOCUMENTS = [
     *(PROJECT_DIR / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((PROJECT_DIR / "docs").rglob("*.md")),
+    *sorted((PROJECT_DIR / "clients").glob("*/README.md")),
 ]
 # Folders that the project or its stack makes; a path into them need not exist in the repository.
-MADE = ("data/raw", "data/processed", "benchmarks/results")
+MADE = ("data/raw", "data/processed", "benchmarks/results", "deploy/container/.env")
 FOLDERS = sorted(path.name for path in PROJECT_DIR.iterdir() if (path / "__init__.py").exists())
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-PROJECT_PATH = re.compile(rf"`((?:{'|'.join([*FOLDERS, 'docs', 'tests'])})/[A-Za-z0-9_./-]*)`")
+PROJECT_PATH = re.compile(rf"`((?:{'|'.join([*FOLDERS, 'deploy', 'docs', 'tests'])})/[A-Za-z0-9_./-]*)`")
 MODULE = re.compile(r"python -m ([A-Za-z_][\w.]*\w)")
 # Captures a trailing underscore too, which only a placeholder such as RAYCOMMEND_<GROUP> or RAYCOMMEND_... has.
 VARIABLE = re.compile(r"\bRAYCOMMEND_[A-Z0-9_]*")
@@ -55,7 +58,8 @@ def links(document: Path) -> Iterator[tuple[Path, str]]:
 
 def settings() -> set[str]:
     """Every environment variable that starts with RAYCOMMEND_ and means something."""
-    found = {"RAYCOMMEND_CONFIG", API_KEY_VARIABLE}
+    found = {"RAYCOMMEND_CONFIG", API_KEY_VARIABLE, VARIABLE_OF_ENVIRONMENT}
+    found |= {f"{name}_FILE" for name in SECRETS}
     for name, field in Settings.model_fields.items():
         groups = getattr(field.annotation, "model_fields", None)
         if dataclasses.is_dataclass(field.annotation):

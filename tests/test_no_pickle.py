@@ -7,7 +7,7 @@ import pytest
 
 from configs.settings import PROJECT_DIR
 
-PARTS = ("benchmarks", "configs", "data", "deployments", "experiments", "features", "jobs", "models")
+PARTS = ("benchmarks", "clients", "configs", "data", "deployments", "experiments", "features", "jobs", "models")
 READERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "joblib", "dill", "marshal", "shelve"}
 SOURCES = [path for part in PARTS for path in sorted((PROJECT_DIR / part).rglob("*.py"))]
 

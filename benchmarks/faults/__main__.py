@@ -4,6 +4,7 @@ Exit code 1 when a promise was not kept. Everything runs on 127.0.0.1 and ends b
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.faults.faults import faults
 from benchmarks.faults.page import PAGE, write_page
 from benchmarks.faults.stack import BrokenStack, own_disk, own_settings
-from benchmarks.faults.watching import Verdict, watch
+from benchmarks.faults.watching import FaultVerdict, watch
 from benchmarks.serving import machine
 from configs.settings import load_settings
 from data.dataset import processed_dir
@@ -57,6 +58,7 @@ def main() -> int:
                 print(told(verdicts[-1]), flush=True)
         finally:
             down = stack.command("down")
+            shutil.rmtree(stack.settings.run_dir, ignore_errors=True)
             print(down.stdout.strip()[-300:], flush=True)
     if args.page:
         write_page(verdicts, machine(), "make test-faults", args.profile, args.page)
@@ -76,7 +78,7 @@ def known_ids(folder: Path) -> tuple[list[int | str], list[int | str]]:
     return users[:KNOWN], items[:KNOWN]
 
 
-def told(one: Verdict) -> str:
+def told(one: FaultVerdict) -> str:
     """A verdict in a line or some."""
     head = (
         f"{'kept  ' if not one.broken else 'BROKEN'} {one.fault.name}: {one.lists:,} lists, {one.failed:,} failed, "

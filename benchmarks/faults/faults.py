@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.faults.clock import HOUR_S, clock_set, start_with_own_clock
 from benchmarks.faults.stack import BrokenStack, kill, wait_for
 from benchmarks.faults.watching import Fault
 
@@ -113,6 +114,7 @@ def connections_cut(stack: BrokenStack) -> str:
 
 def power_lost(stack: BrokenStack) -> str:
     """All processes end at one moment; then a person types `make up`."""
+    stack.more = {}  # the next start has the machine's clock again
     found = stack.processes()
     kill(found)
     begun = time.monotonic()
@@ -311,6 +313,17 @@ def faults(pairs: bool) -> list[Fault]:
             180,
             180,
             unanswered=True,
+        ),
+        *(
+            Fault(
+                f"the clock is set {words} and right again",
+                "lists and events go on; what happens too far ahead of the clock is refused; no retraining starts",
+                clock_set(offset_s),
+                0,
+                0,
+                prepare=start_with_own_clock,
+            )
+            for words, offset_s in (("an hour back", -HOUR_S), ("half a day ahead", 12 * HOUR_S))
         ),
         Fault(
             "everything is killed at once, as when the power goes",

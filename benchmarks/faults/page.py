@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from benchmarks.faults.watching import Verdict
+from benchmarks.faults.watching import FaultVerdict
 
 PAGE = Path("docs/what-it-survives.md")
 
 
-def write_page(verdicts: list[Verdict], machine: str, command: str, profile: str, path: Path = PAGE) -> None:
+def write_page(verdicts: list[FaultVerdict], machine: str, command: str, profile: str, path: Path = PAGE) -> None:
     """Write the page of one run of all faults."""
     acknowledged = sum(one.acknowledged for one in verdicts)
     kept = sum(not one.broken for one in verdicts)
@@ -35,7 +35,7 @@ def write_page(verdicts: list[Verdict], machine: str, command: str, profile: str
     path.write_text("\n".join(lines) + "\n")
 
 
-def _row(one: Verdict) -> str:
+def _row(one: FaultVerdict) -> str:
     kept = "no" if one.broken else "yes"
     return (
         f"| {one.fault.name} | {one.fault.promise} | {kept} | {one.lists:,} / {one.failed:,} | {one.back_s:.1f} s "

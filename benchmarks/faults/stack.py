@@ -36,6 +36,7 @@ class BrokenStack:
     def __init__(self, settings: Settings, file: Path) -> None:
         self.settings = settings
         self.url = f"http://127.0.0.1:{settings.ports.http}"
+        self.more: dict[str, str] = {}  # environment of its processes besides, from the next command on
         self._file = file
         file.write_text(resolved_settings(settings))
 
@@ -71,7 +72,7 @@ class BrokenStack:
             for name, value in os.environ.items()
             if not name.startswith(("RAYCOMMEND_", "RAY_")) and name not in ("REDIS_URL", "MLFLOW_TRACKING_URI", "DATA")
         }
-        return {**kept, "RAYCOMMEND_CONFIG": str(self._file)}
+        return {**kept, **self.more, "RAYCOMMEND_CONFIG": str(self._file)}
 
     def processes(self) -> list[psutil.Process]:
         """All processes of this stack: those that it started, and all that came of them."""

@@ -28,6 +28,7 @@ class Fault:
         back_s: lists come again within this many seconds of the break; 0: no list fails.
         events_back_s: the same for events.
         unanswered: whether connections may break.
+        prepare: what is done to the stack before any client asks; None for nothing.
     """
 
     name: str
@@ -36,10 +37,11 @@ class Fault:
     back_s: float
     events_back_s: float
     unanswered: bool = False
+    prepare: Callable[[BrokenStack], None] | None = None
 
 
 @dataclass
-class Verdict:
+class FaultVerdict:
     """What was measured of one fault; `kept` is empty when the promise holds."""
 
     fault: Fault
@@ -56,8 +58,10 @@ class Verdict:
     broken: list[str] = field(default_factory=list)
 
 
-def watch(stack: BrokenStack, fault: Fault, tag: str, users: list[int | str], items: list[int | str]) -> Verdict:
+def watch(stack: BrokenStack, fault: Fault, tag: str, users: list[int | str], items: list[int | str]) -> FaultVerdict:
     """Break `fault` under load, wait until all is well, and compare."""
+    if fault.prepare is not None:
+        fault.prepare(stack)
     wait_for(stack.well, WELL_S, "the stack before the fault")
     note, undone = "", []
     with Clients(stack.url, tag, users, items) as clients:
@@ -81,10 +85,10 @@ def watch(stack: BrokenStack, fault: Fault, tag: str, users: list[int | str], it
     return verdict
 
 
-def _verdict(stack: BrokenStack, fault: Fault, tag: str, records: Records, broken_at: float, note: str) -> Verdict:
+def _verdict(stack: BrokenStack, fault: Fault, tag: str, records: Records, broken_at: float, note: str) -> FaultVerdict:
     back_s = max(0.0, records.last_failure - broken_at)
     events_back_s = max(0.0, records.last_refusal - broken_at)
-    verdict = Verdict(
+    verdict = FaultVerdict(
         fault,
         note,
         records.lists,

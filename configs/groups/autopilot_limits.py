@@ -22,6 +22,9 @@ class AutopilotLimits(Group):
     )
     every_s: float = Field(5.0, gt=0, le=60, description="time between two looks")
     jobs_address: str | None = Field(None, description="Ray's jobs API; None: the dashboard of the local stack")
+    job_cpus: float = Field(
+        0.0, ge=0, description="processors that a job reserves, on any node that has them; 0: it runs beside Ray's head"
+    )
     trials: int | None = Field(None, ge=1, description="trials of a retraining's search; None: training.trials")
     job_deadline_s: float = Field(3600.0, gt=0, description="a retraining that takes longer is stopped")
     cooldown_s: float = Field(900.0, ge=0, description="shortest time between two retrainings that nobody asked for")

@@ -9,15 +9,19 @@ import pandas as pd
 from configs.groups.data_settings import AttributeType
 from data.fields.attributes import Schema, Value, six_digits
 
+_PART = 10_000
+
 
 def frame_attributes(frame: pd.DataFrame, schema: Schema) -> Iterator[dict[str, Value]]:
     """Each row's attributes in a data set's items or users (see `data.dataset`), without those that are null."""
-    columns = [_values(frame[name], kind) for name, kind in schema.items()]
-    if not columns:
+    if not schema:
         yield from ({} for _ in range(len(frame)))
         return
-    for row in zip(*columns, strict=True):
-        yield {name: value for name, value in zip(schema, row, strict=True) if value is not None}
+    for start in range(0, len(frame), _PART):  # as Python's values, a whole table would take several times its memory
+        part = frame.iloc[start : start + _PART]
+        columns = [_values(part[name], kind) for name, kind in schema.items()]
+        for row in zip(*columns, strict=True):
+            yield {name: value for name, value in zip(schema, row, strict=True) if value is not None}
 
 
 def _values(column: pd.Series, kind: AttributeType) -> list[Any]:

@@ -20,7 +20,7 @@ from data.mapping.plan import UnclearMap, read_options
 from data.mapping.sample import Sample, take_sample
 from data.mapping.shown_map import open_questions, shown_part
 from data.sources.addresses import find_files, is_sql, shown
-from data.sources.batches import Batch
+from data.sources.batches import RowBatch
 from data.sources.json_lines import lines_of
 from data.sources.open_table import ReadOptions, open_file, open_table
 
@@ -112,7 +112,7 @@ class CatalogueFile:
                 self._check_columns(file.name, table.columns)
                 yield from self._numbered(name, table.batches)
 
-    def _numbered(self, file: str, batches: Iterator[Batch]) -> Iterator[tuple[str, int, Row]]:
+    def _numbered(self, file: str, batches: Iterator[RowBatch]) -> Iterator[tuple[str, int, Row]]:
         first = 1
         for batch in batches:
             if batch.file != file:

@@ -33,7 +33,7 @@ _PACKED = 4
 
 
 @dataclass(frozen=True)
-class Batch:
+class EventBatch:
     """Rows of one file. They are numbered over all files from 1; the header of a CSV file has no number.
 
     Attributes:
@@ -59,7 +59,7 @@ class Batch:
     def last(self) -> int:
         return self.first + self.count - 1
 
-    def part(self, first: int, last: int) -> "Batch":
+    def part(self, first: int, last: int) -> "EventBatch":
         """The rows of these numbers."""
         begin, end = np.searchsorted(self.numbers, [first, last + 1]).tolist()
         return replace(
@@ -71,7 +71,7 @@ class Batch:
             refused=[one for one in self.refused if first <= one[0] <= last],
         )
 
-    def parts(self, after: int, rows: int) -> Iterator["Batch"]:
+    def parts(self, after: int, rows: int) -> Iterator["EventBatch"]:
         """What comes after the row of a number, in parts of so many rows at most."""
         for first in range(max(self.first, after + 1), self.last + 1, rows):
             yield self.part(first, min(first + rows - 1, self.last))
@@ -126,7 +126,7 @@ class EventSource:
         told = "" if self.map is None else self.map.model_dump_json()
         return hashlib.sha256("\n".join([*digests, told]).encode()).hexdigest()
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[EventBatch]:
         """The rows, in the same order and with the same numbers whenever they are read.
 
         Raises:
@@ -140,13 +140,13 @@ class EventSource:
             yield replace(found, first=first, numbers=found.numbers + first, refused=refused, share=share)
             first += found.count
 
-    def _plain(self) -> Iterator[Batch]:
+    def _plain(self) -> Iterator[EventBatch]:
         for file in self._files:
             before, name = file.state(), file.name if len(self._files) > 1 else ""
             if file.kind == "json":
                 rows = json_rows(lines_of(file.chunks()))
                 while part := list(islice(rows, ROWS)):
-                    yield Batch(0, len(part), part, np.arange(len(part)), True, file=name)
+                    yield EventBatch(0, len(part), part, np.arange(len(part)), True, file=name)
             else:
                 table = open_file(file, ReadOptions())
                 check_columns(file.name, table.columns)
@@ -160,13 +160,13 @@ class EventSource:
                     count = len(numbers) + len(refused)
                     done += count
                     share = done / total if total else None
-                    yield Batch(0, count, batch.table, numbers, refused=told, file=name, share=share)
+                    yield EventBatch(0, count, batch.table, numbers, refused=told, file=name, share=share)
             if file.state() != before:
                 raise DataError(
                     f"{file.name}: it changed while it was read: wait until it is complete, and start again"
                 )
 
-    def _mapped(self, chosen: Events) -> Iterator[Batch]:
+    def _mapped(self, chosen: Events) -> Iterator[EventBatch]:
         reader = EventReader(chosen, self._types, self.name, Refusals(None), int(time.time() * 1000))
         for batch in open_table(self._address, chosen.read).batches:
             numbers, unread = batch.places()
@@ -177,7 +177,7 @@ class EventSource:
             found = reader.read_rows(batch.table)
             refused += [(int(numbers[place]), column, reason) for place, (column, reason) in found.faults.items()]
             table = found.table.filter(pa.array(found.good))
-            yield Batch(0, count, table, numbers[found.good], refused=sorted(refused), file=batch.file)
+            yield EventBatch(0, count, table, numbers[found.good], refused=sorted(refused), file=batch.file)
 
     def _choose_map(self, preset: str, map_file: Path | None, processed: Path | None, names: list[str]) -> None:
         given: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from data.fields.cells import FLAGS, vector_cell
 from data.mapping.column_map import Attribute, Items, Users, Words
 from data.mapping.conversions import Faults, ids, numbers, texts, times
 from data.mapping.refusals import Refusals
-from data.sources.batches import Batch
+from data.sources.batches import RowBatch
 
 MAX_CATEGORIES = 20
 
@@ -33,7 +33,7 @@ class CatalogueReader:
         self.attributes: dict[str, AttributeType] = {name: a.type for name, a in self.chosen.attributes.items()}
         self.schema = schema_with(ITEMS if isinstance(self.chosen, Items) else USERS, self.attributes)
 
-    def convert(self, batch: Batch) -> pa.Table:
+    def convert(self, batch: RowBatch) -> pa.Table:
         """The rows of a batch with the columns of `schema`."""
         table, file = batch.table, batch.file or self.source
         self.read += table.num_rows + len(batch.refused)
@@ -61,7 +61,7 @@ class CatalogueReader:
         )
 
     def _item_fields(
-        self, batch: Batch, chosen: Items, found: pa.Array, keep: np.ndarray, file: str
+        self, batch: RowBatch, chosen: Items, found: pa.Array, keep: np.ndarray, file: str
     ) -> dict[str, pa.Array]:
         table, n = batch.table, batch.table.num_rows
         titles = found
@@ -85,7 +85,7 @@ class CatalogueReader:
         return {"title": titles, "year": years, "categories": self._categories(batch, chosen.categories, keep, file),
                 "added_ms": added}  # fmt: skip
 
-    def _categories(self, batch: Batch, words: Words | None, keep: np.ndarray, file: str) -> pa.Array:
+    def _categories(self, batch: RowBatch, words: Words | None, keep: np.ndarray, file: str) -> pa.Array:
         n = batch.table.num_rows
         found: list[list[str]] = [[] for _ in range(n)]
         for column in words.columns if words is not None else ():
@@ -99,7 +99,7 @@ class CatalogueReader:
             self._tell(batch, column, faults, keep, file)
         return pa.array(found, pa.list_(pa.string()))
 
-    def _attribute(self, batch: Batch, name: str, attribute: Attribute, keep: np.ndarray, file: str) -> pa.Array:
+    def _attribute(self, batch: RowBatch, name: str, attribute: Attribute, keep: np.ndarray, file: str) -> pa.Array:
         column = attribute.column or name
         cells = batch.table[column]
         faults: Faults
@@ -161,14 +161,14 @@ class CatalogueReader:
                 found[place] = vector
         return pa.array(found, pa.list_(pa.float32())), faults
 
-    def _times(self, batch: Batch, column: str, form: str | None, keep: np.ndarray, file: str) -> pa.Array:
+    def _times(self, batch: RowBatch, column: str, form: str | None, keep: np.ndarray, file: str) -> pa.Array:
         cells = batch.table[column]
         found, faults = times(cells, form)
         faults = {place: reason for place, reason in faults.items() if reason != "there is no time"}
         self._tell(batch, column, faults, keep, file)
         return pa.array(found, mask=found == 0)
 
-    def _tell(self, batch: Batch, column: str, faults: Faults, keep: np.ndarray, file: str) -> None:
+    def _tell(self, batch: RowBatch, column: str, faults: Faults, keep: np.ndarray, file: str) -> None:
         """Report the cells that rows do without; those of refused rows are told already."""
         for place, reason in sorted(faults.items()):
             if keep[place]:

@@ -13,7 +13,7 @@ from data.fields.cells import is_absent
 from data.mapping.column_map import Events
 from data.mapping.conversions import Faults, ids, numbers, times
 from data.mapping.refusals import Refusals
-from data.sources.batches import Batch
+from data.sources.batches import RowBatch
 
 FIRST_ROW_MS = 946_684_800_000
 """2000-01-01, the moment of the first row where the order of the rows stands in for time; a second for each."""
@@ -76,7 +76,7 @@ class EventReader:
         self._words = {name: name for name in self.types.by_name} | self._words if kind.column else self._words
         self._skipped = {word.strip().lower() for word in kind.leave_out}
 
-    def convert(self, batch: Batch) -> pa.Table:
+    def convert(self, batch: RowBatch) -> pa.Table:
         """The good rows of a batch with the columns of `data.dataset.INTERACTIONS`."""
         file = batch.file or self.source
         self.read += batch.table.num_rows + len(batch.refused)

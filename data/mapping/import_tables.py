@@ -14,7 +14,7 @@ from data.dataset_writer import DatasetWriter
 from data.mapping.catalogue import CatalogueReader, with_missing
 from data.mapping.column_map import MAP_FILE, Items, Users
 from data.mapping.events import EventReader
-from data.mapping.plan import Plan
+from data.mapping.plan import ImportPlan
 from data.mapping.refusals import Refusals
 from data.sources.addresses import shown
 from data.sources.open_table import open_table
@@ -24,7 +24,7 @@ MOST_AT_ONCE = 0.5
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedTables:
     """What an import did.
 
     Attributes:
@@ -42,8 +42,8 @@ class Imported:
 
 
 def import_tables(
-    plan: Plan, directory: Path, report: Path | None, progress: Callable[[int], object] = lambda rows: None
-) -> Imported:
+    plan: ImportPlan, directory: Path, report: Path | None, progress: Callable[[int], object] = lambda rows: None
+) -> ImportedTables:
     """Write the data set of a plan.
 
     Args:
@@ -92,10 +92,10 @@ def import_tables(
             time_trusted=trusted,
             beside={MAP_FILE: chosen.text()},
         )
-    return Imported(meta, reader.read, refusals, reader.left_out, notes)
+    return ImportedTables(meta, reader.read, refusals, reader.left_out, notes)
 
 
-def _check_enough(plan: Plan, writer: DatasetWriter) -> None:
+def _check_enough(plan: ImportPlan, writer: DatasetWriter) -> None:
     chosen, source = plan.chosen.interactions, shown(plan.sources.events)
     if not writer.n_interactions:
         raise DataError(f"{source}: it holds no interactions")
@@ -107,7 +107,7 @@ def _check_enough(plan: Plan, writer: DatasetWriter) -> None:
             )
 
 
-def _times_trusted(plan: Plan, moments: list[np.ndarray]) -> tuple[bool, list[str]]:
+def _times_trusted(plan: ImportPlan, moments: list[np.ndarray]) -> tuple[bool, list[str]]:
     """Whether the times say what came before what, and what to tell people where they do not."""
     if plan.chosen.interactions.time.rows:
         return False, ["without times nothing is judged in time order: evaluations split at random"]

@@ -65,7 +65,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ImportPlan:
     """A map that is clear and checked.
 
     Attributes:
@@ -83,7 +83,7 @@ class UnclearMap(DataError):  # noqa: N818 - callers show it as what it is: a qu
     """The guess is not clear. The message holds the table, the questions and what to write into the map."""
 
 
-def make_plan(sources: Sources) -> Plan:
+def make_plan(sources: Sources) -> ImportPlan:
     """Read samples of the sources, guess what the map leaves open, and check the whole.
 
     Raises:
@@ -122,7 +122,7 @@ def make_plan(sources: Sources) -> Plan:
     else:
         lines.append(f"preset: {preset}")
     chosen = {"name": sources.dataset_name(), "preset": preset} | {part: g.fields for part, g in guesses.items()}
-    return Plan(sources, check_map(chosen, where), _types(preset), lines)
+    return ImportPlan(sources, check_map(chosen, where), _types(preset), lines)
 
 
 def _sample(address: str, given: dict[str, Any], where: str, part: str) -> Sample:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True)
-class Batch:
+class RowBatch:
     """Some rows of a source.
 
     Attributes:
@@ -49,5 +49,5 @@ class SourceTable:
 
     address: str
     columns: list[str]
-    batches: Iterator[Batch]
+    batches: Iterator[RowBatch]
     types: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from data.dataset import DataError
-from data.sources.batches import Batch
+from data.sources.batches import RowBatch
 from data.sources.csv_rows import NOT_UTF8, Cells, fitted, strict_rows
 
 BLOCK_BYTES = 4_000_000
@@ -48,7 +48,7 @@ class CsvBlocks:
             return line, cells
         return None
 
-    def batches(self, names: list[str], wanted: list[str] | None = None) -> Iterator[Batch]:
+    def batches(self, names: list[str], wanted: list[str] | None = None) -> Iterator[RowBatch]:
         """The rows that follow.
 
         Args:
@@ -90,7 +90,7 @@ class CsvBlocks:
         outside = ends[np.searchsorted(np.flatnonzero(text == _QUOTE), ends) % 2 == 0]
         return int(outside[-1]) + 1 if len(outside) else 0
 
-    def _fast(self, block: bytes, names: list[str], wanted: list[str]) -> Batch | None:
+    def _fast(self, block: bytes, names: list[str], wanted: list[str]) -> RowBatch | None:
         """The block by pyarrow; None where that might mean something else than the strict reader."""
         if b"\0" in block or block.count(b"\r") != block.count(b"\r\n") or not _is_utf8(block):
             return None
@@ -111,7 +111,7 @@ class CsvBlocks:
             return None
         lines = self._line + np.searchsorted(all_ends, starts)
         table = self._parsed(block, names, wanted, quoted)
-        return Batch(table, lines) if table is not None and table.num_rows == len(starts) else None
+        return RowBatch(table, lines) if table is not None and table.num_rows == len(starts) else None
 
     def _well_quoted(self, text: np.ndarray, quotes: np.ndarray) -> bool:
         """Whether each quote, by turns, opens a cell and closes one; a doubled quote closes and opens."""
@@ -151,7 +151,7 @@ class CsvBlocks:
             return table.select(wanted)
         return None
 
-    def _slow(self, least: int, names: list[str], wanted: list[str]) -> Batch:
+    def _slow(self, least: int, names: list[str], wanted: list[str]) -> RowBatch:
         """Rows by the strict reader, until this many bytes are read."""
         rows: list[list[str]] = []
         lines: list[int] = []
@@ -172,7 +172,7 @@ class CsvBlocks:
         self._take(*done)
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         table = pa.table({name: pa.array(columns[names.index(name)], pa.string()) for name in wanted})
-        return Batch(table, np.array(lines, np.int64), refused)
+        return RowBatch(table, np.array(lines, np.int64), refused)
 
     def _strict(self) -> Iterator[tuple[int, Cells, tuple[int, int]]]:
         """Line and cells of each row, and how many bytes and lines are read after it; nothing is taken away."""

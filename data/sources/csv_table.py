@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from data.dataset import DataError
-from data.sources.batches import Batch, SourceTable
+from data.sources.batches import RowBatch, SourceTable
 from data.sources.csv_blocks import CsvBlocks
 from data.sources.csv_rows import NOT_UTF8, column_names, trimmed
 from data.sources.file_kinds import MARKS, check_is_text
@@ -81,7 +81,7 @@ def _with_remedy(reason: str) -> str:
     return reason + "; for a file of Windows write read: {encoding: cp1252} into the map" * (reason == NOT_UTF8)
 
 
-def _remedied(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _remedied(batches: Iterator[RowBatch]) -> Iterator[RowBatch]:
     for batch in batches:
         yield replace(batch, refused=[(row, _with_remedy(reason)) for row, reason in batch.refused])
 

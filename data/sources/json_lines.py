@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.dataset import DataError
-from data.sources.batches import Batch, SourceTable
+from data.sources.batches import RowBatch, SourceTable
 from data.sources.csv_rows import column_names
 
 BATCH_ROWS = 20_000
@@ -79,10 +79,10 @@ def _rows(lines: Iterator[bytes]) -> Iterator[_Part]:
         yield rows, numbers, refused
 
 
-def _batch(part: _Part, given: list[str], names: list[str]) -> Batch:
+def _batch(part: _Part, given: list[str], names: list[str]) -> RowBatch:
     rows, numbers, refused = part
     columns = {name: _column([row.get(field) for row in rows]) for name, field in zip(names, given, strict=True)}
-    return Batch(pa.table(columns), np.array(numbers, np.int64), refused)
+    return RowBatch(pa.table(columns), np.array(numbers, np.int64), refused)
 
 
 def _column(values: list[Any]) -> pa.Array:

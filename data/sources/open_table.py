@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data.dataset import DataError
 from data.sources.addresses import SourceFile, find_files, is_sql, shown
-from data.sources.batches import Batch, SourceTable
+from data.sources.batches import RowBatch, SourceTable
 from data.sources.csv_table import open_atomic, open_csv
 from data.sources.json_lines import open_json_lines
 from data.sources.parquet_table import open_parquet
@@ -40,7 +40,7 @@ def open_table(address: str, options: ReadOptions | None = None) -> SourceTable:
     return SourceTable(shown(address), first.columns, _all(files, first, options), first.types)
 
 
-def _all(files: list[SourceFile], first: SourceTable, options: ReadOptions) -> Iterator[Batch]:
+def _all(files: list[SourceFile], first: SourceTable, options: ReadOptions) -> Iterator[RowBatch]:
     for place, file in enumerate(files):
         before = file.state()
         table = first if place == 0 else open_file(file, options)

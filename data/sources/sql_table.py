@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from data.dataset import DataError
 from data.sources.addresses import shown
-from data.sources.batches import Batch, SourceTable
+from data.sources.batches import RowBatch, SourceTable
 from data.sources.csv_rows import column_names
 
 
@@ -56,13 +56,13 @@ def _answer(uri: str, query: str, name: str, open_here: ExitStack) -> pa.RecordB
         raise DataError(f"{name}: the database refuses: {error}") from error
 
 
-def _batches(name: str, reader: pa.RecordBatchReader, names: list[str], open_here: ExitStack) -> Iterator[Batch]:
+def _batches(name: str, reader: pa.RecordBatchReader, names: list[str], open_here: ExitStack) -> Iterator[RowBatch]:
     first = 1
     try:
         with open_here, reader:
             for batch in reader:
                 table = pa.Table.from_batches([batch]).rename_columns(names)
-                yield Batch(table, np.arange(first, first + table.num_rows, dtype=np.int64))
+                yield RowBatch(table, np.arange(first, first + table.num_rows, dtype=np.int64))
                 first += table.num_rows
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{name}: row {first}: the database broke off: {error}") from error

@@ -10,7 +10,6 @@ from deployments.access.keyless import Keyless
 from deployments.access.known_keys import KnownKeys
 from deployments.access.limits import COUNT_S, counter
 from deployments.access.tokens import Tokens
-from deployments.http.unread_bodies import ClosesUnread
 from features.redis.connection import StoreClient, connect
 from features.redis.keys import Keys
 from features.redis.layout import keys_of
@@ -50,7 +49,7 @@ class Access:
         keyless = Keyless(security.hosts, security.cors_origins)
         audit = AuditTrail(self._counting, self._keys) if console else None
         gate = AccessGate(app, self.known, keyless, self._tokens, audit, *on_refused)
-        return ClosesUnread(open_to(BrowserHeaders(gate) if console else gate, security.cors_origins))
+        return open_to(BrowserHeaders(gate) if console else gate, security.cors_origins)
 
     async def aclose(self) -> None:
         await self._counting.aclose()

@@ -24,6 +24,8 @@ from features.redis.keys import Keys
 
 logger = logging.getLogger("ray.serve")
 FILE = "access.json"
+_Known = tuple[Caller, int | None]
+"""Whose key it is, and when it ends, in ms since the epoch; None: it does not."""
 
 
 class KnownKeys:
@@ -45,8 +47,8 @@ class KnownKeys:
         kept = _kept(self._file)
         self._records = kept or KeyRecords()
         self._unreadable = kept is None
-        self._seen: dict[bytes, tuple[Caller, float]] = {}
-        self._by_hash: Mapping[str, tuple[Caller, float]] = {}
+        self._seen: dict[bytes, _Known] = {}
+        self._by_hash: Mapping[str, _Known] = {}
         self.asks = False
         self._take_over()
 
@@ -55,17 +57,18 @@ class KnownKeys:
         of an event where many processes share a core. The text stands in this process's memory alone, for as long as
         the keys are the same. Python's own look-up is by a secret hash, so its time tells nothing of a key."""
         found = self._seen.get(text)
-        if found is None or clock.now_ms() >= found[1]:
+        if found is None:
             return None
-        return found[0]
+        caller, end_ms = found
+        return None if end_ms is not None and clock.now_ms() >= end_ms else caller
 
     def find(self, text: bytes, sha256: str) -> Caller | None:
         """The caller whose key this text with its hash is; None where there is none, or not any more."""
         found = self._by_hash.get(sha256)
-        if found is None or clock.now_ms() >= found[1]:
+        if found is None:
             return None
         self._seen[text] = found
-        return found[0]
+        return self.seen(text)
 
     async def follow(self, client: StoreClient, keys: Keys) -> None:
         """Take over what the store has. Raises `StoreError`; then all stays as it is."""
@@ -94,8 +97,8 @@ class KnownKeys:
         return Caller(f"key {key.name}", key.name, key.scopes, all_scopes(key.scopes), limit)
 
 
-def _end_ms(key: KeyRecord, until_ms: int | None) -> float:
-    return min((end for end in (key.expires_ms, until_ms) if end is not None), default=float("inf"))
+def _end_ms(key: KeyRecord, until_ms: int | None) -> int | None:
+    return min((end for end in (key.expires_ms, until_ms) if end is not None), default=None)
 
 
 def _kept(file: Path | None) -> KeyRecords | None:

@@ -46,13 +46,14 @@ class Limit:
         self._per_minute = per_minute
         self._count = count
         self._at_once = max(1, per_minute // SHARES)
-        self._minute = -1
+        self._begins = self._ends = 0.0  # of the minute that counts
         self._left = 0
         self._reached = False
 
     def spend(self) -> bool:
         """Count one request on what was taken already; False where nothing of it is left."""
-        self._turn()
+        if not self._begins <= time.time() < self._ends:
+            self._turn()
         if self._left:
             self._left -= 1
             return True
@@ -99,9 +100,11 @@ class Limit:
             raise self._refusal()
 
     def _turn(self) -> None:
-        minute = int(time.time() // WINDOW_S)
-        if minute != self._minute:
-            self._minute, self._left, self._reached = minute, 0, False
+        now = time.time()
+        if not self._begins <= now < self._ends:  # also where the clock was set back
+            self._begins = now // WINDOW_S * WINDOW_S
+            self._ends = self._begins + WINDOW_S
+            self._left, self._reached = 0, False
 
     async def _counted(self, number: int) -> int | None:
         """What was asked within this minute, with this; None where the store cannot count."""

@@ -35,6 +35,11 @@ class Told(BaseModel):
     seen_ms: int
     """When the alert was last due."""
 
+    def earlier(self, by_ms: int) -> "Told":
+        """The same, with all moments so much earlier."""
+        moments = {"since_ms": self.since_ms, "told_ms": self.told_ms, "seen_ms": self.seen_ms}
+        return self.model_copy(update={name: moment - by_ms for name, moment in moments.items()})
+
 
 def changes(
     active: Iterable[Alert], told: Mapping[str, Told], now_ms: int, repeat_ms: int

@@ -240,6 +240,8 @@ class Autopilot:
         await self._note_changes(memory, calls)
         # The run itself says when it ended, in case autopilot was killed before it could note the wait.
         ended_ms = (seen.last_run.ended_ms if seen.last_run else None) or 0
+        if ended_ms > now_ms():  # The clock was set back since; what the memory notes has moved with it.
+            ended_ms = 0
         quiet_until_ms = max(memory.quiet_until_ms, ended_ms + int(self._limits.cooldown_s * 1000))
         # Without any model there is nothing that a training could make worse, so nobody needs to allow the first one.
         first = "events" in calls and CHAMPION not in seen.slots
@@ -338,5 +340,6 @@ class Autopilot:
             store_durable=durable.durable,
             experiments=await self._trial.health(),
             mismatched_replicas=sum(one.problem is not None for one in replicas),
+            near_behind_s=max((one.near_behind_s for one in replicas if one.near_behind_s is not None), default=None),
         )
         await write_heartbeat(self._client, self._keys, beat)

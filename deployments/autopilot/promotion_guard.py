@@ -16,7 +16,7 @@ CONFIDENCE = 0.99
 CLICK_CONFIDENCE = 0.999
 
 
-class Watched(BaseModel):
+class WatchedPromotion(BaseModel):
     """A promotion that is being watched."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,7 @@ class Watched(BaseModel):
 
 
 def broken(
-    watched: Watched,
+    watched: WatchedPromotion,
     counts: Mapping[str, int],
     clicks: PairSums,
     replicas: Sequence[ReplicaReport],
@@ -86,7 +86,7 @@ def broken(
     return None
 
 
-def comparison(watched: Watched, clicks: PairSums, precision: PairSums) -> str:
+def comparison(watched: WatchedPromotion, clicks: PairSums, precision: PairSums) -> str:
     """Live quality of the new model beside that of the model before, in words; empty where it is not known.
 
     Args:
@@ -112,9 +112,9 @@ def begin(
     clicks: list[float] | None,
     precision: list[float] | None,
     limits: AutopilotLimits,
-) -> Watched:
+) -> WatchedPromotion:
     """Watch the model that a slot just got."""
-    return Watched(
+    return WatchedPromotion(
         version=slot.version,
         since_ms=slot.since_ms,
         until_ms=slot.since_ms + int(limits.guard_s * 1000),

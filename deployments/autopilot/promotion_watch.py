@@ -7,7 +7,7 @@ from configs.settings import AutopilotLimits
 from deployments.autopilot.autopilot_memory import Memory
 from deployments.autopilot.drift_watch import click_sums, precision_sums
 from deployments.autopilot.list_judge import ListJudge
-from deployments.autopilot.promotion_guard import Watched, begin, broken, comparison
+from deployments.autopilot.promotion_guard import WatchedPromotion, begin, broken, comparison
 from deployments.operations.observation import Observation
 from deployments.replica.user_counts import user_counts
 from experiments.statistics.sums import pack_sums
@@ -62,7 +62,7 @@ class PromotionGuard:
         except StateMovedError:
             memory.watched = None  # The next look sees what serves by now.
 
-    async def look(self, watched: Watched, memory: Memory, seen: Observation) -> bool:
+    async def look(self, watched: WatchedPromotion, memory: Memory, seen: Observation) -> bool:
         """Judge the model that is watched. Returns whether it was rolled back."""
         champion = seen.slots.get(CHAMPION)
         if champion is None or champion.version != watched.version:

@@ -1,13 +1,14 @@
 """HTTP routes of `console`: pages, health, users, items, models, and the document over all applications."""
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from configs.settings import Serving
+from configs.versions.program import program_version
 from deployments.access.routes import BODIES as ACCESS_BODIES
 from deployments.access.routes import access_api
 from deployments.catalogue.routes import BODIES as CATALOGUE_BODIES
@@ -103,13 +104,6 @@ def console_api(console: Callable[[], Console], serving: Serving, elsewhere: Seq
         *EXPERIMENT_BODIES,
         *ACCESS_BODIES,
     ]
-    document = merged_document(app, bodies, elsewhere, _project_version())
-    app.openapi = lambda: document  # type: ignore[method-assign]
+    # Made when it is first asked for: that takes as long as all routes together, and a replica is to start soon.
+    app.openapi = cache(lambda: merged_document(app, bodies, elsewhere, program_version()))  # type: ignore[method-assign]
     return app
-
-
-def _project_version() -> str:
-    try:
-        return version("raycommend")
-    except PackageNotFoundError:
-        return "0"

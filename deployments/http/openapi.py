@@ -35,7 +35,7 @@ def merged_document(
     Raises:
         ValueError: one path is defined twice.
     """
-    document = app.openapi()
+    document = FastAPI.openapi(app)  # of the class: the application's own may be this function
     document["info"] = {
         "title": "Raycommend",
         "version": version,

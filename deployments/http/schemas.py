@@ -1,6 +1,7 @@
 """Requests and answers of the HTTP interface, version 1."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -67,6 +68,8 @@ class Recommendation(BaseModel):
         "repeat",
         "follows",
         "neighbour",
+        "near",
+        "sequence",
         "exploration",
     ]
     reason: list[Reason] | None = Field(None, description="present when `explain` was asked for")
@@ -104,14 +107,6 @@ class EventAnswer(BaseModel):
     )
 
 
-class BatchAnswer(BaseModel):
-    accepted: int
-    refused: int
-    results: list[EventAnswer | dict[str, Any]] = Field(
-        description="one for each event, in order: an EventAnswer, or status refused with an error"
-    )
-
-
 def _never_null(schema: dict[str, Any]) -> None:
     """What is absent where there is none, as the answers have it."""
     schema["properties"]["field"] = {
@@ -133,6 +128,17 @@ class ErrorAnswer(BaseModel):
     error: ErrorContent
 
 
+class EventRefusal(BaseModel):
+    status: Literal["refused"]
+    error: ErrorContent
+
+
+class BatchAnswer(BaseModel):
+    accepted: int
+    refused: int
+    results: list[EventAnswer | EventRefusal] = Field(description="one for each event, in order")
+
+
 def id_text(value: int | str) -> str:
     """The text by which an id is compared and stored."""
     return str(value)
@@ -150,6 +156,7 @@ def checked_id(text: str, field: str, stored: bool = False) -> str:
         raise invalid_field(f"{field}: {error}", field) from None
 
 
+@lru_cache(16_384)  # a list shows the same few items again and again
 def typed_id(text: str, id_type: str) -> int | str:
     """An id as the data set types it: a whole number where the data set has whole numbers and the text is one."""
     if id_type == "int" and len(text) <= 17 and text.isascii():

@@ -42,5 +42,10 @@ def _passed_on(scope: Scope) -> bool:
         if name == b"transfer-encoding":
             return True
         if name == b"content-length":
-            return not value.isdigit() or int(value[:10]) > BUFFERED_BYTES
+            return not is_buffered(value)
     return False
+
+
+def is_buffered(length: bytes) -> bool:
+    """Whether the proxy holds a body whole that is said to be so long (Content-Length)."""
+    return length.isdigit() and int(length[:10]) <= BUFFERED_BYTES

@@ -8,6 +8,7 @@ what dies in between.
 import argparse
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,10 +23,11 @@ import yaml
 
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 from configs.supervision import read_supervision
+from configs.versions.formats import FormatError
 from deployments.local.alarm import Alarm
 from deployments.local.folder_lock import SUPERVISOR, FolderInUseError, FolderLock, changing
 from deployments.local.probes import UnansweredError
-from deployments.local.ray_environment import client_environment
+from deployments.local.ray_environment import client_environment, cluster_flags
 from deployments.local.stack import PART_NAMES, LocalStack, PreflightError, say
 from deployments.local.stack_parts import NoServerError, StartError
 from deployments.local.supervisor import Supervisor, watched_parts
@@ -47,6 +49,8 @@ def status(stack: LocalStack) -> int:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started_at))
             state = f"running since {since}, pid {record.pid}" if record.alive() else f"ended; its log: {record.log}"
             say(f"{name:<12}{record.address:<36}{state}")
+            if name == "mlflow" and (login := stack.mlflow_login()):
+                say(f"{'':<12}{login}")
         else:
             say(f"{name:<12}not ours")
     report = read_supervision(stack.state_dir)
@@ -167,6 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
     supervise_parser.add_argument("--trials", type=int, default=None)
     watch_parser = commands.add_parser("watch", help="what `up` starts as the supervisor")
     watch_parser.add_argument("--lock", type=int, required=True, help="number of the open, locked file")
+    commands.add_parser("serve-config", help="print what is deployed, for a Ray that runs elsewhere")
+    commands.add_parser("ray-flags", help="print Ray's flags for a shell whose Ray belongs to a cluster")
     commands.add_parser("down", help="stop what was started")
     commands.add_parser("status", help="show what runs")
     commands.add_parser("logs", help="show the ends of the logs").add_argument("--lines", type=int, default=30)
@@ -179,6 +185,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)  # What the parts write is for the owner alone: users, events, tokens.
     try:
         stack = LocalStack(load_settings())
+        if options.command == "serve-config":
+            sys.stdout.write(stack.serve.rendered())
+            return 0
+        if options.command == "ray-flags":
+            for name, value in cluster_flags(stack.settings).items():
+                print(f"export {name}={shlex.quote(value)}")
+            return 0
         if options.command == "status":
             return status(stack)
         if options.command == "logs":
@@ -204,6 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (PreflightError, FolderInUseError, NoServerError, SettingsError) as error:
         print(f"{error}", file=sys.stderr)
         return 2
+    except FormatError as error:
+        print(f"\nRaycommend did not start: {error}", file=sys.stderr)
+        return 1
     except StartError as error:
         print(f"\nRaycommend did not start: {error}", file=sys.stderr)
         if error.log:

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from configs import tracking_login
 from configs.settings import API_KEY_VARIABLE, PROJECT_DIR, Settings, client_key
 from configs.store_users import passwords
 from deployments.local.processes import MARK
@@ -30,9 +31,11 @@ RAY_INTERNAL_PORTS = (
 # Settings reach the stack's processes by one file, and another cluster's variables must not steer them.
 _OURS = ("RAY_", "RAYCOMMEND_")
 READ_BY_SETTINGS = (
-    *("REDIS_URL", "REDISCLI_AUTH", "MLFLOW_TRACKING_URI"),
+    *("REDIS_URL", "REDIS_URL_FILE", "REDISCLI_AUTH", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI_FILE"),
     *("DATA", "ITEMS", "USERS", "MAP", "DATASET", "PRESET", "PROFILE"),
 )
+# For the stack's own MLflow each process finds them in the state folder.
+_MLFLOW_USER = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 
 class RayFlags(BaseModel):
@@ -73,7 +76,7 @@ def owns_store(settings: Settings) -> bool:
 
 def owns_tracking(settings: Settings) -> bool:
     """Whether the stack runs its own MLflow; see `owns_store`."""
-    return settings.tracking.uri in (None, f"http://127.0.0.1:{settings.ports.mlflow}")
+    return settings.own_tracking
 
 
 def internal_ports(settings: Settings) -> dict[str, int]:
@@ -103,6 +106,13 @@ def ray_flags(settings: Settings) -> dict[str, str]:
     }
     filled = {name: value.format_map(places) for name, value in flags.one_machine.items()}
     return {**flags.everywhere, **proxy, **filled}
+
+
+def cluster_flags(settings: Settings) -> dict[str, str]:
+    """The variables for a node of a cluster: its ports, folders and HAProxy are its own."""
+    flags = load_flags()
+    proxy = flags.haproxy if haproxy_binary() else flags.python_proxy
+    return {**flags.everywhere, **proxy, **settings.proxy.environment()}
 
 
 def proxy_environment(settings: Settings) -> dict[str, str]:
@@ -140,10 +150,11 @@ def settings_file(settings: Settings) -> Path:
 
 def stack_environment(settings: Settings) -> dict[str, str]:
     """Environment of every process that the stack starts, Ray's head and so all replicas and jobs among them."""
+    left_out = (*READ_BY_SETTINGS, *(_MLFLOW_USER if owns_tracking(settings) else ()))
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in READ_BY_SETTINGS)
+        if name == HAPROXY_VARIABLE or not (name.startswith(_OURS) or name in left_out)
     }
     return {
         **inherited,
@@ -170,10 +181,21 @@ def client_environment(settings: Settings) -> dict[str, str]:
         "RAY_ADDRESS": f"127.0.0.1:{settings.ports.gcs}",
         "RAY_API_SERVER_ADDRESS": dashboard,
         "RAY_DASHBOARD_ADDRESS": dashboard,
-        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        **_for_mlflow(settings),
         "REDIS_URL": settings.store_url_of("person"),
         **_for_redis_cli(settings),
         **({} if key is None else {API_KEY_VARIABLE: key}),
+    }
+
+
+def _for_mlflow(settings: Settings) -> dict[str, str]:
+    """What MLflow's clients and commands read. The password stands apart from the address, which they may print."""
+    secret = tracking_login.password(settings.state_dir) if owns_tracking(settings) else None
+    if secret is None:
+        return {"MLFLOW_TRACKING_URI": settings.tracking_uri}
+    return {
+        "MLFLOW_TRACKING_URI": tracking_login.own_address(settings.ports.mlflow),
+        **dict(zip(_MLFLOW_USER, (tracking_login.USER, secret), strict=True)),
     }
 
 
@@ -190,7 +212,8 @@ def env_file(settings: Settings) -> str:
         *_for_redis_cli(settings),
         *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"),
         *("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"),
-        *("MLFLOW_TRACKING_URI", "REDIS_URL", "RAYCOMMEND_STATE_DIR"),
+        *_for_mlflow(settings),
+        *("REDIS_URL", "RAYCOMMEND_STATE_DIR"),
     )
     exports = {name: stack[name] for name in names}
     for name, value in os.environ.items():

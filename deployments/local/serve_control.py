@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from configs.settings import PROJECT_DIR, Settings
+from configs.versions.code import code_fingerprint
 from deployments.local.private_file import write_private
 from deployments.local.probes import UnansweredError, answers, ask, ask_json
 from deployments.local.stack_parts import StartError
@@ -16,6 +17,10 @@ SERVE_CONFIG = PROJECT_DIR / "serve_config.yaml"
 EXPORTER = "deployments.replica.tracing:span_processors"
 READY_S = 180.0
 DRAIN_S = 30.0
+FIRST = ("recommend", "events")
+"""The applications that users wait for. Where all are gone, these get the cores to themselves at first."""
+FIRST_S = 20.0
+"""How long the others wait for them at most."""
 
 
 class ServeControl:
@@ -29,6 +34,7 @@ class ServeControl:
         host = "127.0.0.1" if settings.serving.host == "0.0.0.0" else settings.serving.host  # noqa: S104
         self.url = f"http://{host}:{settings.ports.http}"
         self.deployed = settings.state_dir.resolve() / "serve_config.yaml"
+        self._ray_code = settings.state_dir.resolve() / "run" / "code"
         self.logs = settings.run_dir / "ray" / "session_latest" / "logs" / "serve"
 
     def states(self) -> dict[str, str]:
@@ -39,9 +45,22 @@ class ServeControl:
         """Whether the platform says that it can serve."""
         return answers(f"{self.url}/health/ready")
 
+    def ray_starts(self) -> None:
+        """Note with which code Ray starts."""
+        self._ray_code.write_text(code_fingerprint())
+
+    def ray_runs(self) -> None:
+        """Note that the code of a Ray which runs is unknown, where an earlier version started it."""
+        if not self._ray_code.exists():
+            self._ray_code.write_text("unknown")
+
+    def changed(self) -> bool:
+        """Whether something is deployed, and by another `serve_config.yaml` or other code than there is now."""
+        return self.deployed.exists() and self.deployed.read_text() != self.rendered()
+
     def serving(self) -> bool:
-        """Whether what is deployed is what `serve_config.yaml` says now, runs, and is ready."""
-        if not self.deployed.exists() or self.deployed.read_text() != self.rendered():
+        """Whether what is deployed is what `serve_config.yaml` says now, of the present code, runs, and is ready."""
+        if not self.deployed.exists() or self.changed():
             return False
         try:
             return self._all_running(self.states()) and self.ready()
@@ -49,13 +68,20 @@ class ServeControl:
             return False
 
     def rendered(self) -> str:
-        """`serve_config.yaml` with the profile, the host, the port and the tracing of the settings."""
+        """`serve_config.yaml` with the profile, the host, the port and the tracing of the settings.
+
+        Code that came after Ray had started is named there: so Serve sees a new version and replaces the replicas one
+        after another, and Ray gives them fresh processes, which have imported nothing of the version before.
+        """
         config = yaml.safe_load(SERVE_CONFIG.read_text())
         if self.settings.tracing.endpoint is not None:
             share = self.settings.tracing.share
             config["tracing_config"] = {"enabled": True, "exporter_import_path": EXPORTER, "sampling_ratio": share}
         if self.settings.serving.profile == "production":
             _in_pairs(config)
+        if self._ray_code.exists() and self._ray_code.read_text() != (code := code_fingerprint()):
+            for application in config["applications"]:
+                application["runtime_env"] = {"env_vars": {"RAYCOMMEND_CODE": code}}
         options = config.get("http_options") or {}
         config["http_options"] = {**options, "host": self.settings.serving.host, "port": self.settings.ports.http}
         return yaml.safe_dump(config, sort_keys=False)
@@ -72,7 +98,24 @@ class ServeControl:
 
     def apply(self) -> None:
         """Ask Serve for what was deployed last; what runs already goes on. Raises `StartError`."""
+        self._put(yaml.safe_load(self.deployed.read_text()))
+
+    def restore(self) -> None:
+        """The same where the applications are gone: what users wait for comes first.
+
+        Raises:
+            StartError: Serve did not take them.
+            UnansweredError: it went away meanwhile.
+        """
         config = yaml.safe_load(self.deployed.read_text())
+        if not self.states():
+            self._put({**config, "applications": [one for one in config["applications"] if one["name"] in FIRST]})
+            give_up = time.monotonic() + FIRST_S
+            while time.monotonic() < give_up and any(self.states().get(name) != "RUNNING" for name in FIRST):
+                time.sleep(0.1)
+        self._put(config)
+
+    def _put(self, config: dict[str, Any]) -> None:
         try:
             ask(self._endpoint, self._token(), method="PUT", content=config, timeout_s=60)
         except UnansweredError as error:

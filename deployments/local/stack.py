@@ -10,10 +10,13 @@ from typing import Any
 
 import yaml
 
-from configs import store_users
+from configs import store_users, tracking_login
 from configs.addresses import without_credentials
 from configs.settings import PROJECT_DIR, Settings, with_preset
 from configs.supervision import FILE_NAME, read_supervision
+from configs.versions.formats import FormatError
+from configs.versions.state_folder import check_state_format, mark_state_format
+from configs.versions.tracking_database import bring_tracking_database_up
 from deployments.local.folder_lock import SUPERVISOR, FolderLock
 from deployments.local.preflight import problems
 from deployments.local.private_file import NotPrivateError, make_private, write_private
@@ -32,7 +35,7 @@ from deployments.local.stack_parts import StackPart, StartError, parts
 
 PART_NAMES = ("store", "mlflow", "ray")
 SWEEP_S = 10.0
-QUICK_SWEEP_S = 2.0
+QUICK_SWEEP_S = 1.0
 """How long the orphans of a part may take to end while clients wait for the part to be back."""
 SUPERVISOR_START_S = 60.0
 SUPERVISOR_END_S = 150.0
@@ -49,7 +52,7 @@ class LocalStack:
     """The stack that belongs to one state folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings = _without_own_addresses(settings)
+        self.settings = settings = settings.without_own_addresses()
         self.state_dir = settings.state_dir.resolve()
         self.serve = ServeControl(settings, say)
 
@@ -68,6 +71,10 @@ class LocalStack:
             PreflightError: before anything was started.
             StartError: what this call had started is stopped again.
         """
+        try:
+            check_state_format(self.state_dir)
+        except FormatError as error:
+            raise PreflightError(str(error)) from None
         wanted = parts(self.settings)
         lock = self._supervisor_lock(supervised)
         started: list[str] = []
@@ -77,10 +84,16 @@ class LocalStack:
             self._sweep()
             running = set(self.records())
             self._same_settings(running)
+            if "ray" in running:
+                self.serve.ray_runs()
+            changed = self.serve.changed()
             if not (running == {part.name for part in wanted} and self.serve.serving()):
                 if found := problems(self.settings, running):
                     raise PreflightError("\n".join(found))
                 self._start_all(wanted, running, started, trials)
+            if lock is None and changed:  # The supervisor has the code of before.
+                self._stop([SUPERVISOR])
+                lock = self._supervisor_lock(supervised)
             if lock is not None and supervised:
                 started.append(SUPERVISOR)
                 self._start_supervisor(lock)
@@ -134,7 +147,7 @@ class LocalStack:
         return True
 
     def parts(self) -> list[StackPart]:
-        """The parts that this stack runs, in the order of starting. Raises `NoServerError`."""
+        """What this stack runs, in the order of starting. Raises `NoServerError`."""
         return parts(self.settings)
 
     def start_again(self, name: str) -> None:
@@ -167,13 +180,20 @@ class LocalStack:
             "documentation": f"{self.serve.url}/docs",
             "console": f"{self.serve.url}/",
             "Ray dashboard": f"{self.serve.dashboard}  (asks for a token: cat {settings.token_path})",
-            "MLflow": without_credentials(settings.tracking_uri),
+            "MLflow": f"{without_credentials(settings.tracking_uri)}  {self.mlflow_login()}",
             "for ray, serve": f"source {self.state_dir / 'env'}",
         }
         print()
         for name, value in rows.items():
             print(f"  {name:<16}{value}")
         print(f"\n  curl -s {self.serve.url}/api/v1/recommend {body}\n", flush=True)
+
+    def mlflow_login(self) -> str:
+        """What a person must know who opens the stack's own MLflow; empty where it asks nobody."""
+        if not self.settings.own_tracking or tracking_login.password(self.state_dir) is None:
+            return ""
+        file = self.state_dir / tracking_login.FILE
+        return f"(asks for the user {tracking_login.USER} and a password: cat {file})"
 
     def _some_user(self) -> int | str:
         """A user of the data set to ask for first."""
@@ -254,17 +274,23 @@ class LocalStack:
         make_private(self.settings.run_dir)
         for name in ("logs", "run", "store", "mlflow"):
             (self.state_dir / name).mkdir(exist_ok=True)
+        mark_state_format(self.state_dir)
         make_token(self.settings.token_path)
         write_private(settings_file(self.settings), resolved_settings(self.settings, with_data=False))
 
     def _start(self, part: StackPart) -> None:
         if part.name == "store":
             store_users.prepare(self.state_dir, self.settings.store.prefix)
+        if part.name == "mlflow":
+            tracking_login.prepare(self.state_dir)
+            bring_tracking_database_up(self.state_dir, say)
         if part.name == "ray":
+            self.serve.ray_starts()
             shutil.rmtree(self.settings.run_dir / "ray", ignore_errors=True)
         log = self.state_dir / "logs" / f"{part.name}.log"
         with deferred():
-            record, _ = start(part.name, part.command, stack_environment(self.settings), part.address, log)
+            environment = {**stack_environment(self.settings), **part.environment}
+            record, _ = start(part.name, part.command, environment, part.address, log)
             record.save(self._record_path(part.name))
 
     def _wait_for(self, part: StackPart, started: bool) -> None:
@@ -310,23 +336,6 @@ class LocalStack:
 
     def _record_path(self, name: str) -> Path:
         return self.state_dir / "run" / f"{name}.json"
-
-
-def _without_own_addresses(settings: Settings) -> Settings:
-    """The settings without the addresses that the stack gives its own parts: `env`, which a person may have sourced,
-    exports them, and they would be taken for a store and a registry of somebody else's."""
-    own = settings.model_copy(
-        update={
-            "store": settings.store.model_copy(update={"url": None}),
-            "tracking": settings.tracking.model_copy(update={"uri": None}),
-        }
-    )
-    kept: dict[str, Any] = {}
-    if settings.store_url == own.store_url:
-        kept["store"] = own.store
-    if settings.tracking_uri == own.tracking_uri:
-        kept["tracking"] = own.tracking
-    return settings.model_copy(update=kept)
 
 
 def say(text: str) -> None:

@@ -1,13 +1,15 @@
 """The processes of the local stack: how each is started, and how to know that it is ready."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.settings import Settings
+from configs.settings import PROJECT_DIR, Settings
 from configs.store_users import ACL_FILE
+from configs.tracking_login import own_address
 from deployments.local.probes import answers, store_answers
 from deployments.local.ray_environment import internal_ports, owns_store, owns_tracking, worker_port_range
 
@@ -28,7 +30,8 @@ class NoServerError(Exception):
 
 @dataclass(frozen=True)
 class StackPart:
-    """A process of the stack. `stop_s` is the time that it gets to end in order."""
+    """A process of the stack. `stop_s` is the time that it gets to end in order; `environment` is what it has besides
+    the others."""
 
     name: str
     command: list[str]
@@ -36,6 +39,7 @@ class StackPart:
     ready: Callable[[], bool]
     start_s: float
     stop_s: float
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def parts(settings: Settings) -> list[StackPart]:
@@ -83,13 +87,20 @@ def store_binary() -> str:
 
 def _mlflow(settings: Settings) -> StackPart:
     folder = settings.state_dir.resolve() / "mlflow"
-    address = f"http://127.0.0.1:{settings.ports.mlflow}"
+    address = own_address(settings.ports.mlflow)
+    plugin = str(PROJECT_DIR / "jobs" / "track" / "plugin")
     command = [
         *(str(_BIN / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(settings.ports.mlflow)),
         *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
         *("--serve-artifacts", "--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
+        *("--app-name", "raycommend-login"),
     ]
-    return StackPart("mlflow", command, address, lambda: answers(f"{address}/health"), start_s=120, stop_s=15)
+    return StackPart(
+        *("mlflow", command, address, lambda: answers(f"{address}/health")),
+        start_s=120,
+        stop_s=15,
+        environment={"PYTHONPATH": os.pathsep.join([str(PROJECT_DIR), plugin])},
+    )
 
 
 def _ray(settings: Settings) -> StackPart:

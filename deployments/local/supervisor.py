@@ -1,8 +1,8 @@
 """Watches the parts of the local stack and starts again what died or hangs: `python -m deployments.local watch`.
 
-It looks twice a second whether the processes live, and every few seconds whether they answer. The parts are looked at
-in the order of starting; the applications only while Ray answers. What it sees and does stands in its log and in its
-report (`configs.supervision`), which `make status`, `/health` and autopilot's alerts show.
+It looks twice a second whether the processes live, and every few seconds whether they answer; more often while one is
+away. The parts are looked at in the order of starting; the applications only while Ray answers. What it sees and does
+stands in its log and in its report (`configs.supervision`), which `make status`, `/health` and autopilot's alerts show.
 """
 
 import contextlib
@@ -25,6 +25,9 @@ from deployments.local.stack import LocalStack
 from deployments.local.stack_parts import StartError
 
 LOOK_S = 0.5
+QUICK_LOOK_S = 0.2
+"""The same while a part is away, which somebody waits for."""
+FIRST_WAIT_S = 0.2
 ASK_S = 5.0
 """How often a part that works is asked. One that does not is asked at each look."""
 KEPT = 50
@@ -33,7 +36,7 @@ SERVE = "serve"
 
 
 @dataclass
-class Watched:
+class WatchedPart:
     """A part as the supervisor sees it."""
 
     watch: PartWatch
@@ -70,7 +73,7 @@ class Supervisor:
 
     def __init__(
         self,
-        parts: list[Watched],
+        parts: list[WatchedPart],
         state_dir: Path,
         alarm: Alarm,
         say: Callable[[str], None],
@@ -105,7 +108,8 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - whoever watches over the others must not die of one of them
                 self._say(f"a look failed, trying on: {error!r}")
             self._on_look()
-            self._ended.wait(LOOK_S)
+            away = any(part.watch.away_since is not None for part in self._parts)
+            self._ended.wait(QUICK_LOOK_S if away else LOOK_S)
         self._say("ended")
 
     def look(self) -> None:
@@ -129,7 +133,7 @@ class Supervisor:
     def _away(self, *names: str) -> bool:
         return any(part.watch.name in names and part.watch.away_since is not None for part in self._parts)
 
-    def _start(self, part: Watched) -> None:
+    def _start(self, part: WatchedPart) -> None:
         watch = part.watch
         try:
             with changing(self._state_dir, SUPERVISOR, patience_s=0):
@@ -182,7 +186,7 @@ class Supervisor:
             self._written = None
 
 
-def _trouble(part: Watched, known: Trouble | None, now: float) -> Trouble:
+def _trouble(part: WatchedPart, known: Trouble | None, now: float) -> Trouble:
     watch = part.watch
     assert watch.away_since is not None
     wait_s = watch.wait_s(now)
@@ -206,7 +210,7 @@ def _round_up(seconds: float) -> int:
     return next((step for step in (1, 5, 15, 30) if seconds <= step), 60)
 
 
-def _log_end(part: Watched) -> str:
+def _log_end(part: WatchedPart) -> str:
     log = part.log()
     if log is None:
         return ""
@@ -219,14 +223,14 @@ def _quoted(log_end: str) -> str:
     return f"; the end of its log:\n  | {log_end.replace(chr(10), chr(10) + '  | ')}" if log_end else ""
 
 
-def watched_parts(stack: LocalStack) -> list[Watched]:
+def watched_parts(stack: LocalStack) -> list[WatchedPart]:
     """The parts of a stack, as the supervisor watches them. Raises `NoServerError`."""
     found = []
     for part in stack.parts():
         silent_s = {"store": 30.0}.get(part.name, 60.0)
         found.append(
-            Watched(
-                PartWatch(part.name, silent_s, part.start_s),
+            WatchedPart(
+                PartWatch(part.name, silent_s, part.start_s, FIRST_WAIT_S),
                 identity=_process_of(stack, part.name),
                 answer=_answer_of(stack, part.name, part.ready),
                 start=lambda name=part.name: stack.start_again(name),  # type: ignore[misc]
@@ -235,11 +239,13 @@ def watched_parts(stack: LocalStack) -> list[Watched]:
         )
     serve = stack.serve
     found.append(
-        Watched(
-            PartWatch(SERVE, silent_s=180.0, start_s=180.0, first_wait_s=0.2, ended="had lost its applications"),
+        WatchedPart(
+            PartWatch(
+                SERVE, silent_s=180.0, start_s=180.0, first_wait_s=FIRST_WAIT_S, ended="had lost its applications"
+            ),
             identity=serve.identity,
             answer=lambda: "yes" if serve.runs() else "no",
-            start=serve.apply,
+            start=serve.restore,
             log=lambda: None,
             ask_s=2 * ASK_S,
         )

@@ -28,6 +28,7 @@ Status = Literal["ok", "degraded", "down"]
 PROBE_S = 1.5
 NO_CHAMPION = "no champion yet, what is popular answers"
 SILENT_S = 120.0
+NEAR_LATE_S = 60.0
 
 
 class Component(BaseModel):
@@ -192,6 +193,11 @@ def _judge_replicas(wanted: Slot, replicas: list[ReplicaReport]) -> Component:
     behind = sum(report.model_version != wanted.version for report in replicas)
     if behind:
         return Component(status="degraded", detail=f"{behind} of {len(replicas)} replicas still load {wanted.version}")
+    late_s = max((report.near_behind_s or 0.0 for report in replicas), default=0.0)
+    if late_s > NEAR_LATE_S:
+        why = next((f": {report.near_problem}" for report in replicas if report.near_problem), "")
+        detail = f"serving {wanted.version}; its near relations are {late_s:.0f} s behind the events{why}"
+        return Component(status="degraded", detail=detail)
     return Component(status="ok", detail=f"{len(replicas)} retrieval replica(s) serve {wanted.version}")
 
 

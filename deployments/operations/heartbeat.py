@@ -31,6 +31,8 @@ class Heartbeat(BaseModel):
     """What every group of `features.lifecycle.table` used when it was last measured."""
     store_durable: bool | None
     mismatched_replicas: int
+    near_behind_s: float | None = None
+    """How far the near counts of the replica that is furthest behind are behind the events; None without any."""
     experiments: dict[str, bool]
     """Running experiments, each with whether its sample ratio is as it should be."""
 

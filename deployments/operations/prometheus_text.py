@@ -200,6 +200,8 @@ def _autopilot(seen: Observation) -> Iterator[Metric]:
     )
     mismatched: list[Sample] = [] if beat is None else [((), beat.mismatched_replicas)]
     yield _gauge("replicas_refusing_model", "Retrieval replicas that refuse the slot's model", mismatched)
+    late: list[Sample] = [] if beat is None or beat.near_behind_s is None else [((), beat.near_behind_s)]
+    yield _gauge("near_behind_seconds", "How far the near relations are behind the events; absent without any", late)
     yield _gauge(
         "experiment_unhealthy",
         "Whether a running experiment has a sample ratio mismatch",

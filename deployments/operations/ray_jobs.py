@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
 from pydantic import BaseModel, Field
 
-from configs.settings import Settings
+from configs.settings import Settings, ray_token
 
 TIMEOUT_S = 10.0
 LOG_TAIL = 60
@@ -60,16 +59,18 @@ class RayJobs:
     """A client of the jobs API with the stack's token.
 
     Args:
-        settings: the address of the dashboard, and the file with the token.
+        settings: the address of the dashboard, and where the token is.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._address = settings.autopilot.jobs_address or f"http://127.0.0.1:{settings.ports.dashboard}"
-        self._token_path = settings.token_path
+        self._settings = settings
 
     async def submit(self, job_id: str, entrypoint: str, metadata: Mapping[str, str]) -> None:
         """Start a command as a job. Raises `JobExistsError`, `JobsError`."""
-        content = {"submission_id": job_id, "entrypoint": entrypoint, "metadata": dict(metadata)}
+        content: dict[str, Any] = {"submission_id": job_id, "entrypoint": entrypoint, "metadata": dict(metadata)}
+        if self._settings.autopilot.job_cpus:
+            content["entrypoint_num_cpus"] = self._settings.autopilot.job_cpus
         try:
             await self._ask("POST", "/api/jobs/", content)
         except JobsError as error:
@@ -105,9 +106,8 @@ class RayJobs:
         await self._ask("POST", f"/api/jobs/{job_id}/stop")
 
     async def _ask(self, method: str, path: str, content: Any = None, missing_ok: bool = False) -> Any:
-        headers = {}
-        if self._token_path.is_file():
-            headers["Authorization"] = f"Bearer {_read(self._token_path)}"
+        token = ray_token(self._settings)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             # A proxy named in the environment must not stand between us and the cluster.
             async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
@@ -139,7 +139,3 @@ def _job(found: Mapping[str, Any]) -> Job:
         ended_ms=found.get("end_time"),
         metadata=found.get("metadata") or {},
     )
-
-
-def _read(path: Path) -> str:
-    return path.read_text().strip()

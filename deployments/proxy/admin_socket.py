@@ -16,6 +16,9 @@ from deployments.proxy.config_text import UNAVAILABLE
 ANSWER_S = 5.0
 COMMAND_BYTES = 65_536
 _OURS = re.compile(rb"(?m)^(?:[^,\n]*,)?%s,.*\n" % UNAVAILABLE.encode())
+_CONNECTIONS = re.compile(rb"(?m)^CurrConns: (\d+)$")
+_REQUEST = re.compile(rb"(?m)^0x\S+: .* fe=(?!GLOBAL )")
+_PROMPT = b"\n> "
 _PID = re.compile(rb"(?m)^Pid: (\d+)$")
 
 
@@ -39,6 +42,50 @@ def process_id(path: Path, timeout_s: float = ANSWER_S) -> int | None:
     except OSError:
         return None
     return None if found is None else int(found[1])
+
+
+class HeldConnection:
+    """A connection to HAProxy's admin socket that was made before HAProxy was told to stop. It is answered until the
+    end, when the socket takes no others; HAProxy does not end while it is open.
+
+    Args:
+        path: of the admin socket.
+
+    Raises:
+        OSError: nobody answers there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = socket.socket(socket.AF_UNIX)
+        try:
+            self._connection.settimeout(ANSWER_S)
+            self._connection.connect(str(path))
+            self._ask(b"prompt")
+        except OSError:
+            self.close()
+            raise
+
+    def connections(self) -> int:
+        """How many connections there are to clients. Raises OSError."""
+        found = _CONNECTIONS.search(self._ask(b"show info"))
+        return 0 if found is None else int(found[1])
+
+    def requests(self) -> int:
+        """How many requests are at hand; a connection that is only kept alive has none. Raises OSError."""
+        return len(_REQUEST.findall(self._ask(b"show sess")))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ask(self, command: bytes) -> bytes:
+        self._connection.sendall(command + b"\n")
+        answer = b""
+        while not answer.endswith(_PROMPT):
+            part = self._connection.recv(COMMAND_BYTES)
+            if not part:
+                raise ConnectionError("HAProxy has closed the connection")
+            answer += part
+        return answer
 
 
 class AdminSocket:

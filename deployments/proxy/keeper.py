@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.groups.proxy import Proxy, from_environment
-from deployments.proxy.admin_socket import AdminSocket, process_id
+from deployments.proxy.admin_socket import AdminSocket, HeldConnection, process_id
 from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, with_socket
 
 BINARY_VARIABLE = "HAPROXY_BINARY"
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
-"""Asked to end: after the requests at hand; for the last two within `END_S`."""
+"""Asked to end: after the requests at hand; for the last two within `END_S` and `ANSWERS_S`."""
 PAUSES_S = (0.0, 0.0, 0.2, 0.5, 1.0)
 """Before each new start, if the HAProxy before it did not last; the last one from then on."""
 STEADY_S = 5.0
@@ -32,6 +32,11 @@ NEXT_MANAGER_S = 60.0
 ORDERLY_S = 3.0
 """Serve ends the proxy and its manager right after it. If the proxy was killed, Ray replaces the manager after 20 s."""
 END_S = 5.0
+"""How long connections are kept that have no request: HAProxy closes each with its next answer."""
+ANSWERS_S = 20.0
+"""How long requests are waited for that are at hand after that. Each that has lost its replica is tried again for some
+seconds; who ends the whole stack waits for 40 s (`stop_s` in deployments/local/stack_parts.py)."""
+CHECK_S = 0.1
 OWN_FILES = 400
 """Open files beside those of clients and replicas."""
 _PR_SET_PDEATHSIG = 1
@@ -59,6 +64,8 @@ class Keeper:
         self._stopping = False
         self._guard_gone_at: float | None = None
         self._give_up: float | None = None
+        self._held: HeldConnection | None = None
+        self._kept_until = self._answered_until = 0.0
 
     def run(self) -> int:
         """Keep HAProxy until it is told to end. Returns the exit code."""
@@ -86,7 +93,7 @@ class Keeper:
     def _once(self) -> tuple[int, bool]:
         """One HAProxy to its end. Returns its exit code, 0 where it was told to end, and whether it ever answered."""
         text = Path(self._config).read_text()
-        own = self._own_socket(text)
+        own = self._own = self._own_socket(text)
         predecessors = _predecessors(own.parent)
         try:
             code = self._start(text, own, predecessors)
@@ -167,6 +174,9 @@ class Keeper:
                 return self._until_it_ends(events, admin)
             finally:
                 os.close(haproxy)
+                if self._held is not None:
+                    self._held.close()
+                    self._held = None
                 if admin is not None:
                     admin.close()
 
@@ -188,7 +198,7 @@ class Keeper:
                 # Ray finds out by this that it must start the proxy anew.
                 events.unregister(admin)
                 admin.close()
-            if self._give_up is not None and time.monotonic() > self._give_up:
+            if self._give_up is not None and time.monotonic() > self._give_up and not self._waits():
                 self._end()
 
     def _gone(self, name: str) -> None:
@@ -206,9 +216,11 @@ class Keeper:
             self._give_up = time.monotonic() + NEXT_MANAGER_S
 
     def _end(self) -> None:
-        """Let HAProxy finish its requests; at the second time, kill it."""
+        """Let HAProxy finish its requests; at the second time, within the times of `_finish`."""
         if self._stopping:
-            self._haproxy.kill()
+            if self._held is None:
+                self._finish()
+            return
         self._haproxy.send_signal(signal.SIGUSR1)
         self._stopping = True
         # Within this time it ends by itself: Ray's configuration has `hard-stop-after`.
@@ -218,10 +230,39 @@ class Keeper:
         return None if self._give_up is None else max(0.0, self._give_up - time.monotonic()) + LOOK_S
 
     def _finish(self) -> None:
-        """Let HAProxy answer what it has, for a short time: nobody may wait for it."""
+        """Let HAProxy answer what it has, and end then."""
+        if self._held is None:
+            with contextlib.suppress(OSError):
+                self._held = HeldConnection(self._own)
         self._stopping = True
         self._haproxy.send_signal(signal.SIGUSR1)
-        self._give_up = time.monotonic() + END_S
+        now = time.monotonic()
+        self._kept_until, self._answered_until = now + END_S, now + END_S + ANSWERS_S
+        self._give_up = now if self._held is not None else self._answered_until
+
+    def _waits(self) -> bool:
+        """Whether HAProxy, which is told to stop, has something left to do, and time for it."""
+        if self._held is None:
+            return False
+        now, left = time.monotonic(), 0
+        try:
+            if now < self._kept_until:
+                left = self._held.connections()
+            elif now < self._answered_until:
+                left = self._held.requests()
+            else:
+                say(f"{self._held.requests()} requests lose their connections: they took more than {ANSWERS_S:g} s")
+        except OSError as error:
+            say(f"HAProxy does not say what it has left: {error}")
+        if left:
+            self._give_up = now + CHECK_S
+            return True
+        self._held.close()
+        self._held = None
+        if now < self._kept_until:  # Nobody is connected: it ends by itself.
+            self._give_up = self._kept_until
+            return True
+        return False
 
     def _pass_on(self, number: int, _: object) -> None:
         if number == signal.SIGUSR1:

@@ -21,7 +21,7 @@ from features.serving.slots import Slot
 from features.users.user_features import UserFeatures
 from models.bundle.arrays import BundleError
 from models.bundle.reading import read_ranker
-from models.ranking.features import assemble, user_features
+from models.ranking.features import user_features
 from models.ranking.ranker import Ranker
 
 logger = logging.getLogger("ray.serve")
@@ -154,24 +154,30 @@ def score_candidates(
     lengths = np.array([answer.folded for answer in reply.answers])
     if not lengths.any():
         return [np.empty(0, np.float32)] * len(reply.answers)
-    return np.split(ranker.score(ranker_input(reply, users, contexts)), np.cumsum(lengths)[:-1])
+    return np.split(ranker.score_lists(*ranker_input(ranker, reply, users, contexts)), np.cumsum(lengths)[:-1])
 
 
 def ranker_input(
-    reply: Reply, users: Sequence[UserFeatures | None], contexts: Sequence[dict[str, Any] | None]
-) -> np.ndarray:
-    """(N, len(FEATURES) + a) float32: what a ranker scores, the first `folded` candidates of all answers one after
-    another; a columns of attributes.
+    ranker: Ranker, reply: Reply, users: Sequence[UserFeatures | None], contexts: Sequence[dict[str, Any] | None]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `Ranker.score_lists` takes: of the answers with `folded` candidates the block of these, what is read of
+    their users, and how many candidates each has.
 
     Args:
-        reply, users, contexts: as in `score_candidates`.
+        ranker, reply, users, contexts: as in `score_candidates`.
+
+    Raises:
+        ValueError: the reply has other columns than the ranker reads.
     """
     lengths = np.array([answer.folded for answer in reply.answers])
     rows = np.flatnonzero(lengths)
-    block = np.frombuffer(reply.features, np.float32).reshape(int(lengths.sum()), -1)
+    block, shape = np.frombuffer(reply.features, np.float32), (int(lengths.sum()), len(ranker.block_features))
+    if block.size != shape[0] * shape[1]:
+        raise ValueError(f"retrieval sent {block.size} features of {shape[0]} candidates, the ranker reads {shape[1]}")
     known = [user for row in rows.tolist() if (user := users[row]) is not None]
     devices = [_device(contexts[row]) for row in rows.tolist()]
-    return assemble(block, _user_block(known, devices, reply.at_ms), lengths[rows])
+    of_users = _user_block(known, devices, reply.at_ms)
+    return block.reshape(shape), of_users[:, ranker.user_columns], lengths[rows]
 
 
 def affinities_of(features: UserFeatures) -> Affinities:

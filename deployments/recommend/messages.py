@@ -42,8 +42,8 @@ class Reply(NamedTuple):
     """Answers to a batch, all by one model version; None when the slot holds no usable model.
 
     For a version with a learned ranker: where its bundle lies, the candidate block of the features of all answers'
-    first `folded` candidates (float32, `models.ranking.features.CANDIDATE_FEATURES` and what attributes give), and as
-    of when (`at_ms`).
+    first `folded` candidates (float32, those that its ranker reads: `models.ranking.ranker.Ranker.block_features`), and
+    as of when (`at_ms`).
     """
 
     version: str | None

@@ -8,13 +8,15 @@ import numpy as np
 
 from configs.decay import AFFINITY_HALF_LIFE_MS
 from models.ranking.attributes import AttributeColumns, Attributes
+from models.ranking.block.columns import AFFINITY, COSINES, RELATIONS, TOGETHER
 from models.ranking.features import RECENT, RequestBatch, affinity_rows, candidate_features, latest_distinct
-from models.ranking.item_table import item_table
+from models.ranking.live_items import LiveItems
 from models.ranking.point_in_time import affinity_amounts
 from models.ranking.ranking_parts import RankingParts
+from models.relations.near_lists import NEAR_FEATURES
 from models.relations.past_events import NO_PAST, PastEvents
 from models.retrieval.candidates import Candidates
-from models.retrieval.shelf import Shelf
+from models.retrieval.near_items import NearItems
 
 
 class Affinities(NamedTuple):
@@ -36,11 +38,12 @@ class Asker(NamedTuple):
         speaking: (p,) distinct positions of items that speak for interest.
         affinities: the category affinities of the user.
         events: (e,) positions of the user's events, oldest to newest, those whose items are listed; read, as are the
-            next two, where the ranker reads attributes.
+            next two, where the ranker matches items with histories.
         amounts: (e,) what each of them counted when it came (`configs.decay.REFUSAL_AFFINITY` for a refusal).
         times_ms: (e,) when they were.
         trained_user: the row of the user in the bundle, -1 for none.
         past: what the user had before; read where the ranker looks at repeats.
+        latest_rows: (LATEST,) rows of the latest items in the near counts, -1 padded; read where there are some.
     """
 
     history: np.ndarray
@@ -51,6 +54,7 @@ class Asker(NamedTuple):
     times_ms: np.ndarray = _NO_EVENTS
     trained_user: int = -1
     past: PastEvents = NO_PAST
+    latest_rows: np.ndarray = _NO_EVENTS
 
 
 class RankerFeatures:
@@ -59,18 +63,27 @@ class RankerFeatures:
     Args:
         parts: the ranker of the bundle, with what its features need beside the factors.
         item_factors: (n_items, f) float32.
+
+    Attributes:
+        matches_histories: whether the ranker compares attributes of items with those of the history.
+        reads_users: whether it reads attributes of users.
+        reads_near: whether it reads near counts.
     """
 
     def __init__(self, parts: RankingParts, item_factors: np.ndarray) -> None:
         self._parts = parts
-        self._factors = item_factors
-        self._attributes = AttributeColumns(parts.attributes, len(item_factors)) if parts.attributes else None
+        self._columns_read = columns = parts.columns
+        self._items = LiveItems(item_factors, parts.statistics)
+        used = parts.attributes
+        reads = columns.any_of(used.features)
+        self._attributes = AttributeColumns(used, len(item_factors)) if reads else None
+        self.matches_histories = columns.any_of(used.match_features)
+        self.reads_users = columns.any_of(used.user_features)
+        self.reads_near = columns.any_of(NEAR_FEATURES)
+        self._reads_recent = columns.any_of(COSINES, RELATIONS, TOGETHER)
         self._popularity = np.zeros((2, 0), np.float32)
-
-    @property
-    def reads_attributes(self) -> bool:
-        """Whether the ranker reads attributes of items or users."""
-        return self._attributes is not None
+        self._columns: dict[bytes, int] = {}
+        self._take_table(len(item_factors))
 
     @property
     def reads_repeats(self) -> bool:
@@ -78,26 +91,26 @@ class RankerFeatures:
         return self._parts.reads_repeats
 
     def take_attributes(self, places: Sequence[int], attributes: Sequence[Attributes], n: int) -> None:
-        """Follow a change of the catalogue, before `take_shelf`; see `AttributeColumns.update`."""
+        """Follow a change of the catalogue, before `take_items`; see `AttributeColumns.update`."""
         if self._attributes is not None:
             self._attributes.update(places, attributes, n)
 
-    def take_shelf(self, shelf: Shelf, added_ms: np.ndarray) -> None:
-        """Follow a change of the catalogue.
+    def take_items(
+        self, places: Sequence[int], categories: Sequence[tuple[str, ...]], added_ms: Sequence[int], n: int
+    ) -> None:
+        """Follow a change of the catalogue; see `LiveItems.update`."""
+        self._items.update(places, categories, added_ms, n)
+        self._take_table(n)
 
-        Args:
-            added_ms: (n_extra,) when each item unknown to the model was added.
-        """
-        self._table = item_table(
-            self._factors,
-            self._parts.statistics,
-            shelf.categories,
-            shelf.extra_factors,
-            added_ms,
-            None if self._attributes is None else self._attributes.table(),
-        )
-        self._columns = {name.encode(): column for name, column in self._table.category_columns.items()}
-        self._n = len(shelf.visible)
+    def take_factors(self, places: np.ndarray, factors: np.ndarray, gone: np.ndarray) -> None:
+        """Follow the estimated factors of new items; see `LiveItems.take_factors`."""
+        self._items.take_factors(places, factors, gone)
+
+    def _take_table(self, n: int) -> None:
+        self._table = self._items.table(None if self._attributes is None else self._attributes.table())
+        for name in list(self._items.columns)[len(self._columns) :]:
+            self._columns[name.encode()] = len(self._columns)
+        self._n = n
 
     def take_popularity(self, day: tuple[np.ndarray, np.ndarray], week: tuple[np.ndarray, np.ndarray]) -> None:
         """Follow the live popularity.
@@ -110,16 +123,19 @@ class RankerFeatures:
             popularity[row, places] = shares
         self._popularity = popularity
 
-    def features(self, askers: Sequence[Asker], found: Sequence[Candidates], at_ms: float) -> bytes:
+    def features(
+        self, askers: Sequence[Asker], found: Sequence[Candidates], at_ms: float, near: NearItems | None = None
+    ) -> bytes:
         """The block of the candidates that a ranker orders.
 
         Args:
             askers, found: one of each for every request, in the same order.
             at_ms: the moment as of which the features are computed.
+            near: the live near counts; None where the model does without.
 
         Returns:
-            float32 rows of `CANDIDATE_FEATURES` and what attributes give, of the lists' first `folded`
-            candidates, one list after another, as bytes.
+            float32 rows of what the ranker reads (`Ranker.block_features`) of the lists' first `folded` candidates, one
+            list after another, as bytes.
         """
         lengths = [candidates.folded for candidates in found]
         width = max(lengths, default=0)
@@ -133,7 +149,8 @@ class RankerFeatures:
             length = lengths[place]
             items[row, :length] = found[place].items[:length]
             scores[row, :length] = found[place].scores[:length]
-            recent[row] = latest_distinct(askers[place].history, RECENT, askers[place].speaking)
+            if self._reads_recent:
+                recent[row] = latest_distinct(askers[place].history, RECENT, askers[place].speaking)
         if self._popularity.shape[1] < self._n:  # Items were added since popularity was read: they have none yet.
             grown = np.zeros((2, self._n), np.float32)
             grown[:, : self._popularity.shape[1]] = self._popularity
@@ -148,16 +165,19 @@ class RankerFeatures:
             popularity=self._popularity,
             past=[askers[place].past for place in rows] if self.reads_repeats else (),
         )
+        if near is not None and self.reads_near:
+            latest = np.stack([askers[place].latest_rows for place in rows])
+            batch = replace(batch, near=near.features(latest, items))
         if self._attributes is not None:
             batch = self._with_attributes(batch, [askers[place] for place in rows], at_ms)
-        block = candidate_features(self._table, self._parts.relations, batch)
+        block = candidate_features(self._table, self._parts.relations, batch, self._columns_read)
         if min(lengths[place] for place in rows) < width:
             return block[items >= 0].tobytes()
         return block.tobytes()
 
     def _with_attributes(self, batch: RequestBatch, askers: Sequence[Asker], at_ms: float) -> RequestBatch:
         users = None
-        if self._parts.user_values is not None:
+        if self.reads_users and self._parts.user_values is not None:
             rows = np.array([asker.trained_user for asker in askers])
             users = np.where((rows >= 0)[:, None], self._parts.user_values[rows], np.float32(np.nan))
         return replace(
@@ -168,6 +188,8 @@ class RankerFeatures:
         )
 
     def _affinity(self, affinities: Sequence[Affinities], at_ms: float) -> np.ndarray:
+        if not self._columns_read.any_of(AFFINITY):
+            return np.empty((len(affinities), 0), np.float32)
         packed = np.frombuffer(b"".join([mine.packed for mine in affinities]), "<f8").reshape(-1, 2)
         decayed = packed[:, 1] * np.exp2((packed[:, 0] - at_ms) / AFFINITY_HALF_LIFE_MS)
         columns = np.array([self._columns.get(name, -1) for mine in affinities for name in mine.names], np.int64)

@@ -4,19 +4,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 
 from configs import clock
-from configs.decay import REFUSAL_AFFINITY
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
 from data.dataset import item_id_type, processed_dir
 from deployments.operations.similar_items import Similar
-from deployments.recommend.history_parts import past_of_users, split_rows
+from deployments.recommend.history_parts import (
+    UserEvents,
+    events_of_users,
+    latest_rows_of_users,
+    past_of_users,
+    split_rows,
+)
 from deployments.recommend.loaded_model import DAY, WEEK, LoadedModel, load_model
-from deployments.recommend.messages import Answer, Question, Reply
+from deployments.recommend.messages import Question, Reply
+from deployments.recommend.near.follower import NearFollower, exchange, follower_of
 from deployments.recommend.ranker_features import Asker
 from deployments.recommend.without_model import WithoutModel
 from deployments.replica.control_watch import ControlWatch
@@ -36,23 +42,14 @@ from models.factors.interest import aggregate_interest
 from models.ranking.features import latest_distinct, moment
 from models.relations.more_sources import LATEST
 from models.relations.past_events import NO_PAST
-from models.retrieval.candidates import Candidates
 from models.retrieval.exclusion import left_out
 from models.retrieval.query import Query
+from models.sequence.histories import sequence_of
 
 logger = logging.getLogger("ray.serve")
 TRENDING_DEPTH = 400
 """How many of the strongest items are read of each partition where only cold starts need them; a ranker needs all."""
-REASONS = 3
 _NOTHING = np.empty(0, np.int64)
-
-
-class _Events(NamedTuple):
-    """Of one history: the items' positions, what each event counted for an affinity when it came, and when that was."""
-
-    items: np.ndarray
-    amounts: np.ndarray
-    times_ms: np.ndarray
 
 
 class Retrieval:
@@ -72,6 +69,7 @@ class Retrieval:
         self._keys = keys_of(settings.store)
         self._catalogue = Catalogue(self._client, self._keys, text_chars=TEXT_READ)
         self._loaded: LoadedModel | None = None
+        self._near: NearFollower | None = None
         self._without_model = WithoutModel(self._types, item_id_type(processed_dir(settings)))
         self._slot_value: Slot | None = None
         self._slot_known = asyncio.Event()
@@ -79,6 +77,7 @@ class Retrieval:
         self._erasures = Erasures({})
         self._standing = Standing(0, None)
         self._popularity: dict[str, Popularity] = {}  # by window; that of what is trending comes first
+        self._shown_version = 0  # of the catalogue, as far as the model has taken it over
         self._missed: dict[str, Item] | None = None  # what changed in the catalogue while a model loads; else None
         self._watch = ControlWatch(
             self._client,
@@ -98,7 +97,9 @@ class Retrieval:
         await self._slot_known.wait()
 
     async def stop(self) -> None:
+        """Follow nothing any more."""
         await self._watch.stop()
+        await exchange(self._near, None)
 
     def check_health(self) -> None:
         self._watch.check_health()
@@ -111,47 +112,41 @@ class Retrieval:
             return self._without_model.reply(questions, catalogue.items, catalogue.version, self._popularity.values())
         if loaded is None:
             return Reply(None, "str", 0, [])
-        model, catalogue_version = loaded.model, self._catalogue.version
-        queries, histories, listed = self._queries(loaded, questions)
-        found = model.retrieve(queries, loaded.shelf)
+        model, catalogue_version = loaded.model, self._shown_version
+        queries, histories, listed, newest_ms = self._queries(loaded, questions)
+        found = model.retrieve(queries, loaded.shelf, loaded.near)
         answers = [
-            self._answer(loaded, question, query, candidates)
+            loaded.answer(question, query, candidates)
             for question, query, candidates in zip(questions, queries, found, strict=True)
         ]
+        said = model.version, model.manifest.item_id_type, catalogue_version, answers
         if loaded.block is None:
-            return Reply(model.version, model.manifest.item_id_type, catalogue_version, answers)
-        at_ms = moment(time.time() * 1000, self._standing.newest_ms)
+            return Reply(*said)
+        at_ms = moment(time.time() * 1000, newest_ms)
         askers = [
-            Asker(history, query.items, question.affinities, past=query.past)
+            Asker(history, query.items, question.affinities, past=query.past, latest_rows=query.latest_rows)
             for history, query, question in zip(histories, queries, questions, strict=True)
         ]
-        if loaded.block.reads_attributes:
+        if loaded.block.reads_users:
             askers = [
-                asker._replace(
-                    events=events.items,
-                    amounts=events.amounts,
-                    times_ms=events.times_ms,
-                    trained_user=self._trained_user(loaded, question.user_id),
-                )
-                for asker, events, question in zip(askers, listed(), questions, strict=True)
+                asker._replace(trained_user=self._trained_user(loaded, question.user_id))
+                for asker, question in zip(askers, questions, strict=True)
             ]
-        features = loaded.block.features(askers, found, at_ms)
-        return Reply(
-            model.version, model.manifest.item_id_type, catalogue_version, answers, loaded.path, features, at_ms
-        )
+        if loaded.block.matches_histories:
+            askers = [
+                asker._replace(events=events.items, amounts=events.amounts, times_ms=events.times_ms)
+                for asker, events in zip(askers, listed(), strict=True)
+            ]
+        features = loaded.block.features(askers, found, at_ms, loaded.near)
+        return Reply(*said, loaded.path, features, at_ms)
 
     async def similar(self, item_id: bytes, n: int) -> Similar:
         """The `n` items whose factors point most nearly the same way, by cosine."""
         loaded = self._loaded
         if loaded is None:
             return Similar(None, "str", False, [])
-        item_id_type = loaded.model.manifest.item_id_type
-        position = loaded.builder.table.find_one(item_id)
-        if position < 0:
-            return Similar(loaded.model.version, item_id_type, False, [])
-        items, cosines = loaded.model.similar(position, n, loaded.shelf)
-        ids = [loaded.builder.ids[place] for place in items.tolist()]
-        return Similar(loaded.model.version, item_id_type, True, list(zip(ids, cosines.tolist(), strict=True)))
+        found = loaded.similar(item_id, n)
+        return Similar(loaded.model.version, loaded.model.manifest.item_id_type, found is not None, found or [])
 
     async def version(self) -> str | None:
         """The version that answers now; None where no model is loaded."""
@@ -161,32 +156,15 @@ class Retrieval:
         """Wait, so that a call is under way: a deployment with one is not scaled to zero."""
         await asyncio.sleep(seconds)
 
-    def _answer(self, loaded: LoadedModel, question: Question, query: Query, candidates: Candidates) -> Answer:
-        ids = loaded.builder.ids
-        factors, reasons = b"", []
-        if question.with_factors:
-            factors = loaded.model.factors_of(candidates.items, loaded.shelf).tobytes()
-        if question.with_reasons:
-            explained = loaded.model.explain(query, candidates.items, REASONS)
-            reasons = [tuple((ids[place], share) for place, share in found) for found in explained]
-        return Answer(
-            b"\n".join([ids[place] for place in candidates.items.tolist()]),
-            candidates.scores.astype("<f4").tobytes(),
-            candidates.sources.tobytes(),
-            candidates.cold_start,
-            candidates.folded,
-            factors,
-            tuple(reasons),
-        )
-
     def _queries(
         self, loaded: LoadedModel, questions: list[Question]
-    ) -> tuple[list[Query], list[np.ndarray], Callable[[], list[_Events]]]:
+    ) -> tuple[list[Query], list[np.ndarray], Callable[[], list[UserEvents]], float | None]:
         """Decode the histories of the batch and weigh them, all together.
 
         Returns:
-            The queries, for each the positions of its history's events, as far as the model knows their items, and a
-            function that gives all events whose items are listed, with what they count.
+            The queries, for each the positions of its history's events, as far as the model knows their items, a
+            function that gives all events whose items are listed, with what they count, and the time of the newest
+            event that is known: of these, or of anybody when the standing was read.
         """
         find = loaded.builder.table.find
         histories = decode_histories([question.history for question in questions])
@@ -215,10 +193,13 @@ class Retrieval:
         new = liked & ~speaks
         new_items = split_rows(interest.users[new], interest.items[new], number)
         new_weights = split_rows(interest.users[new], interest.weights[new], number)
+        latest_rows = [_NOTHING] * number
+        if loaded.near is not None:
+            latest_rows = latest_rows_of_users(loaded.near, self._types, histories, rows, places)
         past = [NO_PAST] * number
         if loaded.model.more.repeats or (loaded.block is not None and loaded.block.reads_repeats):
             past = past_of_users(self._types, histories, rows, places, in_model)
-        queries = []
+        queries, length = [], loaded.model.sequence_length
         for row, question in enumerate(questions):
             exclude = [refused[row]]
             if question.exclude_items:
@@ -240,20 +221,15 @@ class Retrieval:
                     new_weights=new_weights[row],
                     recent=latest_distinct(events[row], LATEST, items[row]) if loaded.model.more.related else _NOTHING,
                     past=past[row],
+                    sequence=sequence_of(events[row], items[row], length) if length else _NOTHING,
+                    latest_rows=latest_rows[row],
                 )
             )
 
-        def listed_events() -> list[_Events]:
-            codes, values = histories.codes[listed], histories.values[listed]
-            counted = self._types.confidence(codes, values, "preference")
-            amounts = np.where(self._types.is_refusal(codes, values), REFUSAL_AFFINITY, counted)
-            parts = [
-                split_rows(rows[listed], column, number)
-                for column in (places[listed], amounts, histories.times_ms[listed])
-            ]
-            return [_Events(*mine) for mine in zip(*parts, strict=True)]
-
-        return queries, events, listed_events
+        listed_events = partial(events_of_users, self._types, histories, rows, places, listed)
+        known_ms = (self._standing.newest_ms, float(histories.times_ms.max()) if len(histories.times_ms) else None)
+        newest_ms = max((one for one in known_ms if one is not None), default=None)
+        return queries, events, listed_events, newest_ms
 
     def _trained_user(self, loaded: LoadedModel, user_id: bytes) -> int:
         """Row of the trained vector, -1 for a user who was not trained, or was erased since."""
@@ -267,7 +243,10 @@ class Retrieval:
         serving = self._loaded.model.version if self._loaded else None
         self._slot_value = value
         if value is None:
+            if self._loaded is not None:
+                self._without_model.take(self._catalogue.items, list(self._catalogue.items.values()))
             self._loaded, self._refused = None, None
+            await self._follow_near(None)
         elif value.version == serving:
             self._refused = None
         else:
@@ -275,28 +254,50 @@ class Retrieval:
             missed: dict[str, Item] = {}
             self._missed = missed
             try:
-                loaded = await asyncio.to_thread(load_model, value, self.settings.serving.prior_weight, items)
+                how = self.settings.serving
+                loaded = await asyncio.to_thread(
+                    load_model,
+                    value,
+                    how.prior_weight,
+                    items,
+                    lambda one: self._catalogue.items.get(one),
+                    how.near_cells,
+                )
             except (BundleError, OSError, FloatingPointError) as error:
                 self._refused = f"{value.version}: {error}"
                 logger.error("%s: bundle refused, serving %s on: %s", self.slot, serving or "nothing", error)
             else:
-                if missed:
-                    loaded.take_items(list(missed.values()))
+                await self._follow_near(loaded)
+                while missed:
+                    changed = list(missed.values())
+                    missed.clear()
+                    await loaded.take_all(changed)
                 loaded.take_popularity(self._popularity)
+                self._shown_version = self._catalogue.version
                 self._loaded, self._refused = loaded, None
+                self._without_model.forget()
                 logger.warning("%s: serving %s (was %s)", self.slot, loaded.model.version, serving or "nothing")
             finally:
                 self._missed = None
         self._slot_known.set()
         await self._report()
 
+    async def _follow_near(self, loaded: LoadedModel | None) -> None:
+        """Follow the events for the near counts of this model, where it has some, and no more for the one before."""
+        before = self._near
+        self._near = follower_of(self.settings, self._keys, loaded, self._types, self._erasures)
+        await exchange(before, self._near)
+
     async def _follow_catalogue(self) -> None:
         changed = await self._catalogue.refresh()
+        if self.slot == CHAMPION and self._loaded is None:
+            self._without_model.take(self._catalogue.items, changed)
         if self._missed is not None:
             self._missed.update((item.item_id, item) for item in changed)
         if self._loaded is not None and changed:
-            self._loaded.take_items(changed)
+            await self._loaded.take_all(changed)
             self._loaded.take_popularity(self._popularity)
+        self._shown_version = self._catalogue.version
 
     async def _follow_erasures(self) -> None:
         self._erasures = await read_erasures(self._client, self._keys, self.settings.log_dir)
@@ -305,6 +306,8 @@ class Retrieval:
         await self._report()
         standing = await read_standing(self._client, self._keys)
         loaded = self._loaded
+        if loaded is not None:
+            await loaded.catch_up_in_turns()
         ranks = loaded is not None and loaded.block is not None
         trending = (loaded.trending_window if loaded else None) or self.settings.serving.trending_window
         windows = list(dict.fromkeys([trending, WEEK, DAY])) if ranks else [trending]
@@ -326,6 +329,8 @@ class Retrieval:
             problem=self._refused,
             catalogue_version=self._catalogue.version,
             index=serving.index.kind if serving else None,
+            near_behind_s=None if self._near is None else round(self._near.behind_s, 1),
+            near_problem=None if self._near is None else self._near.problem,
         )
         try:
             await report_replica(self._client, self._keys, self._watch.replica_id, report)

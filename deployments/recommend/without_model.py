@@ -1,5 +1,6 @@
 """Lists while there is no model yet: what is popular now, then what is newest, without what the user had or refused."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -16,6 +17,9 @@ from models.retrieval.exclusion import left_out
 
 NO_MODEL = "none"
 """The model version of such a list."""
+LOOKED_AT = 100_000
+"""The newest items that are looked at for one list: looking at a million takes a second."""
+_FEW = 1_000
 
 
 class WithoutModel:
@@ -29,8 +33,30 @@ class WithoutModel:
     def __init__(self, types: EventTypes, item_id_type: str) -> None:
         self._types = types
         self._item_id_type = item_id_type
-        self._newest: list[str] = []
-        self._version = -1
+        self._newest: list[tuple[int, str]] = []  # what items were created, as -ms, and their ids; some twice
+
+    def take(self, items: Mapping[str, Item], changed: Sequence[Item]) -> None:
+        """Follow a change of the catalogue.
+
+        Args:
+            items: the catalogue.
+            changed: those of them that are new or other than before.
+        """
+        found = [_newness(item) for item in changed if item.recommendable]
+        if len(found) <= _FEW:
+            for one in found:
+                place = bisect_left(self._newest, one)
+                if self._newest[place : place + 1] != [one]:
+                    self._newest.insert(place, one)
+        else:
+            self._newest += found
+            self._newest.sort()
+        if len(self._newest) > 2 * len(items):
+            self._newest = sorted(_newness(item) for item in items.values() if item.recommendable)
+
+    def forget(self) -> None:
+        """There is a model now: nothing is remembered any more."""
+        self._newest = []
 
     def reply(
         self, questions: Sequence[Question], items: Mapping[str, Item], version: int, popularity: Iterable[Popularity]
@@ -38,14 +64,10 @@ class WithoutModel:
         """The answers to a batch.
 
         Args:
-            items: the catalogue.
+            items: the catalogue, as it was last taken.
             version: of the catalogue.
             popularity: what is popular; empty while it is not read.
         """
-        if version != self._version:
-            newest = sorted(items.values(), key=lambda item: (-item.created_ms, item.item_id))
-            self._newest = [item.item_id for item in newest if item.recommendable]
-            self._version = version
         return Reply(NO_MODEL, self._item_id_type, version, [self._answer(one, items, popularity) for one in questions])
 
     def _answer(self, question: Question, items: Mapping[str, Item], popularity: Iterable[Popularity]) -> Answer:
@@ -68,7 +90,7 @@ class WithoutModel:
             leader = float(one.weights.max(initial=0.0)) or 1.0
             for item_id, weight in zip(one.item_ids, one.weights.tolist(), strict=True):
                 yield item_id, weight / leader, Source.TRENDING
-        for text in self._newest:
+        for _, text in islice(self._newest, LOOKED_AT):
             yield text.encode(), 0.0, Source.NEWEST
 
     def _left_out(self, question: Question) -> set[bytes]:
@@ -90,6 +112,10 @@ class WithoutModel:
             left |= {names[place] for place in out.seen_items.tolist()}
             left |= set(question.older_seen.split(b"\n")) if question.older_seen else set()
         return left
+
+
+def _newness(item: Item) -> tuple[int, str]:
+    return -item.created_ms, item.item_id
 
 
 def _fits(item: Item | None, question: Question) -> bool:

@@ -99,7 +99,8 @@ def sample_ratio_test(observed: Sequence[int], weights: Sequence[float]) -> Samp
 
 
 def always_valid_p_values(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """(...) p-values of (..., k) counts against (k,) shares above 0 that sum to 1; may be looked at any time."""
+    """(...) p-values of (..., k) counts against shares above 0 that sum to 1, (k,) or a row for each of counts; may be
+    looked at any time."""
     users = counts.sum(axis=-1)
     likelihood = (counts * np.log(shares)).sum(axis=-1)
     factors = []

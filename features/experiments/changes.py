@@ -14,7 +14,7 @@ from features.experiments.steps import promoted, winner_of
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.promotion import PromotionError, verified, with_slot
-from features.serving.serving_state import PERSON, Decision, ServingState, change, read_state
+from features.serving.serving_state import PERSON, ServingState, StateChange, change, read_state
 from features.serving.slots import CHAMPION, Slot
 
 
@@ -51,10 +51,10 @@ async def create_experiment(
     given["seed"] = definition.seed or given["id"]
     draft = Experiment(**given, created_ms=now_ms)
 
-    def create(state: ServingState) -> Decision:
+    def create(state: ServingState) -> StateChange:
         if draft.id in state.experiments:
             raise ExperimentError("conflict", f"id: there is an experiment {draft.id!r} already", "id")
-        return Decision(_with(state, draft), who, draft.hypothesis, step="created", time_ms=now_ms)
+        return StateChange(_with(state, draft), who, draft.hypothesis, step="created", time_ms=now_ms)
 
     await change(client, keys, create)
     return draft
@@ -81,9 +81,9 @@ async def change_experiment(
     """
     changed: list[Experiment] = []
 
-    def take(state: ServingState) -> Decision:
+    def take(state: ServingState) -> StateChange:
         changed.append(step(known(state, experiment), state))
-        return Decision(_with(state, changed[-1]), who, reason, step=change_name, time_ms=now_ms)
+        return StateChange(_with(state, changed[-1]), who, reason, step=change_name, time_ms=now_ms)
 
     await change(client, keys, take)
     return changed[-1]
@@ -116,17 +116,17 @@ async def promote_winner(
         raise ExperimentError("conflict", f"version: {error}", "version") from error
     changed: list[Experiment] = []
 
-    def take(state: ServingState) -> Decision:
+    def take(state: ServingState) -> StateChange:
         one = known(state, experiment)
         changed.append(promoted(one, winner_of(one, winner, None)))
         after = _with(state, changed[-1])
         if state.serving(CHAMPION) == version:
             words = f"no slot was moved, {version} is the champion already; {reason}"
-            return Decision(after, who, words, step="decided", time_ms=now_ms)
+            return StateChange(after, who, words, step="decided", time_ms=now_ms)
         if uri is None:
             raise ExperimentError("conflict", "the champion was changed meanwhile; look again, then decide")
         after = with_slot(after, CHAMPION, Slot(version, uri, now_ms, reason), who)
-        return Decision(after, who, reason, step="promoted", time_ms=now_ms)
+        return StateChange(after, who, reason, step="promoted", time_ms=now_ms)
 
     await change(client, keys, take)
     return changed[-1]

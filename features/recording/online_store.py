@@ -101,7 +101,8 @@ class OnlineStore:
             self._ready = True
 
     async def record_events(self, events: Sequence[Event]) -> list[EventResult | StoreError]:
-        """Record events in one round trip: each durable and visible in every feature when this returns.
+        """Record events in one round trip: each durable, known to `store.copies` copies of the store, and visible in
+        every feature when this returns.
 
         A timeout leaves the outcome open; the same event with the same id may be sent again and counts once.
 
@@ -115,7 +116,8 @@ class OnlineStore:
             KeyError: an event's type does not exist (to be refused before).
         """
         await self.prepare()
-        return _results(events, await run_calls(self.client, [self.event_call(event) for event in events]))
+        calls = [self.event_call(event) for event in events]
+        return _results(events, await run_calls(self.client, calls, confirm=True))
 
     async def log_exposures(self, exposures: Sequence[Exposure]) -> None:
         """Log lists before they are shown, in one round trip; an exposure sent twice in a row counts once.

@@ -8,6 +8,7 @@ from data.dataset import Dataset
 from data.fields.attributes import Value
 from data.fields.frames import frame_attributes
 from features.items.catalogue import Item
+from features.items.packed_attributes import NO_ATTRIBUTES, PackedAttributes
 
 
 def catalogue_items(dataset: Dataset) -> Iterator[Item]:
@@ -17,7 +18,8 @@ def catalogue_items(dataset: Dataset) -> Iterator[Item]:
     for (item_id, title, year, categories, added_ms), attributes in zip(columns, described, strict=True):
         known_year = None if pd.isna(year) else int(year)
         added = 0 if pd.isna(added_ms) else int(added_ms)
-        yield Item(item_id, title, known_year, tuple(categories), created_ms=added, attributes=attributes)
+        packed = PackedAttributes(attributes) if attributes else NO_ATTRIBUTES
+        yield Item(item_id, title, known_year, tuple(categories), created_ms=added, attributes=packed)
 
 
 def described_users(dataset: Dataset) -> Iterator[tuple[str, dict[str, Value]]]:

@@ -154,7 +154,9 @@ async def _write_counts(store: OnlineStore, partition: int, counts: PartitionRep
 
 async def _describe(store: OnlineStore, dataset: Dataset, erasures: Erasures) -> None:
     """Seed what the data set says of items and users, where nobody has said anything yet."""
-    await put_items(store.client, store.keys, list(catalogue_items(dataset)), only_new=True)
+    items = catalogue_items(dataset)
+    while part := list(islice(items, CHUNK)):  # described items take ten times as much memory as the data set's table
+        await put_items(store.client, store.keys, part, only_new=True)
     users = dict(described_users(dataset))
     erased = erasures.covered(users)
     known = {user_id: attributes for user_id, attributes in users.items() if user_id not in erased}

@@ -15,7 +15,6 @@ from data.event_log import EventLog
 from data.log_tables import SCHEMAS, stream_id
 from data.vocabulary import text_codes
 from features.recording.online_store import OnlineStore
-from features.recovery.described import catalogue_items
 from features.recovery.seed import SeedEvents
 from features.users.erasure import Erasures
 
@@ -52,7 +51,8 @@ class SeededHistory:
         self.interactions = 0
         if dataset is None:
             return
-        self._of_item = {item.item_id: self._set(item.categories) for item in catalogue_items(dataset)}
+        described = zip(dataset.items["item_id"], dataset.items["categories"], strict=True)
+        self._of_item = {item_id: self._set(tuple(categories)) for item_id, categories in described}
         try:
             self._deal(store, dataset)
         except (OSError, pa.ArrowInvalid) as error:

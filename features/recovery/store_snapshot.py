@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from configs.versions.formats import STORE
+from features.items.catalogue import read_raw_items
 from features.redis.connection import StoreClient
 from features.redis.keys import PARTITION_KINDS, Keys
-from features.redis.layout import FORMAT
 
 Stream = list[tuple[str, dict[str, str]]]
 _HASHES = ("autopilot", "telemetry", "quality")
@@ -34,7 +35,7 @@ class StoreSnapshot(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: int = FORMAT
+    format: int = STORE.current
     partitions: int
     versions: dict[str, int]
     catalogue: dict[str, str]
@@ -60,9 +61,10 @@ class StoreSnapshot(BaseModel):
 async def take_snapshot(client: StoreClient, keys: Keys) -> StoreSnapshot:
     """Read the control keys. The versions come first: what changes meanwhile is then newer than they say."""
     versions = _text(await client.run("HGETALL", keys.versions))
-    catalogue, slots, erased = await client.read(
-        [("HGETALL", keys.catalogue), ("HGETALL", keys.slots), ("HGETALL", keys.erased)]
-    )
+    catalogue: dict[str, str] = {}
+    async for found in read_raw_items(client, keys):  # read at once, a million items would block the store for seconds
+        catalogue |= _text(found)
+    slots, erased = await client.read([("HGETALL", keys.slots), ("HGETALL", keys.erased)])
     experiments, rollout = await client.read([("HGETALL", keys.experiments), ("GET", keys.rollout)])
     names = _text(experiments)
     hashes = await client.read([("HGETALL", getattr(keys, name)) for name in _HASHES])
@@ -71,7 +73,7 @@ async def take_snapshot(client: StoreClient, keys: Keys) -> StoreSnapshot:
     return StoreSnapshot(
         partitions=keys.partitions,
         versions={name: int(value) for name, value in versions.items()},
-        catalogue=_text(catalogue),
+        catalogue=catalogue,
         slots=_text(slots),
         decisions=await _read_stream(client, keys.decisions),
         experiments=names,

@@ -14,8 +14,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from configs.settings import Store
+from features.redis.cluster_links import ClusterLinks
 from features.redis.errors import StoreError, StoreFull, StoreUnavailable
-from features.redis.wire import Command, Wire
+from features.redis.server_link import NotConfirmed, ServerLink
+from features.redis.wire import Command
 
 MAX_CONNECTIONS = 64
 _TRANSIENT = (
@@ -24,7 +26,6 @@ _TRANSIENT = (
     raw.ClusterError,
     raw.RedisClusterException,
     raw.ReadOnlyError,
-    raw.TryAgainError,
     TimeoutError,
     OSError,
 )
@@ -48,6 +49,12 @@ def translate(error: BaseException) -> StoreError:
         return StoreFull(f"the online store is full: {text}")
     if isinstance(error, raw.ResponseError) and text.startswith("MISCONF"):
         return StoreFull(f"the online store cannot write to its disk: {text}")
+    if isinstance(error, NotConfirmed):
+        return StoreUnavailable(f"the online store may yet lose it: {text}; repeat it")
+    if isinstance(error, raw.ResponseError) and text.startswith("NOREPLICAS"):
+        return StoreUnavailable(f"the online store has too few copies to take a write: {text}")
+    if isinstance(error, (raw.AskError, raw.TryAgainError)):
+        return StoreUnavailable(f"the online store is moving these keys to another server: {text}")
     if isinstance(error, _TRANSIENT):
         return StoreUnavailable(f"the online store does not answer: {text}")
     return StoreError(f"the online store refused: {text}")
@@ -60,6 +67,15 @@ def store_errors() -> Iterator[None]:
         yield
     except (raw.RedisError, TimeoutError, OSError) as error:
         raise translate(error) from error
+    except RuntimeError as error:
+        if not _is_closed(error):
+            raise
+        raise translate(raw.ConnectionError(str(error))) from error
+
+
+def _is_closed(error: RuntimeError) -> bool:
+    """Whether uvloop says by it that a connection is closed; where asyncio's own loop writes into nothing."""
+    return "handler is closed" in str(error)
 
 
 class StoreClient:
@@ -68,13 +84,13 @@ class StoreClient:
     Args:
         raw: a client of redis-py; belongs to the event loop that uses it first.
         timeout_s: the longest wait for one answer.
-        wire: a second connection to the same server, for what is asked very often; None in a cluster.
+        links: connections of our own to the same servers, for what is asked very often or must be confirmed.
     """
 
-    def __init__(self, raw: Redis | RedisCluster, timeout_s: float, wire: Wire | None = None) -> None:
+    def __init__(self, raw: Redis | RedisCluster, timeout_s: float, links: ServerLink | ClusterLinks) -> None:
         self.raw = raw
         self.timeout_s = timeout_s
-        self._wire = wire
+        self._links = links
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip (one per node in a cluster), without a transaction.
@@ -100,29 +116,66 @@ class StoreClient:
                     # version stand there twice.
                     return await self._send(commands)
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+    async def exchange(self, commands: Sequence[Command], confirm: bool = False) -> list[Any]:
         """`pipeline` for what every request asks. Quicker; answers may come as the server gives them (HGETALL a flat
         list) or as redis-py shows them (a dict).
+
+        Args:
+            confirm: an answer that is no exception means that `store.copies` copies of the store have the write. The
+                commands are of keys.
 
         Raises:
             StoreUnavailable: no answer in time, or no connection.
         """
-        if self._wire is None:
-            return await self.pipeline(commands)
         try:
             try:
-                return await self._wire.exchange(commands)
+                return await self._links.exchange(commands, confirm)
             except raw.ConnectionError:
-                return await self._wire.exchange(commands)  # one more try, as in `pipeline`
-        except raw.RedisError as error:
+                return await self._links.exchange(commands, confirm)  # one more try, as in `pipeline`
+        except (raw.RedisError, OSError) as error:
             raise translate(error) from error
+
+    async def confirm(self, key: str) -> None:
+        """Return when `store.copies` copies have what the server of `key` wrote before.
+
+        Raises:
+            StoreUnavailable: too few have it, in time.
+        """
+        with store_errors():
+            await self._links.confirm(key)
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
         client = self.raw
-        pipe: Any = client.pipeline() if isinstance(client, RedisCluster) else client.pipeline(transaction=False)
+        if isinstance(client, RedisCluster):
+            return await self._send_to_cluster(client, commands)
+        pipe: Any = client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        try:
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        except RuntimeError as error:
+            if not _is_closed(error):
+                raise
+            raise raw.ConnectionError(str(error)) from error
+        return answers
+
+    async def _send_to_cluster(self, client: RedisCluster, commands: Sequence[Command]) -> list[Any]:
+        """One pipeline a server. redis-py puts a dead server's error where its answers belong, and without retries of
+        its own it never asks who has taken over; so it is told to, and those commands go there once more."""
+        answers: list[Any] = [None] * len(commands)
+        todo = list(range(len(commands)))
+        for last in (False, True):
+            pipe: Any = client.pipeline()
+            for place in todo:
+                pipe.execute_command(*commands[place])
+            for place, answer in zip(todo, await pipe.execute(raise_on_error=False), strict=True):
+                answers[place] = answer
+            todo = [place for place in todo if isinstance(answers[place], RedisCluster.ERRORS_ALLOW_RETRY)]
+            if not todo or last:
+                break
+            await client.nodes_manager.initialize()
+        for place in todo:
+            raise answers[place]
         return answers
 
     async def read(self, commands: Sequence[Command]) -> list[Any]:
@@ -147,10 +200,16 @@ class StoreClient:
                 return await self.raw.execute_command(*command, target_nodes=self.raw.get_node_from_key(key))
 
     async def load_script(self, text: str) -> None:
-        """Make a script known to every server."""
+        """Make a script known to every server; of a cluster, to those that answer."""
         with store_errors():
             async with asyncio.timeout(self.timeout_s):
-                await self.raw.script_load(text)
+                if not isinstance(self.raw, RedisCluster):
+                    await self.raw.script_load(text)
+                    return
+                await self.raw.initialize()
+                nodes = self.raw.get_primaries()
+                loads = [node.execute_command("SCRIPT LOAD", text) for node in nodes]
+                await asyncio.gather(*loads, return_exceptions=True)
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """Keys that match, over all nodes. Walks the whole store: for offline jobs only. Raises `StoreUnavailable`."""
@@ -164,8 +223,7 @@ class StoreClient:
             yield key
 
     async def aclose(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
+        self._links.close()
         await self.raw.aclose()
 
 
@@ -186,12 +244,14 @@ def connect(store: Store, url: str) -> StoreClient:
     }
     if cluster:
         cluster_client = RedisCluster.from_url(address, max_connections=MAX_CONNECTIONS, **options)
-        return StoreClient(cluster_client, store.timeout_s)
+        return StoreClient(
+            cluster_client, store.timeout_s, ClusterLinks(cluster_client, address, store.timeout_s, store.copies)
+        )
     # The name of the client library is nothing that the store needs to know, and not every user there may tell it.
     options["driver_info"] = None
     # A burst waits for a free connection instead of opening hundreds
     pool = BlockingConnectionPool.from_url(address, max_connections=MAX_CONNECTIONS, timeout=store.timeout_s, **options)
-    return StoreClient(Redis.from_pool(pool), store.timeout_s, Wire(address, store.timeout_s))
+    return StoreClient(Redis.from_pool(pool), store.timeout_s, ServerLink(address, store.timeout_s, store.copies))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,11 @@ PARTITION_KINDS = "uhsdlxai"
 """Kinds of keys that come one per user (u, h, s, d, l, x, a) or one per item (i)."""
 
 
+def confirmed_key(key: str) -> str:
+    """String, in the slot of `key`: the write behind which the store's copies are asked how far they are."""
+    return f"{key[: key.index('}') + 1]}:confirmed"
+
+
 class Keys:
     """Builds keys.
 
@@ -101,6 +106,10 @@ class Keys:
     def totals(self, partition: int) -> str:
         """Hash: `events` behind the features, `last_ms` the newest timestamp."""
         return f"{self._tags[partition]}totals"
+
+    def confirmed(self, partition: int) -> str:
+        """String: see `confirmed_key`."""
+        return confirmed_key(self._tags[partition])
 
     def rebuilding(self, partition: int) -> str:
         """Present while the partition's features are being rebuilt: events are logged and applied at its end."""

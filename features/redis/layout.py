@@ -1,26 +1,34 @@
 """What is fixed when a store is created: its format and its number of partitions."""
 
 from configs.settings import Store
+from configs.versions.formats import STORE, FormatError
+from configs.versions.program import program_version
 from features.redis.connection import StoreClient
 from features.redis.errors import LayoutError
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
 
-FORMAT = 1
 _SCRIPT = Script("state/check_layout")
 
 
 async def check_layout(client: StoreClient, keys: Keys) -> None:
     """Write the layout into an empty store, or compare it with the store's own.
 
+    A store of an older format that this version reads bears the present one from then on, since this version writes
+    into it: the version before refuses it then.
+
     Raises:
-        LayoutError: they differ. Users would be looked for in the wrong partition.
+        LayoutError: a later version has written the store, or it has other partitions: users would be looked for in
+            the wrong one.
         StoreUnavailable: no answer.
     """
-    found_format, found_partitions = map(int, await run_script(client, _SCRIPT, [keys.meta], [FORMAT, keys.partitions]))
-    if found_format != FORMAT:
-        raise LayoutError(f"the store has format {found_format}, this version reads format {FORMAT}")
-    if found_partitions != keys.partitions:
+    args = [STORE.current, STORE.oldest, keys.partitions, program_version()]
+    found, partitions, writer = await run_script(client, _SCRIPT, [keys.meta], args)
+    try:
+        STORE.check(int(found), "the store", None if writer is None else writer.decode())
+    except FormatError as error:
+        raise LayoutError(str(error)) from None
+    if (found_partitions := int(partitions)) != keys.partitions:
         raise LayoutError(
             f"the store was created with {found_partitions} partitions, the setting store.partitions says "
             f"{keys.partitions}: set it to {found_partitions}, or restore a backup into an empty store"

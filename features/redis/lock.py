@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from features.redis.connection import StoreClient
+from features.redis.connection import StoreClient, translate
 from features.redis.errors import StoreBusy, StoreError, StoreFull, StoreUnavailable
 from features.redis.keys import Keys
 from features.redis.scripts import Script, run_script
@@ -106,11 +106,18 @@ async def _acquire(
 
 
 async def _take(client: StoreClient, key: str, token: str, ttl_ms: int) -> bool:
-    """Whether the lock is ours now. A full store refuses SET; its script may, from Redis 7 on, which knows the flag."""
-    try:
-        return bool(await client.run("SET", key, token, "NX", "PX", ttl_ms))
-    except StoreFull:
+    """Whether the lock is ours now. A full store refuses SET; its script may, from Redis 7 on, which knows the flag.
+
+    It goes by the connection by which the lock is given back: by another one it could arrive after that, where whoever
+    asks is cancelled.
+    """
+    (answer,) = await client.exchange([("SET", key, token, "NX", "PX", ttl_ms)])
+    if not isinstance(answer, BaseException):
+        return bool(answer)
+    error = translate(answer)
+    if isinstance(error, StoreFull):
         return bool(await run_script(client, _TAKE, [key], [token, ttl_ms]))
+    raise error from answer
 
 
 async def _renew(lock: Lock, interval_s: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import redis.exceptions as raw
 
 from features.redis.connection import StoreClient, translate
+from features.redis.wire import Command
 
 SCRIPTS_DIR = Path(__file__).resolve().parent / "lua"
 
@@ -43,12 +44,19 @@ class Call(NamedTuple):
     keys: Sequence[str]
     args: Sequence[Any]
 
-    def command(self) -> tuple[Any, ...]:
+    def command(self) -> Command:
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
 
+    def spelt_out(self) -> Command:
+        """The same with the script's text, for a server that need not know it."""
+        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
 
-async def run_calls(client: StoreClient, calls: Sequence[Call]) -> list[Any]:
+
+async def run_calls(client: StoreClient, calls: Sequence[Call], confirm: bool = False) -> list[Any]:
     """Run script calls in one pipeline; where the server does not know a script, load it and repeat those calls.
+
+    Args:
+        confirm: as `StoreClient.exchange`.
 
     Returns:
         For each call its answer or its exception.
@@ -56,20 +64,33 @@ async def run_calls(client: StoreClient, calls: Sequence[Call]) -> list[Any]:
     Raises:
         StoreUnavailable: nothing was answered.
     """
-    answers = await client.exchange([call.command() for call in calls])
-    missing = [place for place, answer in enumerate(answers) if isinstance(answer, raw.NoScriptError)]
-    if missing:
+    answers = await client.exchange([call.command() for call in calls], confirm)
+    if missing := _unknown(answers):
         for text in {calls[place].script.text for place in missing}:
             await client.load_script(text)
-        again = await client.exchange([calls[place].command() for place in missing])
-        for place, answer in zip(missing, again, strict=True):
-            answers[place] = answer
+        await _repeat(client, [calls[place].command() for place in missing], missing, answers, confirm)
+    if missing := _unknown(answers):
+        # A server of a cluster that was no primary when the scripts were loaded: the one that a slot moves to.
+        await _repeat(client, [calls[place].spelt_out() for place in missing], missing, answers, confirm)
     return answers
 
 
-async def run_script(client: StoreClient, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-    """One call. Raises `StoreError` and its kinds."""
-    (answer,) = await run_calls(client, [Call(script, keys, args)])
+def _unknown(answers: Sequence[Any]) -> list[int]:
+    return [place for place, answer in enumerate(answers) if isinstance(answer, raw.NoScriptError)]
+
+
+async def _repeat(
+    client: StoreClient, commands: Sequence[Command], places: Sequence[int], answers: list[Any], confirm: bool
+) -> None:
+    for place, answer in zip(places, await client.exchange(commands, confirm), strict=True):
+        answers[place] = answer
+
+
+async def run_script(
+    client: StoreClient, script: Script, keys: Sequence[str], args: Sequence[Any], confirm: bool = False
+) -> Any:
+    """One call; `confirm` as `StoreClient.exchange`. Raises `StoreError` and its kinds."""
+    (answer,) = await run_calls(client, [Call(script, keys, args)], confirm)
     if isinstance(answer, BaseException):
         raise translate(answer) from answer
     return answer

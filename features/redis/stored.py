@@ -5,7 +5,7 @@ left out and logged once: one such record must not keep a replica from following
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any, TypeVar
 
 import orjson
@@ -34,11 +34,11 @@ def read_record(model: type[M], raw: bytes) -> M:
     return model.model_validate_json(orjson.dumps(content))
 
 
-def known_fields(what: str, names: Collection[str], content: dict[str, Any]) -> dict[str, Any]:
+def known_fields(what: str, names: Set[str], content: dict[str, Any]) -> dict[str, Any]:
     """The fields of `content` that are among `names`."""
-    if content.keys() <= set(names):
+    if content.keys() <= names:
         return content
-    for field in content.keys() - set(names):
+    for field in content.keys() - names:
         _tell(what, field)
     return {name: value for name, value in content.items() if name in names}
 

@@ -32,6 +32,11 @@ _ERRORS = {
     "LOADING": raw.BusyLoadingError,
     "NOAUTH": raw.AuthenticationError,
     "WRONGPASS": raw.AuthenticationError,
+    "MOVED": raw.MovedError,
+    "ASK": raw.AskError,
+    "TRYAGAIN": raw.TryAgainError,
+    "CLUSTERDOWN": raw.ClusterDownError,
+    "MASTERDOWN": raw.MasterDownError,
 }
 
 

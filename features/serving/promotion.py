@@ -12,9 +12,9 @@ from features.redis.keys import Keys
 from features.serving.serving_state import (
     AUTOPILOT,
     PERSON,
-    Decision,
     Guard,
     ServingState,
+    StateChange,
     StateConflictError,
     StateMovedError,
     by_hand,
@@ -69,10 +69,10 @@ async def promote(
         raise AlreadyServedError(f"{version} is the {slot} already")
     uri = await verified(bundles_dir, version)
 
-    def decide(state: ServingState) -> Decision:
+    def decide(state: ServingState) -> StateChange:
         if state.serving(slot) == version:
             raise AlreadyServedError(f"{version} is the {slot} already")
-        return Decision(with_slot(state, slot, Slot(version, uri, clock.now_ms(), reason), who), who, reason)
+        return StateChange(with_slot(state, slot, Slot(version, uri, clock.now_ms(), reason), who), who, reason)
 
     return (await change(client, keys, decide)).serving(slot)
 
@@ -118,9 +118,11 @@ async def set_slot(
         raise ValueError(f"no such slot: {name!r}; there are {', '.join(SLOTS)}")
     time_ms = clock.now_ms() if now_ms is None else now_ms
 
-    def decide(state: ServingState) -> Decision:
+    def decide(state: ServingState) -> StateChange:
         state.unmoved(name, seen)
-        return Decision(with_slot(state, name, Slot(version, uri, time_ms, reason), who), who, reason, time_ms=time_ms)
+        return StateChange(
+            with_slot(state, name, Slot(version, uri, time_ms, reason), who), who, reason, time_ms=time_ms
+        )
 
     await change(client, keys, decide)
 
@@ -135,11 +137,11 @@ async def clear_slot(
         StateConflictError: it is empty already.
     """
 
-    def decide(state: ServingState) -> Decision:
+    def decide(state: ServingState) -> StateChange:
         if name not in state.slots:
             raise StateConflictError(f"the {name} slot is empty already")
         slots = {slot: found for slot, found in state.slots.items() if slot != name}
-        return Decision(replace(state, slots=slots), who, reason, time_ms=now_ms)
+        return StateChange(replace(state, slots=slots), who, reason, time_ms=now_ms)
 
     return (await change(client, keys, decide)).slots[name].version
 
@@ -209,7 +211,7 @@ async def roll_back_to(
     """
     words = rollback_reason(reason)
 
-    def decide(state: ServingState) -> Decision:
+    def decide(state: ServingState) -> StateChange:
         state.unmoved(CHAMPION, seen)
         now_ms = clock.now_ms()
         ended = {
@@ -218,7 +220,7 @@ async def roll_back_to(
             if one.status == "running" and CHAMPION in one.slots.values()
         }
         freed = replace(state, experiments={**state.experiments, **ended}, guard=None)
-        return Decision(
+        return StateChange(
             with_slot(freed, CHAMPION, Slot(version, uri, now_ms, words), who), who, words, lines, "stopped"
         )
 
@@ -243,10 +245,10 @@ async def watch(client: StoreClient, keys: Keys, guard: Guard, line: Entry) -> N
         StateMovedError: the champion is not the version to be watched any more.
     """
 
-    def decide(state: ServingState) -> Decision:
+    def decide(state: ServingState) -> StateChange:
         if state.serving(CHAMPION) != guard.version:
             raise StateMovedError(f"the champion is not {guard.version} any more")
-        return Decision(replace(state, guard=guard), AUTOPILOT, line.text, (line,))
+        return StateChange(replace(state, guard=guard), AUTOPILOT, line.text, (line,))
 
     await change(client, keys, decide)
 
@@ -254,9 +256,9 @@ async def watch(client: StoreClient, keys: Keys, guard: Guard, line: Entry) -> N
 async def end_watch(client: StoreClient, keys: Keys, version: str, line: Entry) -> None:
     """Watch a version no more."""
 
-    def decide(state: ServingState) -> Decision:
+    def decide(state: ServingState) -> StateChange:
         over = state.guard is not None and state.guard.version == version
-        return Decision(replace(state, guard=None if over else state.guard), AUTOPILOT, line.text, (line,))
+        return StateChange(replace(state, guard=None if over else state.guard), AUTOPILOT, line.text, (line,))
 
     await change(client, keys, decide)
 

@@ -21,6 +21,10 @@ class ReplicaReport(BaseModel):
     problem: str | None
     catalogue_version: int
     index: str | None
+    near_behind_s: float | None = None
+    """For how long the near counts have not been level with the events; None where the model has none."""
+    near_problem: str | None = None
+    """Why they cannot be followed now."""
 
 
 async def report_replica(client: StoreClient, keys: Keys, replica_id: str, report: ReplicaReport) -> None:
@@ -37,7 +41,8 @@ async def read_replicas(client: StoreClient, keys: Keys) -> list[ReplicaReport]:
     pairs: dict[bytes, bytes] = await client.run("HGETALL", keys.replicas)
     now_ms = clock.now_ms()
     reports = {replica: ReplicaReport.model_validate_json(text) for replica, text in pairs.items()}
-    gone = [replica for replica, report in reports.items() if now_ms - report.time_ms > SILENT_MS]
+    # Where the clock was set back, what lies ahead is from before that: who lives will report again at once.
+    gone = [replica for replica, report in reports.items() if abs(now_ms - report.time_ms) > SILENT_MS]
     if gone:
         await client.run("HDEL", keys.replicas, *gone)
     return [report for replica, report in reports.items() if replica not in gone]

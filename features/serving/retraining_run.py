@@ -12,7 +12,7 @@ from dataclasses import replace
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.run_record import Run, RunResult
-from features.serving.serving_state import AUTOPILOT, PERSON, Decision, ServingState, change
+from features.serving.serving_state import AUTOPILOT, PERSON, ServingState, StateChange, change
 from features.serving.timeline import Entry
 
 RESULT_KEPT_S = 30 * 86_400
@@ -58,10 +58,10 @@ async def begin_run(client: StoreClient, keys: Keys, run: Run, line: Entry) -> R
         StoreError: the store does not answer; the place may or may not have been claimed.
     """
 
-    def claim(state: ServingState) -> Decision:
+    def claim(state: ServingState) -> StateChange:
         if state.run is not None:
             raise _TakenError(state.run)
-        return Decision(replace(state, run=run), asker(run), run.reason, (line,))
+        return StateChange(replace(state, run=run), asker(run), run.reason, (line,))
 
     try:
         await change(client, keys, claim)
@@ -91,12 +91,12 @@ async def advance_run(
         StoreError: the store does not answer; the change may or may not have been written.
     """
 
-    def step(state: ServingState) -> Decision:
+    def step(state: ServingState) -> StateChange:
         if state.run is None or (state.run.run_id, state.run.state) != (seen.run_id, seen.state):
             raise _TakenError(state.run)
         ended = after.state == "ended"
         moved = replace(state, run=None, last_run=after) if ended else replace(state, run=after)
-        return Decision(also(moved), asker(after), line.text, (line,))
+        return StateChange(also(moved), asker(after), line.text, (line,))
 
     try:
         await change(client, keys, step)

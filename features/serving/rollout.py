@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
-from features.serving.serving_state import PERSON, Decision, ServingState, StateConflictError, change, read_state
+from features.serving.serving_state import PERSON, ServingState, StateChange, StateConflictError, change, read_state
 from features.serving.slots import CHALLENGER, Rollout
 
 SEED = "rollout"
@@ -48,7 +48,7 @@ async def set_rollout(
     check_share(share)
     changed: Rollout | None = None
 
-    def decide(state: ServingState) -> Decision | None:
+    def decide(state: ServingState) -> StateChange | None:
         nonlocal changed
         serving = state.serving(CHALLENGER)
         if share > 0:
@@ -62,7 +62,7 @@ async def set_rollout(
             changed = Rollout(share, serving, now_ms, reason)
         elif state.rollout is None:
             return None
-        return Decision(replace(state, rollout=changed), who, reason, time_ms=now_ms)
+        return StateChange(replace(state, rollout=changed), who, reason, time_ms=now_ms)
 
     await change(client, keys, decide)
     return changed

@@ -129,7 +129,7 @@ class ServingState:
 
 
 @dataclass(frozen=True)
-class Decision:
+class StateChange:
     """A change: the state to be, and who wants it, why.
 
     Attributes:
@@ -169,7 +169,7 @@ async def read_state(client: StoreClient, keys: Keys) -> ServingState:
     )
 
 
-async def change(client: StoreClient, keys: Keys, decide: Callable[[ServingState], Decision | None]) -> ServingState:
+async def change(client: StoreClient, keys: Keys, decide: Callable[[ServingState], StateChange | None]) -> ServingState:
     """Change the state; `decide` is asked again where somebody else was quicker. None leaves all as it is.
 
     Returns:
@@ -230,7 +230,7 @@ class _Writes:
         return int(await run_script(client, _CHANGE, self._keys, [seen, orjson.dumps(self._writes)]))
 
 
-def _add_lines(writes: _Writes, keys: Keys, before: ServingState, decision: Decision, now_ms: int) -> None:
+def _add_lines(writes: _Writes, keys: Keys, before: ServingState, decision: StateChange, now_ms: int) -> None:
     after, who, reason = decision.after, decision.who, decision.reason
     for slot in sorted(_changed(before.slots, after.slots)):
         writes.line(

@@ -56,6 +56,9 @@ async def _drain_stream(
     if not newest:
         return 0, 0
     end = newest[0][0].decode()  # what arrives from now on is for the next run; else this one might never end
+    # An event that no copy has would be in the log, and once more under another id when its sender repeats it to the
+    # copy that has taken over.
+    await client.confirm(key)
     held: set[tuple[str, str]] | None = None
     total = parts = 0
     while entries := await read_entries(client, key, "-", end, chunk_rows):

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError
 from features.redis.errors import StoreError
 from features.streams.compaction import compact
-from jobs.batch.serving_stage import bundle_path, served_stage
+from jobs.batch.serving_stage import bundle_path, listed_items, served_stage
 from jobs.launch.ray_session import ray_session
 from jobs.train.erasures import current_erasures
 from jobs.train.load_data import load_training_data
@@ -30,17 +30,20 @@ from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
 from models.ranking.ranker import Ranker
 from models.relations.more_sources import NO_MORE, MoreSources
+from models.retrieval.candidates import Source
 from models.retrieval.whole_catalogue import top_k
 from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Past, Requests, excluded_items, in_store_order
 from models.training.ranker_lists import rank_scores
+from models.training.training_data import with_items
 
 BLOCK = 512  # users in one task
 COLUMNS = ("user_id", "item_id", "rank", "score", "source", "model_version")
+_SOURCES = np.array([source.name.lower() for source in Source], object)
 
 
 @dataclass(frozen=True)
-class Batch:
+class UserBatch:
     """Whatever a block of users needs. `requests` are those of all users, one each."""
 
     stage: FirstStage
@@ -53,7 +56,7 @@ class Batch:
     more: MoreSources = NO_MORE
 
 
-def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
+def recommend_block(batch: UserBatch, rows: np.ndarray, k: int) -> pd.DataFrame:
     """Lists of the users of these rows of `batch.requests`; the columns are `COLUMNS`, ranks count from 1.
 
     Without a single event that speaks for anything a user gets what is popular.
@@ -64,7 +67,8 @@ def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
     found = find_candidates(batch.stage, requests, max(k, batch.candidates), trending, batch.more)
     scores = found.scores if batch.ranker is None else rank_scores(batch.stage, batch.ranker, requests, found)
     order = np.argsort(np.where(found.items >= 0, -scores, np.inf), axis=1, kind="stable")[:, :k]
-    items, scores = np.take_along_axis(found.items, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    assert found.sources is not None
+    items, scores, sources = (np.take_along_axis(part, order, axis=1) for part in (found.items, scores, found.sources))
     known = (found.items[:, :1] >= 0).ravel()
     unknown = np.flatnonzero(~known).tolist()
     excluded = excluded_items(data, [requests.rows[row] for row in unknown], batch.stage.weighting)
@@ -73,6 +77,7 @@ def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
         heat[excluded.indices[excluded.indptr[place] : excluded.indptr[place + 1]]] = -np.inf
         items[row] = top_k(heat[None, :], k)[0]
         scores[row] = batch.popular[np.maximum(items[row], 0)]
+        sources[row] = Source.POPULAR
     who, places = np.nonzero(items >= 0)
     return pd.DataFrame(
         {
@@ -80,14 +85,14 @@ def recommend_block(batch: Batch, rows: np.ndarray, k: int) -> pd.DataFrame:
             "item_id": data.items.ids[items[who, places]],
             "rank": (places + 1).astype(np.int32),
             "score": scores[who, places].astype(np.float32),
-            "source": np.where(known[who], "fold_in", "popular"),
+            "source": _SOURCES[sources[who, places]],
             "model_version": batch.version,
         },
         columns=COLUMNS,
     )
 
 
-def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
+def prepare(settings: Settings, version: str | None, now_ms: float) -> UserBatch:
     """Read bundle, events and catalogue.
 
     Raises:
@@ -95,12 +100,17 @@ def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
     """
     bundle = load_bundle(bundle_path(settings, version))
     asyncio.run(compact(settings))
-    data = in_store_order(load_training_data(settings, current_erasures(settings)))
+    # Items that nobody has met yet are shown by what is written of them, as to whoever asks.
+    data = with_items(load_training_data(settings, current_erasures(settings)), listed_items(settings))
+    data = in_store_order(data)
     stage = served_stage(settings, bundle, data)
     n_users = len(data.users)
     requests = Past(data).requests(np.arange(n_users), np.full(n_users, len(data)), np.full(n_users, now_ms))
     facts = bundle.manifest.ranker
-    return Batch(
+    if facts is not None and facts.more.near:
+        stage = replace(stage, trained_on=np.arange(len(data)))
+        assert stage.near.counts.n_items == len(data.items)  # they are counted here, once for all blocks
+    return UserBatch(
         stage,
         bundle.ranking.ranker if bundle.ranking is not None else None,
         requests,
@@ -112,7 +122,7 @@ def prepare(settings: Settings, version: str | None, now_ms: float) -> Batch:
     )
 
 
-def write_all(settings: Settings, batch: Batch, out: Path, k: int) -> int:
+def write_all(settings: Settings, batch: UserBatch, out: Path, k: int) -> int:
     """Run all blocks on Ray and write `out`, a directory that must not exist. Returns the number of users."""
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +37,32 @@ from jobs.evaluate.given_data import settings_for
 from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from models.evaluation.applicability import why_not
 from models.evaluation.contenders import Contender, Note, ProtocolData, open_bench
+from models.evaluation.leave_one_out import leave_one_out
 from models.evaluation.new_items import NewItemsArm, held_out_items, new_items
 from models.evaluation.new_users import new_users
 from models.evaluation.prequential import prequential
 from models.evaluation.protocols import MOVIELENS_PARAMETERS, PARAMETERS, benchmark, rolling
 from models.evaluation.repeats import repeats
 from models.factors.als import AlsParameters
+from models.sequence.parameters import SequenceParameters
+from models.sequence.training import SequenceUnavailableError, require_jax
 from models.training.training_data import training_data_of
 
-PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users, "P4": prequential, "P5": repeats}
+PROTOCOLS = {"P1": benchmark, "P2": rolling, "P3": new_users, "P4": prequential, "P5": repeats, "P7": leave_one_out}
 
+USUAL = ["P1", "P2", "P3", "P4", "P5", "P6"]
+"""What is asked where nothing is said; P7 only compares with numbers in print."""
 NEW_ITEMS = "P6"
 """Items held out, not events: what is measured of it is its own."""
 
 
-def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: str, ranker: bool) -> dict[str, Any]:
+def evaluate_protocols(
+    settings: Settings, protocols: Sequence[str], weighting: str, ranker: bool, sequence: bool = False
+) -> dict[str, Any]:
     """The report on the imported data set; on MovieLens 100K with the published numbers beside its own.
+
+    Args:
+        sequence: whether a sequence model is asked too, in P2, P4 and P7.
 
     Raises:
         DataError: there is no data set, or none of these protocols can be asked of it.
@@ -77,7 +88,19 @@ def evaluate_protocols(settings: Settings, protocols: Sequence[str], weighting: 
         raise DataError(f"{dataset.meta.name}: no protocol can be asked of this data set: {told}")
     is_movielens = dataset.meta.name == MOVIELENS
     fixed = MOVIELENS_PARAMETERS if is_movielens else None
-    bench = open_bench(dataset, data, weighting, ranker, fixed=fixed)  # type: ignore[arg-type]
+    bench = open_bench(
+        dataset,
+        data,
+        weighting,  # type: ignore[arg-type]
+        ranker,
+        fixed=fixed,
+        horizon_s=settings.training.horizon_s,
+        history_limit=settings.store.history_limit,
+        trending_window=settings.serving.trending_window,
+    )
+    if sequence:
+        require_jax()
+        bench = replace(bench, sequence=SequenceParameters())
     started, spent = time.perf_counter(), time.process_time()
     arms: list[Contender] = []
     of_new_items: list[NewItemsArm] = []
@@ -138,7 +161,7 @@ def _new_items(bench: ProtocolData, note: Note) -> list[NewItemsArm]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m jobs.evaluate", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--protocol", nargs="+", choices=[*PROTOCOLS, NEW_ITEMS], default=[*PROTOCOLS, NEW_ITEMS])
+    parser.add_argument("--protocol", nargs="+", choices=[*PROTOCOLS, NEW_ITEMS], default=USUAL)
     parser.add_argument(
         "--data",
         help="what to evaluate on: a built-in name, a prepared folder, or a table; the imported data if left out",
@@ -148,6 +171,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--users", help="with --data: a table of users")
     parser.add_argument("--preset", help="what the events mean; the data set's own if left out")
     parser.add_argument("--ranker", choices=("on", "off"), default="on")
+    parser.add_argument(
+        "--sequence",
+        action="store_true",
+        help="with P2, P4 and P7: a sequence model too, which takes minutes for each (needs the extra `sequence`)",
+    )
     parser.add_argument(
         "--weighting",
         choices=("consumption", "preference", "both"),
@@ -191,10 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = settings_for(settings, given.data, given.map, given.items, given.users, given.preset)
         weightings = ("consumption", "preference") if given.weighting == "both" else (given.weighting,)
         for weighting in weightings:
-            report = evaluate_protocols(settings, given.protocol, weighting, given.ranker == "on")
+            report = evaluate_protocols(settings, given.protocol, weighting, given.ranker == "on", given.sequence)
             folder = given.report or settings.state_dir / "evaluation"
             _tell(settings, report, folder / weighting if len(weightings) > 1 else folder)
-    except (DataError, DownloadError, SettingsError) as error:
+    except (DataError, DownloadError, SequenceUnavailableError, SettingsError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
     return 0

@@ -16,6 +16,7 @@ from models.evaluation.contenders import Contender
 from models.evaluation.metrics import bootstrap_interval, coverage
 from models.evaluation.new_items import DEPTH, DEPTH_AMONG_NEW, NewItemsArm
 from models.evaluation.segments import by_segment, calibration, tail_share
+from models.evaluation.served import SEQUENCE, SERVED
 
 _METRICS = {
     "map_at_10": "map_at_k",
@@ -63,7 +64,7 @@ REFERENCES: References = {
 }
 _OURS = ("ALS + ranker with attributes", "ALS + ranker", "ALS with fold-in + ranker", "fold-in with prior", "ALS")
 """What is served, the best of it first: compared with the best baseline of each protocol."""
-_NOT_BASELINES = {*_OURS, "ALS with fold-in", "ALS, users frozen", "plain fold-in"}
+_NOT_BASELINES = {*_OURS, SERVED, SEQUENCE, "ALS with fold-in", "ALS, users frozen", "plain fold-in"}
 _PAIRS = (
     ("ALS + ranker", "ALS"),
     ("ALS + ranker with attributes", "ALS + ranker"),
@@ -71,6 +72,10 @@ _PAIRS = (
     ("ALS with fold-in", "ALS, users frozen"),
     ("ALS with fold-in + ranker", "ALS with fold-in"),
     ("fold-in with prior", "popularity"),
+    (SERVED, "ALS + ranker"),
+    (SEQUENCE, "ALS"),
+    (SEQUENCE, "EASE"),
+    (SEQUENCE, "ALS with fold-in"),
 )
 
 
@@ -119,8 +124,8 @@ def compare(arms: Sequence[Contender], seed: int = 0) -> list[dict[str, Any]]:
         pairs = list(_PAIRS)
         ours = next((name for name in _OURS if name in mine), None)
         best = max((name for name in mine if name not in _NOT_BASELINES), key=mine.__getitem__, default=None)
-        if ours is not None and best is not None and (ours, best) not in pairs:
-            pairs.append((ours, best))
+        if best is not None:
+            pairs += [(one, best) for one in (ours, SERVED) if one is not None and (one, best) not in pairs]
         for left, right in pairs:
             if (protocol, left) in found and (protocol, right) in found:
                 difference = found[protocol, left].metrics.ndcg - found[protocol, right].metrics.ndcg

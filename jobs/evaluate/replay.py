@@ -39,7 +39,7 @@ TRAIN_SHARE = 0.8
 FROZEN_HR = (
     0.0758  # on MovieLens 100K: ALS trained once, user vectors frozen (simulated; see models.evaluation.prequential)
 )
-AHEAD = 256  # how far one user's event may overtake another's: time and popularity go on nearly as they did
+AHEAD = 16  # how far one user's event may overtake another's: time and popularity go on nearly as they did
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from configs.settings import Settings, SettingsError, load_settings
+from configs.settings import Settings, SettingsError, load_settings, ray_token
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -33,10 +33,9 @@ def job_client(settings: Settings) -> "JobSubmissionClient":
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
-    address = f"http://127.0.0.1:{settings.ports.dashboard}"
-    headers = {}
-    if settings.token_path.is_file():
-        headers["Authorization"] = f"Bearer {settings.token_path.read_text().strip()}"
+    address = settings.autopilot.jobs_address or f"http://127.0.0.1:{settings.ports.dashboard}"
+    token = ray_token(settings)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
         return JobSubmissionClient(address, headers=headers)
     except (ConnectionError, RuntimeError) as error:
@@ -46,7 +45,11 @@ def job_client(settings: Settings) -> "JobSubmissionClient":
 def submit_job(settings: Settings, entrypoint: Sequence[str], metadata: Mapping[str, str] | None = None) -> str:
     """Submit a command. Returns the job's id; raises `SubmitError`."""
     try:
-        return job_client(settings).submit_job(entrypoint=shlex.join(entrypoint), metadata=dict(metadata or {}))
+        return job_client(settings).submit_job(
+            entrypoint=shlex.join(entrypoint),
+            metadata=dict(metadata or {}),
+            entrypoint_num_cpus=settings.autopilot.job_cpus or None,
+        )
     except RuntimeError as error:
         raise SubmitError(str(error)) from error
 

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
+from configs.versions.formats import BACKUP
+from configs.versions.program import program_version
 from data.dataset import DataError, processed_dir
 from data.event_log import EventLog
 from data.log_tables import KINDS
@@ -40,7 +42,9 @@ class BackupManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: int = 1
+    format: int = BACKUP.current
+    written_by: str | None = None
+    """The version of the program; None in backups of format 1."""
     created_ms: int
     partitions: int
     seeded: str | None
@@ -86,6 +90,7 @@ async def backup(settings: Settings, folder: Path, wait_s: float = 60.0) -> Path
         )
         files = await asyncio.to_thread(digests, partial)
         manifest = BackupManifest(
+            written_by=program_version(),
             created_ms=clock.now_ms(),
             partitions=settings.store.partitions,
             seeded=seeded,

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from configs import clock
 from data.dataset import DataError
-from data.imports.event_batches import Batch
+from data.imports.event_batches import EventBatch
 from data.imports.event_file import Row, rows_of
 from data.log_tables import is_simulated
 from data.vocabulary import text_codes
@@ -36,7 +36,7 @@ class Sorted:
     refused: list[dict[str, object]]
 
 
-def sort_batch(batch: Batch, rules: EventRules, items: Mapping[str, Item], horizon_ms: int) -> Sorted:
+def sort_batch(batch: EventBatch, rules: EventRules, items: Mapping[str, Item], horizon_ms: int) -> Sorted:
     """Check every row of a batch.
 
     Args:

@@ -68,7 +68,7 @@ Counts and the report of refused rows are kept in the folder `imports` of the st
 
 
 @dataclass
-class Imported:
+class ImportedEvents:
     """Counts of an import, over all its attempts; kept beside the report, so that it can go on."""
 
     rows: int = 0
@@ -100,7 +100,7 @@ async def import_events(
     map_file: Path | None = None,
     show_progress: bool = False,
     show: Callable[[str], object] = lambda line: None,
-) -> tuple[Imported, Path]:
+) -> tuple[ImportedEvents, Path]:
     """Import a file, or the files of a folder or of an object store.
 
     Args:
@@ -128,7 +128,7 @@ async def import_events(
     async with store_session(settings) as (client, keys):
         identity = await store_identity(client, keys)
         state, report = ledger_of(folder, stem, digest, identity)
-        done = Imported(**json.loads(state.read_bytes())) if state.exists() else Imported()
+        done = ImportedEvents(**json.loads(state.read_bytes())) if state.exists() else ImportedEvents()
         done.begun_at = done.rows
         if done.finished:
             return done, report
@@ -157,14 +157,14 @@ class _Files:
     state: Path
     report: Path
 
-    def refuse(self, refused: list[dict[str, object]], done: Imported) -> None:
+    def refuse(self, refused: list[dict[str, object]], done: ImportedEvents) -> None:
         """Add lines to the report, whose rows are numbered in their own file."""
         with self.report.open("a") as file:
             for one in sorted(refused, key=itemgetter("row")):
                 file.write(json.dumps(one | _place(int(str(one["row"])), done)) + "\n")
 
 
-def _place(row: int, done: Imported) -> dict[str, object]:
+def _place(row: int, done: ImportedEvents) -> dict[str, object]:
     """Where a row of all files stands: the file, where there are several, and the row's number in it."""
     if not done.files:
         return {"row": row}
@@ -177,7 +177,7 @@ async def _take(
     store: OnlineStore,
     source: EventSource,
     files: _Files,
-    done: Imported,
+    done: ImportedEvents,
     staged: StagedHistory,
     rules: EventRules,
     items: Mapping[str, Item],
@@ -214,7 +214,7 @@ async def _take(
             bar.update(batch.count)
 
 
-async def _record(store: OnlineStore, events: dict[int, Event], done: Imported) -> list[dict[str, object]]:
+async def _record(store: OnlineStore, events: dict[int, Event], done: ImportedEvents) -> list[dict[str, object]]:
     """Record events, and say which are refused."""
     refused = []
     for number, result in zip(events, await store.record_events(list(events.values())), strict=True):
@@ -229,7 +229,12 @@ async def _record(store: OnlineStore, events: dict[int, Event], done: Imported) 
 
 
 async def _publish(
-    settings: Settings, store: OnlineStore, files: _Files, done: Imported, staged: StagedHistory, show_progress: bool
+    settings: Settings,
+    store: OnlineStore,
+    files: _Files,
+    done: ImportedEvents,
+    staged: StagedHistory,
+    show_progress: bool,
 ) -> None:
     """The history into the log, and the features made anew from all there is.
 
@@ -261,7 +266,7 @@ async def _publish(
         await mark_seeded(client, keys, done.seeded)
 
 
-def _keep_until(report: Path, done: Imported) -> None:
+def _keep_until(report: Path, done: ImportedEvents) -> None:
     """Leave what the report says of rows that are done: the others come again."""
     if report.exists():
         before = {name: first - 1 for first, name in done.files}
@@ -271,7 +276,7 @@ def _keep_until(report: Path, done: Imported) -> None:
         report.write_text("".join(kept))
 
 
-def save_progress(path: Path, done: Imported) -> None:
+def save_progress(path: Path, done: ImportedEvents) -> None:
     """Write how far an import has come, whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps({name: value for name, value in vars(done).items() if name != "begun_at"}))
@@ -304,7 +309,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _told(done: Imported, file: str, report: Path) -> str:
+def _told(done: ImportedEvents, file: str, report: Path) -> str:
     """What this attempt did, or found done."""
     counts = f"{done.recorded} events recorded, {done.duplicates} were there already, {done.refused} rows refused"
     counts += f", {done.left_out} left out by the map" if done.left_out else ""

@@ -5,15 +5,15 @@ Stop ingestion first. A restore that was interrupted is simply started again.
 
 import argparse
 import asyncio
+import json
 import shutil
 import sys
 import uuid
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
+from configs.versions.formats import BACKUP, FormatError
 from data.dataset import DataError, load_dataset, processed_dir, read_meta
 from data.event_log import EventLog
 from data.log_tables import KINDS
@@ -68,11 +68,14 @@ async def restore(settings: Settings, folder: Path) -> Rebuilt:
 def read_backup(folder: Path) -> tuple[BackupManifest, StoreSnapshot]:
     """A backup's manifest and control keys, with every file verified. Raises `DataError`, which names the file."""
     try:
-        manifest = BackupManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except (OSError, ValidationError) as error:
+        told = json.loads((folder / MANIFEST).read_bytes())
+        # First of all: what else a later version writes need not make sense here.
+        BACKUP.check(told.get("format", BACKUP.oldest), folder, told.get("written_by"))
+        manifest = BackupManifest.model_validate(told)
+    except FormatError as error:
+        raise DataError(str(error)) from None
+    except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{folder / MANIFEST}: no backup, or a damaged one: {error}") from error
-    if manifest.format != 1:
-        raise DataError(f"{folder}: a backup of format {manifest.format}; this version reads format 1")
     found = digests(folder)
     for name, digest in manifest.files.items():
         if found.get(name) != digest:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from models.bundle.arrays import BundleContents
 from models.bundle.manifest import ContentFacts, DataFacts, IndexFacts, ManifestFields, RankerFacts
 from models.bundle.reading import list_bundles
 from models.bundle.writing import write_bundle
+from models.content.content_map import ContentMap
+from models.content.young_items import young_items
 from models.evaluation.held_out import build_fold, evaluate
 from models.factors.als import AlsParameters, fit_als
 from models.factors.fold_in import FoldIn
@@ -22,8 +25,10 @@ from models.ranking.features import FEATURES_HASH
 from models.ranking.item_relations import fit_relations
 from models.ranking.item_table import item_statistics
 from models.ranking.ranking_parts import RankingParts
+from models.relations.near_state import NearState
 from models.retrieval.index import ItemIndex
 from models.training.content_choice import ContentChoice, choose_content
+from models.training.event_walks import count_events
 from models.training.item_facts import ItemFacts
 from models.training.ranker_windows import FittedRanker
 from models.training.training_data import TrainingData
@@ -76,33 +81,7 @@ def fit_bundle(
         raise DataError(f"{data.name}: no event speaks for any item, so there is nothing to learn")
     factors = fit_als(weights, parameters, seed, settings.training.threads)
     active = np.flatnonzero(np.diff(weights.indptr))
-    last_ms = np.zeros(n_items, np.int64)
-    np.maximum.at(last_ms, data.item, data.times_ms)
-    sample = np.random.default_rng(seed).choice(active, min(_INDEX_SAMPLE, len(active)), replace=False)
-    index = ItemIndex(factors.item_factors, seed=seed, sample_queries=factors.user_factors[sample])
     counts = np.bincount(weights.indices, minlength=n_items).astype(np.int64)
-    ranking, facts = None, None
-    if fitted is not None and catalogue is not None:
-        speaks = data.types.confidence(data.codes, data.values, settings.training.weighting) > 0
-        ranking = RankingParts(
-            fitted.ranker,
-            item_statistics(counts, data.item, data.times_ms, data.values, catalogue.year),
-            fit_relations(weights, data.user[speaks], data.item[speaks], data.times_ms[speaks]),
-            fitted.attributes,
-            catalogue.attributes.user_values if fitted.attributes.users and catalogue.attributes is not None else None,
-        )
-        facts = RankerFacts(
-            features_hash=FEATURES_HASH,
-            attribute_features=fitted.attributes.features,
-            parameters=fitted.parameters,
-            lists=fitted.lists,
-            candidates=settings.serving.candidates,
-            trending=settings.training.trending_candidates,
-            trending_window=settings.serving.trending_window,
-            more=fitted.more,
-            logged_lists=fitted.logged_lists,
-            logged_fingerprint=fitted.logged_fingerprint,
-        )
     mean_user = factors.user_factors[active].mean(axis=0)
     choice = ContentChoice(None, {}, "")
     if catalogue is not None and settings.training.content:
@@ -118,6 +97,41 @@ def fit_bundle(
         choice = choose_content(catalogue, weights, factors.item_factors, fold_in, repeats, seed)
         if note is not None:
             note(choice.note)
+    if choice.content is not None and catalogue is not None:
+        factors = replace(
+            factors, item_factors=_with_content(factors.item_factors, choice.content, catalogue, counts, data)
+        )
+    last_ms = np.zeros(n_items, np.int64)
+    np.maximum.at(last_ms, data.item, data.times_ms)
+    sample = np.random.default_rng(seed).choice(active, min(_INDEX_SAMPLE, len(active)), replace=False)
+    index = ItemIndex(factors.item_factors, seed=seed, sample_queries=factors.user_factors[sample])
+    ranking, facts = None, None
+    if fitted is not None and catalogue is not None:
+        near = None
+        if fitted.more.near:
+            counts_of_pairs = count_events(data, np.arange(len(data)), settings.serving.near_cells)
+            near = NearState.of(counts_of_pairs, data.read)
+        speaks = data.types.confidence(data.codes, data.values, settings.training.weighting) > 0
+        ranking = RankingParts(
+            fitted.ranker,
+            item_statistics(counts, data.item, data.times_ms, data.values, catalogue.year),
+            fit_relations(weights, data.user[speaks], data.item[speaks], data.times_ms[speaks]),
+            fitted.attributes,
+            catalogue.attributes.user_values if fitted.attributes.users and catalogue.attributes is not None else None,
+            near,
+        )
+        facts = RankerFacts(
+            features_hash=FEATURES_HASH,
+            attribute_features=fitted.attributes.features,
+            parameters=fitted.parameters,
+            lists=fitted.lists,
+            candidates=settings.serving.candidates,
+            trending=settings.training.trending_candidates,
+            trending_window=settings.serving.trending_window,
+            more=fitted.more,
+            logged_lists=fitted.logged_lists,
+            logged_fingerprint=fitted.logged_fingerprint,
+        )
     contents = BundleContents(
         item_ids=data.items.ids,
         user_ids=data.users.ids,
@@ -153,6 +167,18 @@ def fit_bundle(
         content=None if choice.content is None else ContentFacts(fields=choice.content.inputs.fields),
     )
     return write_bundle(settings.bundles_dir, contents, fields)
+
+
+def _with_content(
+    item_factors: np.ndarray, content: ContentMap, catalogue: ItemFacts, counts: np.ndarray, data: TrainingData
+) -> np.ndarray:
+    """The factors, with what is written added to those of young items, as far as times say which these are."""
+    if catalogue.described is None or not data.time_trusted:
+        return item_factors
+    young = np.flatnonzero(young_items(counts, data.item, data.times_ms, data.turn))
+    found = item_factors.copy()
+    found[young] += content.factors([catalogue.described.items[place] for place in young.tolist()])
+    return found
 
 
 def _bias(data: TrainingData) -> BiasTerms | None:

@@ -13,21 +13,21 @@ import pyarrow.parquet as pq
 from configs.event_types import load_event_types
 from configs.settings import Settings
 from data.dataset import processed_dir, read_meta
-from data.event_log import read_event_log
+from data.event_log import EventLog, read_event_log
 from features.users.erasure import Erasures
 from models.training.training_data import TrainingData, training_data_of
 
 _TEXTS = ["user_id", "item_id", "event_type"]
 _BLOCK = 1_000_000
-_SEED = 20260131
 
 
 def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     """Read the data set and the log.
 
     Where the times of the data set say nothing of what came before what (the order of the rows of its file stands in,
-    for example, and the file is sorted by user), they are dealt to its events at random: a window of time is then a
-    random part of every user's events, and nobody's whole history, or no item's, falls into one of them.
+    for example, and the file is sorted by user), all of it counts as of one moment, and its order is random: a window
+    of time is then a random part of every user's events, and nobody's whole history, or no item's, falls into one of
+    them (`models.training.training_data.in_random_order` says why one moment).
 
     Args:
         settings: they say where data set and log lie.
@@ -39,7 +39,8 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     directory = processed_dir(settings)
     meta = read_meta(directory)
     imported = pq.read_table(directory / "interactions.parquet", read_dictionary=_TEXTS)
-    log = read_event_log(settings.log_dir)
+    parts = EventLog(settings.log_dir).parts("events")
+    log = read_event_log(settings.log_dir, parts)
     types = load_event_types(settings.data.events)
     invented = pc.fill_null(log["simulated"], False)
     if settings.training.simulated:
@@ -55,7 +56,7 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
     digest = hashlib.sha256("\n".join([meta.fingerprint, *sorted(erased)]).encode())
     _digest(log, digest.update)
     if not meta.time_trusted:
-        times = np.random.default_rng(_SEED).permutation(imported["timestamp_ms"].to_numpy())
+        times = np.full(len(imported), pc.max(imported["timestamp_ms"]).as_py() or 0, np.int64)
         place = imported.column_names.index("timestamp_ms")
         imported = imported.set_column(place, imported.schema.field(place), pa.array(times))
     columns = [*imported.column_names, "received_ms"]
@@ -70,7 +71,9 @@ def load_training_data(settings: Settings, erasures: Erasures) -> TrainingData:
         simulated_left_out=pc.sum(invented).as_py() or 0,
         fingerprint=digest.hexdigest(),
     )
-    return replace(data, time_trusted=meta.time_trusted)
+    streamed = [part for part in parts if not part.bulk]
+    read = {part.partition: part.last for part in sorted(streamed, key=lambda part: part.last)}
+    return replace(data, time_trusted=meta.time_trusted, read=read)
 
 
 def _digest(log: pa.Table, update: Callable[[bytes], None]) -> None:

@@ -14,15 +14,16 @@ from features.redis.errors import StoreError
 from features.serving.run_record import RunResult
 from features.serving.serving_state import StateConflictError
 from features.serving.slots import CHAMPION
+from jobs.launch.training_command import Report
 from jobs.train.fit_bundle import remove_old_bundles
 from jobs.train.mlflow_registry import MlflowRegistry, RegistryUnavailable
 from jobs.train.publication import Publication, TrialRecord, keep_pending, read_pending
-from jobs.train.retrain_report import Report
 from jobs.train.store_calls import current_state, follow_slots, point_slot, tell_result
 from jobs.train.tune import METRIC, Trial
 from models.bundle.manifest import Manifest
-from models.evaluation.gate import Verdict
+from models.evaluation.gate import GateVerdict
 from models.factors.als import AlsParameters
+from models.sequence.parameters import SequenceParameters
 from models.training.training_data import TrainingData
 
 
@@ -42,12 +43,12 @@ class Trained:
     path: Path
     manifest: Manifest
     data: TrainingData
-    parameters: AlsParameters
+    parameters: AlsParameters | SequenceParameters
     seed: int
     metrics: dict[str, float]
     logged_note: str
     trials: list[Trial]
-    verdict: Verdict
+    verdict: GateVerdict
     reason: str
     started_ms: int
     forced: bool = False

@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from configs import clock
-from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, load_dataset, processed_dir
-from features.redis.errors import StoreError
+from configs.settings import Settings
 from features.serving.serving_state import PERSON, ServingState, retraining_of
 from features.serving.slots import CHAMPION
 from features.streams.compaction import compact
-from jobs.batch.serving_stage import catalogue_of, read_catalogue
-from jobs.launch.courtesy import step_back
+from jobs.batch.serving_stage import catalogue_with_events
 from jobs.launch.ray_session import ray_session
+from jobs.launch.training_command import Report, run_training
 from jobs.train.erasures import current_erasures
 from jobs.train.fit_bundle import cutoff, evaluate_latest, fit_bundle
 from jobs.train.load_data import load_training_data
@@ -27,7 +25,6 @@ from jobs.train.publish import Trained, publish, remove_unused_bundles, tell_ask
 from jobs.train.read_shown_lists import read_shown_lists
 from jobs.train.retrain_report import (
     TOO_LITTLE,
-    Report,
     describe_data,
     describe_metrics,
     describe_second_stage,
@@ -41,7 +38,7 @@ from jobs.train.tune import METRIC, SearchError, Trial, describe_folds, inner_fo
 from models.bundle.arrays import BundleError
 from models.bundle.manifest import Manifest
 from models.bundle.reading import Bundle, load_bundle
-from models.evaluation.gate import Footprint, Verdict, judge
+from models.evaluation.gate import Footprint, GateVerdict, judge
 from models.factors.als import AlsParameters
 from models.relations.more_sources import NO_MORE
 from models.training.bundle_stage import stage_of_bundle
@@ -84,7 +81,7 @@ class Result:
     parameters: AlsParameters
     metrics: dict[str, float]
     registered_as: str | None
-    verdict: Verdict
+    verdict: GateVerdict
 
 
 def retrain(settings: Settings, options: RetrainOptions, report: Report) -> Result:
@@ -109,16 +106,15 @@ def retrain(settings: Settings, options: RetrainOptions, report: Report) -> Resu
 def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Result:
     started_ms = clock.now_ms()
     seed = settings.training.seed if options.seed is None else options.seed
-    data = _read_data(settings, report)
+    data = read_events(settings, report)
     trials = [] if options.fixed else _search(settings, options, data, seed, report)
     parameters = options.fixed or (trials[0].parameters if trials else AlsParameters(factors=settings.training.factors))
     metrics = _evaluate(settings, data, parameters, trials, seed, report)
-    dataset = load_dataset(processed_dir(settings), in_memory=False)
-    catalogue = catalogue_of(data, read_catalogue(settings), dataset, settings.data.item_attributes)
+    catalogue = catalogue_with_events(settings, data)
     data = in_store_order(data)  # the order that was read is not needed any more, and takes as much memory
     # The state is read before the models meet: a slot that is changed meanwhile is left alone.
     state = current_state(settings)
-    champion = _champion(state)
+    champion = bundle_of_champion(state)
     second = _second_stage(settings, data, catalogue, parameters, seed, champion, report)
     if second is not None:
         metrics |= second.metrics
@@ -128,9 +124,9 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
 
     ranker = second.ranker if second else None
     path = fit_bundle(data, settings, parameters, seed, metrics, ranker, catalogue, partial(report, 87))
-    manifest, footprint = _verified(path)
+    manifest, footprint = verified(path)
     report(90, f"bundle {manifest.version} written and verified ({footprint.size_mb:.1f} MB)")
-    verdict = _gate(settings, data, catalogue, second, champion, footprint, seed)
+    verdict = verdict_on(settings, data, catalogue, second, champion, footprint, seed)
 
     trained = Trained(
         path, manifest, data, parameters, seed, metrics, logged_note, trials, verdict, options.reason, started_ms,
@@ -146,7 +142,7 @@ def _retrain(settings: Settings, options: RetrainOptions, report: Report) -> Res
     return Result(manifest.version, path, parameters, metrics, published.registered_as, verdict)
 
 
-def _read_data(settings: Settings, report: Report) -> TrainingData:
+def read_events(settings: Settings, report: Report) -> TrainingData:
     # Training reads the log, and what was acknowledged a moment ago is still in the streams.
     drained = asyncio.run(compact(settings))
     report(1, f"{drained.events} new events moved into the log")
@@ -219,7 +215,7 @@ def _evaluate(
     return metrics
 
 
-def _verified(path: Path) -> tuple[Manifest, Footprint]:
+def verified(path: Path) -> tuple[Manifest, Footprint]:
     """The manifest of a bundle that serving can load, and what loading it costs."""
     loading = time.perf_counter()
     manifest = load_bundle(path).manifest
@@ -227,7 +223,7 @@ def _verified(path: Path) -> tuple[Manifest, Footprint]:
     return manifest, Footprint(load_s, sum(file.stat().st_size for file in path.iterdir()) / 1_000_000)
 
 
-def _champion(state: ServingState) -> Bundle | None:
+def bundle_of_champion(state: ServingState) -> Bundle | None:
     """The bundle that the champion's slot serves; None where there is none that can be read."""
     slot = state.slots.get(CHAMPION)
     if slot is None:
@@ -257,6 +253,8 @@ def _second_stage(
         training.trending_candidates,
         settings.store.history_limit,
         settings.serving.trending_window,
+        near_cells=settings.serving.near_cells,
+        horizon_s=training.horizon_s,
     )
     ranker = RANKER.model_copy(update={"trees": training.ranker_trees}) if training.ranker else None
     known = None if champion is None else champion.manifest.created_ms
@@ -273,7 +271,7 @@ def _second_stage(
         return None
 
 
-def _gate(
+def verdict_on(
     settings: Settings,
     data: TrainingData,
     catalogue: ItemFacts,
@@ -281,12 +279,13 @@ def _gate(
     champion: Bundle | None,
     footprint: Footprint,
     seed: int,
-) -> Verdict:
+) -> GateVerdict:
     if second is None:
-        return Verdict(champion is None, ("too little data to compare models on",))
+        return GateVerdict(champion is None, ("too little data to compare models on",))
     judged = None
     if champion is not None:
-        stage = stage_of_bundle(champion, data, catalogue, settings.serving.prior_weight, settings.store.history_limit)
+        how = settings.serving.prior_weight, settings.store.history_limit
+        stage = stage_of_bundle(champion, data, catalogue, *how, near_cells=settings.serving.near_cells)
         facts, ranking = champion.manifest.ranker, champion.ranking
         judged = judge_stage(
             stage,
@@ -328,16 +327,8 @@ def parse_options(arguments: Sequence[str], settings: Settings) -> RetrainOption
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; exit code 1 with one plain line when it cannot be done."""
-    started = time.perf_counter()
 
-    def report(percent: int, line: str) -> None:
-        print(f"[{percent:3d} %] {time.perf_counter() - started:5.1f} s  {line}", flush=True)
-
-    step_back()
-    try:
-        settings = load_settings()
+    def train(settings: Settings, report: Report) -> None:
         retrain(settings, parse_options(sys.argv[1:] if arguments is None else arguments, settings), report)
-    except (DataError, SearchError, SettingsError, StoreError) as error:
-        print(f"retrain: {error}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+
+    return run_training("retrain", train, SearchError)

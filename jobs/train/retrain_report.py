@@ -6,16 +6,15 @@ from collections.abc import Callable
 import numpy as np
 
 from configs.settings import Settings
+from jobs.launch.training_command import Report
 from models.training.ranker_judgement import SecondStage
 from models.training.training_data import TrainingData
 
-Report = Callable[[int, str], None]
-"""Called with percent done and one line."""
 _LARGE_SHARE = 0.2  # of all events, from which on one user or one item is worth a line
 TOO_LITTLE = "too little data for a ranker"
 NO_ORDER = (
-    "the times of the data set say nothing of what came before what: they are dealt to its events at random, so every "
-    "split is random, and the latest events are random ones"
+    "the times of the data set say nothing of what came before what: its events count as of one moment in a random "
+    "order, so every split is random, and the latest events are random ones"
 )
 
 

@@ -74,7 +74,8 @@ def _flat(histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def _add_rows(matrix: np.ndarray, items: np.ndarray, edges: np.ndarray, found: np.ndarray) -> None:
     for row in range(len(found)):
         for item in items[edges[row] : edges[row + 1]]:
-            found[row] += matrix[item]
+            for column in range(found.shape[1]):
+                found[row, column] += matrix[item, column]
 
 
 @compiled(reads("f4", 2), reads("i8"), reads("i8"), reads("i8", 2), writes("f4", 3))

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from numba import types
 
+from models.best_k import offer
 from models.compiled import compiled, reads, writes
 
 _TWIN = 1 - 1e-9  # a cosine beyond it is the user's own, or that of a double, who has nothing new
@@ -67,6 +68,7 @@ def _score(
     met = np.empty(n_users, np.int64)
     scores = np.zeros(n_items)
     scored = np.empty(n_items, np.int64)
+    near, nearest = np.empty(neighbours), np.empty(neighbours, np.int64)
     for row, user in enumerate(users):
         n_met = 0
         own = user_items[user_edges[user] : user_edges[user + 1]]
@@ -81,9 +83,10 @@ def _score(
             theirs = user_edges[other + 1] - user_edges[other]
             cosine = shared[other] / sqrt(len(own)) / sqrt(theirs)
             shared[other] = 0.0 if cosine > _TWIN else cosine
-        edge = 0.0
-        if n_met > neighbours:
-            edge = np.partition(shared[met[:n_met]], n_met - neighbours)[n_met - neighbours]
+        n_near = 0
+        for place in range(n_met):
+            n_near = offer(near, nearest, n_near, shared[met[place]], met[place])
+        edge = near[0] if n_near == neighbours else 0.0
         n_scored, total, squares = 0, 0.0, 0.0
         for place in range(n_met):
             other = met[place]

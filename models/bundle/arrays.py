@@ -15,6 +15,7 @@ from models.bundle.manifest import ManifestFields
 from models.content.content_map import ContentMap, check_content, content_arrays
 from models.monitoring.bias import BiasTerms
 from models.ranking.ranking_parts import RankingParts, check_ranking, ranking_arrays
+from models.sequence.weights import SequenceNetwork, check_weights
 
 MANIFEST = "manifest.json"
 MANIFEST_SUM = "manifest.sha256"
@@ -26,6 +27,7 @@ ATTRIBUTES = "attributes.json"
 BIAS = "bias.npz"
 INDEX = "index.npz"
 CONTENT = "content.npz"
+SEQUENCE = "sequence.npz"
 
 
 class BundleError(ValueError):
@@ -47,6 +49,7 @@ class BundleContents:
         ranking: the learned ranker; None where there is none, and lists are served in the order of retrieval.
         bias: the bias terms of the ratings; None where there were no ratings.
         content: what gives new items their vectors; None where they stand by their categories alone.
+        sequence: the network that turns a user's events into a vector; None where vectors are folded in.
         centroids: (lists, f + 1) float32 of an approximate index (`models.retrieval.index`); None for an exact one.
     """
 
@@ -61,6 +64,7 @@ class BundleContents:
     bias: BiasTerms | None = None
     centroids: np.ndarray | None = None
     content: ContentMap | None = None
+    sequence: SequenceNetwork | None = None
 
 
 def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
@@ -69,7 +73,7 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
     defining = {"parameters", "weighting", "event_preset", "seed", "user_id_type", "item_id_type"}
     digest.update(json.dumps(fields.model_dump(include=defining), sort_keys=True).encode())
     # The centroids follow from the factors, but for the rounding of however many threads clustered them.
-    left_away = ("ranking", "bias", "centroids", "content")
+    left_away = ("ranking", "bias", "centroids", "content", "sequence")
     arrays = {name: array for name, array in vars(contents).items() if name not in left_away}
     if contents.ranking is not None:
         arrays |= ranking_arrays(contents.ranking)
@@ -82,6 +86,9 @@ def content_hash(contents: BundleContents, fields: ManifestFields) -> str:
         fields_read = [field.model_dump() for field in contents.content.inputs.fields]
         arrays["content_fields"] = np.frombuffer(json.dumps(fields_read, sort_keys=True).encode(), np.uint8)
         arrays |= {f"content_{name}": array for name, array in packed_content(contents.content).items()}
+    if contents.sequence is not None:
+        arrays["sequence_heads"] = np.array([contents.sequence.heads])
+        arrays |= {f"sequence_{name}": array for name, array in sorted(contents.sequence.weights.items())}
     for name, array in arrays.items():
         packed = pack_ids(array) if name in ("item_ids", "user_ids") else np.ascontiguousarray(array)
         digest.update(f"\n{name} {packed.dtype.str} {packed.shape}\n".encode())
@@ -127,6 +134,11 @@ def check_contents(contents: BundleContents, where: str) -> None:
     if contents.content is not None:
         try:
             check_content(contents.content, n_factors)
+        except ValueError as error:
+            raise BundleError(f"{where}: {error}") from error
+    if contents.sequence is not None:
+        try:
+            check_weights(contents.sequence.weights, contents.sequence.heads, n_factors)
         except ValueError as error:
             raise BundleError(f"{where}: {error}") from error
     for name, ids in (("item_ids", contents.item_ids), ("user_ids", contents.user_ids)):

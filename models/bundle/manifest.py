@@ -6,10 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
+from configs.versions.formats import BUNDLE
 from models.content.description import ContentField
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
 from models.relations.more_sources import NO_MORE, MoreSources
+from models.sequence.parameters import SequenceParameters
 
 IdType = Literal["int", "str"]
 
@@ -63,10 +65,17 @@ class ContentFacts(_Part):
     fields: tuple[ContentField, ...] = Field(description="attributes that are read beside title, year and categories")
 
 
+class SequenceFacts(_Part):
+    """The network that turns the sequence of a user's events into a vector; items.npz holds the item vectors."""
+
+    parameters: SequenceParameters
+    rounds: int = Field(ge=1, description="rounds of training that it is the outcome of")
+
+
 class ManifestFields(_Part):
     """What the training knows; the rest of a `Manifest` follows from the arrays."""
 
-    parameters: AlsParameters
+    parameters: AlsParameters | None = Field(description="of the factors; None for a sequence model")
     weighting: Weighting
     event_preset: str
     seed: int
@@ -77,12 +86,14 @@ class ManifestFields(_Part):
     index: IndexFacts
     ranker: RankerFacts | None = Field(None, description="None where lists are served in the order of retrieval")
     content: ContentFacts | None = Field(None, description="None where new items stand by their categories alone")
+    sequence: SequenceFacts | None = Field(None, description="None where vectors are folded in")
 
 
 class Manifest(ManifestFields):
     """`manifest.json` of a bundle."""
 
-    format: Literal[1] = 1
+    format: int = Field(default=BUNDLE.current, ge=BUNDLE.oldest, le=BUNDLE.current)
+    written_by: str | None = Field(default=None, description="version of the program; None for one of format 1")
     version: str = Field(pattern=r"^\d{8}-\d{6}-[0-9a-f]{8}$")
     created_ms: int
     content_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="over arrays and parameters, not over time")

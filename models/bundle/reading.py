@@ -1,6 +1,7 @@
 """Reads a bundle: manifest -> sha256 of each file -> arrays -> their shapes, sizes and content hash -> `Bundle`."""
 
 import hashlib
+import json
 import struct
 import zipfile
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from configs.versions.formats import BUNDLE, FormatError
 from models.bundle.arrays import (
     ATTRIBUTES,
     BIAS,
@@ -20,6 +22,7 @@ from models.bundle.arrays import (
     MANIFEST_SUM,
     RANKER,
     RANKING,
+    SEQUENCE,
     USERS,
     BundleContents,
     BundleError,
@@ -34,6 +37,7 @@ from models.monitoring.bias import BiasTerms
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.ranker import Ranker, RankerError
 from models.ranking.ranking_parts import RankingParts, ranking_parts
+from models.sequence.weights import SequenceNetwork
 
 _UNREADABLE = (
     *(OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError, TypeError),
@@ -75,6 +79,12 @@ def load_bundle(path: Path) -> Bundle:
     content = _arrays(path / CONTENT) if CONTENT in manifest.files else None
     if (content is None) != (manifest.content is None):
         raise BundleError(f"{path / MANIFEST}: content needs its facts in the manifest and {CONTENT}")
+    network = _arrays(path / SEQUENCE) if SEQUENCE in manifest.files else None
+    if (network is None) != (manifest.sequence is None):
+        raise BundleError(f"{path / MANIFEST}: a sequence model needs its facts in the manifest and {SEQUENCE}")
+    if (manifest.parameters is None) != (manifest.sequence is not None):
+        raise BundleError(f"{path / MANIFEST}: it needs the parameters of the factors, or of a sequence model")
+    heads = 0 if manifest.sequence is None else manifest.sequence.parameters.heads
     try:
         contents = BundleContents(
             item_ids=unpack_ids(items["ids"]),
@@ -88,6 +98,7 @@ def load_bundle(path: Path) -> Bundle:
             bias=None if bias is None else BiasTerms(float(bias["mean"][0]), bias["items"], bias["users"]),
             centroids=None if index is None else index["centroids"],
             content=None if content is None else _content_map(content, manifest),
+            sequence=None if network is None else SequenceNetwork(network, heads),
         )
         check_contents(contents, str(path))
     except KeyError as error:
@@ -119,6 +130,7 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{error.filename}: {error.strerror}") from error
     if listed != [hashlib.sha256(text).hexdigest(), MANIFEST]:
         raise BundleError(f"{path / MANIFEST}: the file is damaged (its sha256 is not that in {MANIFEST_SUM})")
+    _check_format(path / MANIFEST, text)
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -128,6 +140,19 @@ def read_manifest(path: Path) -> Manifest:
     if manifest.version != path.name:
         raise BundleError(f"{path / MANIFEST}: it is of version {manifest.version}, the directory of {path.name}")
     return manifest
+
+
+def _check_format(path: Path, text: bytes) -> None:
+    """Raise `BundleError` where a later version has written the manifest, whatever else stands in it."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: it is no JSON: {error}") from error
+    if isinstance(found, dict):
+        try:
+            BUNDLE.check(found.get("format", BUNDLE.oldest), path, found.get("written_by"))
+        except FormatError as error:
+            raise BundleError(str(error)) from None
 
 
 def read_ranker(path: Path) -> Ranker | None:

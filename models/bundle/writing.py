@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import clock
+from configs.versions.program import program_version
 from models.bundle.arrays import (
     ATTRIBUTES,
     BIAS,
@@ -23,6 +24,7 @@ from models.bundle.arrays import (
     MANIFEST_SUM,
     RANKER,
     RANKING,
+    SEQUENCE,
     USERS,
     BundleContents,
     bias_arrays,
@@ -98,8 +100,12 @@ def write_bundle(
         if contents.content is not None:
             names.append(CONTENT)
             np.savez(partial / CONTENT, **packed_content(contents.content))  # type: ignore[arg-type]
+        if contents.sequence is not None:
+            names.append(SEQUENCE)
+            np.savez(partial / SEQUENCE, **contents.sequence.weights)  # type: ignore[arg-type]
         manifest = Manifest(
             **fields.model_dump(),
+            written_by=program_version(),
             version=version,
             created_ms=created_ms,
             content_hash=digest,

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from configs.decay import TRENDING_WINDOW, Window
 from configs.event_types import Weighting
 from data.dataset import Dataset
 from data.fields.frames import frame_attributes
 from models.evaluation.metrics import UserMetrics, user_metrics
 from models.factors.als import AlsParameters
-from models.training.first_stage import FirstStage
+from models.sequence.parameters import SequenceParameters
+from models.training.first_stage import HISTORY_LIMIT, FirstStage, fit_first_stage
 from models.training.item_facts import ItemFacts, descriptions_of, frame_descriptions, frame_facts, known_attributes
 from models.training.parameter_grid import choose_parameters
 from models.training.past_requests import Requests, rows_in_store_order
@@ -76,6 +78,8 @@ class ProtocolData:
 
     Attributes:
         fixed: ALS parameters by protocol that were chosen before, on inner splits; None to choose them here.
+        horizon_s, history_limit, trending_window: as in `models.training.ranker_windows.Recipe`.
+        sequence: of the sequence model that is asked too; None to do without.
     """
 
     dataset: Dataset
@@ -88,6 +92,10 @@ class ProtocolData:
     threads: int = 0
     fixed: Mapping[str, AlsParameters] | None = None
     chosen: dict[str, AlsParameters] = field(default_factory=dict)
+    horizon_s: float | None = None
+    history_limit: int = HISTORY_LIMIT
+    trending_window: Window = TRENDING_WINDOW
+    sequence: SequenceParameters | None = None
 
     def parameters(self, protocol: str, train: np.ndarray, note: Note) -> AlsParameters:
         """ALS parameters for a protocol: the fixed ones, or those that do best on inner splits of the rows `train`."""
@@ -106,7 +114,16 @@ class ProtocolData:
 
     def recipe(self, parameters: AlsParameters, trending: int = TRENDING) -> Recipe:
         """How the models are made whose first stage has these parameters."""
-        return Recipe(self.weighting, parameters, 0.5, CANDIDATES, trending)
+        return Recipe(
+            self.weighting,
+            parameters,
+            0.5,
+            CANDIDATES,
+            trending,
+            self.history_limit,
+            self.trending_window,
+            horizon_s=self.horizon_s,
+        )
 
     @property
     def least(self) -> float:
@@ -130,6 +147,9 @@ def open_bench(
     ranker: bool,
     seed: int = 0,
     fixed: Mapping[str, AlsParameters] | None = None,
+    horizon_s: float | None = None,
+    history_limit: int = HISTORY_LIMIT,
+    trending_window: Window = TRENDING_WINDOW,
 ) -> ProtocolData:
     """Put the events in store order and remember where each came from."""
     source = rows_in_store_order(data)
@@ -149,7 +169,34 @@ def open_bench(
         attributes=known,
         described=descriptions_of(marked.items, frame_descriptions(dataset.items, of_items), dataset.item_attributes),
     )
-    return ProtocolData(dataset, marked, source, facts, weighting, ranker, seed, fixed=fixed)
+    return ProtocolData(
+        dataset,
+        marked,
+        source,
+        facts,
+        weighting,
+        ranker,
+        seed,
+        fixed=fixed,
+        horizon_s=horizon_s,
+        history_limit=history_limit,
+        trending_window=trending_window,
+    )
+
+
+def fit_stage(bench: ProtocolData, train: np.ndarray, parameters: AlsParameters) -> FirstStage:
+    """The first stage of these rows, as serving would have it."""
+    return fit_first_stage(
+        bench.data,
+        train,
+        bench.weighting,
+        parameters,
+        bench.catalogue,
+        bench.seed,
+        bench.threads,
+        history_limit=bench.history_limit,
+        trending_window=bench.trending_window,
+    )
 
 
 class Clock:

@@ -35,7 +35,7 @@ class Footprint:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """The decision, with its reasons in words."""
 
     promote: bool
@@ -48,7 +48,7 @@ class Verdict:
 
 def judge(
     champion: JudgedRequests | None, new: JudgedRequests, footprint: Footprint, limits: Training, seed: int
-) -> Verdict:
+) -> GateVerdict:
     """Decide whether the new model may take the champion's place.
 
     Args:
@@ -65,7 +65,7 @@ def judge(
         broken.append(f"it is {footprint.size_mb:.0f} MB large, more than {limits.max_bundle_mb:.0f}")
     if champion is None:
         # Without any model nothing would be served at all, so the first one is taken whatever it is like.
-        return Verdict(True, ("the first model", *broken))
+        return GateVerdict(True, ("the first model", *broken))
     paired = per_user(new.user, new.ndcg - champion.ndcg)
     if len(paired) < limits.fewest_judged_users:
         lacking = (
@@ -73,13 +73,13 @@ def judge(
             f"judged on, and it takes {limits.fewest_judged_users}; wait for more events, compare the two in an "
             "experiment (--slot challenger), or use --force"
         )
-        return Verdict(False, (lacking, *broken))
+        return GateVerdict(False, (lacking, *broken))
     if not paired.any():
         same = (
             f"no evidence: both models gave the {len(paired)} users lists of the same worth, as equal recipes do that "
             "have learned from the same events; wait for more events, or use --force"
         )
-        return Verdict(False, (same, *broken))
+        return GateVerdict(False, (same, *broken))
     difference = bootstrap_interval(paired, seed)
     text = (
         f"NDCG@10 {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] "
@@ -94,7 +94,7 @@ def judge(
             f"it recommends {new.coverage:.1%} of the catalogue, the champion {champion.coverage:.1%}; "
             f"at least {limits.coverage_share:.0%} of that must remain"
         )
-    return Verdict(not broken, tuple(broken) or (text,), difference)
+    return GateVerdict(not broken, tuple(broken) or (text,), difference)
 
 
 def per_user(user: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from models.one_blas_thread import one_blas_thread
 
 RANK = 256
 STRENGTH = 0.3
@@ -37,7 +38,7 @@ def fit_graph_filter(
     normal = sp.csr_matrix(sp.diags(by_user) @ ones @ sp.diags(by_item))
     back = sp.csr_matrix(normal.T)
     rank = min(rank, min(train.shape) - 1)
-    with threadpool_limits(1, "blas"):  # sums must not depend on how many threads share them
+    with one_blas_thread():  # sums must not depend on how many threads share them
         _, _, vectors = randomized_svd(normal, max(1, rank), random_state=seed)
     spread = np.sqrt(of_items)
 

@@ -110,6 +110,30 @@ def coverage(recommended: np.ndarray, n_items: int) -> float:
     return len(np.unique(recommended[recommended >= 0])) / n_items
 
 
+def clustered_interval(cluster: np.ndarray, values: np.ndarray, seed: int, n: int = 2000) -> Interval:
+    """95 % percentile bootstrap of the mean over values that are not independent within a cluster: whole clusters are
+    resampled (Field, Welsh, "Bootstrapping clustered data", JRSS B 2007). `Interval.n` counts the clusters.
+
+    Args:
+        cluster: (m,) int >= 0, to which each value belongs.
+        values: (m,) float; NaN (undefined) is left out.
+        seed: seeds the resampling.
+        n: number of resamples.
+
+    Raises:
+        ValueError: no value is defined.
+    """
+    defined = ~np.isnan(values)
+    if not defined.any():
+        raise ValueError("there is no value to average")
+    _, place, sizes = np.unique(cluster[defined], return_inverse=True, return_counts=True)
+    totals = np.bincount(place, values[defined])
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=n)
+    low, high = np.quantile((drawn @ totals) / (drawn @ sizes), [0.025, 0.975])
+    return Interval(float(values[defined].mean()), float(low), float(high), len(sizes))
+
+
 def bootstrap_interval(values: np.ndarray, seed: int, n: int = 2000, level: float = 0.95) -> Interval:
     """Percentile bootstrap of the mean over users (Efron 1979).
 

@@ -3,19 +3,21 @@
 What `jobs.replay` measures over HTTP, measured here on the same functions without the system around them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from data.splits import replay_split
 from models.evaluation.baselines import HALF_LIFE_MS, may_come_again, personal_frequency, request_histories
-from models.evaluation.contenders import Answer, Clock, Contender, K, Note, ProtocolData, contenders
-from models.evaluation.protocols import fit_stage, ranked_answer
+from models.evaluation.contenders import Answer, Clock, Contender, K, Note, ProtocolData, contenders, fit_stage
+from models.evaluation.served import SEQUENCE, fit_sequence_model, ranked_answer, sequence_lists
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores, top_k
-from models.training.first_stage import FirstStage, find_candidates, popularity_walk
+from models.training.event_walks import popularity_walk
+from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import Past, Requests, excluded_items, in_store_order
-from models.training.ranker_windows import RANKER, learn, lists_before
+from models.training.ranker_windows import RANKER, early_stages, learn, lists_after
+from models.training.source_choice import EarlyRequests, choose_sources
 from models.training.training_data import places
 
 MOST_EVENTS = 20_000  # that are asked about, a random choice where there are more; all are learned from
@@ -83,13 +85,28 @@ def prequential(bench: ProtocolData, note: Note) -> list[Contender]:
     history = np.array([len(rows) > 0 for rows in requests.rows])[:, None]
     folded = find_candidates(stage, requests, K).items
     answers["ALS with fold-in"] = Answer(np.where(history, folded, trending), fitting_s + clock())
+    if bench.sequence is not None:
+        fitted_sequence, cpu_s = fit_sequence_model(bench, data, replay.train, note)
+        found = sequence_lists(stage, fitted_sequence, requests, cpu_s)
+        answers[SEQUENCE] = found._replace(items=np.where(history, found.items, trending), scores=None)
     if bench.ranker:
         recipe = bench.recipe(parameters)
         first = in_store_order(data.rows(replay.train))
-        lists = lists_before(first, bench.catalogue, recipe, 1.0, bench.seed, bench.threads)
-        fitted = learn(lists, RANKER, bench.seed, threads=1)
+        stages = list(early_stages(first, bench.catalogue, recipe, 1.0, bench.seed, bench.threads))
+        asked = EarlyRequests(stages, recipe)
+        more, sources = choose_sources(asked, recipe, RANKER, bench.seed, bench.threads)
+        made = asked.whole_lists(more)
+        note(f"P4: further candidates: {sources}")
+        recipe = replace(recipe, more=more)
+        rows = [
+            made[number] if number in made else lists_after(early, *window, recipe)
+            for number, (window, early) in enumerate(stages)
+        ]
+        fitted = learn(rows, RANKER, bench.seed, threads=1)
+        del stages, rows, asked, made
         note(f"P4: ranker learned from {fitted.lists if fitted is not None else 0:,} lists before the replay")
         if fitted is not None:
+            fitted = replace(fitted, more=more)
             best, cpu_s, scores = ranked_answer(stage, fitted, requests, recipe, fitting_s + clock())
             answers["ALS with fold-in + ranker"] = Answer(np.where(history, best, trending), cpu_s, scores)
     return contenders("P4 simulated", answers, requests, stage)

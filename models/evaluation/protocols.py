@@ -18,30 +18,29 @@ from models.evaluation.contenders import (
     MOST_ASKED,
     TRENDING,
     Answer,
-    Answers,
     Clock,
     Contender,
     K,
     Note,
     ProtocolData,
     contenders,
+    fit_stage,
     pooled,
     sampled,
 )
+from models.evaluation.served import SEQUENCE, SERVED, fit_sequence_model, sequence_lists, served_answer, served_arms
 from models.factors.als import AlsParameters
 from models.retrieval.whole_catalogue import recommend_factors
-from models.training.first_stage import FirstStage, find_candidates, fit_first_stage
+from models.training.first_stage import FirstStage, find_candidates
 from models.training.past_requests import (
     Requests,
     excluded_items,
-    in_store_order,
     rows_by_user,
     user_requests,
     window_requests,
 )
-from models.training.ranker_judgement import train_second_stage
-from models.training.ranker_lists import rank_scores, ranker_rows
-from models.training.ranker_windows import RANKER, FittedRanker, Recipe, learn
+from models.training.ranker_lists import ranker_rows
+from models.training.ranker_windows import RANKER, FittedRanker, learn
 from models.training.training_data import TrainingData, places
 
 # Chosen on inner splits of P1's training part (search_space.yaml); 15 iterations, .5 where rated <= 2 ("consumption").
@@ -53,6 +52,7 @@ MOVIELENS_PARAMETERS = {
     "P4": AlsParameters(regularization=30.0, alpha=4.0),
     "P5": PARAMETERS,
     "P6": PARAMETERS,
+    "P7": PARAMETERS,
 }
 P2_CUTOFFS = (0.6, 0.7, 0.8, 0.9)
 P2_LEARNING = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))  # .2 to .8
@@ -63,7 +63,10 @@ _MANY_ROWS = 500_000  # with more, every second of P2's windows is learned from:
 
 def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
     """P1: the arms on the published random split, over users with something relevant in its test part."""
-    bench = replace(bench, catalogue=replace(bench.catalogue, attributes=None))  # the second stage of P1 reads none
+    given, bench = (
+        bench,
+        replace(bench, catalogue=replace(bench.catalogue, attributes=None)),
+    )  # the batch's stage reads none
     data, shape = bench.data, (len(bench.data.users), len(bench.data.items))
     # The positions of whole numbers are in their order, so that MovieLens is split as published.
     split = benchmark_split(data.items.encode(bench.dataset.interactions["item_id"]))
@@ -99,6 +102,7 @@ def benchmark(bench: ProtocolData, note: Note) -> list[Contender]:
             candidates = find_candidates(stage, requests, recipe.candidates)
             ranked = rank_lists(stage, side, fitted.ranker, requests, candidates, K)
             arms["ALS + ranker"] = Answer(ranked, fitting_s + clock())
+        arms[SERVED] = served_answer(given, train, parameters, users, sp.csr_matrix(seen[users]), note)
     return contenders("P1", arms, requests, stage)
 
 
@@ -125,6 +129,7 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
         rows[cutoff] = ranker_rows(stage, requests, find_candidates(stage, requests, recipe.candidates, TRENDING))
         learning_s[cutoff] = fitting_s + clock()
     found: list[Contender] = []
+    rounds: int | None = None  # found before the first judged window
     for cutoff in P2_CUTOFFS:
         clock = Clock()
         stage, fitting_s = stages.get(cutoff) or (fit_stage(bench, windows[cutoff].train, parameters), clock())
@@ -140,6 +145,10 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
             fitting_s += sum(learning_s[early] for early in known if early != cutoff)
             lists = fitted.lists if fitted is not None else 0
             note(f"P2: cutoff {cutoff}: ranker learned from {lists} lists of earlier windows")
+        sequence = None
+        if bench.sequence is not None:
+            sequence = fit_sequence_model(bench, data, windows[cutoff].train, note, rounds)
+            rounds = sequence[0].rounds
         for name, context in (("warm", 0), ("session", 10)):
             requests = _window(data, stage, windows[cutoff], (context,), bench.least)
             if not len(requests):
@@ -150,59 +159,10 @@ def rolling(bench: ProtocolData, note: Note) -> list[Contender]:
             arms = baselines(stage, requests, seen, windows[cutoff].train)
             rankers = {"ALS + ranker": fitted, "ALS + ranker with attributes": reading}
             arms |= served_arms(stage, requests, recipe, rankers, fitting_s)
+            if sequence is not None:
+                arms[SEQUENCE] = sequence_lists(stage, sequence[0], requests, sequence[1])
             found += contenders(f"P2 {name}", arms, requests, stage)
     return pooled(found)
-
-
-def fit_stage(bench: ProtocolData, train: np.ndarray, parameters: AlsParameters) -> FirstStage:
-    """The first stage of these rows, as serving would have it."""
-    return fit_first_stage(bench.data, train, bench.weighting, parameters, bench.catalogue, bench.seed, bench.threads)
-
-
-def served_ranker(bench: ProtocolData, train: np.ndarray, parameters: AlsParameters) -> FittedRanker | None:
-    """The ranker, with its sources and attributes, that a retraining on these rows would serve; None where none."""
-    data = in_store_order(bench.data.rows(np.sort(train)))
-    try:
-        recipe = bench.recipe(parameters)
-        return train_second_stage(data, bench.catalogue, recipe, RANKER, bench.seed, bench.threads).ranker
-    except ValueError:  # nothing before its latest window speaks for any item
-        return None
-
-
-def served_arms(
-    stage: FirstStage,
-    requests: Requests,
-    recipe: Recipe,
-    rankers: dict[str, FittedRanker | None],
-    fitting_s: float = 0.0,
-    name: str = "ALS",
-) -> Answers:
-    """The first stage alone, under `name`, and with each ranker that there is, as they are served.
-
-    Args:
-        fitting_s: processor time that went into them before.
-    """
-    clock = Clock()
-    found = find_candidates(stage, requests, K)
-    arms = {name: Answer(found.items, fitting_s + clock(), found.scores)}
-    for ranked, ranker in rankers.items():
-        if ranker is not None:
-            arms[ranked] = ranked_answer(stage, ranker, requests, recipe, fitting_s)
-    return arms
-
-
-def ranked_answer(
-    stage: FirstStage, fitted: FittedRanker, requests: Requests, recipe: Recipe, fitting_s: float = 0.0
-) -> Answer:
-    """The K candidates that a ranker likes best, with its scores; ties in the order of retrieval."""
-    clock = Clock()
-    candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending, fitted.more)
-    scores = rank_scores(stage, fitted.ranker, requests, candidates)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-    best, likes = (np.take_along_axis(values, order, axis=1) for values in (candidates.items, scores))
-    short = ((0, 0), (0, K - best.shape[1]))
-    best, likes = np.pad(best, short, constant_values=-1), np.pad(likes, short, constant_values=-np.inf)
-    return Answer(best, fitting_s + clock(), likes)
 
 
 def _window(

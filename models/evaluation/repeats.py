@@ -19,9 +19,9 @@ from models.evaluation.baselines import (
     left_out_of,
     personal_frequency,
 )
-from models.evaluation.contenders import Answer, Clock, Contender, Note, ProtocolData, contenders, sampled
+from models.evaluation.contenders import Answer, Clock, Contender, Note, ProtocolData, contenders, fit_stage, sampled
 from models.evaluation.metrics import user_metrics
-from models.evaluation.protocols import fit_stage, served_arms, served_ranker
+from models.evaluation.served import served_arms, served_ranker
 from models.factors.als import AlsParameters
 from models.retrieval.whole_catalogue import recommend_factors, recommend_scores
 from models.training.first_stage import FirstStage
@@ -124,10 +124,8 @@ def _mode(
     fitted = None
     if bench.ranker:
         clock()
-        fitted = served_ranker(bench, train, parameters)
+        fitted = served_ranker(bench, train, parameters, lambda line: note(f"P5 {mode}: {line}"))
         fitting_s += clock()
-        lists = f"learned from {fitted.lists:,} lists before the window" if fitted else "wins nothing and is left out"
-        note(f"P5 {mode}: the ranker {lists}")
     arms |= served_arms(stage, requests, bench.recipe(parameters), {"ALS + ranker": fitted}, fitting_s)
     return contenders(f"P5 {mode}", arms, requests, stage)
 

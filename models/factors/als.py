@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.recommender_base import ModelFitError
 from pydantic import BaseModel, ConfigDict, Field
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from models.one_blas_thread import one_blas_thread
 
 
 class AlsParameters(BaseModel):
@@ -86,7 +87,7 @@ def fit_als_in_steps(
     item_factors = generator.random((n_items, parameters.factors), dtype=np.float32) * np.float32(0.01)
     done = 0
     for moment in moments:
-        with threadpool_limits(1, "blas"):
+        with one_blas_thread():
             model = AlternatingLeastSquares(
                 factors=parameters.factors,
                 regularization=parameters.regularization,

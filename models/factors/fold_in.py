@@ -64,8 +64,8 @@ class FoldIn:
         vectors = np.zeros((len(items), self.n_factors), np.float32)
         known = np.zeros(len(items), bool)
         for row, (history, weight) in enumerate(zip(items, weights, strict=True)):
-            used = weight > 0
-            if not used.all():
+            if np.count_nonzero(weight) < len(weight):
+                used = weight > 0
                 history, weight = history[used], weight[used]
             if len(history) == 0:
                 continue

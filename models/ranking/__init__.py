@@ -1,1 +1,1 @@
-"""Candidates -> `features` (compiled in `candidate_block`) -> `ranker` (trees in `forest`) -> scores -> `diversity`."""
+"""Candidates -> `features` (compiled in `block`) -> `ranker` (trees in `forest`) -> scores -> `diversity`."""

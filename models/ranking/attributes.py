@@ -2,7 +2,7 @@
 
     UsedAttributes     which attributes are used and what numbers their values have: part of the bundle
     AttributeColumns   the values of all items, kept up to date item by item
-    AttributeTable     those as arrays, for `models.ranking.attribute_block`
+    AttributeTable     those as arrays, for `models.ranking.block.attributes`
 
 Numbers and flags are taken as they are, times as the days that have passed. A keyword is a category of LightGBM's own
 kind: the values that a hundredth or more of those with any have got have a number each, all others share one. A rarer
@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from data.fields.attributes import AttributeType, Schema, Value
+from models.growing_array import GrowingArray
 
 MOST_ATTRIBUTES = 12
 """Of items, and of users as well: those that most of them have."""
@@ -63,9 +64,19 @@ class UsedAttributes(BaseModel):
         return (
             *(f"item.{one.name}" for one in self.coded),
             *(f"item.{one.name}.days" for one in self.times),
-            *(f"item.{one.name}.match" for one in self.matched),
-            *(f"user.{one.name}" for one in self.users),
+            *self.match_features,
+            *self.user_features,
         )
+
+    @property
+    def match_features(self) -> tuple[str, ...]:
+        """Those that compare an item with a history."""
+        return tuple(f"item.{one.name}.match" for one in self.matched)
+
+    @property
+    def user_features(self) -> tuple[str, ...]:
+        """Those of the user alone."""
+        return tuple(f"user.{one.name}" for one in self.users)
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -136,6 +147,7 @@ class AttributeTable:
         edges: (m + 1,) int64, the columns of `members` that belong to each of them.
         sizes: (m,) int64, how many values each of them has.
         n_users: how many columns the users' attributes take.
+        features: `UsedAttributes.features`.
     """
 
     values: np.ndarray
@@ -144,11 +156,7 @@ class AttributeTable:
     edges: np.ndarray
     sizes: np.ndarray
     n_users: int
-
-    @property
-    def width(self) -> int:
-        """How many features the attributes give."""
-        return self.values.shape[1] + self.times_ms.shape[1] + len(self.sizes) + self.n_users
+    features: tuple[str, ...]
 
 
 class AttributeColumns:
@@ -165,9 +173,9 @@ class AttributeColumns:
         self._edges = np.cumsum([0, *widths], dtype=np.int64)
         self._numbers: list[dict[str, int]] = [{} for _ in used.matched]  # grows with values that are new
         self._codes = [_code_numbers(one) for one in used.coded]
-        self._values = np.full((n, len(used.coded)), np.nan, np.float32)
-        self._times_ms = np.full((n, len(used.times)), np.nan)
-        self._members = np.full((n, int(self._edges[-1])), NO_VALUE, np.int32)
+        self._values = GrowingArray(np.full((n, len(used.coded)), np.nan, np.float32), fill=np.nan)
+        self._times_ms = GrowingArray(np.full((n, len(used.times)), np.nan), fill=np.nan)
+        self._members = GrowingArray(np.full((n, int(self._edges[-1])), NO_VALUE, np.int32), fill=NO_VALUE)
 
     def update(self, places: Sequence[int], attributes: Sequence[Attributes], n: int) -> None:
         """Take over what some items have now.
@@ -177,27 +185,34 @@ class AttributeColumns:
             attributes: what each of them has; another attribute than the used ones is left away.
             n: how many items there are now.
         """
-        if n > len(self._values):
-            more = n - len(self._values)
-            self._values = np.pad(self._values, ((0, more), (0, 0)), constant_values=np.nan)
-            self._times_ms = np.pad(self._times_ms, ((0, more), (0, 0)), constant_values=np.nan)
-            self._members = np.pad(self._members, ((0, more), (0, 0)), constant_values=NO_VALUE)
-        for place, mine in zip(places, attributes, strict=True):
-            for column, (one, codes) in enumerate(zip(self._used.coded, self._codes, strict=True)):
-                self._values[place, column] = _coded(one, codes, mine)
-            for column, one in enumerate(self._used.times):
-                self._times_ms[place, column] = _coded(one, {}, mine)
-            self._members[place] = NO_VALUE
-            for number, one in enumerate(self._used.matched):
-                first, end = self._edges[number : number + 2].tolist()
-                known = self._numbers[number]
+        for array in (self._values, self._times_ms, self._members):
+            array.grow(n)
+        coded, times = list(zip(self._used.coded, self._codes, strict=True)), self._used.times
+        edges = self._edges.tolist()
+        matched = list(zip(self._used.matched, self._numbers, edges, edges[1:], strict=False))
+        values, times_ms, members = self._values.values, self._times_ms.values, self._members.values
+        for place, given in zip(places, attributes, strict=True):
+            mine = dict(given.items())  # parsed once
+            values[place] = [_coded(one, codes, mine) for one, codes in coded]
+            times_ms[place] = [_coded(one, {}, mine) for one in times]
+            row = [NO_VALUE] * members.shape[1]
+            for one, known, first, end in matched:
                 for column, value in enumerate(_values(mine.get(one.name))[: end - first], start=first):
-                    self._members[place, column] = known.setdefault(value, len(known))
+                    row[column] = known.setdefault(value, len(known))
+            members[place] = row
 
     def table(self) -> AttributeTable:
         """The arrays as they are now; the next `update` changes them."""
         sizes = np.array([len(known) for known in self._numbers], np.int64)
-        return AttributeTable(self._values, self._times_ms, self._members, self._edges, sizes, len(self._used.users))
+        return AttributeTable(
+            self._values.values,
+            self._times_ms.values,
+            self._members.values,
+            self._edges,
+            sizes,
+            len(self._used.users),
+            self._used.features,
+        )
 
 
 def user_values(used: UsedAttributes, users: Sequence[Attributes]) -> np.ndarray:

@@ -15,12 +15,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranking.attribute_block import fill_attributes
 from models.ranking.attributes import AttributeTable
-from models.ranking.candidate_block import CANDIDATE_FEATURES, REPEATS, fill_block, fill_latest
+from models.ranking.block.attributes import fill_attributes
+from models.ranking.block.columns import (
+    AFFINITY,
+    ALL_COLUMNS,
+    CANDIDATE_FEATURES,
+    COSINES,
+    FACTS,
+    POPULARITY,
+    RELATIONS,
+    SCORES,
+    TOGETHER,
+    BlockColumns,
+)
+from models.ranking.block.habits import HABIT_FEATURES, fill_habits
+from models.ranking.block.items import fill_affinity, fill_cosines, fill_facts, fill_given, fill_scores
+from models.ranking.block.latest import fill_latest
+from models.ranking.block.relations import fill_relations, fill_table_relations, fill_together
+from models.ranking.block.repeats import REPEAT_FEATURES, fill_repeats
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemTable
-from models.ranking.repeat_block import REPEAT_FEATURES, fill_repeats
+from models.relations.near_lists import NEAR_FEATURES
 from models.relations.past_events import PastEvents
 from models.relations.top_k import TopK
 
@@ -35,15 +51,19 @@ def _hash(definition: int, names: Sequence[str]) -> str:
 
 FEATURES_HASH = _hash(_DEFINITION, FEATURES)
 _WITHOUT_TABLES = (*CANDIDATE_FEATURES[: CANDIDATE_FEATURES.index("together")], *USER_FEATURES)
-EARLIER_FEATURES = {_hash(1, _WITHOUT_TABLES): _WITHOUT_TABLES}
+_WITHOUT_NEAR = (*CANDIDATE_FEATURES[: CANDIDATE_FEATURES.index(NEAR_FEATURES[0])], *USER_FEATURES)
+_WITHOUT_HABITS = (*CANDIDATE_FEATURES[: CANDIDATE_FEATURES.index(HABIT_FEATURES[0])], *USER_FEATURES)
+EARLIER_FEATURES = {
+    _hash(1, _WITHOUT_TABLES): _WITHOUT_TABLES,
+    _hash(2, _WITHOUT_NEAR): _WITHOUT_NEAR,
+    _hash(2, _WITHOUT_HABITS): _WITHOUT_HABITS,
+}
 """What rankers of earlier versions read, by their hash: a bundle from before an update serves on. With the relations
 that it holds these features are what they were."""
 
 RECENT = 20  # latest distinct items of a history that the features look at
 DEVICES = {"desktop": 0, "mobile": 1, "tablet": 2, "tv": 3}
 _DAY_MS, _HOUR_MS = 86_400_000.0, 3_600_000.0
-_NONE = np.empty((0, 0), np.float32)
-_NO_RELATIONS = ItemRelations(None, None)
 _NO_TABLE = TopK(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
@@ -60,11 +80,14 @@ class RequestBatch:
         affinity: (B, C) float32, see `affinity_rows`; NaN where there is none.
         popularity: (2, n) float32 or (2, B, k) float32: decayed popularity with half-lives of 1 and 7 days as a share
             of the leader's; of all items, or of the candidates already.
-        events: for each request, the items of its history's events, (m,) int64; read where the ranker reads attributes.
+        events: for each request, the items of its history's events, (m,) int64; empty where no attribute is matched
+            with them.
         amounts: for each request, what each of those events counts at that moment, (m,) float64, below 0 for a refusal.
         users: (B, u) float32, `models.ranking.attributes.user_values` of the requests' users.
         past: for each request what the user had before; empty where the features of repeats are not read: they are
             NaN then.
+        near: (B, k, len(NEAR_FEATURES)) float32, `models.relations.near_lists.near_features`; None where nothing is
+            counted.
     """
 
     candidates: np.ndarray
@@ -78,82 +101,125 @@ class RequestBatch:
     amounts: Sequence[np.ndarray] = ()
     users: np.ndarray | None = None
     past: Sequence[PastEvents] = ()
+    near: np.ndarray | None = None
 
 
-def candidate_features(table: ItemTable, relations: ItemRelations | None, batch: RequestBatch) -> np.ndarray:
+def candidate_features(
+    table: ItemTable, relations: ItemRelations | None, batch: RequestBatch, columns: BlockColumns | None = None
+) -> np.ndarray:
     """The candidate block.
 
     Args:
         table: the items' own side, made when the model was loaded.
         relations: between items; None where the model has none (their features are then NaN).
-        batch: the requests and their candidates.
+        batch: the requests and their candidates. What no feature of `columns` needs is not looked at.
+        columns: the features that are wanted; None for `CANDIDATE_FEATURES` and, behind them, what attributes give.
 
     Returns:
-        (B, k, len(CANDIDATE_FEATURES) + width of the attributes) float32; rows of padding are meaningless.
+        (B, k, len(columns.names)) float32; rows of padding are meaningless.
     """
     attributes = table.attributes
-    width = len(CANDIDATE_FEATURES) + (0 if attributes is None else attributes.width)
-    block = np.empty((*batch.candidates.shape, width), np.float32)
-    if relations is None:
-        relations = _NO_RELATIONS
-    popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
-    fill_block(
-        block,
-        np.ascontiguousarray(batch.candidates, np.int64),
-        np.ascontiguousarray(batch.scores, np.float32),
-        np.ascontiguousarray(batch.recent, np.int64),
-        np.concatenate(batch.histories, dtype=np.int64),
-        np.cumsum([0, *(len(history) for history in batch.histories)]),
-        np.ascontiguousarray(batch.at_ms, np.float64),
-        np.ascontiguousarray(batch.affinity, np.float32),
-        np.ascontiguousarray(popularity, np.float32),
-        table.unit_factors,
-        table.static,
-        table.first_ms,
-        table.categories,
-        _NONE if relations.ease is None else relations.ease,
-        _NONE if relations.follows is None else relations.follows,
-        *_parts(relations.together),
-        *_parts(relations.following),
-        *_parts(relations.neighbours),
-    )
-    _fill_repeats(block, batch)
-    if attributes is not None:
-        _fill_attributes(block, attributes, batch)
+    if columns is None:
+        columns = ALL_COLUMNS if attributes is None else BlockColumns((*CANDIDATE_FEATURES, *attributes.features))
+    block = np.empty((*batch.candidates.shape, len(columns.names)), np.float32)
+    candidates = np.ascontiguousarray(batch.candidates, np.int64)
+    recent = np.ascontiguousarray(batch.recent, np.int64)
+    at_ms = np.ascontiguousarray(batch.at_ms, np.float64)
+    if columns.any_of(SCORES):
+        fill_scores(block, columns.of(SCORES), candidates, np.ascontiguousarray(batch.scores, np.float32))
+    if columns.any_of(COSINES):
+        fill_cosines(block, columns.of(COSINES), candidates, recent, table.unit_factors)
+    if columns.any_of(RELATIONS):
+        _fill_relations(block, columns.of(RELATIONS), candidates, recent, relations, batch.histories)
+    if columns.any_of(FACTS):
+        fill_facts(block, columns.of(FACTS), candidates, at_ms, table.static, table.first_ms)
+    if columns.any_of(POPULARITY):
+        popularity = batch.popularity if batch.popularity.ndim == 3 else batch.popularity[:, batch.candidates]
+        fill_given(block, columns.of(POPULARITY), np.ascontiguousarray(np.moveaxis(popularity, 0, 2), np.float32))
+    if columns.any_of(AFFINITY):
+        affinity = np.ascontiguousarray(batch.affinity, np.float32)
+        fill_affinity(block, columns.of(AFFINITY), candidates, affinity, table.categories)
+    if columns.any_of(TOGETHER):
+        together = None if relations is None else relations.together
+        fill_together(block, columns.of(TOGETHER), candidates, recent, _arrays(together))
+    if columns.any_of(REPEAT_FEATURES, HABIT_FEATURES):
+        _fill_past(block, columns, candidates, at_ms, batch.past)
+    if columns.any_of(NEAR_FEATURES):
+        _fill_near(block, columns.of(NEAR_FEATURES), batch.near)
+    if attributes is not None and columns.any_of(attributes.features):
+        _fill_attributes(block, columns.of(attributes.features), candidates, at_ms, attributes, batch)
     return block
 
 
-def _parts(table: TopK | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fill_relations(
+    block: np.ndarray,
+    at: np.ndarray,
+    candidates: np.ndarray,
+    recent: np.ndarray,
+    relations: ItemRelations | None,
+    histories: Sequence[np.ndarray],
+) -> None:
+    requests = block, at, candidates, recent, *_flat(histories)
+    if relations is None or relations.ease is None or relations.follows is None:
+        tables = (None, None) if relations is None else (relations.neighbours, relations.following)
+        fill_table_relations(*requests, *(_arrays(one) for one in tables))
+    else:
+        fill_relations(*requests, relations.ease, relations.follows)
+
+
+def _arrays(table: TopK | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = _NO_TABLE if table is None else table
     return table.edges, table.items, table.weights
 
 
-def _fill_repeats(block: np.ndarray, batch: RequestBatch) -> None:
-    if not batch.past:
-        block[:, :, REPEATS : REPEATS + len(REPEAT_FEATURES)] = np.nan
+def _flat(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers one part after another, and the edges of the parts."""
+    return np.concatenate(parts, dtype=np.int64), np.cumsum([0, *map(len, parts)])
+
+
+def _fill_past(
+    block: np.ndarray, columns: BlockColumns, candidates: np.ndarray, at_ms: np.ndarray, past: Sequence[PastEvents]
+) -> None:
+    if not past:
+        at = columns.of(REPEAT_FEATURES + HABIT_FEATURES)
+        block[:, :, at[at >= 0]] = np.nan
         return
-    fill_repeats(
-        block,
-        REPEATS,
-        np.ascontiguousarray(batch.candidates, np.int64),
-        np.ascontiguousarray(batch.at_ms, np.float64),
-        np.cumsum([0, *(len(past.items) for past in batch.past)]),
-        np.concatenate([past.items for past in batch.past], dtype=np.int64),
-        np.concatenate([past.amounts for past in batch.past], dtype=np.float64),
-        np.concatenate([past.times_ms for past in batch.past], dtype=np.float64),
+    items, edges = _flat([mine.items for mine in past])
+    amounts, times_ms = (
+        np.concatenate([getattr(mine, name) for mine in past], dtype=np.float64) for name in ("amounts", "times_ms")
     )
+    if columns.any_of(REPEAT_FEATURES):
+        fill_repeats(block, columns.of(REPEAT_FEATURES), candidates, at_ms, edges, items, amounts, times_ms)
+    if columns.any_of(HABIT_FEATURES):
+        fill_habits(block, columns.of(HABIT_FEATURES), candidates, at_ms, edges, items, amounts, times_ms)
 
 
-def _fill_attributes(block: np.ndarray, attributes: AttributeTable, batch: RequestBatch) -> None:
+def _fill_near(block: np.ndarray, at: np.ndarray, near: np.ndarray | None) -> None:
+    if near is None:
+        block[:, :, at[at >= 0]] = np.nan
+    else:
+        fill_given(block, at, np.ascontiguousarray(near, np.float32))
+
+
+def _fill_attributes(
+    block: np.ndarray,
+    at: np.ndarray,
+    candidates: np.ndarray,
+    at_ms: np.ndarray,
+    attributes: AttributeTable,
+    batch: RequestBatch,
+) -> None:
     users = np.full((len(block), attributes.n_users), np.nan) if batch.users is None else batch.users
+    nothing = [np.empty(0, np.int64)] * len(block)
+    items, edges = _flat(batch.events or nothing)
     fill_attributes(
         block,
-        len(CANDIDATE_FEATURES),
-        np.ascontiguousarray(batch.candidates, np.int64),
-        np.ascontiguousarray(batch.at_ms, np.float64),
-        np.concatenate(batch.events, dtype=np.int64),
-        np.cumsum([0, *(len(events) for events in batch.events)]),
-        np.concatenate(batch.amounts, dtype=np.float64),
+        at,
+        candidates,
+        at_ms,
+        items,
+        edges,
+        np.concatenate(batch.amounts or nothing, dtype=np.float64),
         attributes.values,
         attributes.times_ms,
         attributes.members,

@@ -26,49 +26,69 @@ _ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
 _INFINITE = 1e300  # how `dump_model` writes the threshold that tells any number from a missing one
 _NO_THRESHOLDS = np.empty(0, np.float32)
 _MOST_CATEGORIES = 4096
+_BYTES = 256  # values of a byte
 _BLOCK = 64  # rows at a time: their bytes and one feature's table stay in the processor's cache
 
 
 class Forest:
-    """Sums of trees of at most `MOST_LEAVES` leaves.
+    """Sums of trees of at most `MOST_LEAVES` leaves, for lists of rows.
 
     Args:
         trees: the `tree_info` of LightGBM's `dump_model`.
+        own: the features, by LightGBM's numbers, that each row has a value of, in the order of their columns.
+        shared: those that all rows of a list have one value of, likewise: they are looked at once for each list.
 
     Raises:
-        ValueError: a tree is too large, or a category's number is.
+        ValueError: a tree is too large, a category's number is, or a shared feature is a category.
+        KeyError: a tree reads another feature than these.
     """
 
-    def __init__(self, trees: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, trees: Sequence[Mapping[str, Any]], own: Sequence[int], shared: Sequence[int] = ()) -> None:
         width = -(-max(len(trees), 1) // 8) * 8  # whole words of eight trees
         tests: dict[int, list[tuple[float, bool, int, int]]] = {}
         members: dict[int, list[tuple[list[int], int, int]]] = {}
-        values = np.zeros((width, 256))
+        values = np.zeros((width, _BYTES))
         for number, tree in enumerate(trees):
             leaves: list[float] = []
             _collect(tree["tree_structure"], number, leaves, tests, members)
             if len(leaves) > MOST_LEAVES:
                 raise ValueError(f"tree {number} has {len(leaves)} leaves, at most {MOST_LEAVES} fit")
-            for byte in range(1, 256):
+            for byte in range(1, _BYTES):
                 leaf = (byte & -byte).bit_length() - 1
                 values[number, byte] = leaves[leaf] if leaf < len(leaves) else 0.0
-        self._values = values
-        found = [(feature, *_tables(tests[feature], width)) for feature in sorted(tests)]
-        found += [(feature, _NO_THRESHOLDS, _category_table(members[feature], width)) for feature in sorted(members)]
+        self._values = values.ravel()
+        if not members.keys().isdisjoint(shared):
+            raise ValueError("a feature that all rows of a list share is a category")
+        columns = {feature: column for features in (own, shared) for column, feature in enumerate(features)}
+        numbers = [feature for feature in shared if feature in tests]
+        self._shared = len(numbers)
+        numbers += [feature for feature in sorted(tests) if feature not in numbers]
+        found = [(columns[feature], *_tables(tests[feature], width)) for feature in numbers]
+        found += [
+            (columns[feature], _NO_THRESHOLDS, _category_table(members[feature], width)) for feature in sorted(members)
+        ]
         self._numeric = len(tests)
-        self._features = np.array([feature for feature, _, _ in found], np.int64)
+        self._columns = np.array([column for column, _, _ in found], np.int64)
         self._thresholds = np.concatenate([_NO_THRESHOLDS, *(thresholds for _, thresholds, _ in found)])
         self._edges = np.cumsum([0, *(len(thresholds) for _, thresholds, _ in found)])
         self._tables = np.concatenate([np.empty((0, width // 8), np.uint64), *(table for _, _, table in found)])
         self._table_edges = np.cumsum([0, *(len(table) for _, _, table in found)])
 
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """(n,) float64 sums for (n, features) float32 rows. NaN goes where LightGBM sends it."""
+    def predict(self, rows: np.ndarray, shared: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """(n,) float64 sums. NaN goes where LightGBM sends it.
+
+        Args:
+            rows: (n, own) float32, the lists one after another.
+            shared: (lists, shared) float32.
+            lengths: (lists,) int, rows of each list; their sum is n.
+        """
         result = np.empty(len(rows))
-        rows = np.ascontiguousarray(rows, np.float32)
         _evaluate(
-            rows,
-            self._features,
+            np.ascontiguousarray(rows, np.float32),
+            np.ascontiguousarray(shared, np.float32),
+            np.ascontiguousarray(lengths, np.int64),
+            self._columns,
+            self._shared,
             self._numeric,
             self._thresholds,
             self._edges,
@@ -82,18 +102,24 @@ class Forest:
 
 @compiled(
     reads("f4", 2),
+    reads("f4", 2),
     reads("i8"),
+    reads("i8"),
+    types.int64,
     types.int64,
     reads("f4"),
     reads("i8"),
     reads("u8", 2),
     reads("i8"),
-    reads("f8", 2),
+    reads("f8"),
     writes("f8"),
 )
 def _evaluate(
     rows: np.ndarray,
-    features: np.ndarray,
+    shared: np.ndarray,
+    lengths: np.ndarray,
+    columns: np.ndarray,
+    n_shared: int,
     numeric: int,
     thresholds: np.ndarray,
     edges: np.ndarray,
@@ -102,38 +128,61 @@ def _evaluate(
     values: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """Args as `Forest` holds them: the features' thresholds and tables one after another, those of feature i of
-    `features` from `edges[i]` and `table_edges[i]`; the first `numeric` features are compared with thresholds, the
-    others are categories. The last row of a table is for a missing value."""
+    """Args as `Forest` holds them: the features' thresholds and tables one after another, those of feature i from
+    `edges[i]` and `table_edges[i]`, and its values in column `columns[i]`. The first `n_shared` features are those that
+    a list shares, the first `numeric` are compared with thresholds, the others are categories. The last row of a table
+    is for a missing value. `values` has what each byte of each tree is worth."""
     words = tables.shape[1]
     states = np.empty((_BLOCK, words), np.uint64)
-    for start in range(0, len(rows), _BLOCK):
-        n = min(_BLOCK, len(rows) - start)
-        states[:n] = ~np.uint64(0)
-        for number, feature in enumerate(features[:numeric]):
-            mine = thresholds[edges[number] : edges[number + 1]]
-            table = tables[table_edges[number] :]
+    of_list = np.empty((1, words), np.uint64)
+    end = 0
+    for number in range(len(lengths)):
+        for word in range(words):
+            of_list[0, word] = ~np.uint64(0)
+        for feature in range(n_shared):
+            mine, table = thresholds[edges[feature] : edges[feature + 1]], tables[table_edges[feature] :]
+            _narrow(shared, number, 1, columns[feature], mine, table, of_list)
+        first, end = end, end + lengths[number]
+        for start in range(first, end, _BLOCK):
+            n = min(_BLOCK, end - start)
             for row in range(n):
-                value = rows[start + row, feature]
-                place = len(mine) + 1 if np.isnan(value) else _below(mine, value)
                 for word in range(words):
-                    states[row, word] &= table[place, word]
-        for number in range(numeric, len(features)):
-            table = tables[table_edges[number] : table_edges[number + 1]]
-            others = len(table) - 1
+                    states[row, word] = of_list[0, word]
+            for feature in range(n_shared, numeric):
+                mine, table = thresholds[edges[feature] : edges[feature + 1]], tables[table_edges[feature] :]
+                _narrow(rows, start, n, columns[feature], mine, table, states)
+            for feature in range(numeric, len(columns)):
+                table = tables[table_edges[feature] : table_edges[feature + 1]]
+                others = len(table) - 1
+                for row in range(n):
+                    value = rows[start + row, columns[feature]]
+                    place = int(value) if -1.0 < value < others else others  # LightGBM cuts a number's fraction off
+                    for word in range(words):
+                        states[row, word] &= table[place, word]
             for row in range(n):
-                value = rows[start + row, features[number]]
-                place = int(value) if -1.0 < value < others else others  # LightGBM cuts a number's fraction off
-                for word in range(words):
-                    states[row, word] &= table[place, word]
-        for row in range(n):
-            leaves = states[row].view(np.uint8)
-            # Two sums, so that an addition need not wait for the one before.
-            even, odd = 0.0, 0.0
-            for tree in range(0, len(leaves), 2):
-                even += values[tree, leaves[tree]]
-                odd += values[tree + 1, leaves[tree + 1]]
-            result[start + row] = even + odd
+                leaves = states[row].view(np.uint8)
+                # Four sums, so that an addition need not wait for the one before; and places without a sign, of which
+                # none counts from the end: so it takes half the time.
+                one, two, three, four = 0.0, 0.0, 0.0, 0.0
+                for tree in range(0, len(leaves), 4):
+                    at = np.uint32(_BYTES * tree)
+                    one += values[at + leaves[tree]]
+                    two += values[at + np.uint32(_BYTES) + leaves[tree + 1]]
+                    three += values[at + np.uint32(2 * _BYTES) + leaves[tree + 2]]
+                    four += values[at + np.uint32(3 * _BYTES) + leaves[tree + 3]]
+                result[start + row] = one + two + three + four
+
+
+@inner
+def _narrow(
+    rows: np.ndarray, start: int, n: int, column: int, thresholds: np.ndarray, table: np.ndarray, states: np.ndarray
+) -> None:
+    """Take from the states of n rows what the tests of one feature take away."""
+    for row in range(n):
+        value = rows[start + row, column]
+        place = len(thresholds) + 1 if np.isnan(value) else _below(thresholds, value)
+        for word in range(states.shape[1]):
+            states[row, word] &= table[place, word]
 
 
 @inner

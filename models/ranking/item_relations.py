@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from models.one_blas_thread import one_blas_thread
 from models.relations.neighbours import fit_neighbours
 from models.relations.sequences import FOLLOWING, TOGETHER, fit_sequences
 from models.relations.top_k import TopK
@@ -115,7 +115,7 @@ def fit_ease(seen: sp.csr_matrix, ease_lambda: float = EASE_LAMBDA) -> np.ndarra
     ones = sp.csr_matrix((np.ones(seen.nnz), seen.indices, seen.indptr), shape=seen.shape)
     gram = np.asarray((ones.T @ ones).todense())
     gram[np.diag_indices(len(gram))] += ease_lambda
-    with threadpool_limits(1, "blas"):  # its sums depend on how many threads share them
+    with one_blas_thread():  # its sums depend on how many threads share them
         inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False)
     weights = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(weights, 0.0)

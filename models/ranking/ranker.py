@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
-from models.ranking.features import EARLIER_FEATURES, FEATURES, FEATURES_HASH
+from models.ranking.features import EARLIER_FEATURES, FEATURES, FEATURES_HASH, USER_FEATURES
 from models.ranking.forest import Forest
 from models.ranking.model_text import check_model_text
 
@@ -54,7 +54,10 @@ class Ranker:
         features_hash: by which definition of the features it was trained (`EARLIER_FEATURES`).
 
     Attributes:
-        features: the names of all features that it is given; of an earlier definition it reads some of them only.
+        features: the names of all features that training computes; of an earlier definition it knows some of them only.
+        block_features: those that any tree reads of candidates, in the order of the model's text; a bundle's reads do
+            not depend on which version of this code looks at it.
+        user_columns: the columns of `USER_FEATURES` that any tree reads, rising.
 
     Raises:
         RankerError: the text is damaged, or its features are not those of this code.
@@ -80,11 +83,16 @@ class Ranker:
                 f"it has {len(names)} features, expected {len(expected)}" + (f"; {wrong}" if wrong else "")
             )
         self.features = (*FEATURES, *attributes)
-        self._columns = None if names == self.features else [self.features.index(name) for name in names]
         self._names = names
         self.text = text
+        splits = self._booster.feature_importance("split")
+        read = [name for name, count in zip(names, splits, strict=True) if count > 0]
+        self.block_features = tuple(name for name in read if name not in USER_FEATURES)
+        of_users = [name for name in read if name in USER_FEATURES]
+        self.user_columns = np.array([USER_FEATURES.index(name) for name in of_users], np.int64)
+        self._own, self._shared = ([names.index(name) for name in some] for some in (self.block_features, of_users))
         try:
-            self._forest: Forest | None = Forest(self._booster.dump_model()["tree_info"])
+            self._forest: Forest | None = Forest(self._booster.dump_model()["tree_info"], self._own, self._shared)
         except ValueError:  # larger trees than that form holds: LightGBM walks them itself
             self._forest = None
 
@@ -92,24 +100,32 @@ class Ranker:
         """(n,) float32, larger is better within one list.
 
         Args:
-            features: (n, len(self.features)) float32, the lists of a whole micro-batch one after another.
+            features: (n, len(self.features)) float32, all features of each candidate.
         """
         if features.shape[1] != len(self.features):
             raise RankerError(f"{features.shape[1]} features given, {len(self.features)} expected")
-        if len(features) == 0:
+        block = features[:, [self.features.index(name) for name in self.block_features]]
+        users = features[:, FEATURES.index(USER_FEATURES[0]) + self.user_columns]
+        return self.score_lists(block, users, np.ones(len(features), np.int64))
+
+    def score_lists(self, block: np.ndarray, users: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """(n,) float32: `score` of the lists of a micro-batch, of what the trees read.
+
+        Args:
+            block: (n, len(self.block_features)) float32, the lists one after another.
+            users: (lists, len(self.user_columns)) float32.
+            lengths: (lists,) int, candidates of each list; their sum is n.
+        """
+        if len(block) == 0:
             return np.empty(0, np.float32)
-        if self._columns is not None:
-            features = np.ascontiguousarray(features[:, self._columns])
         if self._forest is not None:
-            return self._forest.predict(features).astype(np.float32)
+            return self._forest.predict(block, users, lengths).astype(np.float32)
+        features = np.full((len(block), len(self._names)), np.nan, np.float32)
+        features[:, self._own] = block
+        features[:, self._shared] = np.repeat(users, lengths, axis=0)
         # One thread: replicas share the cores, and starting a team of threads costs more than 100 candidates do.
         scores = self._booster.predict(features, num_threads=1, raw_score=True)
         return np.asarray(scores, np.float32)
-
-    def reads(self, features: Sequence[str]) -> bool:
-        """Whether any tree looks at one of these."""
-        splits = self._booster.feature_importance("split")
-        return any(count > 0 and name in features for name, count in zip(self._names, splits, strict=True))
 
     def importance(self) -> dict[str, float]:
         """feature -> share of the total gain."""
@@ -119,7 +135,7 @@ class Ranker:
 
 
 def fit_ranker(
-    features: np.ndarray,
+    features: np.ndarray | Sequence[np.ndarray],
     gains: np.ndarray,
     lengths: np.ndarray,
     parameters: RankerParameters,
@@ -132,7 +148,8 @@ def fit_ranker(
     """Fit on lists of candidates. The result depends on data, parameters and seed; on `threads` only with `place`.
 
     Args:
-        features: (n, len(FEATURES) + a) float32; a columns of attributes.
+        features: (n, len(FEATURES) + a) float32; a columns of attributes. The rows may come in several arrays: put
+            together, they would be held twice.
         gains: (n,) float >= 0, how right each candidate was; told apart in tenths of the largest.
         lengths: (lists,) int, candidates of each list; their sum is n.
         threads: how many threads LightGBM uses, at least 1.
@@ -164,6 +181,7 @@ def fit_ranker(
         "lambdarank_truncation_level": parameters.truncation,
         "label_gain": [grade / _GRADES for grade in range(_GRADES + 1)],
         "max_bin": 127,
+        "bin_construct_sample_cnt": 50_000,  # of 200,000, sorting took longer than a small ranker's trees
         "seed": seed % (2**31),
         "deterministic": True,
         "force_row_wise": True,
@@ -172,7 +190,7 @@ def fit_ranker(
         **(_KEYWORDS if attributes.categorical else {}),
     }
     training = lightgbm.Dataset(
-        features,
+        features if isinstance(features, np.ndarray) else list(features),
         label=grades,
         group=lengths[filled],
         position=place,

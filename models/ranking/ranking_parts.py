@@ -6,10 +6,13 @@ from functools import cached_property
 import numpy as np
 
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
+from models.ranking.block.columns import BlockColumns
+from models.ranking.block.habits import HABIT_FEATURES
+from models.ranking.block.repeats import REPEAT_FEATURES
 from models.ranking.item_relations import ItemRelations, check_relations, relation_arrays, relations_of
 from models.ranking.item_table import ItemStatistics
 from models.ranking.ranker import Ranker
-from models.ranking.repeat_block import REPEAT_FEATURES
+from models.relations.near_state import NearState
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class RankingParts:
         attributes: the attributes that it reads.
         user_values: (n_users, u) float32, those of the trained users (`models.ranking.attributes.user_values`); None
             where it reads none of users.
+        near: what was taken up together within minutes, up to the training; None where the model does without.
     """
 
     ranker: Ranker
@@ -30,11 +34,17 @@ class RankingParts:
     relations: ItemRelations | None
     attributes: UsedAttributes = NO_ATTRIBUTES
     user_values: np.ndarray | None = None
+    near: NearState | None = None
 
-    @cached_property
+    @property
     def reads_repeats(self) -> bool:
         """Whether the ranker looks at what the user had before."""
-        return self.ranker.reads(REPEAT_FEATURES)
+        return self.columns.any_of(REPEAT_FEATURES, HABIT_FEATURES)
+
+    @cached_property
+    def columns(self) -> BlockColumns:
+        """What the ranker reads of candidates."""
+        return BlockColumns(self.ranker.block_features)
 
 
 def ranking_arrays(ranking: RankingParts) -> dict[str, np.ndarray]:
@@ -44,6 +54,8 @@ def ranking_arrays(ranking: RankingParts) -> dict[str, np.ndarray]:
         arrays |= relation_arrays(ranking.relations)
     if ranking.user_values is not None:
         arrays["user_values"] = ranking.user_values
+    if ranking.near is not None:
+        arrays |= {f"near_{name}": array for name, array in vars(ranking.near).items()}
     return arrays
 
 
@@ -53,7 +65,11 @@ def ranking_parts(
     """The reverse of `ranking_arrays`. Raises KeyError for a missing array."""
     statistics = ItemStatistics(**{name: arrays[f"item_{name}"] for name in ItemStatistics.__dataclass_fields__})
     relations = relations_of(arrays)
-    return RankingParts(ranker, statistics, relations, attributes, arrays["user_values"] if attributes.users else None)
+    of_users = arrays["user_values"] if attributes.users else None
+    near = None
+    if "near_edges" in arrays:
+        near = NearState(**{name: arrays[f"near_{name}"] for name in NearState.__dataclass_fields__})
+    return RankingParts(ranker, statistics, relations, attributes, of_users, near)
 
 
 def check_ranking(ranking: RankingParts, n_items: int, n_users: int) -> None:
@@ -69,3 +85,5 @@ def check_ranking(ranking: RankingParts, n_items: int, n_users: int) -> None:
             raise ValueError(f"user_values must be float32 {expected}")
     if ranking.relations is not None:
         check_relations(ranking.relations, n_items)
+    if ranking.near is not None:
+        ranking.near.check(n_items, n_users)

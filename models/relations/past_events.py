@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.compiled import compiled, reads, writes
-from models.relations.top_k import free_slots, slot_of
+from models.relations.top_k import by_value, free_slots, slot_of
 
 HALF_LIFE_MS = 60 * 86_400_000.0
 """By which a candidate's past events count. On complete-journey (P5) a user's own counts alone give NDCG@10 .269 by 60
@@ -53,9 +53,4 @@ def _had_before(
         keys[slot] = items[at]
         # Decay leaves the order alone, whatever moment it is taken to: so the newest event's is as good as any.
         sums[slot] += amounts[at] * 2.0 ** ((times_ms[at] - times_ms[-1]) / HALF_LIFE_MS)
-    used = np.flatnonzero(keys >= 0)
-    used = used[np.argsort(keys[used])]
-    order = np.argsort(-sums[used], kind="mergesort")
-    for place in range(len(order)):
-        found[place] = keys[used[order[place]]]
-    number[0] = len(order)
+    number[0] = by_value(keys, sums, found)

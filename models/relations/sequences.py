@@ -57,31 +57,29 @@ def fit_sequences(
     times_ms = times_ms[order].astype(np.float64)
     by_item = np.argsort(item, kind="stable").astype(np.int64)
     edges = np.searchsorted(item[by_item], np.arange(n_items + 1)).astype(np.int64)
-    weights = np.array(steps.weights)
-    given = (user, item, times_ms, by_item, edges, weights, steps.backwards, steps.longest_ms)
+    events = (user, item, times_ms)
+    counted = (np.array(steps.weights), steps.backwards, steps.longest_ms)
     columns = np.zeros(n_items)
-    _count_columns(*given, columns)
+    _count_columns(*events, *counted, columns)
     total = columns.sum()
     shares = columns / total if total > 0 else columns
 
     def fill(first: int, items: np.ndarray, strengths: np.ndarray, lengths: np.ndarray) -> None:
-        _fill_rows(*given, shares, first, items, strengths, lengths)
+        _fill_rows(*events, by_item, edges, *counted, shares, first, items, strengths, lengths)
 
     return top_k_table(n_items, k, fill)
 
 
-_GIVEN = (
-    reads("i8"), reads("i4"), reads("f8"), reads("i8"), reads("i8"), reads("f8"), types.float64, types.float64,
-)  # fmt: skip
+_EVENTS = (reads("i8"), reads("i4"), reads("f8"))
+_BY_ITEM = (reads("i8"), reads("i8"))
+_COUNTED = (reads("f8"), types.float64, types.float64)
 
 
-@compiled(*_GIVEN, writes("f8"))
+@compiled(*_EVENTS, *_COUNTED, writes("f8"))
 def _count_columns(
     user: np.ndarray,
     item: np.ndarray,
     times_ms: np.ndarray,
-    by_item: np.ndarray,
-    edges: np.ndarray,
     weights: np.ndarray,
     backwards: float,
     longest_ms: float,
@@ -99,9 +97,7 @@ def _count_columns(
             columns[item[at]] += weights[distance - 1] * (1.0 if tied else backwards)
 
 
-@compiled(
-    *_GIVEN, reads("f8"), types.int64, writes("i4", 2), writes("f4", 2), writes("i8")
-)  # fmt: skip
+@compiled(*_EVENTS, *_BY_ITEM, *_COUNTED, reads("f8"), types.int64, writes("i4", 2), writes("f4", 2), writes("i8"))
 def _fill_rows(
     user: np.ndarray,
     item: np.ndarray,

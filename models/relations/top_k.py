@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.best_k import best_first, offer
 from models.compiled import compiled, inner, reads, writes
 
 _BLOCK_CELLS = 4_000_000  # relations held at once while a table is made: 32 MB
@@ -89,22 +90,12 @@ def keep_strongest(
         touched: (n,) int32, of which the first `n_touched` count.
         items, weights: (k,), written to.
     """
-    some = np.sort(touched[:n_touched])  # by position, so that ties are in their order
-    values = np.empty(n_touched, np.float32)
-    for place in range(n_touched):
-        values[place] = sums[some[place]]
-    k = len(items)
-    if n_touched > 4 * k:
-        edge = np.partition(values, n_touched - k)[n_touched - k]
-        near = np.flatnonzero(values >= edge)
-        some, values = some[near], values[near]
-    order = np.argsort(-values, kind="mergesort")
     kept = 0
-    for place in order:
-        if kept == k or not values[place] > 0:
-            break
-        items[kept], weights[kept] = some[place], values[place]
-        kept += 1
+    for place in range(n_touched):
+        value = np.float32(sums[touched[place]])
+        if value > 0:
+            kept = offer(weights, items, kept, value, touched[place])
+    best_first(weights, items, kept)
     return kept
 
 
@@ -125,6 +116,17 @@ def free_slots(n: int) -> np.ndarray:
     while size < 2 * n:
         size *= 2
     return np.full(size, -1, np.int64)
+
+
+@inner
+def by_value(keys: np.ndarray, values: np.ndarray, found: np.ndarray) -> int:
+    """Write the keys of a table by their values, the largest first, equal ones lower key first, and how many."""
+    ordered, n = np.empty(len(found), values.dtype), 0
+    for slot in range(len(keys)):
+        if keys[slot] >= 0:
+            n = offer(ordered, found, n, values[slot], keys[slot])
+    best_first(ordered, found, n)
+    return n
 
 
 @compiled(
@@ -148,12 +150,7 @@ def _strongest_of(
                 slot = slot_of(keys, items[at])
                 keys[slot] = items[at]
                 added[slot] += shares[step] * weights[at]
-    used = np.flatnonzero(keys >= 0)
-    used = used[np.argsort(keys[used])]
-    order = np.argsort(-added[used], kind="mergesort")
-    for place in range(len(order)):
-        found[place] = keys[used[order[place]]]
-    number[0] = len(order)
+    number[0] = by_value(keys, added, found)
 
 
 def strongest_of(table: TopK, rows: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -12,25 +12,32 @@ Sources, in the order in which they are asked:
     repeat     what the user had before and may have again
     follows    what comes most often after the user's latest items
     neighbour  what the users of the latest items took up as well
+    near       what others took up within minutes of the latest items, counted live
+    sequence   the sequence of the user's latest events, in a sequence model, instead of fold_in
 
-Of the last three there are some only where a model's training found that they help its ranker.
+Of repeat, follows, neighbour and near there are some only where a model's training found that they help its ranker.
 
-A score is comparable within its source only: an inner product for the first four and the last three, a share of the
-leader's popularity for trending and popular, the age rank's reciprocal for newest.
+A score is comparable within its source only: a share of the leader's popularity for trending and popular, the age
+rank's reciprocal for newest, an inner product for all others.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from models.bundle.reading import Bundle
-from models.factors.fold_in import FoldIn
 from models.relations.more_sources import NO_MORE, more_candidates
+from models.retrieval.best_allowed import best_allowed, first_free, top
 from models.retrieval.bundle_index import index_of
+from models.retrieval.near_items import NearItems
 from models.retrieval.query import Filter, Query
 from models.retrieval.shelf import Shelf
+from models.retrieval.user_vectors import user_model, user_vectors
+from models.retrieval.whole_catalogue import top_k
+from models.sequence.encoder import SequenceEncoder
 
 
 class Source(IntEnum):
@@ -46,15 +53,19 @@ class Source(IntEnum):
     REPEAT = 7
     FOLLOWS = 8
     NEIGHBOUR = 9
+    NEAR = 10
+    SEQUENCE = 11
 
 
+# To ask an enumeration for one of its members takes longer than most of what a candidate takes.
+_FOLD_IN, _TRAINED, _TRENDING = (int(source) for source in (Source.FOLD_IN, Source.TRAINED, Source.TRENDING))
 _EMPTY = np.empty(0, np.int64)
-_FURTHER = {"repeats": Source.REPEAT, "follows": Source.FOLLOWS, "neighbours": Source.NEIGHBOUR}
+FURTHER = {"repeats": Source.REPEAT, "follows": Source.FOLLOWS, "neighbours": Source.NEIGHBOUR, "near": Source.NEAR}
+"""The source of what each of `models.relations.more_sources` gives."""
 _HEAD = 6  # times as many trending items as are wanted are looked at first
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Positions (k,) int64, scores (k,) float32, sources (k,) uint8, best first.
 
     Attributes:
@@ -65,7 +76,7 @@ class Candidates:
     items: np.ndarray
     scores: np.ndarray
     sources: np.ndarray
-    cold_start: bool = field(default=False)
+    cold_start: bool = False
     folded: int = 0
 
 
@@ -84,62 +95,68 @@ class CandidateModel:
         self.item_factors = bundle.item_factors
         self.user_factors = bundle.user_factors
         self.item_counts = bundle.item_counts
-        self.fold_in = FoldIn(
-            bundle.item_factors,
-            manifest.parameters.regularization,
-            manifest.parameters.alpha,
-            prior=bundle.mean_user,
-            prior_weight=prior_weight,
-            weight_power=manifest.parameters.weight_power,
-        )
+        self.user_model = user_model(bundle, prior_weight)
+        sequential = isinstance(self.user_model, SequenceEncoder)
+        self.sequence_length = self.user_model.length if isinstance(self.user_model, SequenceEncoder) else 0
+        self._history_source = Source.SEQUENCE if sequential else Source.FOLD_IN
         self.index = index_of(bundle)
         self.content = bundle.content
         self._new_source = Source.CATEGORY if self.content is None else Source.CONTENT
         self.n_items = len(bundle.item_factors)
-        # Nobody's events speak for the others: their factors are zero, which would beat every negative score.
-        self._spoken_for = bundle.item_counts > 0
+        # Nothing speaks for the others: their factors are zero, which would beat every negative score.
+        self._spoken_for = np.asarray(bundle.item_factors.any(axis=1))
+        if not sequential:
+            self._spoken_for |= bundle.item_counts > 0
         self._norms = np.linalg.norm(bundle.item_factors, axis=1)
         # A learned ranker is given what it learned from: behind the best by the factors, what is popular just now.
         self._trending = manifest.ranker.trending if manifest.ranker is not None else 0
         self.more = manifest.ranker.more if manifest.ranker is not None else NO_MORE
         self._relations = bundle.ranking.relations if bundle.ranking is not None else None
 
-    def retrieve(self, queries: Sequence[Query], shelf: Shelf) -> list[Candidates]:
+    def retrieve(self, queries: Sequence[Query], shelf: Shelf, near: NearItems | None = None) -> list[Candidates]:
         """Answer a batch. Every list is full when enough items may be shown, whatever the filters.
 
         For a model with a learned ranker a user's n best by the factors are followed by trending items and by what the
         further sources give, with the user's own scores.
+
+        Args:
+            near: the live near counts; None where the model does without.
         """
-        vectors, folded = self.fold_in.solve([query.items for query in queries], [query.weights for query in queries])
-        sources = np.where(folded, Source.FOLD_IN, Source.TRAINED).astype(np.uint8)
+        vectors, folded = user_vectors(self.user_model, queries)
+        sources = np.where(folded, self._history_source, _TRAINED).astype(np.uint8)
         for row, query in enumerate(queries):
             if not folded[row] and query.trained_user >= 0:
                 vectors[row] = self.user_factors[query.trained_user]
                 folded[row] = True
             elif not folded[row] and len(query.new_items):
-                estimated = query.new_weights @ shelf.extra_factors[query.new_items - self.n_items]
+                has = shelf.estimated.rows[query.new_items - self.n_items] >= 0
+                estimated = query.new_weights[has] @ self.factors_of(query.new_items[has], shelf)
                 if estimated.any():  # else nothing that is said of them is known of an item of the model
-                    vectors[row] = estimated / query.new_weights.sum()
+                    vectors[row] = estimated / query.new_weights[has].sum()
                     sources[row] = self._new_source
                     folded[row] = True
         filters = [Filter(query, shelf) for query in queries]
         personal = np.flatnonzero(folded)
         ranked: dict[int, Candidates] = {}
         if len(personal):
-            # Over-fetching what will be dropped as seen nearly always fills the list in one search for the batch.
-            fetch = max(queries[row].n + len(queries[row].exclude) for row in personal.tolist())
-            scores, items = self.index.search(vectors[personal], min(_round_up(fetch), self.n_items))
-            for position, row in enumerate(personal.tolist()):
-                hits = items[position]
-                keep = (hits >= 0) & filters[row].allows(hits) & self._spoken_for[hits]
-                found, found_scores = hits[keep][: queries[row].n], scores[position][keep][: queries[row].n]
-                if len(found) < queries[row].n and fetch < self.n_items:
-                    found, found_scores = self._search_allowed(vectors[row], queries[row].n, filters[row])
+            places = personal.tolist()
+            asked = [queries[row] for row in places], [filters[row] for row in places]
+            scores, items = best_allowed(self.index, self.item_factors, self._spoken_for, vectors[personal], *asked)
+            new_scores = vectors[personal] @ shelf.estimated.factors.T
+            new_scores[:, ~shelf.estimated.known] = -np.inf
+            for position, row in enumerate(places):
                 personal_list = self._with_new_items(
-                    found, found_scores, vectors[row], int(sources[row]), queries[row].n, filters[row], shelf
+                    items[position],
+                    scores[position],
+                    new_scores[position],
+                    int(sources[row]),
+                    queries[row],
+                    filters[row],
+                    shelf,
                 )
-                if sources[row] == Source.FOLD_IN:
-                    personal_list = self._with_more(personal_list, vectors[row], filters[row], shelf, queries[row])
+                if sources[row] == _FOLD_IN:
+                    given = vectors[row], filters[row], shelf, queries[row], near
+                    personal_list = self._with_more(personal_list, *given)
                 ranked[row] = personal_list
         nothing = Candidates(_EMPTY, np.empty(0, np.float32), np.empty(0, np.uint8), cold_start=True)
         return [_fill(ranked.get(row, nothing), query.n, filters[row], shelf) for row, query in enumerate(queries)]
@@ -152,13 +169,14 @@ class CandidateModel:
             reasons: how many history items to name for each, at most.
 
         Returns:
-            For each item, (position, share of the sum of all positive contributions), largest first.
+            For each item, (position, share of the sum of all positive contributions), largest first; nothing from a
+            sequence model, whose scores do not fall apart into such terms.
         """
         explained: list[list[tuple[int, float]]] = [[] for _ in items]
         known = np.flatnonzero(items < self.n_items)
-        if not len(query.items) or not len(known):
+        if isinstance(self.user_model, SequenceEncoder) or not len(query.items) or not len(known):
             return explained
-        parts = self.fold_in.contributions(query.items, query.weights, items[known])
+        parts = self.user_model.contributions(query.items, query.weights, items[known])
         for row, place in enumerate(known.tolist()):
             positive = np.maximum(parts[row], 0.0)
             total = float(positive.sum())
@@ -179,88 +197,99 @@ class CandidateModel:
         length = float(np.linalg.norm(vector))
         if length == 0:
             return _EMPTY, np.empty(0, np.float32)
-        norms = np.concatenate([self._norms, np.linalg.norm(shelf.extra_factors, axis=1)])
-        products = np.concatenate([self.item_factors @ vector, shelf.extra_factors @ vector])
+        new = shelf.estimated
+        norms = np.concatenate([self._norms, np.linalg.norm(new.factors, axis=1)])
+        products = np.concatenate([self.item_factors @ vector, new.factors @ vector])
         cosines = products / length / np.maximum(norms, np.finfo(np.float32).tiny)
-        cosines[~shelf.visible] = -np.inf
-        cosines[self.n_items :][~shelf.extra_known] = -np.inf
-        cosines[position] = -np.inf
-        best = _top(cosines, n)
+        items = np.concatenate([np.arange(self.n_items), new.items])
+        cosines[~shelf.visible[items]] = -np.inf
+        cosines[self.n_items :][~new.known] = -np.inf
+        cosines[items == position] = -np.inf
+        best = top(cosines, n)
         best = best[np.isfinite(cosines[best])]
-        return best, cosines[best].astype(np.float32)
+        return items[best], cosines[best].astype(np.float32)
 
     def factors_of(self, items: np.ndarray, shelf: Shelf) -> np.ndarray:
-        """(k, f) float32: trained factors, or the estimate for items that the model has not seen."""
-        if not len(shelf.extra_factors):
-            return self.item_factors[items]
-        factors = np.empty((len(items), self.item_factors.shape[1]), np.float32)
+        """(k, f) float32: trained factors, or the estimate for items that the model has not seen; zeros without one."""
         trained = items < self.n_items
+        if trained.all():
+            return self.item_factors[items]
+        factors = np.zeros((len(items), self.item_factors.shape[1]), np.float32)
         factors[trained] = self.item_factors[items[trained]]
-        factors[~trained] = shelf.extra_factors[items[~trained] - self.n_items]
+        rows = shelf.estimated.rows[items[~trained] - self.n_items]
+        factors[np.flatnonzero(~trained)[rows >= 0]] = shelf.estimated.factors[rows[rows >= 0]]
         return factors
-
-    def _search_allowed(self, vector: np.ndarray, n: int, allowed: Filter) -> tuple[np.ndarray, np.ndarray]:
-        """Exact scores over the allowed items only: for filters so narrow that the index did not fill the list."""
-        items = np.flatnonzero(allowed.mask()[: self.n_items] & self._spoken_for)
-        scores = self.item_factors[items] @ vector
-        best = _top(scores, n)
-        return items[best], scores[best]
 
     def _with_new_items(
         self,
         items: np.ndarray,
         scores: np.ndarray,
-        vector: np.ndarray,
+        new_scores: np.ndarray,
         source: int,
-        n: int,
+        query: Query,
         allowed: Filter,
         shelf: Shelf,
     ) -> Candidates:
+        """The query's n best of `items` and of those that have estimated factors, with `new_scores` (e,)."""
         sources = np.full(len(items), source, np.uint8)
-        if not len(shelf.extra_factors):
+        if not len(new_scores):
             return Candidates(items, scores, sources)
-        extra = self.n_items + np.arange(len(shelf.extra_factors))
-        keep = allowed.allows(extra) & shelf.extra_known
-        items = np.concatenate([items, extra[keep]])
-        scores = np.concatenate([scores, shelf.extra_factors[keep] @ vector])
-        sources = np.concatenate([sources, np.full(int(keep.sum()), self._new_source, np.uint8)])
-        best = _top(scores, n)
-        return Candidates(items[best], scores[best], sources[best])
+        new = shelf.estimated.items
+        # So many of the best hold enough nearly always; of tens of thousands it would take long to ask for each.
+        best = top_k(new_scores[None], min(len(new), query.n + len(query.exclude)))[0]
+        best = best[best >= 0]
+        best = best[allowed.allows(new[best])]
+        if len(best) < query.n:
+            possible = np.flatnonzero(np.isfinite(new_scores) & allowed.allows(new))
+            best = possible[top(new_scores[possible], query.n)]
+        items = np.concatenate([items, new[best]])
+        scores = np.concatenate([scores, new_scores[best]])
+        sources = np.concatenate([sources, np.full(len(best), self._new_source, np.uint8)])
+        order = np.lexsort((items, -scores))[: query.n]
+        return Candidates(items[order], scores[order], sources[order])
 
     def _with_more(
-        self, found: Candidates, vector: np.ndarray, allowed: Filter, shelf: Shelf, query: Query
+        self,
+        found: Candidates,
+        vector: np.ndarray,
+        allowed: Filter,
+        shelf: Shelf,
+        query: Query,
+        near: NearItems | None,
     ) -> Candidates:
         """Candidates, followed by the most popular items of the last days and by those of the further sources that are
         not among them, as in training."""
-        more: list[tuple[Source, np.ndarray]] = []
+        more: list[tuple[int, np.ndarray]] = []
         if self._trending and len(shelf.trending):
             hot = self._hot(shelf.trending[: _HEAD * self._trending], found, allowed)
             if len(hot) < self._trending:  # nearly always the head holds enough
                 hot = self._hot(shelf.trending, found, allowed)
-            more.append((Source.TRENDING, hot))
+            more.append((_TRENDING, hot))
         if self.more.total:
             taken = np.concatenate([found.items, *(items for _, items in more)])
 
             def may_come(items: np.ndarray) -> np.ndarray:
-                return allowed.allows(items) & ~_among(items, taken) & self._spoken_for[items]
+                may = allowed.allows(items) & ~_among(items, taken)
+                trained = items < self.n_items
+                may[trained] &= self._spoken_for[items[trained]]
+                return may
 
-            given = more_candidates(self.more, self._relations, query.recent, query.past, may_come)
-            more += [(_FURTHER[name], items) for name, items in given]
+            nearest = None if near is None else partial(near.nearest, query.latest_rows)
+            how = may_come, nearest, lambda some: some >= self.n_items
+            given = more_candidates(self.more, self._relations, query.recent, query.past, *how)
+            more += [(FURTHER[name], items) for name, items in given]
         if more:
             items = np.concatenate([items for _, items in more])
-            sources = np.repeat([source for source, _ in more], [len(items) for _, items in more])
+            sources = np.concatenate([np.full(len(items), source, np.uint8) for source, items in more])
             found = Candidates(
                 np.concatenate([found.items, items]),
                 np.concatenate([found.scores, self.factors_of(items, shelf) @ vector]),
-                np.concatenate([found.sources, sources.astype(np.uint8)]),
+                np.concatenate([found.sources, sources]),
             )
-        return replace(found, folded=len(found.items))
+        return found._replace(folded=len(found.items))
 
     def _hot(self, trending: np.ndarray, found: Candidates, allowed: Filter) -> np.ndarray:
-        other = allowed.allows(trending) & ~_among(trending, found.items)
-        model_items = trending < self.n_items
-        other[model_items] &= self._spoken_for[trending[model_items]]
-        return trending[other][: self._trending]
+        return first_free(trending, allowed.allows(trending), found.items, self._spoken_for, self._trending)
 
 
 def _fill(found: Candidates, n: int, allowed: Filter, shelf: Shelf) -> Candidates:
@@ -294,17 +323,3 @@ def _among(items: np.ndarray, others: np.ndarray) -> np.ndarray:
     mask = np.zeros(max(int(items.max(initial=-1)), int(others.max(initial=-1))) + 1, bool)
     mask[others] = True
     return mask[items]
-
-
-def _top(scores: np.ndarray, n: int) -> np.ndarray:
-    """Positions of the `n` largest scores, best first; ties: lower position first."""
-    if len(scores) > 4 * n:
-        edge = np.partition(scores, len(scores) - n)[len(scores) - n]
-        near = np.flatnonzero(scores >= edge)
-        return near[np.argsort(-scores[near], kind="stable")][:n]
-    return np.argsort(-scores, kind="stable")[:n]
-
-
-def _round_up(n: int) -> int:
-    """The next multiple of 64: few distinct sizes keep the allocator calm."""
-    return -(-n // 64) * 64

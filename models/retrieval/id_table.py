@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 
 from models.compiled import compiled, inner, reads, writes
+from models.growing_array import GrowingArray
 
 _NEWLINE = 10
 
@@ -26,8 +27,8 @@ class IdTable:
 
     def __init__(self, ids: Sequence[bytes] = ()) -> None:
         self._n = 0
-        self._text = np.empty(0, np.uint8)
-        self._edges = np.zeros(1, np.int64)
+        self._text = GrowingArray(np.empty(0, np.uint8))
+        self._edges = GrowingArray(np.zeros(1, np.int64))
         self._slots = np.full(2, -1, np.int32)
         self.extend(ids)
 
@@ -38,19 +39,21 @@ class IdTable:
         """Give the next positions to ids that are not in the table."""
         first, self._n = self._n, self._n + len(ids)
         more = np.frombuffer(b"".join(ids), np.uint8)
-        self._text = np.concatenate([self._text, more])
-        ends = np.cumsum([len(one) for one in ids], dtype=np.int64) + self._edges[-1]
-        self._edges = np.concatenate([self._edges, ends])
+        start = len(self._text.values)
+        self._text.grow(start + len(more))
+        self._text.values[start:] = more
+        self._edges.grow(self._n + 1)
+        self._edges.values[first + 1 :] = np.cumsum([len(one) for one in ids], dtype=np.int64) + start
         if 2 * self._n > len(self._slots):  # more than half full: the chains would grow long
             self._slots = np.full(1 << (4 * self._n).bit_length(), -1, np.int32)
             first = 0
-        _insert(self._slots, self._text, self._edges, first)
+        _insert(self._slots, self._text.values, self._edges.values, first)
 
     def find(self, joined: bytes, n: int) -> np.ndarray:
         """(n,) int64 positions of n ids joined by newlines, -1 for an unknown one."""
         places = np.full(n, -1, np.int64)
         if n:
-            _find(self._slots, self._text, self._edges, np.frombuffer(joined, np.uint8), places)
+            _find(self._slots, self._text.values, self._edges.values, np.frombuffer(joined, np.uint8), places)
         return places
 
     def find_one(self, item_id: bytes) -> int:

@@ -26,6 +26,9 @@ class Query:
         recent: (r,) int64, the latest distinct of `items`, the latest first, -1 padded; read, as is the next, where
             further sources give candidates.
         past: what the user had before.
+        sequence: (m,) what a sequence model reads (`models.sequence.histories.sequence_of`); read by no other.
+        latest_rows: (LATEST,) rows of the latest items in the near counts, -1 padded; read where these give
+            candidates.
     """
 
     items: np.ndarray
@@ -39,6 +42,8 @@ class Query:
     new_weights: np.ndarray = field(default_factory=lambda: _NO_WEIGHTS)
     recent: np.ndarray = field(default_factory=lambda: _NOTHING)
     past: PastEvents = NO_PAST
+    latest_rows: np.ndarray = field(default_factory=lambda: _NOTHING)
+    sequence: np.ndarray = field(default_factory=lambda: _NOTHING)
 
 
 class Filter:

@@ -4,14 +4,16 @@ Positions count the model's items first, in the order of its vocabulary, then th
 has and the model does not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.content.content_map import ContentMap
 from models.content.description import NOTHING, Description
+from models.growing_array import GrowingArray
 from models.retrieval.id_table import IdTable
+from models.retrieval.new_items import MOST, Estimated, NewItems
 
 _NOBODY = np.empty(0, np.int64)
 
@@ -23,8 +25,7 @@ class Shelf:
     Attributes:
         visible: (n_items + n_extra,) bool, False for hidden and deleted items.
         categories: category -> (m,) int64, rising: the positions of its items, at least one. The arrays never change.
-        extra_factors: (n_extra, f) float32, estimated factors of the items unknown to the model.
-        extra_known: (n_extra,) bool, whether there is anything to estimate them from.
+        estimated: the factors of items unknown to the model, of those that have any.
         trending: positions, best first, with `trending_scores` (share of the leader's, 0 to 1).
         popular: positions of the model's items by training popularity, with `popular_scores`.
         newest: positions by time of addition, newest first.
@@ -32,8 +33,7 @@ class Shelf:
 
     visible: np.ndarray
     categories: dict[str, np.ndarray]
-    extra_factors: np.ndarray
-    extra_known: np.ndarray
+    estimated: Estimated
     trending: np.ndarray
     trending_scores: np.ndarray
     popular: np.ndarray
@@ -43,13 +43,20 @@ class Shelf:
 
 @dataclass(frozen=True)
 class ShelfItem:
-    """What the shelf needs to know of one item of the catalogue; `description` where a content map reads it."""
+    """What the shelf needs to know of one item of the catalogue."""
 
     item_id: bytes
     categories: tuple[str, ...]
     visible: bool
     added_ms: int
-    description: Description = NOTHING
+
+
+Describe = Callable[[Sequence[bytes]], list[Description]]
+"""What is written of items, by their ids; of those that the catalogue does not list, `NOTHING`."""
+
+
+def _nothing_written(item_ids: Sequence[bytes]) -> list[Description]:
+    return [NOTHING] * len(item_ids)
 
 
 class ShelfBuilder:
@@ -61,6 +68,8 @@ class ShelfBuilder:
         item_factors: (n_items, f) float32, from which the factors of new items are estimated.
         newest_limit: how many of the latest additions are kept in order.
         content: gives new items their factors; None where their categories do.
+        describe: what the content map reads.
+        most_new: so many of the items that the model does not know have estimated factors (`NewItems`).
     """
 
     def __init__(
@@ -70,18 +79,22 @@ class ShelfBuilder:
         item_factors: np.ndarray,
         newest_limit: int = 1000,
         content: ContentMap | None = None,
+        describe: Describe = _nothing_written,
+        most_new: int = MOST,
     ) -> None:
         self.n_items = len(item_ids)
         self.ids = list(item_ids)
         self.table = IdTable(self.ids)
         self._factors = item_factors
         self._newest_limit = newest_limit
-        self._visible = np.ones(self.n_items, bool)
+        self._visible = GrowingArray(np.ones(self.n_items, bool))
         self._categories: dict[str, np.ndarray] = {}
         self._names: list[tuple[str, ...]] = [()] * self.n_items
         self._content = content
-        self._extra_factors = np.zeros((0, item_factors.shape[1]), np.float32)
-        self._added_ms = np.zeros(self.n_items, np.int64)
+        self._describe = describe
+        self.new_items = NewItems(self.n_items, item_factors.shape[1], self._estimate, most_new)
+        self._added_ms = GrowingArray(np.zeros(self.n_items, np.int64))
+        self._newest = _NOBODY
         self._popular = np.argsort(-item_counts, kind="stable")
         self._popular = self._popular[item_counts[self._popular] > 0]
         most = max(int(item_counts.max(initial=0)), 1)
@@ -93,36 +106,57 @@ class ShelfBuilder:
     def update(self, items: Sequence[ShelfItem]) -> None:
         """Take over items that were added or changed."""
         self._shelf = None
-        places = self.places([item.item_id for item in items])
-        new = {item.item_id: item for item, place in zip(items, places.tolist(), strict=True) if place < 0}
-        if new:
-            self.table.extend(list(new))
-            self.ids.extend(new)
-            places = self.places([item.item_id for item in items])
-            grown = len(self.ids)
-            self._visible = _grow(self._visible, grown)
-            self._added_ms = _grow(self._added_ms, grown)
-            self._names += [()] * len(new)
-            self._extra_factors = _grow(self._extra_factors, grown - self.n_items)
+        places = self.add([item.item_id for item in items])
+        last = {place: row for row, place in enumerate(places.tolist())}  # of one that is there twice the later counts
+        places, items = np.array(list(last), np.int64), [items[row] for row in last.values()]
+        before, added_ms = self._added_ms.values[places], np.array([item.added_ms for item in items], np.int64)
+        self._visible.values[places] = [item.visible for item in items]
+        self._added_ms.values[places] = added_ms
+        self._follow_newest(places, bool((added_ms < before).any()))
         moved: dict[str, dict[int, bool]] = {}  # category -> position -> whether the item is in it now
+        means: set[str] = set()  # categories in which other items of the model are now
         for item, place in zip(items, places.tolist(), strict=True):
-            self._visible[place] = item.visible
-            self._added_ms[place] = item.added_ms
-            for name in self._names[place]:
+            names = self._names[place]
+            if names == item.categories:
+                continue
+            for name in names:
                 moved.setdefault(name, {})[place] = False
             for name in item.categories:
                 moved.setdefault(name, {})[place] = True
+            if place < self.n_items:
+                means.update(set(names) ^ set(item.categories))
             self._names[place] = item.categories
-        if self._content is not None and (places >= self.n_items).any():
-            extra = np.flatnonzero(places >= self.n_items)
-            factors = self._content.factors([items[row].description for row in extra.tolist()])
-            self._extra_factors[places[extra] - self.n_items] = factors
         for name, places_of in moved.items():
             members = _moved(self._categories.get(name, _NOBODY), places_of)
             if len(members):
                 self._categories[name] = members
             else:
                 self._categories.pop(name, None)
+        extra = places >= self.n_items
+        self.new_items.take(places[extra], added_ms[extra])
+        if self._content is None and means and len(self.new_items.items):
+            estimated = self.new_items.items.tolist()
+            self.new_items.refresh([place for place in estimated if not means.isdisjoint(self._names[place])])
+
+    def add(self, item_ids: Sequence[bytes]) -> np.ndarray:
+        """(n,) int64 positions of items; those that are new get the next ones, and room in all arrays at once."""
+        places = self.places(item_ids)
+        new = dict.fromkeys(item_id for item_id, place in zip(item_ids, places.tolist(), strict=True) if place < 0)
+        if not new:
+            return places
+        self._shelf = None
+        self.table.extend(list(new))
+        self.ids.extend(new)
+        self._visible.grow(len(self.ids))
+        self._added_ms.grow(len(self.ids))
+        self._names += [()] * len(new)
+        return self.places(item_ids)
+
+    def estimate(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Estimate the factors of at most so many items that wait for them; see `NewItems.work`."""
+        if self.new_items.behind:
+            self._shelf = None
+        return self.new_items.work(most)
 
     def places(self, item_ids: Sequence[bytes]) -> np.ndarray:
         """(n,) int64 positions, -1 for an unknown id."""
@@ -132,10 +166,6 @@ class ShelfBuilder:
         """Take over the live popularity: positions and shares of the leader's, best first."""
         self._trending, self._trending_scores = places, shares.astype(np.float32)
 
-    def extra_added_ms(self) -> np.ndarray:
-        """(n_extra,) float64: when each item unknown to the model was added."""
-        return self._added_ms[self.n_items :].astype(np.float64)
-
     def shelf(self) -> Shelf:
         """The present view. Its arrays are copies: a request that holds it sees no half-made change."""
         if self._shelf is None:
@@ -143,23 +173,29 @@ class ShelfBuilder:
         return replace(self._shelf, trending=self._trending, trending_scores=self._trending_scores)
 
     def _copy(self) -> Shelf:
-        added = np.flatnonzero(self._added_ms)
-        newest = added[np.argsort(-self._added_ms[added], kind="stable")][: self._newest_limit]
-        categories = dict(self._categories)
-        extra_factors = self._extra_factors.copy()
-        if self._content is None:  # the means move with every item that comes into a category
-            extra_factors = estimate_factors(self._names[self.n_items :], categories, self._factors)
         return Shelf(
-            visible=self._visible.copy(),
-            categories=categories,
-            extra_factors=extra_factors,
-            extra_known=(extra_factors != 0).any(axis=1),
+            visible=self._visible.values.copy(),
+            categories=dict(self._categories),
+            estimated=self.new_items.view(len(self.ids) - self.n_items),
             trending=self._trending,
             trending_scores=self._trending_scores,
             popular=self._popular,
             popular_scores=self._popular_scores,
-            newest=newest,
+            newest=self._newest,
         )
+
+    def _estimate(self, places: np.ndarray) -> np.ndarray:
+        if self._content is None:
+            names = [self._names[place] for place in places.tolist()]
+            return estimate_factors(names, self._categories, self._factors)
+        return self._content.factors(self._describe([self.ids[place] for place in places.tolist()]))
+
+    def _follow_newest(self, places: np.ndarray, earlier: bool) -> None:
+        """Keep the latest additions in order; all items are looked at only where one has become earlier."""
+        added_ms = self._added_ms.values
+        among = np.arange(len(added_ms)) if earlier else np.union1d(self._newest, places)
+        among = among[added_ms[among] != 0]
+        self._newest = among[np.argsort(-added_ms[among], kind="stable")][: self._newest_limit]
 
 
 def estimate_factors(
@@ -194,10 +230,6 @@ def estimate_factors(
 def _moved(members: np.ndarray, places: Mapping[int, bool]) -> np.ndarray:
     """The members, rising, after these positions have come in (True) or gone (False)."""
     added = [place for place, comes in places.items() if comes]
+    if len(added) == len(places) and (not len(members) or min(added) > members[-1]):  # items that are all new
+        return np.concatenate([members, np.array(sorted(added), np.int64)])
     return np.union1d(np.setdiff1d(members, np.array(list(places), np.int64)), np.array(added, np.int64))
-
-
-def _grow(array: np.ndarray, length: int) -> np.ndarray:
-    grown = np.zeros((length, *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown

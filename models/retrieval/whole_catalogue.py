@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
+from models.best_k import best_first, offer
 from models.compiled import compiled, inner, reads, writes
 
 _CELLS = 4_000_000  # scores held at once: 16 MB
@@ -29,28 +30,6 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 @inner
-def _worse(value: float, column: int, other: float, other_column: int) -> bool:
-    return bool(value < other or (value == other and column > other_column))
-
-
-@inner
-def _sink(values: np.ndarray, columns: np.ndarray, n: int) -> None:
-    """Restore the heap of the first n after its root, the worst of them, was replaced."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= n:
-            return
-        if child + 1 < n and _worse(values[child + 1], columns[child + 1], values[child], columns[child]):
-            child += 1
-        if not _worse(values[child], columns[child], values[place], columns[place]):
-            return
-        values[place], values[child] = values[child], values[place]
-        columns[place], columns[child] = columns[child], columns[place]
-        place = child
-
-
-@inner
 def _best(scores: np.ndarray, result: np.ndarray) -> None:
     """One pass over each row with a heap of the best so far: sorting or masking whole rows costs several passes."""
     n_rows, n_columns = scores.shape
@@ -63,24 +42,9 @@ def _best(scores: np.ndarray, result: np.ndarray) -> None:
         n = 0
         for column in range(n_columns):
             value = scores[row, column]
-            if n == k:
-                if value > values[0]:
-                    values[0], columns[0] = value, column
-                    _sink(values, columns, k)
-            elif value > -np.inf:
-                place = n
-                while place > 0:
-                    parent = (place - 1) // 2
-                    if not _worse(value, column, values[parent], columns[parent]):
-                        break
-                    values[place], columns[place] = values[parent], columns[parent]
-                    place = parent
-                values[place], columns[place] = value, column
-                n += 1
-        for last in range(n - 1, 0, -1):
-            values[0], values[last] = values[last], values[0]
-            columns[0], columns[last] = columns[last], columns[0]
-            _sink(values, columns, last)
+            if value > -np.inf and (n < k or value > values[0]):
+                n = offer(values, columns, n, value, column)
+        best_first(values, columns, n)
 
 
 @compiled(reads("f4", 2), writes("i8", 2))

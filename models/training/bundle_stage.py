@@ -1,5 +1,7 @@
 """A finished bundle as a first stage: what it would serve, over the events of a `TrainingData`."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from configs.decay import TRENDING_WINDOW
@@ -10,10 +12,28 @@ from models.factors.fold_in import FoldIn
 from models.ranking.attributes import NO_ATTRIBUTES
 from models.ranking.item_relations import TABLES, ItemRelations
 from models.ranking.item_table import ItemStatistics, item_table
+from models.relations.near_counts import CELLS
 from models.relations.top_k import TopK
+from models.retrieval.candidates import Source
+from models.sequence.encoder import SequenceEncoder
 from models.training.first_stage import HISTORY_LIMIT, FirstStage
 from models.training.item_facts import ItemFacts
 from models.training.training_data import TrainingData
+
+
+@dataclass(frozen=True)
+class NewItems:
+    """What serving knows of items that a bundle does not have, by position in the data; other items' rows are not read.
+
+    Attributes:
+        factors: (n_items, f) float32, estimated; zeros where there is nothing to estimate them from.
+        added_ms: (n_items,) float64.
+        source: `CONTENT` or `CATEGORY`, as serving calls such candidates.
+    """
+
+    factors: np.ndarray
+    added_ms: np.ndarray
+    source: Source
 
 
 def stage_of_bundle(
@@ -23,18 +43,23 @@ def stage_of_bundle(
     prior_weight: float,
     history_limit: int = HISTORY_LIMIT,
     recommendable: np.ndarray | None = None,
+    new: NewItems | None = None,
+    near_cells: int = CELLS,
 ) -> FirstStage:
     """The bundle's arrays, with its items brought to their positions in `data`.
 
-    An item that only the data has is unknown to the stage, as it is to the model. An item that only the bundle has
-    (all its events were erased) is left away.
+    An item that only the data has is unknown to the stage, as to the model, but for what is written of it (`new`). An
+    item that only the bundle has (all its events were erased) is left away.
 
     Args:
         data: in store order (`models.training.past_requests.in_store_order`).
         catalogue: aligned with the items of `data`.
         recommendable: (n_items,) bool, False for items that are hidden or deleted; None for all.
+        new: what is known of items that the bundle does not have; None where those are nobody's candidates.
+        near_cells: the most cells of near counts, as in serving.
     """
     weighting, parameters = bundle.manifest.weighting, bundle.manifest.parameters
+    network = bundle.sequence
     interest = data.interest(weighting)
     n_items = len(data.items)
     source = np.full(n_items, -1, np.int64)
@@ -62,15 +87,24 @@ def stage_of_bundle(
             of_users = np.full((len(data.users), bundle.ranking.user_values.shape[1]), np.nan, np.float32)
             user = data.users.encode(bundle.user_ids)
             of_users[user[user >= 0]] = bundle.ranking.user_values[user >= 0]
-    shown = counts > 0
+    fold_in_factors, source_of_new = factors, Source.CONTENT
+    if new is not None:
+        factors = np.where(in_model[:, None], factors, new.factors)
+        statistics = replace(statistics, first_ms=np.where(in_model, statistics.first_ms, new.added_ms))
+        source_of_new = new.source
+    shown = np.asarray(factors.any(axis=1))
+    if network is None:
+        shown |= counts > 0
     return FirstStage(
         data=data,
         weighting=weighting,
         weights=pairs_to_csr(interest.users, interest.items, interest.weights, len(data.users), n_items),
         known_items=shown if recommendable is None else shown & recommendable,
         factors=AlsFactors(bundle.user_factors, factors),
-        fold_in=FoldIn(
-            factors,
+        fold_in=None
+        if parameters is None
+        else FoldIn(
+            fold_in_factors,
             parameters.regularization,
             parameters.alpha,
             bundle.mean_user,
@@ -85,6 +119,9 @@ def stage_of_bundle(
         user_values=of_users,
         trending_window=TRENDING_WINDOW if bundle.manifest.ranker is None else bundle.manifest.ranker.trending_window,
         repeats=repeats,
+        near_cells=near_cells,
+        new_source=source_of_new,
+        sequence=None if network is None else SequenceEncoder(fold_in_factors, network.weights, network.heads),
     )
 
 

@@ -16,6 +16,7 @@ from configs.event_types import Weighting
 from data.matrix import pairs_to_mask
 from data.store_order import store_order
 from models.factors.interest import aggregate_interest
+from models.ranking.block.habits import VISIT_GAP_MS
 from models.ranking.features import moment
 from models.retrieval.exclusion import left_out
 from models.training.training_data import TrainingData
@@ -155,7 +156,7 @@ def window_requests(
     data: TrainingData,
     train: np.ndarray,
     window: np.ndarray,
-    contexts: tuple[int, ...],
+    contexts: tuple[int, ...] | None,
     fewest: dict[int, int],
     known_items: np.ndarray,
     weighting: Weighting,
@@ -163,6 +164,7 @@ def window_requests(
     horizon: int | None = None,
     least: float = 0.0,
     most: int | None = None,
+    horizon_s: float | None = None,
 ) -> Requests:
     """Requests during a window of time, each at the moment of its user's next event, and right before it.
 
@@ -172,7 +174,7 @@ def window_requests(
     Args:
         data: in store order.
         train, window: rows; all turns of the window's are later.
-        contexts: how many window events are known.
+        contexts: how many window events are known; None for any number, so that every event of the window counts alike.
         fewest: context -> window events that a user must have.
         known_items: (n_items,) bool; only these can be right, and only what serving would not leave out.
         weighting: an event is right when it speaks for its item under this weighting, by its confidence.
@@ -180,6 +182,8 @@ def window_requests(
         horizon: only so many events after the context are right; None for all of the window's.
         least: an event is right when its confidence is above this.
         most: a random choice of so many requests, where there are more; None for all.
+        horizon_s: a context is led on to the begin of the user's next visit, and what comes within so many seconds
+            after that is right, whatever `horizon` says; None to ask anywhere.
     """
     past = Past(data, np.concatenate([train, window]), None if live else train)
     confidence = data.types.confidence(data.codes, data.values, weighting)
@@ -190,9 +194,18 @@ def window_requests(
     window = window[np.argsort(data.turn[window], kind="stable")]
     inside = rows_by_user(data, window, len(data.users))
     user, next_rows, later = [], [], []
+    visits: set[tuple[int, int]] = set()
     for number, context in _askers(inside, had_before, contexts, fewest, most):
         mine = inside[number]
-        ahead = mine[context:] if horizon is None else mine[context : context + horizon]
+        if horizon_s is not None:
+            context = _next_visit(data.times_ms[mine], context)
+            if context == len(mine) or (number, context) in visits:
+                continue
+            visits.add((number, context))
+            ahead = mine[context:]
+            ahead = ahead[data.times_ms[ahead] <= data.times_ms[mine[context]] + 1000 * horizon_s]
+        else:
+            ahead = mine[context:] if horizon is None else mine[context : context + horizon]
         ahead = ahead[speaks[ahead] & known_items[data.item[ahead]]]
         if len(ahead):
             user.append(number)
@@ -211,21 +224,32 @@ def window_requests(
 def _askers(
     inside: list[np.ndarray],
     had_before: np.ndarray,
-    contexts: tuple[int, ...],
+    contexts: tuple[int, ...] | None,
     fewest: dict[int, int],
     most: int | None,
 ) -> Iterator[tuple[int, int]]:
     """Users with the contexts in which they may ask. Of very many a random part is enough to choose `most` from: not
     each of them has something right."""
     sizes = np.array([len(mine) for mine in inside])
-    least = np.array([fewest.get(context, context + 1) for context in contexts])
-    may = (sizes[:, None] >= least) & (had_before[:, None] | (np.array(contexts) != 0))
-    users, places = np.nonzero(may)
+    if contexts is None:
+        users = np.repeat(np.arange(len(sizes)), sizes)
+        known = np.arange(len(users)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        may = had_before[users] | (known != 0)
+        users, known = users[may], known[may]
+    else:
+        least = np.array([fewest.get(context, context + 1) for context in contexts])
+        users, places = np.nonzero((sizes[:, None] >= least) & (had_before[:, None] | (np.array(contexts) != 0)))
+        known = np.array(contexts)[places]
     if most is not None and len(users) > _SPARE * most:
         chosen = np.sort(np.random.default_rng(len(users)).choice(len(users), _SPARE * most, replace=False))
-        users, places = users[chosen], places[chosen]
-    for user, place in zip(users.tolist(), places.tolist(), strict=True):
-        yield user, contexts[place]
+        users, known = users[chosen], known[chosen]
+    yield from zip(users.tolist(), known.tolist(), strict=True)
+
+
+def _next_visit(times_ms: np.ndarray, context: int) -> int:
+    """The first place from `context` on at which a visit begins; the number of events where there is none."""
+    begins = np.flatnonzero(np.diff(times_ms[max(context, 1) - 1 :]) > VISIT_GAP_MS) + max(context, 1)
+    return 0 if context == 0 else int(begins[0]) if len(begins) else len(times_ms)
 
 
 def _relevant(

@@ -1,19 +1,24 @@
 """The second stage of a retraining, and both models on the latest window of time: what the gate compares.
 
 Whether there is a ranker at all, which further sources give it candidates, whether it reads attributes, and whether it
-learns from lists that were shown too, is chosen on the last window before that one: a champion that had no such choice
-would meet the best of several otherwise. The champion is judged as the bundle that serves, so the window begins after
-all that it has learned from, and after some of what only the new model has learned from (`judged_from`).
+learns from lists that were shown too, is chosen on the windows before that one: a champion that had no such choice
+would meet the best of several otherwise. What costs time at every request, sources and attributes, must gain for sure
+(`models.training.source_choice`). What costs none is taken where it gains in the mean: the ranker itself, and the lists
+that were shown, which only change what the trees say. The champion is judged as the bundle that serves, so the window
+begins after all that it has learned from, and after some of what only the new model has learned from (`judged_from`).
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.evaluation.gate import JudgedRequests, per_user
-from models.evaluation.metrics import bootstrap_interval, coverage, user_metrics
+from models.evaluation.metrics import Interval, bootstrap_interval, coverage, user_metrics
 from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
+from models.ranking.features import FEATURES
 from models.ranking.ranker import Ranker, RankerParameters
 from models.relations.more_sources import NO_MORE, MoreSources
 from models.training.first_stage import FirstStage, find_candidates
@@ -35,15 +40,15 @@ from models.training.ranker_windows import (
     stage_at,
 )
 from models.training.shown_list_rows import Logged, logged_between, logged_rows
-from models.training.source_choice import choose_sources
+from models.training.source_choice import EarlyRequests, choose_sources, in_words, keep_attributes
 from models.training.training_data import TrainingData
 
 K = 10
 _SPARE = 1.5  # users that must act in a window for each that can be judged: some have no history, or nothing relevant
 Tell = Callable[[float, str], None]
 """Called with the share of the second stage that is done, 0 to 1, and what was done last."""
-# The shares that are done after each step, roughly as they were on 1.5 million events.
-_FIRST, _FITTED, _WINDOWS, _CHOSEN, _JUDGED, _LATEST_LISTS = 0.15, 0.45, 0.65, 0.75, 0.85, 0.95
+# The shares that are done after each step: of few events the choice of sources takes most, of many the factors.
+_FIRST, _FITTED, _SOURCES, _WINDOWS, _CHOSEN, _LATEST_LISTS, _JUDGED = 0.1, 0.25, 0.65, 0.73, 0.75, 0.8, 1.0
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,6 @@ class _Choice:
     ranker: bool
     shown: bool
     note: str
-    attributes: UsedAttributes = NO_ATTRIBUTES
-    attributes_note: str = ""
 
 
 def judged_from(data: TrainingData, champion_created_ms: int | None, fewest_users: int = 0) -> float:
@@ -163,72 +166,96 @@ def train_second_stage(
         ValueError: no event before the latest window speaks for any item.
     """
     stage = stage_at(data, catalogue, recipe, latest, seed, threads)
-    requests = requests_after(stage, latest, 1.0, JUDGED_CONTEXTS)
+    requests = requests_after(stage, latest, 1.0, JUDGED_CONTEXTS, horizon_s=recipe.horizon_s)
     plain = judge_stage(stage, requests, None, recipe.candidates, recipe.trending)
     nothing = SecondStage(None, plain, plain, requests, 0, logged, "no ranker to learn from them")
     if parameters is None:
         return nothing
     tell(_FIRST, f"factors of the first {latest:.0%} of the events, and what they are worth")
-    stages = []
     n_windows = len(early_windows(latest, len(data)))
-    for window, early in early_stages(data, catalogue, recipe, latest, seed, threads):
-        stages.append((window, early))
-        tell(_FIRST + (_FITTED - _FIRST) * len(stages) / n_windows, f"factors of the first {window[0]:.0%}")
-    more, sources_note = choose_sources(stages, recipe, parameters, seed)
+    stages: list[tuple[tuple[float, float], FirstStage]] = []
+    for one in early_stages(data, catalogue, recipe, latest, seed, threads):
+        stages.append(one)
+        tell(_FIRST + (_FITTED - _FIRST) * len(stages) / n_windows, f"factors of the first {one[0][0]:.0%}")
+        del one  # else the last stage stays
+    asked = EarlyRequests(stages, recipe)
+    more, sources_note = choose_sources(
+        asked, recipe, parameters, seed, threads, lambda share, text: tell(_FITTED + (_SOURCES - _FITTED) * share, text)
+    )
     recipe = replace(recipe, more=more)
-    windows = _early_windows(data, stages, recipe, logged, tell)
-    last_stage = stages[-1][1] if stages else None
-    choice = _choose(windows, last_stage, data, recipe, parameters, seed, logged, catalogue.used)
-    del stages, last_stage  # they hold as much as the data
+    used, attributes_note = keep_attributes(asked, recipe, parameters, seed, catalogue.used)
+    helps = asked.gain_of_ranker(more, used, parameters, seed)
+    width = len(FEATURES) + len(used.features)
+    made = asked.whole_lists(more)
+    last_stage = stages[-1][1] if stages and logged is not None else None
+    del asked  # it holds all stages, each as much as the data
+    windows = _early_windows(data, stages, recipe, logged, tell, made, width)
+    choice = _choose(windows, last_stage, data, recipe, parameters, seed, logged, used, helps)
+    del last_stage
     tell(_CHOSEN, "chosen whether a ranker helps" if choice.ranker else "no ranker helps")
     lists = sum(len(window.rows.lengths) for window in windows)
-    nothing = replace(nothing, lists=lists, logged_note=choice.note, attributes_note=choice.attributes_note)
+    nothing = replace(nothing, lists=lists, logged_note=choice.note, attributes_note=attributes_note)
     nothing = replace(nothing, sources_note=sources_note)
     if not choice.ranker:
         return nothing
-    used = choice.attributes
 
     def judge_without(shown: bool, attributes: UsedAttributes) -> JudgedRequests:
         early = _learn(windows, parameters, seed, shown, attributes)
         assert early is not None
         return judge_stage(stage, requests, early.ranker, recipe.candidates, recipe.trending, more)
 
-    judged = judge_without(choice.shown, used)
-    if used:
-        nothing = replace(nothing, unattributed=judge_without(choice.shown, NO_ATTRIBUTES))
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:  # rankers that need nothing of one another
+        judged = pool.submit(judge_without, choice.shown, used)
+        unattributed = pool.submit(judge_without, choice.shown, NO_ATTRIBUTES) if used else None
+        unlogged = pool.submit(judge_without, False, used) if choice.shown else None
+        rows = [*(window.rows for window in windows), lists_after(stage, latest, 1.0, recipe).only(width)]
+        tell(_LATEST_LISTS, "training lists of the latest window")
+        shown: list[RankerRows] = []
+        if logged is not None and choice.shown:
+            newest = logged_between(logged, moment_of(data, latest), np.inf, np.inf)
+            shown = [window.shown for window in windows if window.shown is not None]
+            shown.append(logged_rows(stage, newest, recipe, logged.clip).only(width))
+        final = learn(rows, parameters, seed, threads=1, logged=shown, attributes=used)
+        nothing = replace(
+            nothing,
+            judged=judged.result(),
+            unattributed=None if unattributed is None else unattributed.result(),
+            unlogged=None if unlogged is None else unlogged.result(),
+        )
     tell(_JUDGED, "ranker judged on the latest window")
-    rows = [*(window.rows for window in windows), lists_after(stage, latest, 1.0, recipe)]
-    tell(_LATEST_LISTS, "training lists of the latest window")
-    if logged is None or not choice.shown:
-        final = learn(rows, parameters, seed, threads=1, attributes=used)
-        return replace(nothing, judged=judged, ranker=None if final is None else replace(final, more=more))
-    unlogged = judge_without(False, used)
-    newest = logged_rows(stage, logged_between(logged, moment_of(data, latest), np.inf, np.inf), recipe, logged.clip)
-    shown = [window.shown for window in windows if window.shown is not None]
-    final = learn(rows, parameters, seed, threads=1, logged=[*shown, newest], attributes=used)
-    assert final is not None
-    final = replace(final, logged_fingerprint=logged.lists.fingerprint, more=more)
-    return replace(nothing, judged=judged, ranker=final, unlogged=unlogged)
+    fingerprint = logged.lists.fingerprint if logged is not None and choice.shown else None
+    ranker = None if final is None else replace(final, logged_fingerprint=fingerprint, more=more)
+    return replace(nothing, ranker=ranker)
 
 
 def _early_windows(
     data: TrainingData,
-    stages: Sequence[tuple[tuple[float, float], FirstStage]],
+    stages: list[tuple[tuple[float, float], FirstStage]],
     recipe: Recipe,
     logged: Logged | None,
     tell: Tell,
+    made: Mapping[int, RankerRows],
+    width: int,
 ) -> list[EarlyWindow]:
-    """The windows before the latest. A list that was shown is learned from by the latest stage before it."""
-    found: list[EarlyWindow] = []
-    for number, (window, stage) in enumerate(stages, 1):
+    """The windows before the latest. A list that was shown is learned from by the latest stage before it.
+
+    Args:
+        stages: is empty in the end: each is let go of when its lists are made.
+        made: by number of a window its training lists, where there are some already.
+        width: features that the rows keep.
+    """
+    found, n_windows = list[EarlyWindow](), len(stages)
+    for number in range(1, n_windows + 1):
+        window, stage = stages.pop(0)
         shown = None
         if logged is not None:
             after, until = (moment_of(data, share) for share in window)
             lists = logged_between(logged, after, until, settled_ms=until)
-            shown = logged_rows(stage, lists, recipe, logged.clip)
-        found.append(EarlyWindow(window, lists_after(stage, *window, recipe), shown))
+            shown = logged_rows(stage, lists, recipe, logged.clip).only(width)
+        rows = made[number - 1] if number - 1 in made else lists_after(stage, *window, recipe)
+        found.append(EarlyWindow(window, rows.only(width), shown))
         tell(
-            _FITTED + (_WINDOWS - _FITTED) * number / len(stages),
+            _SOURCES + (_WINDOWS - _SOURCES) * number / n_windows,
             f"training lists of the events from {window[0]:.0%} to {window[1]:.0%}",
         )
     return found
@@ -255,48 +282,35 @@ def _choose(
     seed: int,
     logged: Logged | None,
     attributes: UsedAttributes,
+    helps: float | None,
 ) -> _Choice:
-    """Rankers of all windows but the last, on the last."""
+    """Rankers of all windows but the last, on the last; what is known already where no lists that were shown can teach.
+
+    Args:
+        helps: what a ranker without those lists gains; None where it has nothing to learn from.
+    """
+    if helps is None:
+        return _Choice(False, False, "no ranker to learn from them")
     too_few = "none is used, as the settings say" if logged is None else _too_few(data, logged, windows)
-    ranker = _learn(windows[:-1], parameters, seed, shown=False)
+    if too_few:
+        return _Choice(helps > 0, False, too_few)
+    ranker = _learn(windows[:-1], parameters, seed, False, attributes)
     if ranker is None or last_stage is None:
         return _Choice(False, False, "no ranker to learn from them")
     last = windows[-1]
-    requests = requests_after(last_stage, *last.window, JUDGED_CONTEXTS)
+    requests = requests_after(last_stage, *last.window, JUDGED_CONTEXTS, horizon_s=recipe.horizon_s)
     plain, ranked = (
         judge_stage(last_stage, requests, one, recipe.candidates, recipe.trending, recipe.more)
         for one in (None, ranker.ranker)
     )
-    used, attributes_note = NO_ATTRIBUTES, ""
-    if attributes:
-        reading = _learn(windows[:-1], parameters, seed, False, attributes)
-        assert reading is not None
-        with_them = judge_stage(last_stage, requests, reading.ranker, recipe.candidates, recipe.trending, recipe.more)
-        gained = _mean_gain(with_them, ranked)
-        attributes_note = f"NDCG@10 {gained:+.4f} in the window before the latest with {_names(attributes)}"
-        if gained > 0:
-            used, ranked = attributes, with_them
-        else:
-            attributes_note = f"none is used: {attributes_note}"
-    if too_few:
-        return _Choice(_mean_gain(ranked, plain) > 0, False, too_few, used, attributes_note)
-    both = _learn(windows[:-1], parameters, seed, True, used)
+    both = _learn(windows[:-1], parameters, seed, True, attributes)
     assert both is not None
     with_shown = judge_stage(last_stage, requests, both.ranker, recipe.candidates, recipe.trending, recipe.more)
-    won = _mean_gain(with_shown, ranked)
-    note = f"NDCG@10 {won:+.4f} in the window before the latest with {both.logged_lists:,} of them from before it"
-    if won < 0:
-        return _Choice(_mean_gain(ranked, plain) > 0, False, f"none is used: {note}", used, attributes_note)
-    return _Choice(_mean_gain(with_shown, plain) > 0, True, note, used, attributes_note)
-
-
-def _names(attributes: UsedAttributes) -> str:
-    parts = [
-        f"{', '.join(one.name for one in some)} of {what}"
-        for some, what in ((attributes.items, "items"), (attributes.users, "users"))
-        if some
-    ]
-    return " and ".join(parts)
+    won = _gain(with_shown, ranked, seed)
+    note = f"{in_words(won)} in the window before the latest with {both.logged_lists:,} of them from before it"
+    if won.mean < 0:
+        return _Choice(_gain(ranked, plain, seed).mean > 0, False, f"none is used: {note}")
+    return _Choice(_gain(with_shown, plain, seed).mean > 0, True, note)
 
 
 def judge_stage(
@@ -317,11 +331,11 @@ def judge_stage(
     return JudgedRequests(requests.user, ndcg, coverage(best, known))
 
 
-def _mean_gain(judged: JudgedRequests, over: JudgedRequests) -> float:
+def _gain(judged: JudgedRequests, over: JudgedRequests, seed: int) -> Interval:
     """What a model wins in NDCG@10 over another on the same requests, user by user; -1 where nobody can be judged: what
     nobody has judged is not served."""
-    gain = per_user(judged.user, judged.ndcg - over.ndcg)
-    return float(gain.mean()) if len(gain) else -1.0
+    gains = per_user(judged.user, judged.ndcg - over.ndcg)
+    return bootstrap_interval(gains, seed) if len(gains) else Interval(-1.0, -1.0, -1.0, 0)
 
 
 def _too_few(data: TrainingData, logged: Logged, windows: Sequence[EarlyWindow]) -> str:

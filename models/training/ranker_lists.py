@@ -18,15 +18,11 @@ from models.ranking.features import (
 )
 from models.ranking.point_in_time import activity, affinity_amounts, category_affinities
 from models.ranking.ranker import Ranker
-from models.training.first_stage import (
-    CandidateTable,
-    FirstStage,
-    kept_rows,
-    past_events,
-    popularity_walk,
-    request_interest,
-)
+from models.relations.near_lists import NEAR_FEATURES, near_features
+from models.training.event_walks import popularity_walk
+from models.training.first_stage import CandidateTable, FirstStage
 from models.training.past_requests import Requests
+from models.training.stage_histories import kept_rows, near_recent, past_events, request_interest
 
 _BLOCK = 256  # requests whose features are computed at once
 
@@ -44,6 +40,7 @@ def request_features(
         row = np.maximum(candidates.items[place], 0)
         popularity_of.advance(int(requests.visible[place]))
         shares[:, place] = popularity_of.shares(row)
+    near = _near(stage, requests, candidates) if candidates.near else None
     amounts = np.where(refused, REFUSAL_AFFINITY, preference)
     for start in range(0, len(requests), _BLOCK):
         part = slice(start, min(start + _BLOCK, len(requests)))
@@ -78,6 +75,7 @@ def request_features(
             ],
             users=None if stage.user_values is None else stage.user_values[requests.user[part]],
             past=[past_events(stage, mine) for mine in rows] if stage.repeats else (),
+            near=None if near is None else near[part],
         )
         block = candidate_features(stage.table, stage.relations, batch)
         present = batch.candidates >= 0
@@ -90,6 +88,15 @@ def request_features(
         )
         lengths = present.sum(axis=1)
         yield part, assemble(block[present], users, lengths), lengths
+
+
+def _near(stage: FirstStage, requests: Requests, candidates: CandidateTable) -> np.ndarray:
+    walk, recent = stage.near.walk(requests), near_recent(stage, requests)
+    found = np.empty((*candidates.items.shape, len(NEAR_FEATURES)), np.float32)
+    for place in np.argsort(requests.visible, kind="stable").tolist():
+        counts, one = walk.advance(int(requests.visible[place])), slice(place, place + 1)
+        found[one] = near_features(counts, recent[one], candidates.items[one])
+    return found
 
 
 def rank_scores(stage: FirstStage, ranker: Ranker, requests: Requests, candidates: CandidateTable) -> np.ndarray:
@@ -121,6 +128,12 @@ class RankerRows:
     place: np.ndarray | None = None
     weights: np.ndarray | None = None
 
+    def only(self, n_features: int) -> "RankerRows":
+        """The rows with their first so many features, the others let go of."""
+        if n_features == self.features.shape[1]:
+            return self
+        return replace(self, features=self.features[:, :n_features].copy())
+
 
 def ranker_rows(
     stage: FirstStage, requests: Requests, candidates: CandidateTable, longest: int | None = None, seed: int = 0
@@ -136,7 +149,7 @@ def ranker_rows(
     present = candidates.items >= 0
     hit = gains > 0
     useful = np.flatnonzero(hit.any(axis=1) & ~(hit == present).all(axis=1))
-    kept = CandidateTable(candidates.items[useful], candidates.scores[useful])
+    kept = replace(candidates, items=candidates.items[useful], scores=candidates.scores[useful])
     chosen = present[useful]
     if longest is not None:
         chance = np.random.default_rng(seed).random(chosen.shape)

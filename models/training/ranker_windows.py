@@ -6,7 +6,7 @@ histories that are as long, as those it meets in serving.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,11 +17,12 @@ from models.ranking.attributes import NO_ATTRIBUTES, UsedAttributes
 from models.ranking.features import FEATURES
 from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
 from models.relations.more_sources import NO_MORE, MoreSources
-from models.training.first_stage import HISTORY_LIMIT, FirstStage, find_candidates, fit_first_stage
+from models.relations.near_counts import CELLS
+from models.training.first_stage import HISTORY_LIMIT, CandidateTable, FirstStage, find_candidates, fit_first_stage
 from models.training.item_facts import ItemFacts
-from models.training.past_requests import Requests, window_requests
+from models.training.past_requests import Requests, in_store_order, window_requests
 from models.training.ranker_lists import RankerRows, ranker_rows
-from models.training.training_data import TrainingData
+from models.training.training_data import TrainingData, in_random_order
 
 CUTOFFS = (0.5, 0.6, 0.7, 0.8)
 LATEST = 0.9
@@ -37,14 +38,19 @@ LONGEST = (
 MOST_LISTS = 6_000  # of one window, a random choice where there are more: it bounds memory and time of the fit
 FEWEST_LISTS = 600  # that are taken of one window where there are so many, however large the catalogue
 _CELLS = 600_000_000  # scores that the candidates of a window may take: with more than 100,000 items fewer lists
-MANY_EVENTS = 3_000_000  # from here on the last two windows before the judged one hold lists enough
+MANY_EVENTS = 1_000_000  # from here on the last two windows before the judged one hold lists enough
 RANKER = RankerParameters(trees=150, leaves=7)
 _NOT_SHOWN = 1_000  # the place of all candidates of a list that nobody was shown
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is made, beside its data."""
+    """How a model is made, beside its data.
+
+    Attributes:
+        horizon_s: a ranker learns, and is judged, by what a user takes up within so many seconds after the begin of a
+            visit; by the next `HORIZON` events where it is None.
+    """
 
     weighting: Weighting
     parameters: AlsParameters
@@ -54,6 +60,8 @@ class Recipe:
     history_limit: int = HISTORY_LIMIT
     trending_window: Window = TRENDING_WINDOW
     more: MoreSources = NO_MORE
+    near_cells: int = CELLS
+    horizon_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def stage_at(
         recipe.prior_weight,
         recipe.history_limit,
         recipe.trending_window,
+        recipe.near_cells,
     )
 
 
@@ -97,9 +106,21 @@ def most_lists(n_items: int) -> int:
 
 
 def requests_after(
-    stage: FirstStage, cutoff: float, until: float, contexts: tuple[int, ...], most: int = MOST_LISTS
+    stage: FirstStage,
+    cutoff: float,
+    until: float,
+    contexts: tuple[int, ...] | None,
+    most: int = MOST_LISTS,
+    horizon_s: float | None = None,
+    new: bool = False,
 ) -> Requests:
-    """Requests of the window from the share `cutoff` of the events to the share `until`, at most so many."""
+    """Requests of the window from the share `cutoff` of the events to the share `until`, at most so many.
+
+    Args:
+        contexts: as in `window_requests`.
+        horizon_s: as in `Recipe`.
+        new: whether items can be right that the stage does not know.
+    """
     data, n = stage.data, len(stage.data)
     window = np.flatnonzero((data.turn >= round(cutoff * n)) & (data.turn < round(until * n)))
     return window_requests(
@@ -108,18 +129,24 @@ def requests_after(
         window,
         contexts,
         {},
-        stage.known_items,
+        stage.known_items | ~stage.in_model if new and stage.new_come else stage.known_items,
         stage.weighting,
         live=True,
-        horizon=HORIZON,
+        horizon=HORIZON if data.time_trusted else None,  # what has no order has no next five
         most=min(most, most_lists(len(data.items))),
+        horizon_s=horizon_s,
     )
 
 
 def lists_after(stage: FirstStage, cutoff: float, until: float, recipe: Recipe, most: int = MOST_LISTS) -> RankerRows:
     """Training lists of the window from the share `cutoff` of the events to the share `until`, at most so many."""
-    requests = requests_after(stage, cutoff, until, CONTEXTS, most)
+    requests = requests_after(stage, cutoff, until, CONTEXTS, most, recipe.horizon_s, new=True)
     candidates = find_candidates(stage, requests, recipe.candidates, recipe.trending, recipe.more)
+    return lists_of(stage, requests, cutoff, candidates)
+
+
+def lists_of(stage: FirstStage, requests: Requests, cutoff: float, candidates: CandidateTable) -> RankerRows:
+    """Training lists of requests after the share `cutoff` of the events, with these candidates."""
     return ranker_rows(stage, requests, candidates, LONGEST, seed=round(1000 * cutoff))
 
 
@@ -137,13 +164,23 @@ def early_windows(latest: float, n_events: int) -> list[tuple[float, float]]:
 def early_stages(
     data: TrainingData, catalogue: ItemFacts, recipe: Recipe, latest: float, seed: int, threads: int
 ) -> Iterator[tuple[tuple[float, float], FirstStage]]:
-    """The windows before the share `latest`, each with a first stage of what came before it."""
-    for window in early_windows(latest, len(data)):
+    """The windows before the share `latest`, each with a first stage of what came before it, without the weights that
+    it was fitted on: several stages are held at once, and nobody asks for these again.
+
+    Where times do not say what came before what, each window is another random tenth of the events before `latest`, and
+    the first stage is fitted on the rest of them: factors and histories are then nearly as dense as those that are
+    served. A window of the first half alone would teach the ranker what sparse ones look like.
+    """
+    for number, window in enumerate(early_windows(latest, len(data))):
+        known = data
+        if not data.time_trusted:
+            known = in_store_order(in_random_order(data, seed + number, latest))
+            window = round((1 - WIDTH) * latest, 6), latest
         try:
-            stage = stage_at(data, catalogue, recipe, window[0], seed, threads)
+            stage = stage_at(known, catalogue, recipe, window[0], seed, threads)
         except ValueError:
             continue  # no event so early speaks for anything
-        yield window, stage
+        yield window, replace(stage, weights=stage.weights[:0])
 
 
 def lists_before(
@@ -188,7 +225,7 @@ def learn(
         )
         weights = np.concatenate([np.ones(len(part.gains)) if part.weights is None else part.weights for part in every])
     ranker = fit_ranker(
-        np.concatenate([part.features[:, :width] for part in every]),
+        [part.features[:, :width] for part in every],
         np.concatenate([part.gains for part in every]),
         np.concatenate([part.lengths for part in every]),
         parameters,

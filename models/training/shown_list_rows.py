@@ -10,15 +10,16 @@ its propensity, in each direction, so that what chance showed rarely weighs as i
 propensity scoring), but no more than a clip: with 10 instead of 2, simulated rankers got worse, by variance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.training.first_stage import CandidateTable, FirstStage, find_candidates, request_interest
+from models.training.first_stage import CandidateTable, FirstStage, find_candidates
 from models.training.past_requests import Past, Requests
 from models.training.ranker_lists import RankerRows, request_features
 from models.training.ranker_windows import Recipe
 from models.training.shown_lists import DEEPEST, ShownLists
+from models.training.stage_histories import request_interest, request_vectors
 from models.training.training_data import TrainingData, places
 
 
@@ -67,7 +68,7 @@ def logged_rows(stage: FirstStage, lists: ShownLists, recipe: Recipe, clip: floa
     taken = lists.taken & present
     useful = np.flatnonzero(taken.any(axis=1) & (present & ~taken).any(axis=1))
     column, taken, present = column[useful], taken[useful], present[useful]
-    kept = CandidateTable(candidates.items[useful], candidates.scores[useful])
+    kept = replace(candidates, items=candidates.items[useful], scores=candidates.scores[useful])
     offered = kept.items >= 0
     # Features come without the padding: how many candidates stand before each column.
     row_of = np.cumsum(offered, axis=1) - 1
@@ -93,7 +94,7 @@ def with_shown(
         candidates (B, k + p), and (B, p) int64 columns, -1 where nothing was shown, the item is not known to the stage,
         or the user had no history.
     """
-    vectors, known = stage.fold_in.solve(*request_interest(stage, requests))
+    vectors, known = request_vectors(stage, requests, *request_interest(stage, requests))
     rows, places = shown.shape
     usable = (shown >= 0) & known[:, None] & stage.known_items[np.maximum(shown, 0)]
     column = np.full(shown.shape, -1, np.int64)
@@ -110,4 +111,4 @@ def with_shown(
     row, behind = np.nonzero(items[:, width:] >= 0)
     own = stage.factors.item_factors[items[row, width + behind]]
     scores[row, width + behind] = np.einsum("nf,nf->n", vectors[row], own)
-    return CandidateTable(items, scores), column
+    return CandidateTable(items, scores, near=found.near), column

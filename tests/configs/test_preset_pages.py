@@ -49,8 +49,13 @@ def expected(preset: str) -> list[str]:
     for name in WINDOWS:
         whose = "this preset" if name in own else "as everywhere"
         lines.append(f"| `store.{name}` | {getattr(store, name) / 3600:g} hours ({whose}) |")
+    whose = "this preset" if "history_limit" in own else "as everywhere"
+    lines.append(f"| `store.history_limit` | {store.history_limit:,} events ({whose}) |")
     whose = "this preset" if "serving" in preset_settings(preset) else "as everywhere"
-    return [*lines, f"| `serving.trending_window` | {settings.serving.trending_window} ({whose}) |"]
+    lines.append(f"| `serving.trending_window` | {settings.serving.trending_window} ({whose}) |")
+    horizon_s = settings.training.horizon_s
+    shown = "the next five events (as everywhere)" if horizon_s is None else f"{horizon_s / 3600:g} hours (this preset)"
+    return [*lines, f"| `training.horizon_s` | {shown} |"]
 
 
 def test_every_preset_has_a_page_and_every_page_a_preset() -> None:
@@ -64,6 +69,9 @@ def test_the_tables_of_a_page_are_those_of_the_preset(preset: str) -> None:
     lines = expected(preset)
     found = page[start : start + len(lines)]
     assert found == lines, "\n".join(["docs/presets has other tables; put these in:", *lines])
-    assert set(preset_settings(preset)) <= {"store", "serving"}, "the page shows settings of these groups only"
+    assert set(preset_settings(preset)) <= {"store", "serving", "training"}, (
+        "the page shows settings of these groups only"
+    )
     assert set(preset_settings(preset).get("serving", {})) <= {"trending_window"}, "the page shows this one only"
-    assert set(preset_settings(preset).get("store", {})) <= set(WINDOWS), "the page shows these windows only"
+    assert set(preset_settings(preset).get("training", {})) <= {"horizon_s"}, "the page shows this one only"
+    assert set(preset_settings(preset).get("store", {})) <= {*WINDOWS, "history_limit"}, "the page shows these only"

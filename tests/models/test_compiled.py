@@ -1,6 +1,8 @@
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,7 +51,45 @@ def test_where_results_cannot_be_kept_it_compiles_all_the_same() -> None:
 def test_the_command_compiles_every_function_of_the_models() -> None:
     sources = [path.read_text() for path in (PROJECT_DIR / "models").rglob("*.py")]
     written = sum(len(re.findall(r"^@compiled\(", source, re.MULTILINE)) for source in sources)
-    command = [sys.executable, "-m", "models.compile"]
+    # As on a machine without what is optional: `make up` begins with this command.
+    run = "import runpy, sys; sys.modules['jax'] = None; runpy.run_module('models.compile', run_name='__main__')"
+    command = [sys.executable, "-c", run]
     done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
     assert written > 5
     assert done.stdout.startswith(f"code: {written} functions compiled (")
+
+
+COMPILES = """
+import sys
+from tests.models.test_compiled import double
+dispatcher = next(one.cell_contents for one in double.__closure__ if hasattr(one.cell_contents, "stats"))
+print("ready", flush=True)
+sys.stdin.readline()
+from models.compiled import compile_all
+compile_all()
+print(sum(dispatcher.stats.cache_misses.values()), flush=True)
+"""
+
+
+def test_of_two_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPILES],
+            cwd=PROJECT_DIR,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for one in both:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    answers = [one.communicate(timeout=120)[0] for one in both]
+    assert sorted(map(int, answers)) == [0, 1]

@@ -47,6 +47,7 @@ def test_a_dead_part_is_started_again_and_the_others_stay(stack: RunningStack) -
     assert "the last: mlflow ended by itself; it was started again" in done.stdout
 
 
+@pytest.mark.faults
 def test_without_a_supervisor_up_starts_what_died_and_the_supervisor(stack: RunningStack) -> None:
     before = records(stack.settings)
     kill(before["supervisor"])
@@ -63,6 +64,7 @@ def test_without_a_supervisor_up_starts_what_died_and_the_supervisor(stack: Runn
     assert stack.command("status").returncode == 0
 
 
+@pytest.mark.faults
 def test_a_dead_store_and_a_dead_head_come_back_with_the_model_and_every_event(stack: RunningStack) -> None:
     event = {"user_id": "survivor", "item_id": 50, "event_type": "click", "event_id": "before the end"}
     with httpx.Client(base_url=stack.url, timeout=30) as http:

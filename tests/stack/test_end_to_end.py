@@ -12,6 +12,8 @@ import pytest
 from data.dataset import load_dataset
 
 pytestmark = pytest.mark.stack
+# Of the further sources a training keeps those that help on its data.
+PERSONAL = {"fold_in", "trending", "follows", "neighbour", "near"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_a_known_user_gets_unseen_items_with_titles(api: httpx.Client, seen: dic
         assert len(items(answer)) == 20
         assert not set(items(answer)) & seen[str(user)]
         assert [entry["rank"] for entry in answer["recommendations"]] == list(range(1, 21))
-        assert {entry["source"] for entry in answer["recommendations"]} <= {"fold_in", "trending"}
+        assert {entry["source"] for entry in answer["recommendations"]} <= PERSONAL
         assert all(entry["title"] for entry in answer["recommendations"])
         assert answer["model_version"]
         assert not answer["cold_start"]

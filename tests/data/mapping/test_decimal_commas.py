@@ -9,12 +9,12 @@ import pytest
 
 from data.dataset import DataError, load_dataset
 from data.mapping.conversions import numbers
-from data.mapping.import_tables import Imported, import_tables
+from data.mapping.import_tables import ImportedTables, import_tables
 from data.mapping.plan import Sources, make_plan
 from data.mapping.sample import Sample
 
 
-def run(folder: Path, sources: Sources) -> Imported:
+def run(folder: Path, sources: Sources) -> ImportedTables:
     return import_tables(make_plan(sources), folder / "processed", folder / "refused.jsonl")
 
 

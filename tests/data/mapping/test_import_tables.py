@@ -10,7 +10,7 @@ import pytest
 
 from data.dataset import DataError, load_dataset, read_meta
 from data.fields.frames import frame_attributes
-from data.mapping.import_tables import Imported, import_tables
+from data.mapping.import_tables import ImportedTables, import_tables
 from data.mapping.plan import Sources, UnclearMap, make_plan
 
 SHOP = "customer;sku;order_date;amount\n" + "".join(
@@ -18,7 +18,7 @@ SHOP = "customer;sku;order_date;amount\n" + "".join(
 )
 
 
-def run(folder: Path, sources: Sources) -> Imported:
+def run(folder: Path, sources: Sources) -> ImportedTables:
     return import_tables(make_plan(sources), folder / "processed", folder / "refused.jsonl")
 
 

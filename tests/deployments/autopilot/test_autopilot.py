@@ -8,13 +8,15 @@ import pytest
 
 from configs import clock
 from configs.settings import Settings
+from deployments.autopilot.alerts import Told
 from deployments.autopilot.autopilot import Autopilot
 from deployments.autopilot.autopilot_memory import Memory
+from deployments.autopilot.promotion_guard import WatchedPromotion
 from deployments.autopilot.triggers import calls_for_retraining, unlearned
 from deployments.http.errors import ApiError
 from deployments.operations.heartbeat import read_heartbeat
 from deployments.operations.monitor import Monitor
-from deployments.operations.monitor_views import DriftView
+from deployments.operations.monitor_views import Alert, DriftView
 from deployments.operations.ray_jobs import RayJobs
 from features.serving.promotion import set_slot
 from features.serving.retraining_run import advance_run, begin_run, keep_result, read_run
@@ -220,6 +222,48 @@ async def test_the_schedule_starts_a_retraining_once(pilots: Callable[..., Pilot
     run = await read_run(found.client, found.keys)
     assert run is not None
     assert run.trigger == "schedule"
+
+
+async def test_a_clock_that_is_set_back_keeps_no_retraining_waiting(
+    pilots: Callable[..., Pilots], jobs: JobsApi
+) -> None:
+    """What was noted while the clock stood an hour ahead would have kept autopilot quiet for an hour."""
+    found = pilots(schedule="* * * * *", cooldown_s=0)
+    ahead_ms = clock.now_ms() + 3_600_000
+    noted = Memory(looked_ms=ahead_ms, scheduled_ms=ahead_ms - 120_000, quiet_until_ms=ahead_ms - 1)
+    await found.client.run("HSET", found.keys.autopilot, "memory", noted.model_dump_json())
+    await found.look(3)
+    assert jobs.submissions == 1
+
+
+def test_all_that_is_noted_moves_with_a_clock_that_is_set_back() -> None:
+    told = Told(alert=Alert(name="a", severity="warning", text="t"), since_ms=9_000, told_ms=9_500, seen_ms=10_000)
+    watched = WatchedPromotion(
+        version="v2", since_ms=9_000, until_ms=20_000, previous="v1", previous_uri="/v1", counts={}, clicks=None
+    )
+    memory = Memory(
+        looked_ms=10_000,
+        quiet_until_ms=12_000,
+        reweighed_ms=9_900,
+        scheduled_ms=10_000,
+        noted={"drift:items": 8_000},
+        told={"a": told},
+        watched=watched,
+    )
+    memory.follow_clock(4_000)
+    assert (memory.looked_ms, memory.quiet_until_ms, memory.reweighed_ms, memory.scheduled_ms) == (
+        4_000,
+        6_000,
+        3_900,
+        4_000,
+    )
+    assert memory.noted == {"drift:items": 2_000}
+    assert (memory.told["a"].since_ms, memory.told["a"].told_ms, memory.told["a"].seen_ms) == (3_000, 3_500, 4_000)
+    assert memory.watched is not None
+    assert (memory.watched.since_ms, memory.watched.until_ms) == (3_000, 14_000)
+    before = memory.model_copy(deep=True)
+    memory.follow_clock(9_000)  # it goes on, or is set ahead
+    assert memory == before.model_copy(update={"looked_ms": 9_000})
 
 
 async def test_what_another_version_left_in_the_store_stops_nothing(

@@ -52,7 +52,7 @@ class JudgesClock(StoreClient):
     after each `close_lists`."""
 
     def __init__(self, store: StoreClient) -> None:
-        super().__init__(store.raw, store.timeout_s)
+        super().__init__(store.raw, store.timeout_s, store._links)
         self._jumps: list[int] = []
 
     async def close_lists(self, keys: Keys) -> None:

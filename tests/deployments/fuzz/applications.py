@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from configs.groups.access import Security
 from configs.settings import Settings, Store
 from deployments.console.console import Console
 from deployments.console.routes import console_api
@@ -34,20 +35,25 @@ class Applications:
     """What answers, and what there is to ask for."""
 
     client: httpx.AsyncClient
+    app: ASGIApp
     settings: Settings
     known: dict[str, str]
     """Parameter of an address -> a value that exists."""
 
 
 @asynccontextmanager
-async def applications(folder: Path, store: Store, jobs: JobsApi) -> AsyncIterator[Applications]:
-    """All applications behind the check of hosts and origins, as they serve without keys."""
+async def applications(
+    folder: Path, store: Store, jobs: JobsApi, security: Security | None = None
+) -> AsyncIterator[Applications]:
+    """All applications behind one gate: that of `security`, or without it the check of hosts and origins alone, as they
+    serve without keys."""
     settings = Settings(
         state_dir=folder,
         store=store.model_dump(),
         serving={"deadline_s": 20},
         autopilot={"jobs_address": jobs.address},
         tracking={"uri": f"sqlite:///{folder}/none.db"},
+        security=security or Security(),
     )
     opened, keys = connect(store, settings.store_url), keys_of(store)
     bundles = {
@@ -76,14 +82,15 @@ async def applications(folder: Path, store: Store, jobs: JobsApi) -> AsyncIterat
         *events_endpoints(lambda: ingestion, settings.serving),
     ]
     hot = EndpointApp(endpoints, settings.serving.max_in_flight)
-    app = keyless(by_path(hot, console_api(lambda: console, settings.serving, endpoints)))
+    behind = by_path(hot, console_api(lambda: console, settings.serving, endpoints))
+    app = keyless(behind) if security is None else console.access.guarded(behind, console=True)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     try:
         for one in started:
             await one.start()
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             known = {"item_id": "1", "user_id": "1", "slot": CHALLENGER, "version": bundles[CHAMPION].name}
-            yield Applications(client, settings, known)
+            yield Applications(client, app, settings, known)
     finally:
         for one in started:
             await one.stop()

@@ -31,7 +31,7 @@ from tests.deployments.fuzz.applications import Applications, applications
 from tests.deployments.jobs_api import JobsApi
 from tests.features.servers import VOLATILE, Server, valkey_binary
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
 """Requests of each kind to each endpoint."""
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 AWAY = (503, 504)

@@ -1,5 +1,6 @@
 """`serve_config.yaml` against Serve's own schema: Serve accepts misspelt keys silently, this does not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ray.serve.schema import (
 )
 
 from configs.settings import PROJECT_DIR, Settings, SettingsError, load_settings
+from configs.versions.code import code_fingerprint
 from deployments import apps
 from deployments.local.serve_control import ServeControl
 
@@ -82,3 +84,43 @@ def test_the_production_profile_has_pairs_of_all_that_somebody_waits_for(monkeyp
     monkeypatch.setenv("PROFILE", "big")
     with pytest.raises(SettingsError, match=r"serving\.profile"):
         load_settings()
+
+
+def test_code_that_came_while_ray_runs_reaches_every_application(tmp_path: Path) -> None:
+    """Serve replaces replicas where the text of an application changes, and Ray reuses no process of another one."""
+    control = ServeControl(Settings(state_dir=tmp_path), print)
+    (tmp_path / "run").mkdir()
+    plain = control.rendered()
+    control.ray_starts()
+    assert control.rendered() == plain
+    control.deployed.write_text(plain)
+    assert not control.changed()
+    (tmp_path / "run" / "code").write_text("another")
+    assert control.changed()
+    applications = yaml.safe_load(control.rendered())["applications"]
+    named = {application["runtime_env"]["env_vars"]["RAYCOMMEND_CODE"] for application in applications}
+    assert named == {code_fingerprint()}
+    assert len(applications) == 3
+    for application in applications:
+        ServeApplicationSchema.model_validate(application)
+
+
+def test_the_code_of_a_ray_that_an_earlier_version_started_is_unknown(tmp_path: Path) -> None:
+    control = ServeControl(Settings(state_dir=tmp_path), print)
+    (tmp_path / "run").mkdir()
+    control.deployed.write_text(control.rendered())
+    control.ray_runs()
+    assert control.changed()
+    control.ray_starts()
+    control.ray_runs()
+    assert not control.changed()
+
+
+def test_a_changed_line_is_other_code_and_another_place_is_not(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "features" / "redis").mkdir(parents=True)
+        (tmp_path / name / "features" / "redis" / "write.lua").write_text("return 1")
+        (tmp_path / name / "features" / "notes.txt").write_text(name)
+    assert code_fingerprint(tmp_path / "one") == code_fingerprint(tmp_path / "two")
+    (tmp_path / "two" / "features" / "redis" / "write.lua").write_text("return 2")
+    assert code_fingerprint(tmp_path / "one") != code_fingerprint(tmp_path / "two")

@@ -23,7 +23,7 @@ from deployments.local.alarm import Alarm
 from deployments.local.folder_lock import changing
 from deployments.local.part_watch import PartWatch
 from deployments.local.processes import Record, family, start, stop
-from deployments.local.supervisor import Supervisor, Watched
+from deployments.local.supervisor import Supervisor, WatchedPart
 from deployments.operations.monitor_views import Alert
 
 LIVES = "import time; print('begun', flush=True); time.sleep(600)"
@@ -60,9 +60,11 @@ class Part:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def watched(self, silent_s: float = 30) -> Watched:
+    def watched(self, silent_s: float = 30) -> WatchedPart:
         watch = PartWatch(self.name, silent_s, start_s=120)
-        return Watched(watch, self.identity, lambda: "yes" if self.answers else "no", self.start, lambda: self.log, 0)
+        return WatchedPart(
+            watch, self.identity, lambda: "yes" if self.answers else "no", self.start, lambda: self.log, 0
+        )
 
 
 class Clock:

@@ -17,7 +17,7 @@ import pytest
 from deployments.local.ray_environment import haproxy_binary
 from deployments.proxy.admin_socket import ask as ask_admin
 from deployments.proxy.admin_socket import process_id
-from deployments.proxy.keeper import ORDERLY_S
+from deployments.proxy.keeper import END_S, ORDERLY_S
 from tests.deployments.proxy.front import SPREAD_S, Front, Launched, wait_for
 from tests.deployments.proxy.small_replica import Replica
 from tests.load import Ask, Load
@@ -31,7 +31,10 @@ def page(client: int, number: int) -> Ask:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def answers(proxy: Front) -> bool:
@@ -115,9 +118,9 @@ def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Fron
         load.goes_on()
         os.kill(getattr(first, killed), signal.SIGKILL)
         if killed == "guard":
-            killed_at = time.monotonic()
             wait_for(lambda: process_id(proxy.socket) is None, proxy.log)  # by which Ray finds out
-            wait_for(lambda: time.monotonic() > killed_at + ORDERLY_S)
+            noticed_at = time.monotonic()  # or before
+            wait_for(lambda: time.monotonic() > noticed_at + ORDERLY_S)
             os.kill(first.manager, signal.SIGKILL)  # which Ray does then
         load.goes_on()
         # The next manager starts without knowing an application, and gets to know them then.
@@ -133,17 +136,22 @@ def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Fron
     assert load.failures == []
 
 
-def test_what_ray_ends_finishes_its_requests_and_ends(proxy: Front) -> None:
-    """Ray kills what it started, and then the manager that started it."""
+@pytest.mark.parametrize("told_before", [False, True])
+def test_what_ray_ends_finishes_its_requests_and_ends(proxy: Front, told_before: bool) -> None:
+    """Ray kills what it started, and then the manager that started it. Regression: if HAProxy had been told to stop
+    before, as by a reload, it was killed then, with its requests."""
     launched = proxy.start()
     keeper = launched.keeper()
     late: list[int] = []
     client = threading.Thread(
-        target=lambda: late.append(httpx.get(proxy.url, params={"seconds": 1}, timeout=10).status_code)
+        target=lambda: late.append(httpx.get(proxy.url, params={"seconds": 2}, timeout=10).status_code)
     )
     client.start()
     stat = b"http-console,BACKEND,0,0,1,"
     wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
+    if told_before:
+        os.kill(keeper, signal.SIGUSR1)
+        wait_for(lambda: not answers(proxy), proxy.log)
     os.kill(launched.guard, signal.SIGKILL)
     os.kill(launched.manager, signal.SIGKILL)
     wait_for(lambda: gone(keeper), proxy.log)
@@ -210,6 +218,34 @@ def test_no_connection_is_closed_without_an_answer(proxy: Front, end: Callable[[
         heads = [connection.recv(4096).lower() for connection in (*busy, *waiting)]
     assert {head[:13] for head in heads} == {b"http/1.1 200 "}
     assert all(b"connection: close" in head for head in heads[5:])
+
+
+@pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_with_all_of_ray])
+def test_a_request_at_hand_is_waited_for_and_an_idle_connection_is_not(
+    proxy: Front, end: Callable[[Launched], None]
+) -> None:
+    """Regression: after 5 s each request that was still at hand lost its connection, as a slow machine showed."""
+    launched = proxy.start()
+    haproxy = launched.haproxy()
+    late: list[int] = []
+
+    def ask() -> None:
+        answer = httpx.get(proxy.url, params={"seconds": END_S + 1.5}, timeout=20)
+        late.append(answer.status_code)
+
+    client = threading.Thread(target=ask)
+    client.start()
+    with socket.create_connection(("127.0.0.1", proxy.ports["http"]), timeout=20) as idle:
+        idle.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200 ")
+        stat = b"http-console,BACKEND,0,0,1,"
+        wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
+        end(launched)
+        client.join()
+        assert late == [200], proxy.log.read_text()
+        wait_for(lambda: gone(haproxy), proxy.log)
+        assert idle.recv(4096) == b""
+    assert "lose their connections" not in proxy.log.read_text()
 
 
 def test_a_template_that_is_not_known_is_served_as_it_is_and_the_log_says_so(proxy: Front) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from configs.settings import Settings
 from deployments.access.access import Access
-from deployments.apps import endpoint_app, served_app
+from deployments.apps.asgi import endpoint_app, served_app
 from deployments.http.api_keys import make_key
 from deployments.http.errors import ApiError
 from deployments.recommend.endpoints import recommend_endpoints

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -39,6 +40,27 @@ async def test_a_view_takes_over_changes_only(store: OnlineStore) -> None:
     assert view.version == (await read_control(store.client, store.keys)).catalogue_version == 4
 
 
+async def test_reading_everything_is_not_interrupted_by_the_garbage_collector(store: OnlineStore) -> None:
+    await put_items(store.client, store.keys, [Item(str(number), "One of many") for number in range(2000)])
+    view, begun = Catalogue(store.client, store.keys), 0
+
+    def count(phase: str, info: dict[str, int]) -> None:
+        nonlocal begun
+        begun += phase == "start"
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(count)
+    gc.set_threshold(10, 1000, 1000)
+    try:
+        await view.load()
+    finally:
+        gc.callbacks.remove(count)
+        gc.set_threshold(*thresholds)
+    assert len(view.items) == 2000
+    assert begun < 200  # once for ten items otherwise, and more
+    assert gc.isenabled()
+
+
 async def test_a_deletion_keeps_what_was_put_at_the_same_moment(store: OnlineStore) -> None:
     """Regression: the item came back with the title that it had before the PUT."""
     client, keys = store.client, store.keys
@@ -54,8 +76,8 @@ async def test_a_deletion_keeps_what_was_put_at_the_same_moment(store: OnlineSto
                 await put_items(client, keys, [puts.pop(0)])
             return found
 
-        async def exchange(self, commands: Sequence[Command]) -> list[object]:
-            return await client.exchange(commands)
+        async def exchange(self, commands: Sequence[Command], confirm: bool = False) -> list[object]:
+            return await client.exchange(commands, confirm)
 
         async def load_script(self, text: str) -> None:
             await client.load_script(text)

@@ -300,3 +300,16 @@ async def test_values_without_number_are_kept_apart_from_zero(store: OnlineStore
     values = decode_history(user.history).values.tolist()
     assert values[0] == 0.0
     assert math.isnan(values[1])
+
+
+async def test_two_prefixes_on_one_store_share_no_key(store: OnlineStore, limits: Store) -> None:
+    """Two clusters may stand on one store: the same user and the same event id are another's there."""
+    other_limits = limits.model_copy(update={"prefix": "other"})
+    other = OnlineStore(store.client, keys_of(other_limits), other_limits, store.event_types)
+    assert not (await store.record_events([event(1)]))[0].duplicate
+    assert not (await other.record_events([event(1, kind="dislike")]))[0].duplicate
+    await store.record_events([event(2)])
+    mine, theirs = await reading.user_features(store, "196"), await reading.user_features(other, "196")
+    assert (len(mine["history"]), len(theirs["history"])) == (2, 1)
+    keys = {key.decode().partition(":")[0] for key in await store.client.raw.keys("*")}
+    assert keys == {limits.prefix, "other"}

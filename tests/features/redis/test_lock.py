@@ -87,3 +87,21 @@ async def test_of_two_that_wait_for_a_dead_holder_one_goes_on(store: OnlineStore
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def test_who_gives_up_while_asking_leaves_no_lock(store: OnlineStore) -> None:
+    """The lock that was asked for a moment before must not be taken after it was given back."""
+
+    async def hold() -> None:
+        async with maintenance(store.client, store.keys, "compaction"):
+            await asyncio.sleep(60)
+
+    for number in range(300):
+        asking = asyncio.create_task(hold())
+        for _ in range(number % 15):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    for _ in range(20):  # what was sent before arrives
+        assert not await store.client.run("EXISTS", store.keys.lock("maintenance"))
+        await asyncio.sleep(0.005)

@@ -113,7 +113,7 @@ class Actor(StoreClient):
     """
 
     def __init__(self, client: StoreClient, keys: Keys, commits: list[Commit], lose: Callable[[], bool]) -> None:
-        super().__init__(client.raw, client.timeout_s)
+        super().__init__(client.raw, client.timeout_s, client._links)
         self.keys, self.commits, self._lose = keys, commits, lose
         self.waits, self._go = asyncio.Event(), asyncio.Event()
         self.rule: Rule = lambda plain: plain
@@ -130,6 +130,9 @@ class Actor(StoreClient):
             if answers[0] >= 0:
                 self.commits.append(Commit(answers[0], self.rule))
         return answers
+
+    async def exchange(self, commands: Sequence[Command], confirm: bool = False) -> list[Any]:
+        return await self.pipeline(commands)
 
     async def turn(self, task: asyncio.Task[None]) -> None:
         """Let the actor go on up to its next question to the store, or to its end."""

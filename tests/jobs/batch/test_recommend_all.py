@@ -31,13 +31,17 @@ def train(settings: Settings) -> str:
     return retrain(settings, RetrainOptions(fixed=FIXED, force=True), lambda percent, line: None).version
 
 
-def hide(settings: Settings, *item_ids: str) -> None:
+def put(settings: Settings, *items: Item) -> None:
     async def write() -> None:
         client = connect(settings.patient_store, settings.store_url)
-        await put_items(client, keys_of(settings.store), [Item(item, item, hidden=True) for item in item_ids])
+        await put_items(client, keys_of(settings.store), items)
         await client.aclose()
 
     asyncio.run(write())
+
+
+def hide(settings: Settings, *item_ids: str) -> None:
+    put(settings, *(Item(item, item, hidden=True) for item in item_ids))
 
 
 def command(settings: Settings, ray: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
@@ -96,7 +100,25 @@ def test_blocks_do_not_change_the_lists_and_the_ranker_orders_them(with_store: S
     pd.testing.assert_frame_equal(whole, pd.concat(parts, ignore_index=True))
     best = rerank(plain.stage, ranker, plain.requests, candidates, 5)
     assert whole["item_id"].tolist() == plain.stage.data.items.ids[best[best >= 0]].tolist()
+    hot = [set(row[20:].tolist()) for row in candidates.items]  # behind the 20 by the factors
+    named = [["trending" if item in late else "fold_in" for item in row] for row, late in zip(best, hot, strict=True)]
+    assert whole["source"].tolist() == [source for row in named for source in row]
+    assert set(whole["source"]) == {"fold_in", "trending"}
     assert whole["item_id"].tolist() != recommend_block(plain, np.arange(60), 5)["item_id"].tolist()
+
+
+def test_an_item_that_nobody_has_met_reaches_those_who_like_its_category(with_store: Settings) -> None:
+    train(with_store)
+    names = {0: "even", 1: "odd"}
+    items = [Item(str(n), str(n), categories=(names[n % 2],)) for n in range(40)]
+    put(with_store, *items, Item("900", "New", categories=("even",), created_ms=5), Item("901", "Bare", created_ms=5))
+    batch = replace(prepare(with_store, None, LATER_MS), ranker=None)
+    lists = recommend_block(batch, np.arange(60), 10)
+    assert "901" not in set(lists["item_id"])  # nothing is written of it
+    new = lists[lists["item_id"] == "900"]
+    assert set(new["source"]) == {"category"}
+    assert sorted(new["user_id"].astype(int)) == list(range(0, 60, 2))
+    assert set(lists[lists["item_id"] != "900"]["source"]) <= {"fold_in", "trending"}
 
 
 @pytest.mark.parametrize(

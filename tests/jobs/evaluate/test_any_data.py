@@ -11,10 +11,11 @@ import yaml
 
 from configs.event_types import load_event_types
 from configs.groups.data_settings import Data
-from configs.settings import Settings
+from configs.settings import Settings, with_preset
 from data.dataset import DataError, Tables, load_dataset, processed_dir
 from data.dataset_writer import write_dataset
 from deployments.console.evaluation_view import latest_evaluation
+from jobs.evaluate import evaluate
 from jobs.evaluate.evaluate import evaluate_protocols, main
 from jobs.evaluate.evaluation_report import new_items_table, write_report
 from jobs.evaluate.given_data import settings_for
@@ -27,8 +28,9 @@ from models.evaluation.applicability import (
     WHOLE_DAYS,
     why_not,
 )
-from models.evaluation.contenders import open_bench
+from models.evaluation.contenders import Contender, Note, ProtocolData, fit_stage, open_bench
 from models.evaluation.prequential import _bounded
+from models.evaluation.protocols import PARAMETERS
 from models.evaluation.repeats import last_week, repeats, with_repeats
 from models.training.training_data import TrainingData, training_data_of
 from tests.jobs.job_data import two_tastes, write_interactions
@@ -159,6 +161,27 @@ def test_repeats_are_found_again_and_new_things_are_no_repeats(settings: Setting
             assert not shown & had[user], name
             assert bench.data.items.ids[right.indices].astype(str).tolist() == [f"late-{int(user[1:]) % 4}"]
     assert with_repeats(data.types, "all").seen_codes.sum() == 0
+
+
+def test_an_evaluation_trains_with_the_histories_and_the_window_of_the_settings(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The models that it judged had read 500 events of a user and what trends by a week, whatever would serve."""
+    write_interactions(settings, shop(n_weeks=3))
+    asked = []
+
+    def answers(bench: ProtocolData, note: Note) -> list[Contender]:
+        asked.append((bench.recipe(PARAMETERS), fit_stage(bench, np.arange(len(bench.data)), PARAMETERS)))
+        return []
+
+    monkeypatch.setitem(evaluate.PROTOCOLS, "P5", answers)
+    own = with_preset(settings.model_copy(update={"data": Data(events="groceries")}))
+    serving = own.serving.model_copy(update={"trending_window": "1h"})
+    evaluate_protocols(own.model_copy(update={"serving": serving}), ["P5"], "consumption", False)
+    [(recipe, stage)] = asked
+    assert own.store.history_limit == 1500
+    assert (recipe.history_limit, stage.history_limit) == (1500, 1500)
+    assert (recipe.trending_window, stage.trending_window) == ("1h", "1h")
 
 
 def test_many_events_are_asked_about_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,9 @@ async def test_experiments_decisions_and_counts_are_restored(with_store: Setting
     assert "run" not in after
 
     # And each is read as it was.
-    for read in (read_last_run, read_quality, read_rollout, read_watermark, remember):
+    kept_memory, memory = await remember(old.client, old.keys), await remember(new.client, new.keys)
+    assert memory.model_copy(update={"looked_ms": kept_memory.looked_ms}) == kept_memory
+    for read in (read_last_run, read_quality, read_rollout, read_watermark):
         assert await read(new.client, new.keys) == await read(old.client, old.keys), read.__name__  # type: ignore[operator]
     assert await read_timeline(new.client, new.keys, 50) == await read_timeline(old.client, old.keys, 50)
     assert (await read_telemetry(new.client, new.keys)).totals["requests:recommend:200"] == 12

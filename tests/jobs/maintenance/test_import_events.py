@@ -61,7 +61,7 @@ async def test_an_interrupted_import_goes_on_and_nothing_counts_twice(
     file.write_text(HEADER + "\n".join(lines) + "\n")
     save, batches = job.save_progress, 0
 
-    def save_until_the_third(path: Path, done: job.Imported) -> None:
+    def save_until_the_third(path: Path, done: job.ImportedEvents) -> None:
         nonlocal batches
         batches += 1
         if batches == 3:
@@ -117,7 +117,7 @@ def test_an_attempt_that_goes_on_says_so(
     file.write_text(HEADER + "".join(f"1,{n},like,,1700000000\n" for n in range(5)))
     save = job.save_progress
 
-    def fail_after_two(path: Path, done: job.Imported) -> None:
+    def fail_after_two(path: Path, done: job.ImportedEvents) -> None:
         save(path, done)
         if done.rows == 2:
             raise StoreUnavailable("gone")

@@ -12,7 +12,7 @@ import pytest
 
 from configs.settings import Settings
 from features.recording.online_store import OnlineStore
-from jobs.maintenance.import_events import Imported, import_events
+from jobs.maintenance.import_events import ImportedEvents, import_events
 from tests.features import reading
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ Refused = list[tuple[int, str | None, str]]
 NOVEMBER_MS = 1_700_000_000_000
 
 
-async def imported(settings: Settings, path: Path, content: str | bytes) -> tuple[Imported, Refused]:
+async def imported(settings: Settings, path: Path, content: str | bytes) -> tuple[ImportedEvents, Refused]:
     return await import_file(settings, written(path, content))
 
 
@@ -30,7 +30,7 @@ def written(path: Path, content: str | bytes) -> Path:
     return path
 
 
-async def import_file(settings: Settings, path: Path) -> tuple[Imported, Refused]:
+async def import_file(settings: Settings, path: Path) -> tuple[ImportedEvents, Refused]:
     done, report = await import_events(settings, path)
     lines = report.read_text().splitlines() if report.exists() else []
     refused = [json.loads(line) for line in lines]

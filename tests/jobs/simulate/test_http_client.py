@@ -50,7 +50,7 @@ def system() -> Iterator[tuple[System, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     guard = keyed(found, [FULL_KEPT, LISTS_KEPT], found.count)
-    server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="error", lifespan="off", interface="asgi3"))
     thread = threading.Thread(target=server.run)
     thread.start()
     deadline = time.monotonic() + 10

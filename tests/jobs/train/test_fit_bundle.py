@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from configs.settings import Settings
@@ -14,6 +15,9 @@ from models.bundle.reading import load_bundle
 from models.content.description import Description
 from models.factors.als import AlsParameters
 from models.ranking.ranker import RankerParameters
+from models.retrieval.candidates import CandidateModel
+from models.retrieval.query import Query
+from models.retrieval.shelf import ShelfBuilder
 from models.training.item_facts import descriptions_of, frame_facts
 from models.training.past_requests import in_store_order
 from models.training.ranker_windows import LATEST, Recipe, learn, lists_before
@@ -100,6 +104,40 @@ def test_what_is_written_of_items_gives_new_ones_their_vectors(settings: Setting
     plain = load_bundle(fit_bundle(data, without, PARAMETERS, 1, {}, None, catalogue))
     assert plain.content is None
     assert plain.manifest.metrics == {}
+
+
+def test_items_that_have_just_come_keep_what_is_written_of_them(settings: Settings) -> None:
+    """One has been taken up by two users since yesterday, one was only refused; an old one of as few users stays as it
+    was learned."""
+    frame = two_tastes(n_users=120, n_items=160, per_user=25)
+    late = int(frame["timestamp_ms"].max()) + 1000
+    rows = [("0", "500", "rating", 5.0, late), ("2", "500", "rating", 5.0, late + 1), ("1", "502", "rating", 1.0, late)]
+    rows += [("0", "504", "rating", 5.0, 1000), ("2", "504", "rating", 5.0, 1000)]
+    frame = pd.concat([frame, pd.DataFrame(rows, columns=frame.columns)], ignore_index=True)
+    write_interactions(settings, frame)
+    data = load_training_data(settings, Erasures({}))
+    makers = {item: "odd" if int(item) % 2 else "even" for item in data.items.ids.astype(str).tolist()}
+    written = [(item, Description("A thing", attributes={"maker": maker})) for item, maker in makers.items()]
+    described = descriptions_of(data.items, written, {"maker": "keyword"})
+    catalogue = replace(frame_facts(data.items, None), described=described)
+    without = settings.model_copy(update={"training": settings.training.model_copy(update={"content": False})})
+    one, plain = (
+        load_bundle(fit_bundle(data, chosen, PARAMETERS, 1, {}, None, catalogue)) for chosen in (settings, without)
+    )
+    assert one.content is not None
+    (even,) = one.content.factors([Description("A thing", attributes={"maker": "even"})])
+    young, refused, old = data.items.encode(["500", "502", "504"]).tolist()
+    np.testing.assert_allclose(one.item_factors[young], plain.item_factors[young] + even, atol=1e-6)
+    np.testing.assert_allclose(one.item_factors[refused], even, atol=1e-6)
+    np.testing.assert_array_equal(one.item_factors[old], plain.item_factors[old])
+    others = np.setdiff1d(np.arange(len(data.items)), [young, refused])
+    np.testing.assert_array_equal(one.item_factors[others], plain.item_factors[others])
+    # Somebody of that taste finds both at once.
+    model = CandidateModel(one, 0.5)
+    shelf = ShelfBuilder([item.encode() for item in one.item_ids], one.item_counts, one.item_factors).shelf()
+    likes = data.items.encode(["2", "4", "6"])
+    (found,) = model.retrieve([Query(likes, np.ones(3, np.float32), likes, 40)], shelf)
+    assert {young, refused} <= set(found.items.tolist())
 
 
 def test_nothing_liked_is_nothing_to_learn(settings: Settings) -> None:

@@ -30,6 +30,7 @@ PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=
 RECIPE = Recipe("preference", PARAMETERS, 0.5, 20, 5)
 SMALL = RANKER.model_copy(update={"trees": 20, "smallest_leaf": 5})
 END = 60 * 17 * SECOND  # when the events of `two_tastes` are over
+SEEDS = range(8)
 LIST = {"recommendation_id": "r", "user_id": "0", "time_ms": END + 1000, "item_ids": ["1", "2", "3"]}
 EVENT = {"recommendation_id": "r", "user_id": "0", "item_id": "2", "timestamp_ms": END + 2000}
 
@@ -157,7 +158,7 @@ def test_lists_go_to_the_part_of_time_that_they_were_made_and_settled_in() -> No
     assert logged_between(Logged(lists, 1, 1.0), 1.0, 4.0, settled_ms=5.0).user.tolist() == [2, 3]
 
 
-def browsed(settings: Settings, seed: int = 1) -> Settings:
+def browsed(settings: Settings, seed: int = 1, n_lists: int = 4000) -> Settings:
     """Users take up what is new (a high year); the old model shows what many have met."""
     generator = np.random.default_rng(seed)
     popular = np.linspace(0.05, 1.0, 60)[generator.permutation(60)]
@@ -171,11 +172,11 @@ def browsed(settings: Settings, seed: int = 1) -> Settings:
     write_interactions(settings, frame.assign(timestamp_ms=np.arange(len(frame), dtype=np.int64) * SECOND))
     appeal = np.linspace(0.02, 0.6, 60)
     names = [str(number) for number in range(150)], [str(number) for number in range(60)]
-    write_log(settings, *browsing(*names, popular, appeal, 4000, len(frame) * SECOND, SECOND, seed))
+    write_log(settings, *browsing(*names, popular, appeal, n_lists, len(frame) * SECOND, SECOND, seed))
     return settings
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.matrix) for seed in (1, 2))])
 def test_a_ranker_learns_what_users_want_and_not_what_stood_high(settings: Settings, seed: int) -> None:
     """Measured over six seeds: correlation with the true appeal -.05 to .43 by a plain fit, .78 to .88 with places."""
     data, lists = read(browsed(settings, seed), most=4000)
@@ -193,39 +194,44 @@ def test_a_ranker_learns_what_users_want_and_not_what_stood_high(settings: Setti
 
 def test_enough_lists_are_learned_from_where_they_do_not_lose(settings: Settings) -> None:
     """Whether they are is decided on a window before the judged one, so that the gate meets no best of several."""
-    browsed(settings)
-    data, lists = read(settings, moment_of(read(settings)[0], 0.9), 4000)
-    used, unused = [], []
-    for seed in range(8):
-        parts = data, catalogue(data), RECIPE, SMALL, seed
-        without, second = train_second_stage(*parts, 1), train_second_stage(*parts, 1, Logged(lists, 100, 2.0))
-        (unused if second.logged_note.startswith("none is used") else used).append((parts, without, second))
+    browsed(settings, n_lists=1000)
+    data, lists = read(settings, moment_of(read(settings)[0], 0.9), 1000)
+    parts = data, catalogue(data), RECIPE, SMALL
+    used, unused = None, None
+    for seed in SEEDS:
+        second = train_second_stage(*parts, seed, 1, Logged(lists, 100, 2.0))
+        if second.logged_note.startswith("none is used"):
+            unused = unused or (seed, second)
+        else:
+            used = used or (seed, second)
         if used and unused:
             break
     assert used
     assert unused
-    for _, without, second in unused:
-        assert second.unlogged is None
-        assert second.metrics == {**without.metrics, "logged_lists": 0.0}
-    for parts, without, second in used:
-        assert second.ranker is not None
-        assert second.unlogged is not None
-        assert without.ranker is not None
-        np.testing.assert_array_equal(second.unlogged.ndcg, without.judged.ndcg)
-        assert 1000 < second.ranker.logged_lists == second.metrics["logged_lists"] <= len(lists)
-        again = train_second_stage(*parts, 2, Logged(lists, 100, 2.0))
-        assert again.ranker is not None
-        assert again.ranker.ranker.text == second.ranker.ranker.text  # on two threads as on one
-        path = fit_bundle(data, settings, PARAMETERS, 1, second.metrics, second.ranker, catalogue(data))
-        facts = load_bundle(path).manifest.ranker
-        assert facts is not None
-        assert (facts.logged_lists, facts.logged_fingerprint) == (second.ranker.logged_lists, lists.fingerprint)
+    seed, second = unused
+    without = train_second_stage(*parts, seed, 1)
+    assert second.unlogged is None
+    assert second.metrics == {**without.metrics, "logged_lists": 0.0}
+    seed, second = used
+    without = train_second_stage(*parts, seed, 1)
+    assert second.ranker is not None
+    assert second.unlogged is not None
+    assert without.ranker is not None
+    np.testing.assert_array_equal(second.unlogged.ndcg, without.judged.ndcg)
+    assert 300 < second.ranker.logged_lists == second.metrics["logged_lists"] <= len(lists)
+    again = train_second_stage(*parts, seed, 2, Logged(lists, 100, 2.0))
+    assert again.ranker is not None
+    assert again.ranker.ranker.text == second.ranker.ranker.text  # on two threads as on one
+    path = fit_bundle(data, settings, PARAMETERS, 1, second.metrics, second.ranker, catalogue(data))
+    facts = load_bundle(path).manifest.ranker
+    assert facts is not None
+    assert (facts.logged_lists, facts.logged_fingerprint) == (second.ranker.logged_lists, lists.fingerprint)
 
 
 def test_what_comes_in_the_judged_window_chooses_nothing(settings: Settings) -> None:
     """Events and lists of the judged window may be anything: the choice before it, and its note, stay the same."""
-    browsed(settings)
-    data, lists = read(settings, moment_of(read(settings)[0], 0.9), 4000)
+    browsed(settings, n_lists=1000)
+    data, lists = read(settings, moment_of(read(settings)[0], 0.9), 1000)
     judged = np.flatnonzero(data.turn >= round(0.9 * len(data)))
     changed = data.rows(np.arange(len(data)))
     changed.item[judged] = np.random.default_rng(0).integers(0, len(data.items), len(judged))
@@ -240,7 +246,7 @@ def test_what_comes_in_the_judged_window_chooses_nothing(settings: Settings) -> 
 
 
 def test_too_few_lists_change_nothing(settings: Settings) -> None:
-    data, lists = read(browsed(settings), most=4000)
+    data, lists = read(browsed(settings, n_lists=500), most=500)
     parts = data, catalogue(data), RECIPE, SMALL, 0, 1
     without = train_second_stage(*parts)
     assert without.ranker is not None

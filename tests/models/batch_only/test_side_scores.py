@@ -3,12 +3,13 @@ import pytest
 import scipy.sparse as sp
 
 from models.batch_only.list_ranker import ListRankerParameters, fit_list_ranker
-from models.batch_only.nearness import LARGEST, SUMS, Nearness
+from models.batch_only.nearness import LARGEST, NEARNESS_FEATURES, SUMS, Nearness
 from models.batch_only.side_scores import SIDE_FEATURES, SideScores
 from models.batch_only.split_training import learning_splits
 from models.batch_only.user_neighbours import UserNeighbours
 from models.evaluation.baselines import fit_item_knn
 from models.factors.als import AlsParameters
+from models.ranking.features import FEATURES
 
 PARAMETERS = AlsParameters(factors=4, regularization=1.0, alpha=4.0, iterations=3)
 
@@ -121,3 +122,8 @@ def test_the_list_ranker_learns_and_repeats() -> None:
 
 def test_few_users_give_their_lists_in_more_splits() -> None:
     assert [learning_splits(n_users) for n_users in (10, 943, 3000, 50_000)] == [8, 8, 3, 2]
+
+
+def test_no_feature_of_lists_from_one_table_has_the_name_of_another() -> None:
+    """LightGBM refuses a table in which a name appears twice."""
+    assert not set(NEARNESS_FEATURES) & set(FEATURES)

@@ -23,6 +23,8 @@ from models.ranking.item_table import ItemStatistics
 from models.ranking.ranker import Ranker, RankerParameters, fit_ranker
 from models.ranking.ranking_parts import RankingParts
 from models.relations.more_sources import NO_MORE
+from models.relations.near_counts import NearCounts
+from models.relations.near_state import NearState
 from models.relations.top_k import TopK
 from tests.models.bundle.small_bundle import NOW_MS, PARAMETERS, contents, fields, with_content, with_ranker
 
@@ -79,14 +81,15 @@ def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
         load_bundle(path)
 
 
-def test_a_bundle_of_the_version_before_serves_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", EARLIER_FEATURES)
+def test_a_bundle_of_the_version_before_serves_on(tmp_path: Path, earlier: str) -> None:
     """Its ranker knows fewer features, its relations are matrices alone, and its manifest names no further sources."""
     import lightgbm
 
     given, facts = with_ranker()
     assert given.ranking is not None
     assert facts.ranker is not None
-    [(earlier, names)] = EARLIER_FEATURES.items()
+    names = EARLIER_FEATURES[earlier]
     features = np.random.default_rng(0).normal(size=(200, len(names))).astype(np.float32)
     grown = lightgbm.train(
         {"verbosity": -1, "min_data_in_leaf": 5},
@@ -107,7 +110,8 @@ def test_a_bundle_of_the_version_before_serves_on(tmp_path: Path) -> None:
     assert loaded.manifest.ranker.more == NO_MORE
     assert loaded.ranking.relations is not None
     assert loaded.ranking.relations.together is None
-    assert not loaded.ranking.reads_repeats
+    assert "repeat_count" in names or not loaded.ranking.reads_repeats
+    assert loaded.ranking.near is None
     alone = read_ranker(path)
     assert alone is not None
     wide = np.full((200, len(FEATURES)), np.nan, np.float32)
@@ -200,3 +204,20 @@ def test_a_bundle_of_the_version_before_is_of_the_window_that_it_had() -> None:
     assert RankerFacts.model_validate_json(facts.model_dump_json()) == facts
     before = facts.model_dump(exclude={"trending_window"})
     assert RankerFacts.model_validate(before).trending_window == "7d"
+
+
+def test_near_counts_travel_with_the_ranker_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    given, facts = with_ranker()
+    assert given.ranking is not None
+    counts = NearCounts(len(given.item_ids), 2)
+    counts.take(np.array([0, 0, 1, 1]), np.array([3, 4, 5, 3]), np.array([0, 1000, 5000, 9000]))
+    state = NearState.of(counts, {2: (17, 0)})
+    path = write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, near=state)), facts, NOW_MS)
+    loaded = load_bundle(path).ranking
+    assert loaded is not None
+    assert loaded.near is not None
+    for name, array in vars(state).items():
+        np.testing.assert_array_equal(getattr(loaded.near, name), array)
+    broken = replace(state, items=state.items + len(given.item_ids))
+    with pytest.raises(BundleError, match="near_items"):
+        write_bundle(tmp_path, replace(given, ranking=replace(given.ranking, near=broken)), facts, NOW_MS)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from configs.versions.formats import BUNDLE
+from configs.versions.program import program_version
 from models.bundle.arrays import BundleError
 from models.bundle.reading import load_bundle
 from models.bundle.writing import write_bundle
@@ -125,12 +127,24 @@ def test_a_manifest_that_leads_out_of_its_folder_is_refused(bundle: Path, name: 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("n_items", 10**30), ("version", "../../etc"), ("format", 2), ("created_ms", "now"), ("n_factors", -1)],
+    [("n_items", 10**30), ("version", "../../etc"), ("format", 0), ("created_ms", "now"), ("n_factors", -1)],
 )
 def test_a_manifest_that_lies_is_refused(bundle: Path, field: str, value: Any) -> None:
     sign(bundle, lambda manifest: manifest.update({field: value}))
     with pytest.raises(BundleError, match=r"manifest\.json"):
         load_bundle(bundle)
+
+
+def test_a_bundle_of_a_later_version_is_refused_with_both_versions(bundle: Path) -> None:
+    """Whatever else stands in its manifest: the first that is said must not be of a field that this version lacks."""
+    later = {"format": BUNDLE.current + 1, "written_by": "9.9.9", "a field of later": 1, "n_items": "many"}
+    sign(bundle, lambda manifest: manifest.update(later))
+    with pytest.raises(BundleError) as refused:
+        load_bundle(bundle)
+    assert str(refused.value).startswith(
+        f"{bundle / 'manifest.json'}: a model bundle of format {BUNDLE.current + 1}, written by Raycommend 9.9.9; "
+        f"this is Raycommend {program_version()}, which reads formats {BUNDLE.oldest} to {BUNDLE.current}: "
+    )
 
 
 class Planted:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.evaluation.metrics import bootstrap_interval, coverage, hits, user_metrics
+from models.evaluation.metrics import bootstrap_interval, clustered_interval, coverage, hits, user_metrics
 
 
 def relevant(lists: list[list[int]], n_items: int = 30) -> sp.csr_matrix:
@@ -63,3 +63,21 @@ def test_the_interval_is_reproducible_and_leaves_out_the_undefined() -> None:
     assert one.high - one.mean == pytest.approx(1.96 * error, rel=0.15)
     with pytest.raises(ValueError, match="no user"):
         bootstrap_interval(np.array([np.nan]), seed=0)
+
+
+def test_what_values_of_one_cluster_have_in_common_widens_the_interval() -> None:
+    """Ten copies of each value say no more than the values, and a cluster counts by its size."""
+    values = np.concatenate([np.random.default_rng(0).random(400), [np.nan] * 50])
+    cluster = np.arange(450)
+    alone = clustered_interval(cluster, values, 3)
+    copied = clustered_interval(np.repeat(cluster, 10), values.repeat(10), 3)
+    assert alone == clustered_interval(cluster, values, 3)
+    assert (alone.n, copied.n) == (400, 400)
+    assert (copied.mean, copied.low, copied.high) == pytest.approx((alone.mean, alone.low, alone.high))
+    error = np.nanstd(values) / np.sqrt(400)
+    assert alone.high - alone.mean == pytest.approx(1.96 * error, rel=0.15)
+    apart = clustered_interval(np.arange(4500), values.repeat(10), 3)
+    assert apart.high - apart.low < 0.5 * (alone.high - alone.low)
+    assert clustered_interval(np.array([0, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 0.0]), 0).mean == 0.75
+    with pytest.raises(ValueError, match="no value"):
+        clustered_interval(np.array([0]), np.array([np.nan]), 0)

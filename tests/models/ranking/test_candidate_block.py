@@ -1,16 +1,21 @@
 """The compiled loops against the formulas, written down once more with numpy in float64."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.ranking.candidate_block import CANDIDATE_FEATURES
+from models.ranking.attributes import AttributeColumns, Attributes, UsedAttribute, UsedAttributes
+from models.ranking.block.columns import CANDIDATE_FEATURES, BlockColumns
+from models.ranking.block.habits import HABIT_FEATURES
+from models.ranking.block.repeats import REPEAT_FEATURES
 from models.ranking.features import RECENT, RequestBatch, candidate_features, latest_distinct
 from models.ranking.item_relations import ItemRelations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
-from models.ranking.repeat_block import REPEAT_FEATURES
+from models.relations.near_lists import NEAR_FEATURES
 from models.relations.past_events import PastEvents
 from models.relations.top_k import TopK
 
@@ -51,6 +56,26 @@ def repeats(past: PastEvents, item: int, at_ms: float) -> list[float]:
     since = (at_ms - times.max()) / DAY if len(times) else np.nan
     rhythm = since / np.diff(moments).mean() * DAY if len(moments) > 1 else np.nan
     return [len(times), *decayed, since, rhythm, len(times) / len(past.items) if len(past.items) else 0.0]
+
+
+def habits(past: PastEvents, item: int, at_ms: float) -> list[float]:
+    days, own = (at_ms - past.times_ms) / DAY, past.items == item
+    fades = past.amounts * 2.0 ** (-days / 60)
+    visit = np.cumsum(np.diff(past.times_ms, prepend=-np.inf) > 1_800_000) - 1
+    first_days = np.array([days[visit == number].max() for number in np.unique(visit)])
+    if not own.any():
+        return [np.nan, 0, 0, 0, np.nan, np.nan, 0]
+    with_it = np.unique(visit[own])
+    larger = sum(fades[past.items == other].sum() > fades[own].sum() for other in np.unique(past.items))
+    return [
+        larger,
+        fades[own].sum() / fades.sum(),
+        (past.amounts[own] * 2.0 ** (-days[own] / 180)).sum(),
+        len(with_it),
+        len(with_it) / (visit[-1] - with_it[0] + 1),
+        visit[-1] - with_it[-1],
+        (2.0 ** (-first_days[with_it] / 60)).sum() / (2.0 ** (-first_days / 60)).sum(),
+    ]
 
 
 def expected(
@@ -98,12 +123,17 @@ def expected(
     if batch.past:
         told = np.array([repeats(batch.past[row], item, batch.at_ms[row]) for item in listed])
         found |= dict(zip(REPEAT_FEATURES, told.T, strict=True))
+        told = np.array([habits(batch.past[row], item, batch.at_ms[row]) for item in listed])
+        found |= dict(zip(HABIT_FEATURES, told.T, strict=True))
+    if batch.near is not None:
+        found |= dict(zip(NEAR_FEATURES, batch.near[row, : len(listed)].T, strict=True))
     return {name: found.get(name, nothing) for name in CANDIDATE_FEATURES}
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["matrices", "tables"])
-@pytest.mark.parametrize("seed", range(4))
-def test_the_block_is_what_the_formulas_say(seed: int, large: bool) -> None:
+def requests(
+    seed: int, large: bool
+) -> tuple[ItemTable, ItemRelations, RequestBatch, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Five requests, and the matrices of EASE, of what follows and of what goes together."""
     generator = np.random.default_rng(seed)
     item = generator.integers(0, N_TRAINED, 200)
     statistics = item_statistics(
@@ -146,12 +176,31 @@ def test_the_block_is_what_the_formulas_say(seed: int, large: bool) -> None:
             PastEvents(past, generator.random(len(past)), np.sort(generator.integers(-50, 1, len(past))) * DAY)
             for past in pasts
         ],
+        near=generator.random((5, 30, len(NEAR_FEATURES))).astype(np.float32),
     )
+    return items, relations, batch, (ease, follows, together)
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["matrices", "tables"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_block_is_what_the_formulas_say(seed: int, large: bool) -> None:
+    items, relations, batch, matrices = requests(seed, large)
     block = candidate_features(items, relations, batch)
-    for row, length in enumerate(lengths):
-        for place, (name, values) in enumerate(expected(items, ease, follows, together, batch, row).items()):
+    for row, length in enumerate((batch.candidates >= 0).sum(axis=1).tolist()):
+        for place, (name, values) in enumerate(expected(items, *matrices, batch, row).items()):
             found = block[row, :length, place]
             np.testing.assert_allclose(found, values, rtol=2e-4, atol=2e-5, err_msg=f"{name} of request {row}")
+
+
+@pytest.mark.parametrize("names", [*([name] for name in CANDIDATE_FEATURES), CANDIDATE_FEATURES[::-2]], ids="-".join)
+@pytest.mark.parametrize("large", [False, True], ids=["matrices", "tables"])
+def test_a_block_of_some_features_is_a_part_of_the_whole(names: Sequence[str], large: bool) -> None:
+    items, relations, batch, _ = requests(0, large)
+    whole = candidate_features(items, relations, batch)
+    found = candidate_features(items, relations, batch, BlockColumns(names))
+    columns = [CANDIDATE_FEATURES.index(name) for name in names]
+    present = batch.candidates >= 0
+    np.testing.assert_array_equal(found[present], whole[present][:, columns])
 
 
 def test_other_types_and_orders_of_memory_give_the_same() -> None:
@@ -181,3 +230,36 @@ def test_other_types_and_orders_of_memory_give_the_same() -> None:
             "popularity": np.asfortranarray(given["popularity"].astype(real)),
         }
         np.testing.assert_array_equal(candidate_features(items, relations, RequestBatch(**other)), usual)
+
+
+def test_of_attributes_too_a_block_of_some_is_a_part_of_the_whole() -> None:
+    items, relations, batch, _ = requests(1, large=False)
+    generator = np.random.default_rng(1)
+    of_items = (("size", "number"), ("new", "flag"), ("since", "time"), ("kind", "keyword"), ("tags", "keywords"))
+    used = UsedAttributes(
+        items=tuple(
+            UsedAttribute(name=name, type=kind, codes=("a", "b") * (name == "kind")) for name, kind in of_items
+        ),  # type: ignore[arg-type]
+        users=(UsedAttribute(name="age", type="number"), UsedAttribute(name="town", type="keyword", codes=("x",))),
+    )
+    columns = AttributeColumns(used, N_ALL)
+    described: list[Attributes] = [
+        {"size": float(n), "new": n % 2 == 0, "since": n * 1000, "kind": "abc"[n % 3], "tags": ["p", f"q{n % 4}"]}
+        for n in range(N_ALL)
+    ]
+    columns.update(range(N_ALL), described, N_ALL)
+    items = replace(items, attributes=columns.table())
+    batch = replace(
+        batch,
+        events=[generator.integers(0, N_ALL, n) for n in (9, 3, 0, 1, 20)],
+        amounts=[generator.normal(size=n) for n in (9, 3, 0, 1, 20)],
+        users=generator.normal(size=(5, 2)).astype(np.float32),
+    )
+    names = [*CANDIDATE_FEATURES, *used.features]
+    whole, present = candidate_features(items, relations, batch), batch.candidates >= 0
+    assert whole.shape[2] == len(names)
+    for some in (*([name] for name in used.features), names[::-3]):
+        found = candidate_features(items, relations, batch, BlockColumns(some))
+        expected = whole[present][:, [names.index(name) for name in some]]
+        np.testing.assert_array_equal(found[present], expected)
+        assert not np.isnan(expected).all()

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from models.ranking.block.habits import HABIT_FEATURES
+from models.ranking.block.repeats import REPEAT_FEATURES
 from models.ranking.features import (
     CANDIDATE_FEATURES,
     FEATURES,
@@ -20,7 +22,6 @@ from models.ranking.features import (
 )
 from models.ranking.item_relations import fit_relations
 from models.ranking.item_table import ItemTable, item_statistics, item_table
-from models.ranking.repeat_block import REPEAT_FEATURES
 from models.relations.past_events import NO_PAST
 
 DAY = 86_400_000.0
@@ -109,10 +110,12 @@ def test_unknown_is_not_zero() -> None:
 
 def test_repeats_are_unknown_where_nobody_tells_of_them() -> None:
     found = columns(candidate_features(table(), None, batch()))
-    assert np.isnan([found[name][:2] for name in REPEAT_FEATURES]).all()
+    assert np.isnan([found[name][:2] for name in REPEAT_FEATURES + HABIT_FEATURES]).all()
     nothing = columns(candidate_features(table(), None, batch(past=[NO_PAST])))
     assert nothing["repeat_count"][:2].tolist() == [0, 0]
     assert np.isnan(nothing["repeat_days"][:2]).all()
+    assert nothing["habit_visits"][:2].tolist() == [0, 0]
+    assert np.isnan(nothing["habit_rank"][:2]).all()
 
 
 def test_a_request_does_not_depend_on_its_batch() -> None:

@@ -6,6 +6,13 @@ import pytest
 
 from models.ranking.forest import MOST_LEAVES, Forest
 
+EVERY = range(6)
+
+
+def predict(forest: Forest, some: np.ndarray) -> np.ndarray:
+    """Of rows that share nothing."""
+    return forest.predict(some, np.empty((1, 0), np.float32), np.array([len(some)]))
+
 
 def fitted(leaves: int, trees: int, missing: float, seed: int, categorical: bool = False) -> lightgbm.Booster:
     generator = np.random.default_rng(seed)
@@ -44,7 +51,9 @@ def test_sums_are_lightgbms(leaves: int, missing: float, trees: int) -> None:
     booster = fitted(leaves, trees, missing, seed=leaves + trees)
     some = rows(trees)
     expected = booster.predict(some, num_threads=1, raw_score=True)
-    np.testing.assert_allclose(Forest(booster.dump_model()["tree_info"]).predict(some), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        predict(Forest(booster.dump_model()["tree_info"], EVERY), some), expected, rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("leaves", [2, 5, MOST_LEAVES])
@@ -61,7 +70,7 @@ def test_sums_with_categories_are_lightgbms(leaves: int, missing: float, trees: 
     some[generator.random(some.shape) < 0.1] = np.nan
     some[:3, 5] = (4e9, -4e9, 1e30)
     expected = booster.predict(some, num_threads=1, raw_score=True)
-    np.testing.assert_allclose(Forest(info).predict(some), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(predict(Forest(info, EVERY), some), expected, rtol=0, atol=1e-12)
 
 
 def test_thresholds_between_two_floats_are_on_the_right_side() -> None:
@@ -74,7 +83,9 @@ def test_thresholds_between_two_floats_are_on_the_right_side() -> None:
         [around, np.nextafter(around, np.float32(np.inf)), np.nextafter(around, np.float32(-np.inf))]
     )
     some = np.repeat(around[:, None], 6, axis=1)
-    np.testing.assert_allclose(Forest(trees).predict(some), booster.predict(some, raw_score=True), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        predict(Forest(trees, EVERY), some), booster.predict(some, raw_score=True), rtol=0, atol=1e-12
+    )
 
 
 def test_the_threshold_that_tells_any_number_from_a_missing_one() -> None:
@@ -88,23 +99,37 @@ def test_the_threshold_that_tells_any_number_from_a_missing_one() -> None:
     }
     tree = {"tree_structure": {**split, "left_child": {"leaf_value": 1.0}, "right_child": {"leaf_value": 2.0}}}
     some = np.array([[3e38], [np.inf], [np.nan], [-np.inf]], np.float32)
-    assert Forest([tree]).predict(some).tolist() == [1.0, 1.0, 2.0, 1.0]
+    assert predict(Forest([tree], EVERY), some).tolist() == [1.0, 1.0, 2.0, 1.0]
 
 
 def test_an_empty_batch_and_a_forest_of_stumps_without_a_test() -> None:
     stump = {"tree_structure": {"leaf_value": 1.5}}
-    forest = Forest([stump, stump])
-    assert forest.predict(np.empty((0, 3), np.float32)).tolist() == []
-    assert forest.predict(np.zeros((2, 3), np.float32)).tolist() == [3.0, 3.0]
+    forest = Forest([stump, stump], EVERY)
+    assert predict(forest, np.empty((0, 3), np.float32)).tolist() == []
+    assert predict(forest, np.zeros((2, 3), np.float32)).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("shared", [[], [0], [3, 1], [0, 1, 2, 3]])
+def test_what_a_list_shares_is_told_once(shared: list[int]) -> None:
+    info = fitted(MOST_LEAVES, 61, 0.3, seed=5, categorical=True).dump_model()["tree_info"]
+    lengths = np.array([3, 0, 70, 1, 200])
+    some = rows(7, int(lengths.sum()))
+    of_lists = some[np.minimum(np.cumsum(lengths) - lengths, len(some) - 1)][:, shared]
+    some[:, shared] = np.repeat(of_lists, lengths, axis=0)
+    own = [feature for feature in EVERY if feature not in shared]
+    found = Forest(info, own, shared).predict(some[:, own], of_lists, lengths)
+    np.testing.assert_array_equal(found, predict(Forest(info, EVERY), some))
+    with pytest.raises(ValueError, match="share is a category"):
+        Forest(info, [0, 1, 2, 3, 4], [5])
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="leaves"):
-        Forest(fitted(MOST_LEAVES + 4, 3, 0.0, seed=1).dump_model()["tree_info"])
+        Forest(fitted(MOST_LEAVES + 4, 3, 0.0, seed=1).dump_model()["tree_info"], EVERY)
     split = {"split_feature": 0, "threshold": "1||1000000", "decision_type": "=="}
     tree = {"tree_structure": {**split, "left_child": {"leaf_value": 1.0}, "right_child": {"leaf_value": 2.0}}}
     with pytest.raises(ValueError, match="category 1000000"):
-        Forest([tree])
+        Forest([tree], EVERY)
 
 
 def _tests(node: dict) -> list[dict]:  # type: ignore[type-arg]

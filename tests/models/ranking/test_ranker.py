@@ -20,7 +20,7 @@ def test_the_deciding_feature_is_found() -> None:
     ranker = fit_ranker(*lists(), PARAMETERS, seed=0)
     features, relevant, _ = lists(seed=1)
     best = ranker.score(features).reshape(60, 20).argmax(axis=1)
-    assert relevant.reshape(60, 20)[np.arange(60), best].mean() > 0.9
+    assert relevant.reshape(60, 20)[np.arange(60), best].mean() > 0.8  # by chance .15
     importance = ranker.importance()
     assert max(importance, key=importance.__getitem__) == "follows_last"
     assert sum(importance.values()) == pytest.approx(1)
@@ -32,6 +32,14 @@ def test_the_same_data_and_seed_give_the_same_text_on_one_and_two_threads() -> N
     # LightGBM writes its settings down too, and the number of threads is one.
     assert one.text == two.text.replace("[num_threads: 2]", "[num_threads: 1]")
     assert fit_ranker(*lists(), PARAMETERS, seed=4).text != one.text
+
+
+def test_rows_in_several_arrays_give_the_ranker_of_the_same_rows_in_one() -> None:
+    features, relevant, lengths = lists()
+    parts = [features[:200], features[200:1000], features[1000:]]
+    assert fit_ranker(parts, relevant, lengths, PARAMETERS, seed=3).text == (
+        fit_ranker(features, relevant, lengths, PARAMETERS, seed=3).text
+    )
 
 
 def test_the_text_scores_as_the_fit_did() -> None:
@@ -59,11 +67,12 @@ def test_other_features_are_refused() -> None:
         features_of("0123")
 
 
-def test_a_ranker_of_the_version_before_reads_its_own_features() -> None:
+@pytest.mark.parametrize("earlier", EARLIER_FEATURES)
+def test_a_ranker_of_the_version_before_reads_its_own_features(earlier: str) -> None:
     """A bundle from before an update serves on: its trees know fewer features, by name."""
     import lightgbm
 
-    [(earlier, names)] = EARLIER_FEATURES.items()
+    names = EARLIER_FEATURES[earlier]
     generator = np.random.default_rng(0)
     narrow = generator.normal(size=(400, len(names))).astype(np.float32)
     booster = lightgbm.train(

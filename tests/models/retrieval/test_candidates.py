@@ -1,5 +1,6 @@
 """Candidate generation against brute force, on a small model with known factors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from models.relations.more_sources import MoreSources
 from models.relations.past_events import PastEvents
 from models.relations.top_k import TopK
 from models.retrieval.candidates import CandidateModel, Source
-from models.retrieval.query import Query
+from models.retrieval.query import Filter, Query
 from models.retrieval.shelf import Shelf, ShelfBuilder, ShelfItem
 
 N_ITEMS, N_FACTORS = 400, 8
@@ -82,7 +83,7 @@ def query(items: list[int] | None = None, n: int = 10, exclude: list[int] | None
 
 
 def brute_force(model: CandidateModel, shelf: Shelf, asked: Query, allowed: np.ndarray) -> list[int]:
-    vector = model.fold_in.solve([asked.items], [asked.weights])[0][0]
+    vector = model.user_model.solve([asked.items], [asked.weights])[0][0]
     scores = np.where(allowed & shelf.visible[: model.n_items], model.item_factors @ vector, -np.inf)
     scores[asked.exclude] = -np.inf
     return [int(item) for item in np.argsort(-scores, kind="stable")[: asked.n] if scores[item] > -np.inf]
@@ -150,6 +151,7 @@ def test_a_trained_user_without_history_gets_the_trained_vector(model: Candidate
 
 def test_a_new_item_can_be_shown_at_once_and_a_hidden_one_never(model: CandidateModel, builder: ShelfBuilder) -> None:
     builder.update([ShelfItem(b"new", ("Opera",), True, 999_999)])
+    builder.estimate(1)
     [found] = model.retrieve([query(n=5, include_categories=("Opera",))], builder.shelf())
     assert [builder.ids[place] for place in found.items] == [b"new"]
     assert found.sources.tolist() == [Source.NEWEST]
@@ -161,10 +163,11 @@ def test_a_new_item_can_be_shown_at_once_and_a_hidden_one_never(model: Candidate
 
 def test_a_new_item_scores_by_the_mean_factors_of_its_category(model: CandidateModel, builder: ShelfBuilder) -> None:
     builder.update([ShelfItem(b"new", ("Drama",), True, 999_999)])
+    builder.estimate(1)
     asked = query([2, 5, 8], n=N_ITEMS + 1)
     [found] = model.retrieve([asked], builder.shelf())
     place = found.items.tolist().index(N_ITEMS)
-    vector = model.fold_in.solve([asked.items], [asked.weights])[0][0]
+    vector = model.user_model.solve([asked.items], [asked.weights])[0][0]
     assert found.sources[place] == Source.CATEGORY
     assert found.scores[place] == pytest.approx(model.item_factors[2::3].mean(axis=0) @ vector, rel=1e-5)
 
@@ -208,7 +211,7 @@ def test_further_sources_stand_behind_the_others(tmp_path: Path, made: Bundle, b
     names = ["FOLD_IN"] * 5 + ["TRENDING"] * 2 + ["REPEAT"] + ["FOLLOWS"] * 3 + ["NEIGHBOUR"]
     assert [Source(source).name for source in found.sources.tolist()] == names
     assert found.folded == len(found.items)
-    vector = serving.fold_in.solve([asked.items], [asked.weights])[0][0]
+    vector = serving.user_model.solve([asked.items], [asked.weights])[0][0]
     np.testing.assert_allclose(found.scores, serving.item_factors[found.items] @ vector, rtol=1e-4)
     # Without a history of its own a list has no use for them.
     [cold] = serving.retrieve([query(n=5)], builder.shelf())
@@ -232,20 +235,35 @@ def described(made: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Candida
     return CandidateModel(load_bundle(path), prior_weight=0.5)
 
 
-def made_by(name: bytes, maker: str, categories: tuple[str, ...] = ()) -> ShelfItem:
-    return ShelfItem(name, categories, True, 999_999, Description("New", attributes={"maker": maker}))
+class Made:
+    """A shelf of the described model, and who made its new items."""
+
+    def __init__(self, model: CandidateModel, most: int = 50_000) -> None:
+        self.makers: dict[bytes, str] = {}
+        ids = [str(n).encode() for n in range(N_ITEMS)]
+        given = {"content": model.content, "describe": self._describe, "most_new": most}
+        self.builder = ShelfBuilder(ids, model.item_counts, model.item_factors, **given)  # type: ignore[arg-type]
+
+    def put(self, name: bytes, maker: str, categories: tuple[str, ...] = (), shown: bool = True) -> None:
+        self.makers[name] = maker
+        self.builder.update([ShelfItem(name, categories, shown, 999_999)])
+        self.builder.estimate(100)
+
+    def _describe(self, item_ids: Sequence[bytes]) -> list[Description]:
+        return [Description("New", attributes={"maker": self.makers[name]}) for name in item_ids]
 
 
 def test_a_new_item_scores_by_what_is_written_of_it_and_again_when_that_changes(described: CandidateModel) -> None:
-    ids = [str(n).encode() for n in range(N_ITEMS)]
-    builder = ShelfBuilder(ids, described.item_counts, described.item_factors, content=described.content)
+    made = Made(described)
+    builder = made.builder
     # Its category is the same for all and says nothing: what is written of it is asked alone.
-    builder.update([ShelfItem(one, ("Drama",), True, 1) for one in ids])
-    builder.update([made_by(b"new", "m2", ("Drama",)), made_by(b"unknown", "nobody", ("Drama",))])
+    builder.update([ShelfItem(str(n).encode(), ("Drama",), True, 1) for n in range(N_ITEMS)])
+    made.put(b"new", "m2", ("Drama",))
+    made.put(b"unknown", "nobody", ("Drama",))
     asked = query([2, 5, 8], n=N_ITEMS + 2)
-    vector = described.fold_in.solve([asked.items], [asked.weights])[0][0]
+    vector = described.user_model.solve([asked.items], [asked.weights])[0][0]
     for maker, factor in (("m2", 2), ("m5", 5)):
-        builder.update([made_by(b"new", maker, ("Drama",))])
+        made.put(b"new", maker, ("Drama",))
         [found] = described.retrieve([asked], builder.shelf())
         place = found.items.tolist().index(N_ITEMS)
         assert found.sources[place] == Source.CONTENT
@@ -257,9 +275,10 @@ def test_a_new_item_scores_by_what_is_written_of_it_and_again_when_that_changes(
 
 
 def test_new_items_are_neighbours_of_others_and_have_neighbours(described: CandidateModel) -> None:
-    ids = [str(n).encode() for n in range(N_ITEMS)]
-    builder = ShelfBuilder(ids, described.item_counts, described.item_factors, content=described.content)
-    builder.update([made_by(b"one", "m2"), made_by(b"two", "m2"), made_by(b"three", "m4"), made_by(b"unknown", "?")])
+    made = Made(described)
+    builder = made.builder
+    for name, maker in ((b"one", "m2"), (b"two", "m2"), (b"three", "m4"), (b"unknown", "?")):
+        made.put(name, maker)
     shelf = builder.shelf()
     one, two, three, unknown = range(N_ITEMS, N_ITEMS + 4)
     items, cosines = described.similar(one, 5, shelf)
@@ -269,7 +288,7 @@ def test_new_items_are_neighbours_of_others_and_have_neighbours(described: Candi
     nearest = int(np.argmax(described.item_factors[:, 4] / np.linalg.norm(described.item_factors, axis=1)))
     assert three in described.similar(nearest, 3, shelf)[0]
     assert not len(described.similar(unknown, 5, shelf)[0])
-    builder.update([ShelfItem(b"two", (), False, 1, Description("New", attributes={"maker": "m2"}))])
+    made.put(b"two", "m2", shown=False)
     assert two not in described.similar(one, 5, builder.shelf())[0]
 
 
@@ -279,3 +298,21 @@ def test_a_shelf_in_use_does_not_change(model: CandidateModel, builder: ShelfBui
     assert before.visible[3]
     assert len(before.visible) == N_ITEMS
     assert not builder.shelf().visible[3]
+
+
+@pytest.mark.parametrize("n_new", [3, 300])
+def test_among_many_new_items_the_best_that_may_be_shown_are_found(described: CandidateModel, n_new: int) -> None:
+    made = Made(described)
+    generator = np.random.default_rng(4)
+    for n in range(n_new):
+        made.put(b"new %d" % n, f"m{generator.integers(N_FACTORS)}", ("Even" if n % 2 else "Odd",), bool(n % 7))
+    shelf = made.builder.shelf()
+    factors = np.concatenate([described.item_factors, described.factors_of(N_ITEMS + np.arange(n_new), shelf)])
+    exclude = (N_ITEMS + generator.permutation(n_new)[: n_new // 2]).tolist()
+    for rest in ({}, {"include_categories": ("Even",)}, {"exclude": exclude}):
+        asked = query([2, 5, 8], n=20, **rest)  # type: ignore[arg-type]
+        [found] = described.retrieve([asked], shelf)
+        scores = factors @ described.user_model.solve([asked.items], [asked.weights])[0][0]
+        scores[~Filter(asked, shelf).mask()] = -np.inf
+        best = np.sort(scores)[::-1][:20]
+        np.testing.assert_allclose(found.scores[: found.folded], best[best > -np.inf], rtol=1e-4)

@@ -1,6 +1,8 @@
+import gc
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -16,11 +18,21 @@ from models.training.item_facts import ItemFacts
 from models.training.past_requests import Requests, in_store_order, user_requests, window_requests
 from models.training.ranker_judgement import train_second_stage
 from models.training.ranker_lists import ranker_rows, request_features, rerank
-from models.training.ranker_windows import LATEST, RANKER, Recipe, early_windows, learn, lists_before
-from models.training.training_data import TrainingData, training_data_of
+from models.training.ranker_windows import (
+    LATEST,
+    RANKER,
+    Recipe,
+    early_stages,
+    early_windows,
+    learn,
+    lists_before,
+    requests_after,
+)
+from models.training.training_data import TrainingData, in_random_order, training_data_of
 from tests.jobs.job_data import two_tastes
 
 PARAMETERS = AlsParameters(factors=8, regularization=2.0, alpha=4.0, iterations=5)
+DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +106,62 @@ def test_a_request_comes_at_the_moment_of_the_next_event_and_before_it(data: Tra
         assert visible == data.turn[following]
 
 
+def test_with_a_horizon_visits_ask_and_what_comes_so_soon_is_right() -> None:
+    """Three baskets of three, the second a day after the first and the third a week later: one request for each that
+    begins at a context or after it, and within two days the first two belong together."""
+    rows = [("u", f"i{n}", 1000 * n) for n in range(2)]
+    moments = [10 * DAY_MS, 11 * DAY_MS, 18 * DAY_MS]
+    rows += [("u", f"i{3 * visit + n}", moment + 60_000 * n) for visit, moment in enumerate(moments) for n in range(3)]
+    rows += [("v", f"i{n}", 2000 + n) for n in range(9)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp_ms"])
+    frame = frame.assign(event_type="purchase", value=np.float32("nan"))
+    data = in_store_order(training_data_of(frame, load_event_types("groceries"), "t", ("str", "str"), 0, {}, ""))
+    train, window = np.flatnonzero(data.times_ms < DAY_MS), np.flatnonzero(data.times_ms >= DAY_MS)
+
+    def asked(contexts: tuple[int, ...] | None, horizon_s: float | None) -> dict[int, list[str]]:
+        """What is right, by how many events came before."""
+        known = np.ones(len(data.items), bool)
+        found = window_requests(data, train, window, contexts, {}, known, "preference", horizon=5, horizon_s=horizon_s)
+        right = [data.items.ids[row.indices].tolist() for row in found.relevant]
+        assert found.user.tolist() == [0] * len(right)
+        return dict(zip([len(mine) for mine in found.rows], right, strict=True))
+
+    names = [f"i{n}" for n in range(9)]
+    assert asked((0, 1, 3, 4, 7), 2 * 86_400) == {2: names[:6], 5: names[3:6], 8: names[6:]}
+    assert asked((0,), 60) == {2: names[:2]}
+    assert asked((0,), None) == {2: names[:5]}
+    assert asked(None, None) == {2 + done: names[done : done + 5] for done in range(9)}
+    assert asked(None, 60) == {2: names[:2], 5: names[3:5], 8: names[6:8]}
+
+
+def test_without_an_order_every_window_is_another_tenth_of_the_same_events(data: TrainingData) -> None:
+    """Nothing of the judged window is learned, and each first stage knows nearly all of the rest."""
+    recipe = Recipe("consumption", PARAMETERS, 0.5, 20, 5)
+
+    def events(rows: TrainingData, chosen: np.ndarray) -> set[tuple[int, int]]:
+        return set(zip(rows.user[chosen].tolist(), rows.item[chosen].tolist(), strict=True))
+
+    early = events(data, data.before(LATEST))
+    held: list[set[tuple[int, int]]] = []
+    for window, stage in early_stages(replace(data, time_trusted=False), catalogue(data), recipe, LATEST, 0, 1):
+        assert window == (0.81, LATEST)
+        assert events(stage.data, stage.data.before(LATEST)) == early
+        held.append(early - events(stage.data, stage.data.before(window[0])))
+        assert len(held[-1]) == round(0.9 * len(data)) - round(0.81 * len(data))
+        requests = requests_after(stage, *window, (0,))
+        assert requests.relevant.nnz > 0.9 * len(held[-1])
+    assert len(held) == 4
+    assert len(held[0] & held[1]) < 0.3 * len(held[0])
+    logged = replace(data, log_events=len(data) // 2)
+    late = data.turn >= len(data) - logged.log_events
+    dealt = in_random_order(logged, 0)
+    np.testing.assert_array_equal(dealt.times_ms[late], data.times_ms[late])
+    assert (dealt.turn[~late] != data.turn[~late]).mean() > 0.9
+    assert len(np.unique(dealt.times_ms[~late])) == 1
+
+
 def test_what_serving_shows_again_can_be_right_again() -> None:
     """In a shop a view leaves nothing out: view A, then buy A is a success for A. What was bought is left out there."""
-    import pandas as pd
-
     rows = [
         ("u", "a", "view"),
         ("u", "b", "purchase"),
@@ -245,7 +309,8 @@ def test_of_many_requests_a_random_part_is_taken(data: TrainingData) -> None:
 
 
 def test_of_very_many_events_the_last_two_windows_are_learned_from() -> None:
-    assert [opens for opens, _ in early_windows(LATEST, 1_000_000)] == [0.5, 0.6, 0.7, 0.8]
+    assert [opens for opens, _ in early_windows(LATEST, 100_000)] == [0.5, 0.6, 0.7, 0.8]
+    assert [opens for opens, _ in early_windows(LATEST, 1_500_000)] == [0.7, 0.8]
     assert [opens for opens, _ in early_windows(LATEST, 20_000_000)] == [0.7, 0.8]
     assert [opens for opens, _ in early_windows(0.95, 20_000_000)] == [0.8, 0.9]
 
@@ -262,3 +327,19 @@ def test_the_second_stage_tells_how_far_it_is(data: TrainingData) -> None:
     assert shares == sorted(set(shares))
     assert shares[0] > 0
     assert shares[-1] <= 1
+
+
+def test_first_stages_of_early_windows_are_let_go_of_when_their_lists_are_made(data: TrainingData) -> None:
+    held: dict[str, int] = {}
+
+    def look(share: float, text: str) -> None:
+        gc.collect()
+        held[text] = sum(isinstance(one, FirstStage) for one in gc.get_objects())
+
+    recipe = Recipe("consumption", PARAMETERS, 0.5, 20, 5)
+    before = sum(isinstance(one, FirstStage) for one in gc.get_objects())
+    train_second_stage(
+        data, catalogue(data), recipe, RANKER.model_copy(update={"trees": 5, "smallest_leaf": 5}), 0, 1, tell=look
+    )
+    assert held["factors of the first 80%"] - before >= 5
+    assert held["chosen whether a ranker helps"] - before == 1

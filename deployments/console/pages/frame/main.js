@@ -13,6 +13,7 @@ const PAGES = {
   models: () => import("/console/models/models.js"),
   catalogue: () => import("/console/catalogue/catalogue.js"),
   data: () => import("/console/data/data.js"),
+  access: () => import("/console/access/access.js"),
 }
 const WITH_PLACES = new Set(["catalogue"]) // pages with addresses below their own
 const main = document.getElementById("main")

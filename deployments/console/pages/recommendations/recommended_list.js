@@ -12,7 +12,9 @@ const SOURCES = {
   newest: "just added",
   repeat: "had before, and due again",
   follows: "comes after what was taken up last",
+  sequence: "by the order of your latest events",
   neighbour: "liked by those who like the same",
+  near: "taken up by others within minutes of your latest",
   exploration: "drawn at random, to learn from",
 }
 

@@ -1,0 +1,1 @@
+"""dev, staging and production: a file of settings for each, and the secrets that each must be given (`environment`)."""

@@ -1,0 +1,1 @@
+"""Near relations in a replica that serves: it follows all users' events, and counts what they take up together."""

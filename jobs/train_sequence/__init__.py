@@ -1,0 +1,1 @@
+"""Training a sequence model as a challenger (`python -m jobs.train_sequence`): needs the extra `sequence`."""
