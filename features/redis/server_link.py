@@ -123,7 +123,8 @@ class _Confirming:
         # try may have gone by a connection that broke: so each slot gets a write here that comes behind both.
         marks = list({(confirmed_key(key), waiting.asking): None for waiting in batch for key in waiting.keys})
         for key, asking in marks:
-            sent += _asked([("SET", key, 1)]) if asking else [("SET", key, 1)]
+            # The server that a slot moves to makes no mark of its own: the one on its way would find its place taken.
+            sent += _asked([("SET", key, 1, "XX")]) if asking else [("SET", key, 1)]
         answers = iter(await self._wire.exchange([*sent, self._wait]))
         found = [_take(answers, len(waiting.commands), waiting.asking) for waiting in batch]
         marked = {mark: _take(answers, 1, mark[1])[0] for mark in marks}
@@ -135,11 +136,14 @@ class _Confirming:
                 mark = marked[confirmed_key(key), waiting.asking]
                 if isinstance(its_answers[place], BaseException) or (confirmed >= self._copies and mark == b"OK"):
                     continue
-                its_answers[place] = (
-                    mark
-                    if isinstance(mark, raw.RedisError)
-                    else NotConfirmed(f"{confirmed} of {self._copies} copies have confirmed the write in time")
-                )
+                if isinstance(mark, raw.RedisError):
+                    its_answers[place] = mark
+                elif mark is None:
+                    its_answers[place] = raw.TryAgainError("the slot's mark of what is confirmed is still on its way")
+                else:
+                    its_answers[place] = NotConfirmed(
+                        f"{confirmed} of {self._copies} copies have confirmed the write in time"
+                    )
         return found
 
     def close(self) -> None:

@@ -244,6 +244,27 @@ async def test_a_user_is_read_while_the_keys_are_on_their_way(servers: list[Serv
         assert await logged(store) == {(user, "first"): 1, (user, "second"): 1}
 
 
+async def test_events_of_a_slot_on_its_way_put_nothing_in_the_way_of_its_keys(servers: list[Server]) -> None:
+    """The mark behind a confirmed write is a key too: made anew where the slot moves to, it would stop the move."""
+    async with opened(cluster_url(servers)) as store:
+        user = next(name for name in map(str, range(100)) if store.keys.partition_of(name) == 0)
+        first, second = (Event(name, user, "i", "view", 1_700_000_000_000) for name in ("first", "second"))
+        await record(store, first)
+        slot, source = slot_and_holder(servers, store)
+        target = next(server for server in primaries(servers) if server is not source)
+        begin_to_move(slot, source, target)
+        mark = store.keys.confirmed(0)
+        others = [key for key in ask(source, "CLUSTER GETKEYSINSLOT", slot, 100) if key != mark]
+        ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *others)
+        for event in (first, second):
+            assert isinstance(await record(store, event), StoreUnavailable)
+        assert set(ask(target, "CLUSTER GETKEYSINSLOT", slot, 100)) == set(others)
+        carry_keys(slot, source, target)
+        end_of_move(slot, source, target)
+        assert not isinstance(await record(store, second), StoreError)
+        assert await logged(store) == {(user, "first"): 1, (user, "second"): 1}
+
+
 async def test_what_no_copy_has_is_not_acknowledged_nor_compacted(servers: list[Server], tmp_path: Path) -> None:
     """And its repeat neither, which comes by another connection, finds the event there and writes nothing."""
     event = Event("e", "u", "i", "view", 1_700_000_000_000)
