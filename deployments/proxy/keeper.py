@@ -17,6 +17,7 @@ from pathlib import Path
 from configs.groups.proxy import Proxy, from_environment
 from deployments.proxy.admin_socket import AdminSocket, HeldConnection, process_id
 from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, with_socket
+from deployments.proxy.newcomers import held_off
 
 BINARY_VARIABLE = "HAPROXY_BINARY"
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
@@ -221,8 +222,8 @@ class Keeper:
             if self._held is None:
                 self._finish()
             return
-        self._haproxy.send_signal(signal.SIGUSR1)
         self._stopping = True
+        self._stop_listening()
         # Within this time it ends by itself: Ray's configuration has `hard-stop-after`.
         self._give_up = time.monotonic() + NEXT_MANAGER_S
 
@@ -231,14 +232,19 @@ class Keeper:
 
     def _finish(self) -> None:
         """Let HAProxy answer what it has, and end then."""
-        if self._held is None:
-            with contextlib.suppress(OSError):
-                self._held = HeldConnection(self._own)
         self._stopping = True
-        self._haproxy.send_signal(signal.SIGUSR1)
+        self._stop_listening(hold=self._held is None)
         now = time.monotonic()
         self._kept_until, self._answered_until = now + END_S, now + END_S + ANSWERS_S
         self._give_up = now if self._held is not None else self._answered_until
+
+    def _stop_listening(self, hold: bool = False) -> None:
+        """Let HAProxy take the connections that wait for it, and no more. With `hold`, it ends when we let it go."""
+        with held_off(self._haproxy.pid, say):
+            if hold:
+                with contextlib.suppress(OSError):
+                    self._held = HeldConnection(self._own)
+            self._haproxy.send_signal(signal.SIGUSR1)
 
     def _waits(self) -> bool:
         """Whether HAProxy, which is told to stop, has something left to do, and time for it."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import psutil
@@ -18,6 +19,7 @@ from deployments.local.ray_environment import haproxy_binary
 from deployments.proxy.admin_socket import ask as ask_admin
 from deployments.proxy.admin_socket import process_id
 from deployments.proxy.keeper import END_S, ORDERLY_S
+from deployments.proxy.newcomers import TAKEN_S
 from tests.deployments.proxy.front import SPREAD_S, Front, Launched, wait_for
 from tests.deployments.proxy.small_replica import Replica
 from tests.load import Ask, Load
@@ -218,6 +220,39 @@ def test_no_connection_is_closed_without_an_answer(proxy: Front, end: Callable[[
         heads = [connection.recv(4096).lower() for connection in (*busy, *waiting)]
     assert {head[:13] for head in heads} == {b"http/1.1 200 "}
     assert all(b"connection: close" in head for head in heads[5:])
+
+
+def ended_as_serve_does(launched: Launched) -> None:
+    for pid in (launched.guard, launched.manager):
+        os.kill(pid, signal.SIGKILL)
+
+
+def told_to_stop(haproxy: int) -> bool:
+    status = dict(line.split(":\t") for line in Path(f"/proc/{haproxy}/status").read_text().splitlines())
+    return bool(int(status["ShdPnd"], 16) >> (signal.SIGUSR1 - 1) & 1)
+
+
+@pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_as_serve_does])
+def test_who_connected_before_haproxy_stops_listening_is_answered(
+    proxy: Front, end: Callable[[Launched], None]
+) -> None:
+    """Regression: on a busy machine HAProxy had not yet taken these connections, and the kernel reset them."""
+    launched = proxy.start()
+    haproxy = launched.haproxy()
+    os.kill(haproxy, signal.SIGSTOP)  # as a busy machine keeps it waiting for its turn
+    with ExitStack() as held:
+        address = ("127.0.0.1", proxy.ports["http"])
+        waiting = [held.enter_context(socket.create_connection(address, timeout=10)) for _ in range(20)]
+        end(launched)
+        asked = time.monotonic()
+        wait_for(lambda: told_to_stop(haproxy) or time.monotonic() > asked + TAKEN_S / 2)
+        os.kill(haproxy, signal.SIGCONT)
+        for connection in waiting:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert {connection.recv(4096)[:13] for connection in waiting} == {b"HTTP/1.1 200 "}
+    wait_for(lambda: gone(haproxy), proxy.log)
+    assert not answers(proxy)
+    assert "may be reset" not in proxy.log.read_text()
 
 
 @pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_with_all_of_ray])

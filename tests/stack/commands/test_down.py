@@ -25,7 +25,6 @@ from tests.trained_state import USER, answers
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.ends_stack]
-CLIENTS = 4
 
 
 async def events_of(settings: Settings, user_id: str) -> dict[str, int]:
@@ -68,7 +67,7 @@ def test_down_finishes_requests_and_leaves_all_on_disk(stack: RunningStack, prob
     while not begun.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    with Load(stack.url, anything, clients=CLIENTS, keep_alive=False, while_it_ends=True) as load:
+    with Load(stack.url, anything, clients=4, keep_alive=False, while_it_ends=True) as load:
         down = stack.command("down")
     slow.join()
     assert (down.returncode, down.stdout.split()) == (
@@ -76,9 +75,7 @@ def test_down_finishes_requests_and_leaves_all_on_disk(stack: RunningStack, prob
         ["supervisor:", "stopped", "ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
     )
     assert finished == [200]
-    # What docs/operations.md names: now and then the requests of one moment, one of a client, get no answer.
-    assert len(load.failures) <= CLIENTS
-    assert [text for text in load.failures if "Server disconnected without sending a response" not in text] == []
+    assert load.failures == []
     assert load.statuses[200] > 0
     assert load.refused > 0
     assert foreground.wait(timeout=60) == 0, foreground.communicate()
