@@ -31,9 +31,11 @@ RETRY_S = 1
 """How long a request that finds the queue full is held before its 503: a client that tries again at once, and there
 are many, then costs one answer in this time. Also what Retry-After says."""
 RETRIES = 5
-"""Tries of a request after the first. A server whose replica has died is known to be down after 3 connections that it
-refused, all of which one request may have made; the next try must find another server. More would hand a request that
-kills replicas to more of them."""
+"""Tries of a request after the first, the last of which must find a server. More would hand a request that kills
+replicas to more of them."""
+REFUSES_ONCE = "observe layer4 error-limit 1 on-error mark-down"
+"""Of a server: with the first connection that it refuses it is down, until its health is well twice, within a second.
+Else a request's tries could all go to servers that have died together, as when Ray ends."""
 HEADERS = 100
 """Of one request; the next one is refused here, in the one form. HAProxy's own refusal is HTML."""
 HEADERS_IN_A_BUFFER = 2000
@@ -272,7 +274,9 @@ def _application(section: Section, limits: Proxy) -> None:
         ),
     ]
     section[:] = [
-        f"{line} maxconn {limits.in_flight}" if line.startswith("server ") and " maxconn " not in line else line
+        f"{line} maxconn {limits.in_flight} {REFUSES_ONCE}"
+        if line.startswith("server ") and " maxconn " not in line
+        else line
         for line in section
     ]
 

@@ -1,6 +1,8 @@
 """What stands for a replica behind the proxy."""
 
 import asyncio
+import signal
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -82,3 +84,13 @@ class Replica:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def main() -> None:
+    """As many as the argument says, in one process that can be killed; prints their ports."""
+    print(*(Replica().port for _ in range(int(sys.argv[1]))), flush=True)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,10 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from deployments.local.ray_environment import haproxy_binary
+from deployments.proxy.admin_socket import ask as ask_admin
 from tests.deployments.proxy.front import Front, error_of, wait_for
 from tests.deployments.proxy.small_replica import Replica
 
@@ -156,24 +159,49 @@ def test_health_and_metrics_answer_on_the_operators_port(front: Callable[..., Fr
     assert (other.status_code, error_of(other)) == (404, "not_found")
 
 
+@pytest.fixture
+def mortal() -> Iterator[Callable[[int], tuple[subprocess.Popen[str], list[int]]]]:
+    """Makes replicas that die together, in a process of their own: the process and their ports."""
+    with ExitStack() as until_then:
+
+        def make(count: int) -> tuple[subprocess.Popen[str], list[int]]:
+            words = [sys.executable, "-m", "tests.deployments.proxy.small_replica", str(count)]
+            process = until_then.enter_context(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+            until_then.callback(process.kill)
+            assert process.stdout is not None
+            return process, [int(port) for port in process.stdout.readline().split()]
+
+        yield make
+
+
 @pytest.mark.parametrize("count", [1, 8])
-def test_a_replica_that_dies_with_requests_leaves_answers_on_connections_that_are_kept(
-    front: Callable[..., Front], count: int
+@pytest.mark.parametrize(("replicas", "own"), [(1, False), (0, True), (1, True), (2, True)])
+def test_what_dies_with_requests_leaves_answers_on_connections_that_are_kept(
+    front: Callable[..., Front],
+    mortal: Callable[[int], tuple[subprocess.Popen[str], list[int]]],
+    count: int,
+    replicas: int,
+    own: bool,
 ) -> None:
-    """Where it was the only one. HAProxy closes such connections, and without a word, if it knows no other server."""
-    proxy, mortal = front(), Replica()
-    proxy.write({"console": [mortal.port]})
+    """Where all die at once, and Ray's own proxy with them where there is one: as Ray ends. HAProxy closes a connection
+    without a word where its request went by a connection that was used before and all tries fail."""
+    proxy = front()
+    process, ports = mortal(replicas + own)
+    proxy.write({"console": ports[:replicas]}, fallback=ports[-1] if own else None)
     proxy.start()
     with ExitStack() as kept:
         clients = [kept.enter_context(httpx.Client(base_url=proxy.url, timeout=20)) for _ in range(count)]
         threads = kept.enter_context(ThreadPoolExecutor(len(clients)))
-        assert {answer.status_code for answer in threads.map(lambda client: client.get("/"), clients)} == {200}
+        for _ in range(2):
+            warm = list(threads.map(lambda client: client.get("/?seconds=0.2"), clients))
+            assert {answer.status_code for answer in warm} == {200}
         asked = [threads.submit(client.get, "/?seconds=20") for client in clients]
-        wait_for(lambda: mortal.in_flight == len(clients), proxy.log)
-        mortal.close()
+        stat = b"http-console,BACKEND,0,0,%d," % count
+        wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
+        process.kill()
         answers = [each.result() for each in asked]
     assert {(answer.status_code, error_of(answer)) for answer in answers} == {(503, "unavailable")}
-    assert error_of(httpx.get(f"{proxy.url}/-/healthz")) == "not_ready"
+    wait_for(lambda: error_of(httpx.get(f"{proxy.url}/-/healthz")) == "not_ready", proxy.log)
 
 
 def test_more_headers_than_allowed_are_refused_in_the_one_form(front: Callable[..., Front], replica: Replica) -> None:

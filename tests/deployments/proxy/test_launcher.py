@@ -194,7 +194,12 @@ def ended_with_all_of_ray(launched: Launched) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("end", [reloaded, ended_by_signal, ended_with_ray, ended_with_all_of_ray])
+def ended_as_serve_does(launched: Launched) -> None:
+    for pid in (launched.guard, launched.manager):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [reloaded, ended_by_signal, ended_as_serve_does, ended_with_ray, ended_with_all_of_ray])
 def test_no_connection_is_closed_without_an_answer(proxy: Front, end: Callable[[Launched], None]) -> None:
     """Neither one on which a request is worked on, nor one on which the first or the next is still to come."""
     launched = proxy.start()
@@ -220,11 +225,6 @@ def test_no_connection_is_closed_without_an_answer(proxy: Front, end: Callable[[
         heads = [connection.recv(4096).lower() for connection in (*busy, *waiting)]
     assert {head[:13] for head in heads} == {b"http/1.1 200 "}
     assert all(b"connection: close" in head for head in heads[5:])
-
-
-def ended_as_serve_does(launched: Launched) -> None:
-    for pid in (launched.guard, launched.manager):
-        os.kill(pid, signal.SIGKILL)
 
 
 def told_to_stop(haproxy: int) -> bool:
