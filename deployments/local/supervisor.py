@@ -1,11 +1,13 @@
 """Watches the parts of the local stack and starts again what died or hangs: `python -m deployments.local watch`.
 
-It looks twice a second whether the processes live, and every few seconds whether they answer; more often while one is
-away. The parts are looked at in the order of starting; the applications only while Ray answers. What it sees and does
-stands in its log and in its report (`configs.supervision`), which `make status`, `/health` and autopilot's alerts show.
+It looks twice a second whether the processes live, and every few seconds whether they answer and Ray Serve still has
+the applications; more often while one is away. The parts are looked at in the order of starting; the applications only
+while Ray answers. What it sees and does stands in its log and in its report (`configs.supervision`), which
+`make status`, `/health` and autopilot's alerts show.
 """
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -46,11 +48,17 @@ class WatchedPart:
     start: Callable[[], None]
     log: Callable[[], Path | None]
     ask_s: float = ASK_S
-    asked: float = -ASK_S
+    look_s: float = 0.0
+    """How often it is looked at while it works, where a look costs more than one at a process."""
+    looked: float = -math.inf
+    asked: float = -math.inf
     known: tuple[str | None, Answer] = (None, "no")
 
     def look(self, now: float) -> bool:
         """Look at it, and ask it if it is time; whether to start it now."""
+        if self.known[1] == "yes" and now - self.looked < self.look_s:
+            return self.watch.look(now, *self.known)
+        self.looked = now
         identity = self.identity()
         if identity is None:
             self.known = (None, "no")
@@ -118,6 +126,7 @@ class Supervisor:
             if self._ended.is_set():
                 return
             if part.watch.name == SERVE and self._away("store", "ray"):
+                part.looked = -math.inf
                 continue  # Without these the applications cannot be ready, which is no fault of theirs.
             away_since = part.watch.away_since
             due = part.look(self._clock())
@@ -248,6 +257,7 @@ def watched_parts(stack: LocalStack) -> list[WatchedPart]:
             start=serve.restore,
             log=lambda: None,
             ask_s=2 * ASK_S,
+            look_s=ASK_S,  # Ray's controller makes a page of all applications and replicas for it.
         )
     )
     return found
