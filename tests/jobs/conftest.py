@@ -124,7 +124,9 @@ def settings(tmp_path: Path) -> Settings:
 def with_store(settings: Settings, store_port: int) -> Settings:
     """The same with a running store, under a prefix of its own."""
     url, prefix = f"redis://127.0.0.1:{store_port}/0", f"t{uuid.uuid4().hex[:12]}"
-    return settings.model_copy(update={"store": settings.store.model_copy(update={"url": url, "prefix": prefix})})
+    return settings.model_copy(
+        update={"store": settings.store.model_copy(update={"url": url, "prefix": prefix, "timeout_s": 10})}
+    )
 
 
 @pytest.fixture

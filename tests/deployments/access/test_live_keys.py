@@ -29,7 +29,7 @@ WITHIN_S = 10.0
 
 @pytest.fixture
 async def settings(server: Server, tmp_path: Path) -> Settings:
-    return Settings(state_dir=tmp_path, store={"url": server.url, "prefix": f"t{time.monotonic_ns()}"})
+    return Settings(state_dir=tmp_path, store={"url": server.url, "prefix": f"t{time.monotonic_ns()}", "timeout_s": 10})
 
 
 class Replica:
