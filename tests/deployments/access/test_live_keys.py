@@ -109,7 +109,7 @@ async def test_a_rotated_key_ends_at_its_time(settings: Settings, replicas: list
     await all_say(replicas, new, 200)
     await all_say(replicas, old, 401)
     assert await replicas[0].status(new) == 200
-    brief, _ = await make(client, keys, security, "brief", ["recommend"], "a test", expires_in_s=0.5)
+    brief, _ = await make(client, keys, security, "brief", ["recommend"], "a test", expires_in_s=3)
     await all_say(replicas, brief, 200)
     await all_say(replicas, brief, 401)
 

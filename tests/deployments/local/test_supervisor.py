@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,81 +20,10 @@ from deployments.autopilot.alerts import message as autopilots_message
 from deployments.local import alarm, supervisor
 from deployments.local.alarm import Alarm
 from deployments.local.folder_lock import changing
-from deployments.local.part_watch import PartWatch
-from deployments.local.processes import Record, family, start, stop
-from deployments.local.supervisor import Supervisor, WatchedPart
+from deployments.local.processes import start
+from deployments.local.supervisor import Supervisor
 from deployments.operations.monitor_views import Alert
-
-LIVES = "import time; print('begun', flush=True); time.sleep(600)"
-DIES = "print('the disk is on fire', flush=True); raise SystemExit(1)"
-
-
-class Part:
-    """A process that the supervisor starts; it answers as the test says."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.log, self.code = name, folder / f"{name}.log", LIVES
-        self.records: list[Record] = []
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.answers = True
-
-    def start(self) -> None:
-        if self.records:
-            stop(self.records[-1], 2, print)
-        record, process = start(self.name, [sys.executable, "-c", self.code], dict(os.environ), "", self.log)
-        self.records.append(record)
-        self.processes.append(process)
-        deadline = time.monotonic() + 30
-        while not self.log.read_text() or (self.code == DIES and process.poll() is None):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-    def identity(self) -> str | None:
-        return self.records[-1].mark if self.records and self.records[-1].alive() else None
-
-    def kill(self) -> None:
-        os.kill(self.records[-1].pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while self.records[-1].alive():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-    def watched(self, silent_s: float = 30) -> WatchedPart:
-        watch = PartWatch(self.name, silent_s, start_s=120)
-        return WatchedPart(
-            watch, self.identity, lambda: "yes" if self.answers else "no", self.start, lambda: self.log, 0
-        )
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[dict[str, Part]]:
-    found = {name: Part(name, tmp_path) for name in ("store", "ray", "serve")}
-    for part in found.values():
-        part.start()
-    yield found
-    for part in found.values():
-        for record in part.records:
-            for left in family(record).values():
-                os.kill(left.pid, signal.SIGKILL)
-        for process in part.processes:
-            process.wait(timeout=10)
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
+from tests.deployments.local.real_parts import DIES, LIVES, Clock, Part
 
 
 @pytest.fixture
@@ -105,43 +33,6 @@ def supervise(tmp_path: Path, parts: dict[str, Part], clock: Clock, said: list[s
         return Supervisor([part.watched() for part in parts.values()], tmp_path, told, said.append, clock=clock)
 
     return make
-
-
-def test_what_is_dear_to_look_at_is_looked_at_less_often_while_it_works(
-    parts: dict[str, Part], clock: Clock, tmp_path: Path, said: list[str]
-) -> None:
-    """And at once when what it runs on was away, and as often as all others while it is away itself."""
-    looks: list[float] = []
-    ray, serve = parts["ray"].watched(), parts["serve"].watched()
-    found = serve.identity
-
-    def looked_at() -> str | None:
-        looks.append(clock.now)
-        return found()
-
-    serve.identity, serve.look_s = looked_at, 5
-    one = Supervisor([ray, serve], tmp_path, Alarm(Alerts(), said.append), said.append, clock=clock)
-
-    def in_seconds(seconds: float) -> int:
-        """How often it was looked at in that time, by looks of a second."""
-        before = len(looks)
-        for _ in range(round(seconds)):
-            clock.now += 1
-            one.look()
-        return len(looks) - before
-
-    assert in_seconds(20) == 4
-    parts["ray"].kill()
-    one.look()
-    before = len(looks)
-    while one.report.troubles:
-        clock.now += 1
-        one.look()
-    assert looks[before:] == [clock.now]  # in the very look that found Ray back
-    assert in_seconds(5) == 1
-    parts["serve"].kill()
-    assert in_seconds(8) > 2
-    assert len(parts["serve"].records) == 2
 
 
 def report(folder: Path) -> Supervision:

@@ -49,7 +49,7 @@ def test_status_shows_every_part(stack: RunningStack) -> None:
 def test_tools_typed_by_hand_reach_it(stack: RunningStack) -> None:
     env = stack.settings.state_dir / "env"
     for command, expected in (
-        ("ray job list", "jobs.retrain"),
+        ("ray job list", f"http://127.0.0.1:{stack.settings.ports.dashboard}"),
         ("serve status", "recommend"),
         ("mlflow experiments search", stack.settings.tracking.experiment),
     ):
@@ -58,6 +58,7 @@ def test_tools_typed_by_hand_reach_it(stack: RunningStack) -> None:
             env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
             cwd=PROJECT_DIR, capture_output=True, text=True, check=False,
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr
         assert expected in done.stdout + done.stderr, command
 
 
