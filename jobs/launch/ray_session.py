@@ -8,6 +8,10 @@ from contextlib import contextmanager
 
 from configs.settings import Settings
 
+log = logging.getLogger(__name__)
+STARTS = 3
+SLOW_START = "timed out during startup"  # in Ray's words
+
 
 @contextmanager
 def ray_session(settings: Settings) -> Iterator[None]:
@@ -26,15 +30,30 @@ def ray_session(settings: Settings) -> Iterator[None]:
     if inside_job:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(settings.run_dir / "job"),
-        )
+        _start(settings)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(settings: Settings) -> None:
+    import ray
+
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(settings.run_dir / "job"),
+            )
+            return
+        except Exception as error:
+            # Ray gives its own processes 30 s, whatever else the machine does, and has no setting for it and no type of
+            # its own for this error. What it left running ends with this process.
+            if not left or SLOW_START not in str(error):
+                raise
+            log.warning("Ray was not up within 30 s, which is what a busy machine does; it is started once more")

@@ -4,9 +4,7 @@ None may be answered with an error of the server but the documented 503 and 504,
 document describes: its status, its content type, its fields.
 """
 
-import asyncio
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +28,7 @@ from configs.settings import Store
 from tests.deployments.fuzz.applications import Applications, applications
 from tests.deployments.jobs_api import JobsApi
 from tests.features.servers import VOLATILE, Server, valkey_binary
+from tests.loop_thread import LoopThread
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
 """Requests of each kind to each endpoint."""
@@ -39,14 +38,14 @@ START_S = 300  # kernels are compiled on first use
 
 
 class Fuzzer:
-    def __init__(self, running: Applications, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, running: Applications, loop: LoopThread) -> None:
         self._running = running
         self._loop = loop
         self.document: dict[str, Any] = self._send(method="GET", url="/openapi.json").json()
         self.statuses: Counter[int] = Counter()
 
     def _send(self, **request: Any) -> httpx.Response:
-        return asyncio.run_coroutine_threadsafe(self._running.client.request(**request), self._loop).result(60)
+        return self._loop.run(self._running.client.request(**request), 60)
 
     def fuzz(self, operation: APIOperation, mode: GenerationMode) -> None:
         known = {one.name: self._running.known.get(one.name, "1") for one in operation.path_parameters}
@@ -81,17 +80,12 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
     folder = tmp_path_factory.mktemp("fuzz")
     server = Server(valkey_binary(), folder / "store", VOLATILE)
     store = Store(url=server.url, prefix="fuzz", partitions=4, timeout_s=10)
-    loop = asyncio.new_event_loop()
-    # In a thread of its own: what the applications do beside requests goes on while requests are being made up.
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
+    loop = LoopThread()  # what the applications do beside requests goes on while requests are being made up
     running = applications(folder, store, jobs)
     try:
-        yield Fuzzer(asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(START_S), loop)
+        yield Fuzzer(loop.run(running.__aenter__(), START_S), loop)
     finally:
-        asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        loop.run(running.__aexit__(None, None, None), 60)
         loop.close()
         jobs.close()
         server.stop()
