@@ -67,8 +67,11 @@ class Replica:
 
     def close(self) -> None:
         async def end() -> None:
+            # A connection that asyncio took and whose task has not begun would be left open by a server that closed.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(0.01)
             self._server.close()
-            await asyncio.sleep(0.01)  # the task of a connection just taken begins: one that never did leaves it open
 
         self._loop.run(end(), 10)
         self._loop.close()
