@@ -15,6 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from configs.groups.access import Jwt
+from deployments.http import outgoing
 
 logger = logging.getLogger("ray.serve")
 MOST_BYTES = 1_000_000
@@ -97,7 +98,7 @@ class Jwks:
             raw = b""
             async with (
                 asyncio.timeout(FETCH_S),
-                httpx.AsyncClient(timeout=FETCH_S) as http,
+                outgoing.client(FETCH_S, environment=True) as http,
                 http.stream("GET", place) as answer,
             ):
                 if answer.status_code != 200:

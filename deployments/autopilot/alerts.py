@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from configs import clock
 from configs.settings import Alerts as AlertSettings
+from deployments.http import outgoing
 from deployments.operations.monitor_views import Alert
 
 logger = logging.getLogger("ray.serve")
@@ -122,7 +123,7 @@ class Webhook:
         assert address is not None
         for attempt in range(TRIES):
             try:
-                async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
+                async with outgoing.client(TIMEOUT_S, environment=True) as http:
                     answer = await http.post(address, json=body)
                 if answer.is_success:
                     return True

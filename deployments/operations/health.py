@@ -14,6 +14,7 @@ from configs import clock
 from configs.addresses import without_credentials
 from configs.settings import Settings
 from configs.supervision import read_supervision
+from deployments.http import outgoing
 from deployments.operations.heartbeat import read_heartbeat
 from features.redis.connection import StoreClient, durability
 from features.redis.disk_space import read_disk_space
@@ -118,7 +119,7 @@ class HealthProbe:
         if not uri.startswith("http"):
             return Component(status="ok", detail=f"not a server: {shown}")
         try:
-            async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as http:
+            async with outgoing.client(PROBE_S) as http:
                 answer = await http.get(f"{uri}/health")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Component(status="degraded", detail=f"{shown} does not answer: {type(error).__name__}")

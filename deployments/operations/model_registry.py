@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from configs.addresses import without_credentials
 from configs.settings import Settings
+from deployments.http import outgoing
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.aliases import move_aliases
@@ -56,7 +57,7 @@ class ModelRegistry:
         if not self._is_server:
             return None
         with contextlib.suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(timeout=REACH_S, trust_env=False) as http:
+            async with outgoing.client(REACH_S) as http:
                 if (await http.get(f"{self.uri}/health")).status_code == 200:
                     return None
         return f"{self._shown} does not answer; a training goes on and delivers later"
@@ -118,7 +119,7 @@ class ModelRegistry:
         if not self._is_server:
             raise RegistryAway(f"{self._shown} is not a server that could be asked")
         try:
-            async with httpx.AsyncClient(timeout=REACH_S, trust_env=False) as http:
+            async with outgoing.client(REACH_S) as http:
                 answer = await http.request(method, f"{self.uri}{_API}{path}", **options)
                 answer.raise_for_status()
                 content: dict[str, Any] = answer.json()

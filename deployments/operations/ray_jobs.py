@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel, Field
 
 from configs.settings import Settings, ray_token
+from deployments.http import outgoing
 
 TIMEOUT_S = 10.0
 LOG_TAIL = 60
@@ -109,8 +110,7 @@ class RayJobs:
         token = ray_token(self._settings)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
-            # A proxy named in the environment must not stand between us and the cluster.
-            async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
+            async with outgoing.client(TIMEOUT_S) as http:
                 answer = await http.request(method, f"{self._address}{path}", headers=headers, json=content)
         except httpx.HTTPError as error:
             raise JobsError(f"Ray's jobs API at {self._address} does not answer: {error!r}") from error
