@@ -106,10 +106,12 @@ class _Confirming:
             batch, self._gathered = self._gathered, []
             try:
                 answers = await self._answers(batch)
+            except asyncio.CancelledError:
+                # The link was closed: its server has left the cluster, perhaps, and others asked it just now.
+                _fail(batch, raw.ConnectionError("closed"))
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait, and the next batch goes
-                for waiting in batch:
-                    if not waiting.future.done():
-                        waiting.future.set_exception(error)
+                _fail(batch, error)
                 continue
             for waiting, found in zip(batch, answers, strict=True):
                 if not waiting.future.done():
@@ -150,10 +152,14 @@ class _Confirming:
         if self._sending is not None:
             self._sending.cancel()
         self._wire.close()
-        for waiting in self._gathered:
-            if not waiting.future.done():
-                waiting.future.set_exception(raw.ConnectionError("closed"))
+        _fail(self._gathered, raw.ConnectionError("closed"))
         self._gathered = []
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
 
 
 def _asked(commands: Sequence[Command]) -> list[Command]:
