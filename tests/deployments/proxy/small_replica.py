@@ -1,6 +1,7 @@
 """What stands for a replica behind the proxy."""
 
 import asyncio
+import os
 import signal
 import sys
 from urllib.parse import parse_qs, urlsplit
@@ -77,9 +78,27 @@ class Replica:
         self._loop.close()
 
 
+    def refuse(self) -> None:
+        """Take no connection from now on, those that wait in the system's queue included. The loop runs on."""
+        for listening in self._server.sockets:
+            os.close(listening.fileno())
+
+
 def main() -> None:
-    """As many as the argument says, in one process that can be killed; prints their ports."""
-    print(*(Replica().port for _ in range(int(sys.argv[1]))), flush=True)
+    """As many as the argument says, in one process; prints their ports.
+
+    SIGTERM ends them as a machine does that comes to it: at first all ports are closed, then all connections. The system
+    closes a killed process's sockets in any order, and a busy one lets time pass between them.
+    """
+    replicas = [Replica() for _ in range(int(sys.argv[1]))]
+
+    def end(*_: object) -> None:
+        for replica in replicas:
+            replica.refuse()
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    print(*(replica.port for replica in replicas), flush=True)
     signal.pause()
 
 

@@ -198,7 +198,7 @@ def test_what_dies_with_requests_leaves_answers_on_connections_that_are_kept(
         asked = [threads.submit(client.get, "/?seconds=20") for client in clients]
         stat = b"http-console,BACKEND,0,0,%d," % count
         wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
-        process.kill()
+        process.terminate()
         answers = [each.result() for each in asked]
     assert {(answer.status_code, error_of(answer)) for answer in answers} == {(503, "unavailable")}
     wait_for(lambda: error_of(httpx.get(f"{proxy.url}/-/healthz")) == "not_ready", proxy.log)
