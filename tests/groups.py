@@ -10,7 +10,6 @@ GROUPS = {
     "tests/stack": "stack",
     "tests/console": "console",
     "tests/faults": "console",
-    "tests/jobs/train/test_retrain.py": "retrain",
     "tests/jobs": "jobs",
     "tests/features": "features",
     "tests/clients": "clients",
