@@ -77,7 +77,6 @@ class Replica:
         self._loop.run(end(), 10)
         self._loop.close()
 
-
     def refuse(self) -> None:
         """Take no connection from now on, those that wait in the system's queue included. The loop runs on."""
         for listening in self._server.sockets:
@@ -87,8 +86,8 @@ class Replica:
 def main() -> None:
     """As many as the argument says, in one process; prints their ports.
 
-    SIGTERM ends them as a machine does that comes to it: at first all ports are closed, then all connections. The system
-    closes a killed process's sockets in any order, and a busy one lets time pass between them.
+    SIGTERM closes all ports at first, then all connections. Of a killed process the system closes them in any order,
+    and a busy one lets time pass in between.
     """
     replicas = [Replica() for _ in range(int(sys.argv[1]))]
 
