@@ -5,8 +5,6 @@ the least. Run by `benchmarks.serving`.
 """
 
 import argparse
-import os
-import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -81,13 +79,15 @@ def serve(app: Callable[..., Any], description: str | None) -> None:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", access_log=False))
 
+    def end_with_input() -> None:
+        # A signal would end the process too, but before what runs around the server can clear up.
+        sys.stdin.read()
+        server.should_exit = True
 
-def _end_with_input() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Thread(target=end_with_input, daemon=True).start()
+    server.run()
 
 
 if __name__ == "__main__":
