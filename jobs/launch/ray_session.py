@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from configs.settings import Settings
 
@@ -30,14 +31,19 @@ def ray_session(settings: Settings) -> Iterator[None]:
     if inside_job:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     else:
-        _start(settings)
+        start_own_ray(settings.run_dir / "job")
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _start(settings: Settings) -> None:
+def start_own_ray(folder: Path) -> None:
+    """Start a Ray for this process alone, on the loopback address.
+
+    Args:
+        folder: for its files and sockets; a short path.
+    """
     import ray
 
     for left in reversed(range(STARTS)):
@@ -48,7 +54,7 @@ def _start(settings: Settings) -> None:
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 _node_ip_address="127.0.0.1",
-                _temp_dir=str(settings.run_dir / "job"),
+                _temp_dir=str(folder),
             )
             return
         except Exception as error:

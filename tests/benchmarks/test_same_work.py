@@ -1,6 +1,7 @@
 """The peer that does the same work really does it: it would be a poor floor otherwise."""
 
 import httpx
+import psutil
 import pytest
 
 from benchmarks.serving import Server
@@ -8,7 +9,9 @@ from benchmarks.serving import Server
 
 @pytest.mark.matrix
 def test_an_event_changes_its_next_list_and_nothing_that_was_seen_comes_back() -> None:
-    with Server("benchmarks.peers.same_work") as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+    server = Server("benchmarks.peers.same_work")
+    with server as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        [store] = psutil.Process(server._process.pid).children()
 
         def ask(**body: object) -> dict:
             return client.post("/api/v1/recommend", json={"user_id": 5, **body}).raise_for_status().json()
@@ -22,3 +25,4 @@ def test_an_event_changes_its_next_list_and_nothing_that_was_seen_comes_back() -
         after = ask(filters={"exclude_items": [items[1]]})
         assert not after["cache_hit"]
         assert {items[0], items[1]}.isdisjoint(one["item_id"] for one in after["recommendations"])
+    assert not store.is_running()  # the peer ends with its store

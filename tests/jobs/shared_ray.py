@@ -1,19 +1,14 @@
 """A small Ray for several jobs. `python -m tests.jobs.shared_ray FOLDER` prints its address and ends with its input."""
 
-import logging
 import sys
+from pathlib import Path
 
 import ray
 
+from jobs.launch.ray_session import start_own_ray
+
 if __name__ == "__main__":
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=sys.argv[1],
-    )
+    start_own_ray(Path(sys.argv[1]))
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
     ray.shutdown()
