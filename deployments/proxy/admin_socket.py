@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.proxy.config_text import UNAVAILABLE
@@ -16,7 +17,8 @@ from deployments.proxy.config_text import UNAVAILABLE
 ANSWER_S = 5.0
 COMMAND_BYTES = 65_536
 _OURS = re.compile(rb"(?m)^(?:[^,\n]*,)?%s,.*\n" % UNAVAILABLE.encode())
-_CONNECTIONS = re.compile(rb"(?m)^CurrConns: (\d+)$")
+_CONNECTIONS = re.compile(rb"(?m)^(?!%s,)[^,\n]+,FRONTEND,[^,\n]*,[^,\n]*,(\d+)," % UNAVAILABLE.encode())
+"""Of each frontend in the answer to `show stat`; those to HAProxy's own are HAProxy's own."""
 _REQUEST = re.compile(rb"(?m)^0x\S+: .* fe=(?!GLOBAL )")
 _PROMPT = b"\n> "
 _PID = re.compile(rb"(?m)^Pid: (\d+)$")
@@ -45,8 +47,8 @@ def process_id(path: Path, timeout_s: float = ANSWER_S) -> int | None:
 
 
 class HeldConnection:
-    """A connection to HAProxy's admin socket that was made before HAProxy was told to stop. It is answered until the
-    end, when the socket takes no others; HAProxy does not end while it is open.
+    """A connection to HAProxy's admin socket. One that was made before HAProxy was told to stop is answered until the
+    end, when the socket takes no others; and HAProxy does not end while it is open.
 
     Args:
         path: of the admin socket.
@@ -67,8 +69,13 @@ class HeldConnection:
 
     def connections(self) -> int:
         """How many connections there are to clients. Raises OSError."""
-        found = _CONNECTIONS.search(self._ask(b"show info"))
-        return 0 if found is None else int(found[1])
+        return sum(map(int, _CONNECTIONS.findall(self._ask(b"show stat -1 1 -1"))))
+
+    def stop_listening(self, frontends: Sequence[str]) -> None:
+        """Refuse new connections there and keep those that are: each is closed with its next answer. Raises OSError."""
+        for name in frontends:
+            self._ask(b"disable frontend %s" % name.encode())  # Alone it would leave connections open,
+            self._ask(b"shutdown frontend %s" % name.encode())  # and this one the listening socket.
 
     def requests(self) -> int:
         """How many requests are at hand; a connection that is only kept alive has none. Raises OSError."""

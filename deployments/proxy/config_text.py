@@ -122,6 +122,11 @@ def with_socket(text: str, path: str) -> tuple[str, str]:
     return re.sub(_SOCKET, lambda match: match[1] + path, text, count=1), before
 
 
+def frontends(text: str) -> list[str]:
+    """Names of the sections where HAProxy listens to others than itself."""
+    return [name for name in re.findall(r"(?m)^(?:frontend|listen) (\S+)", text) if name != UNAVAILABLE]
+
+
 def _admin_socket(text: str) -> str:
     found = re.search(_SOCKET, text)
     if found is None:

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.groups.proxy import Proxy, from_environment
-from deployments.proxy.admin_socket import AdminSocket, HeldConnection, process_id
+from deployments.proxy.admin_socket import AdminSocket, process_id
 from deployments.proxy.config_text import RESERVED, TemplateError, rewritten, with_socket
-from deployments.proxy.newcomers import held_off
+from deployments.proxy.ending import Ending, admin_sockets, keeper_of
 
 BINARY_VARIABLE = "HAPROXY_BINARY"
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
-"""Asked to end: after the requests at hand; for the last two within `END_S` and `ANSWERS_S`."""
+"""Asked to end, after the requests at hand: the first where another follows, the others as the last one."""
 PAUSES_S = (0.0, 0.0, 0.2, 0.5, 1.0)
 """Before each new start, if the HAProxy before it did not last; the last one from then on."""
 STEADY_S = 5.0
@@ -32,12 +32,6 @@ NEXT_MANAGER_S = 60.0
 """How long HAProxy goes on after Ray's manager of the proxy has died, which Ray replaces within some seconds."""
 ORDERLY_S = 3.0
 """Serve ends the proxy and its manager right after it. If the proxy was killed, Ray replaces the manager after 20 s."""
-END_S = 5.0
-"""How long connections are kept that have no request: HAProxy closes each with its next answer."""
-ANSWERS_S = 20.0
-"""How long requests are waited for that are at hand after that. Each that has lost its replica is tried again for some
-seconds; who ends the whole stack waits for 40 s (`stop_s` in deployments/local/stack_parts.py)."""
-CHECK_S = 0.1
 OWN_FILES = 400
 """Open files beside those of clients and replicas."""
 _PR_SET_PDEATHSIG = 1
@@ -62,11 +56,9 @@ class Keeper:
         self._is_first = "-sf" not in arguments
         self._guard = guard
         self._watched = dict(watched)
-        self._stopping = False
+        self._asked: list[int] = []
         self._guard_gone_at: float | None = None
         self._give_up: float | None = None
-        self._held: HeldConnection | None = None
-        self._kept_until = self._answered_until = 0.0
 
     def run(self) -> int:
         """Keep HAProxy until it is told to end. Returns the exit code."""
@@ -76,19 +68,19 @@ class Keeper:
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, self._pass_on)
+            signal.signal(number, lambda number, _: self._asked.append(number))
         failures, was_up = 0, False
         while True:
             started = time.monotonic()
             code, is_up = self._once()
             was_up |= is_up
-            if self._stopping or code == 0 or not was_up:
+            if self._asked or code == 0 or not was_up:
                 return code
             pause_s = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
             failures = 0 if time.monotonic() - started > STEADY_S else failures + 1
             say(f"HAProxy ended unasked; it starts again in {pause_s:g} s")
             time.sleep(pause_s)
-            if self._stopping:
+            if self._asked:
                 return 0
 
     def _once(self) -> tuple[int, bool]:
@@ -100,9 +92,11 @@ class Keeper:
             code = self._start(text, own, predecessors)
             if code is not None:
                 return code, False
-            for pid in predecessors.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGUSR1)
+            for path, haproxy in predecessors.items():
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                    # Without its keeper, it was told to stop already.
+                    if (keeper := parent_of(haproxy)) == keeper_of(path):
+                        os.kill(keeper, signal.SIGUSR1)
             return self._stay(own), True
         finally:
             own.unlink(missing_ok=True)
@@ -136,7 +130,7 @@ class Keeper:
             if self._haproxy.poll() is None:
                 self._haproxy.kill()
             code = self._haproxy.wait() or 1
-            if self._stopping:
+            if self._asked:
                 break
         tried.unlink(missing_ok=True)
         return code
@@ -162,6 +156,7 @@ class Keeper:
 
     def _stay(self, own: Path) -> int:
         haproxy = os.pidfd_open(self._haproxy.pid)
+        self._ending = Ending(self._haproxy, own, self._served, say)
         with selectors.DefaultSelector() as events:
             events.register(self._wakeup, selectors.EVENT_READ, "signal")
             events.register(haproxy, selectors.EVENT_READ, "haproxy")
@@ -175,20 +170,20 @@ class Keeper:
                 return self._until_it_ends(events, admin)
             finally:
                 os.close(haproxy)
-                if self._held is not None:
-                    self._held.close()
-                    self._held = None
+                self._ending.close()
                 if admin is not None:
                     admin.close()
 
     def _until_it_ends(self, events: selectors.BaseSelector, admin: AdminSocket | None) -> int:
+        patience = None
         while True:
-            for key, _ in events.select(self._patience()):
+            for key, _ in events.select(patience):
                 if key.data == "haproxy":
                     code = self._haproxy.wait()
-                    return 0 if self._stopping else code
+                    return 0 if self._ending.asked else code
                 if key.data == "signal":
                     os.read(self._wakeup, 64)
+                    self._do_what_was_asked()
                 elif key.data != "admin":
                     events.unregister(key.fileobj)
                     del self._watched[key.data]
@@ -199,83 +194,39 @@ class Keeper:
                 # Ray finds out by this that it must start the proxy anew.
                 events.unregister(admin)
                 admin.close()
-            if self._give_up is not None and time.monotonic() > self._give_up and not self._waits():
-                self._end()
+            if self._give_up is not None and time.monotonic() > self._give_up:
+                self._give_up = None
+                self._ending.be_last(NEXT_MANAGER_S)
+            patience = self._ending.go_on() if self._ending.asked else None
+            if patience is None and self._give_up is not None:
+                patience = max(0.0, self._give_up - time.monotonic()) + LOOK_S
 
     def _gone(self, name: str) -> None:
         if name == "ray":
             say("Ray has ended, and so does HAProxy")
-            self._finish()
+            self._ending.be_last()
         elif name == "guard":
             self._guard_gone_at = time.monotonic()
             if "manager" not in self._watched:
-                self._end()
+                self._ending.be_last(NEXT_MANAGER_S)
         elif self._guard_gone_at is not None and time.monotonic() - self._guard_gone_at < ORDERLY_S:
-            self._end()
+            self._ending.be_last(NEXT_MANAGER_S)
         else:
             say("Ray's manager of the proxy has died; HAProxy goes on until the next one has started another")
             self._give_up = time.monotonic() + NEXT_MANAGER_S
 
-    def _end(self) -> None:
-        """Let HAProxy finish its requests; at the second time, within the times of `_finish`."""
-        if self._stopping:
-            if self._held is None:
-                self._finish()
-            return
-        self._stopping = True
-        self._stop_listening()
-        # Within this time it ends by itself: Ray's configuration has `hard-stop-after`.
-        self._give_up = time.monotonic() + NEXT_MANAGER_S
-
-    def _patience(self) -> float | None:
-        return None if self._give_up is None else max(0.0, self._give_up - time.monotonic()) + LOOK_S
-
-    def _finish(self) -> None:
-        """Let HAProxy answer what it has, and end then."""
-        self._stopping = True
-        self._stop_listening(hold=self._held is None)
-        now = time.monotonic()
-        self._kept_until, self._answered_until = now + END_S, now + END_S + ANSWERS_S
-        self._give_up = now if self._held is not None else self._answered_until
-
-    def _stop_listening(self, hold: bool = False) -> None:
-        """Let HAProxy take the connections that wait for it, and no more. With `hold`, it ends when we let it go."""
-        with held_off(self._haproxy.pid, say):
-            if hold:
-                with contextlib.suppress(OSError):
-                    self._held = HeldConnection(self._own)
-            self._haproxy.send_signal(signal.SIGUSR1)
-
-    def _waits(self) -> bool:
-        """Whether HAProxy, which is told to stop, has something left to do, and time for it."""
-        if self._held is None:
-            return False
-        now, left = time.monotonic(), 0
-        try:
-            if now < self._kept_until:
-                left = self._held.connections()
-            elif now < self._answered_until:
-                left = self._held.requests()
+    def _do_what_was_asked(self) -> None:
+        while self._asked:
+            if self._asked.pop(0) == signal.SIGUSR1:
+                self._ending.follow()
             else:
-                say(f"{self._held.requests()} requests lose their connections: they took more than {ANSWERS_S:g} s")
-        except OSError as error:
-            say(f"HAProxy does not say what it has left: {error}")
-        if left:
-            self._give_up = now + CHECK_S
-            return True
-        self._held.close()
-        self._held = None
-        if now < self._kept_until:  # Nobody is connected: it ends by itself.
-            self._give_up = self._kept_until
-            return True
-        return False
+                self._ending.be_last()
 
-    def _pass_on(self, number: int, _: object) -> None:
-        if number == signal.SIGUSR1:
-            self._stopping = True
-            self._haproxy.send_signal(number)
-        else:
-            self._finish()
+
+def parent_of(pid: int) -> int:
+    """Raises `FileNotFoundError` where there is no such process."""
+    # After the command's name, which may hold anything, come the state and the parent.
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _names(events: selectors.BaseSelector) -> set[str]:
@@ -325,9 +276,7 @@ def _fitting(limits: Proxy) -> Proxy:
 def _predecessors(folder: Path) -> dict[Path, int]:
     """Admin sockets of HAProxies that serve the same node, with their process ids, the latest last."""
     found = {}
-    for path in sorted(
-        (path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: path.stat().st_mtime
-    ):
+    for path in sorted(admin_sockets(folder), key=lambda path: path.stat().st_mtime):
         pid = process_id(path, PREDECESSOR_S)
         if pid is not None:
             found[path] = pid

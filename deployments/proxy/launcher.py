@@ -22,9 +22,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from deployments.proxy.keeper import PAUSES_S, SIGNALS, Keeper, say
+from deployments.proxy.keeper import PAUSES_S, SIGNALS, Keeper, parent_of, say
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,14 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     guard = os.getpid()
     manager = os.getppid()
     # Taken while they live for certain: later another process may have the number.
-    processes = {"guard": guard, "manager": manager, "ray": _parent(manager)}
+    processes = {"guard": guard, "manager": manager, "ray": parent_of(manager)}
     watched = {name: os.pidfd_open(pid) for name, pid in processes.items()}
     return _Guard(lambda: Keeper(arguments, guard, watched).run()).run()
-
-
-def _parent(pid: int) -> int:
-    # After the command's name, which may hold anything, come the state and the parent.
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class _Guard:

@@ -55,7 +55,7 @@ def held_off(pid: int, say: Callable[[str], None]) -> Iterator[None]:
             time.sleep(HANDSHAKE_S)
         _wait(lambda: not any(map(_waiting, listening)))
         yield
-        _wait(lambda: not _inodes(pid) & {os.fstat(one.fileno()).st_ino for one in listening})
+        _wait(lambda: not any(_is_listening(one, pid) for one in listening))
 
 
 def _attach(listening: socket.socket) -> None:
@@ -101,6 +101,13 @@ def _sockets(pid: int) -> Iterator[tuple[int, int]]:
 
 def _inodes(pid: int) -> set[int]:
     return {inode for _, inode in _sockets(pid)}
+
+
+def _is_listening(one: socket.socket, pid: int) -> bool:
+    """Whether it listens, and not for this process alone."""
+    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) and os.fstat(one.fileno()).st_ino in _inodes(
+        pid
+    )
 
 
 def _waiting(listening: socket.socket) -> int:

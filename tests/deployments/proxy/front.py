@@ -144,6 +144,16 @@ class Front:
             ray.wait()
         shutil.rmtree(self.folder)
 
+    def haproxies(self) -> list[int]:
+        """Process ids, without what keeps them."""
+        binary = Path(haproxy_binary() or "").resolve()
+        found = []
+        for pid in self._family():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/exe").readlink() == binary:
+                    found.append(pid)
+        return found
+
     def _family(self) -> list[int]:
         """Each process has the folder in its arguments; a dead one has none."""
         found = []
@@ -191,3 +201,17 @@ def error_of(answer: httpx.Response) -> str:
         assert int(answer.headers["retry-after"]) >= 1
     code: str = error["code"]
     return code
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def answers(proxy: Front) -> bool:
+    try:
+        return httpx.get(proxy.url).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -3,9 +3,8 @@
 import json
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -157,21 +156,6 @@ def test_health_and_metrics_answer_on_the_operators_port(front: Callable[..., Fr
     assert "haproxy_frontend_current_sessions" in httpx.get(f"{proxy.operators_url}/metrics").text
     other = httpx.get(f"{proxy.operators_url}/api/v1/trending")
     assert (other.status_code, error_of(other)) == (404, "not_found")
-
-
-@pytest.fixture
-def mortal() -> Iterator[Callable[[int], tuple[subprocess.Popen[str], list[int]]]]:
-    """Makes replicas that die together, in a process of their own: the process and their ports."""
-    with ExitStack() as until_then:
-
-        def make(count: int) -> tuple[subprocess.Popen[str], list[int]]:
-            words = [sys.executable, "-m", "tests.deployments.proxy.small_replica", str(count)]
-            process = until_then.enter_context(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
-            until_then.callback(process.kill)
-            assert process.stdout is not None
-            return process, [int(port) for port in process.stdout.readline().split()]
-
-        yield make
 
 
 @pytest.mark.parametrize("count", [1, 8])

@@ -3,24 +3,17 @@
 import json
 import os
 import signal
-import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from deployments.local.ray_environment import haproxy_binary
 from deployments.proxy.admin_socket import ask as ask_admin
 from deployments.proxy.admin_socket import process_id
-from deployments.proxy.keeper import END_S, ORDERLY_S
-from deployments.proxy.newcomers import TAKEN_S
-from tests.deployments.proxy.front import SPREAD_S, Front, Launched, wait_for
+from deployments.proxy.keeper import ORDERLY_S
+from tests.deployments.proxy.front import Front, answers, gone, wait_for
 from tests.deployments.proxy.small_replica import Replica
 from tests.load import Ask, Load
 
@@ -30,27 +23,6 @@ pytestmark = pytest.mark.skipif(haproxy_binary() is None, reason="there is no HA
 def page(client: int, number: int) -> Ask:
     """What the small replica answers."""
     return Ask("")
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def answers(proxy: Front) -> bool:
-    try:
-        return httpx.get(proxy.url).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-@pytest.fixture
-def proxy(front: Callable[..., Front], replica: Replica) -> Front:
-    proxy = front()
-    proxy.write({"console": [replica.port]})
-    return proxy
 
 
 def test_ray_finds_its_own_process_on_the_admin_socket_and_nobody_else_does(proxy: Front) -> None:
@@ -136,151 +108,6 @@ def test_haproxy_goes_on_without_guard_or_manager_until_the_next_one(proxy: Fron
         proxy.start()
         load.goes_on()
     assert load.failures == []
-
-
-@pytest.mark.parametrize("told_before", [False, True])
-def test_what_ray_ends_finishes_its_requests_and_ends(proxy: Front, told_before: bool) -> None:
-    """Ray kills what it started, and then the manager that started it. Regression: if HAProxy had been told to stop
-    before, as by a reload, it was killed then, with its requests."""
-    launched = proxy.start()
-    keeper = launched.keeper()
-    late: list[int] = []
-    client = threading.Thread(
-        target=lambda: late.append(httpx.get(proxy.url, params={"seconds": 2}, timeout=10).status_code)
-    )
-    client.start()
-    stat = b"http-console,BACKEND,0,0,1,"
-    wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
-    if told_before:
-        os.kill(keeper, signal.SIGUSR1)
-        wait_for(lambda: not answers(proxy), proxy.log)
-    os.kill(launched.guard, signal.SIGKILL)
-    os.kill(launched.manager, signal.SIGKILL)
-    wait_for(lambda: gone(keeper), proxy.log)
-    client.join()
-    assert late == [200]
-    assert not answers(proxy)
-
-
-def ended_by_signal(launched: Launched) -> None:
-    os.kill(launched.guard, signal.SIGTERM)
-
-
-def ended_with_ray(launched: Launched) -> None:
-    os.kill(launched.ray, signal.SIGKILL)
-
-
-def ended_with_all_its_keepers(launched: Launched) -> None:
-    for pid in (launched.guard, launched.keeper()):
-        os.kill(pid, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_with_all_its_keepers])
-def test_haproxy_does_not_outlive(proxy: Front, end: Callable[[Launched], None]) -> None:
-    launched = proxy.start()
-    keeper, haproxy = launched.keeper(), launched.haproxy()
-    end(launched)
-    wait_for(lambda: gone(haproxy) and gone(keeper), proxy.log)
-    assert not answers(proxy)
-
-
-def reloaded(launched: Launched) -> None:
-    launched.front.start()
-
-
-def ended_with_all_of_ray(launched: Launched) -> None:
-    """As the stack does with what is left of Ray's processes."""
-    for pid in (launched.guard, launched.keeper(), launched.haproxy()):
-        os.kill(pid, signal.SIGTERM)
-
-
-def ended_as_serve_does(launched: Launched) -> None:
-    for pid in (launched.guard, launched.manager):
-        os.kill(pid, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("end", [reloaded, ended_by_signal, ended_as_serve_does, ended_with_ray, ended_with_all_of_ray])
-def test_no_connection_is_closed_without_an_answer(proxy: Front, end: Callable[[Launched], None]) -> None:
-    """Neither one on which a request is worked on, nor one on which the first or the next is still to come."""
-    launched = proxy.start()
-    ask = b"GET /?seconds=%.1f HTTP/1.1\r\nhost: localhost\r\n\r\n"
-    address = ("127.0.0.1", proxy.ports["http"])
-    with ExitStack() as held:
-        waiting, busy = (
-            [held.enter_context(socket.create_connection(address, timeout=10)) for _ in range(count)]
-            for count in (20, 5)
-        )
-        for connection in waiting[:10]:
-            connection.sendall(ask % 0)
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-        for connection in busy:
-            connection.sendall(ask % 1)
-        stat = b"http-console,BACKEND,0,0,5,"
-        wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
-        end(launched)
-        asked = time.monotonic()
-        wait_for(lambda: time.monotonic() > asked + SPREAD_S * 1.2)
-        for connection in waiting:
-            connection.sendall(ask % 0)
-        heads = [connection.recv(4096).lower() for connection in (*busy, *waiting)]
-    assert {head[:13] for head in heads} == {b"http/1.1 200 "}
-    assert all(b"connection: close" in head for head in heads[5:])
-
-
-def told_to_stop(haproxy: int) -> bool:
-    status = dict(line.split(":\t") for line in Path(f"/proc/{haproxy}/status").read_text().splitlines())
-    return bool(int(status["ShdPnd"], 16) >> (signal.SIGUSR1 - 1) & 1)
-
-
-@pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_as_serve_does])
-def test_who_connected_before_haproxy_stops_listening_is_answered(
-    proxy: Front, end: Callable[[Launched], None]
-) -> None:
-    """Regression: on a busy machine HAProxy had not yet taken these connections, and the kernel reset them."""
-    launched = proxy.start()
-    haproxy = launched.haproxy()
-    os.kill(haproxy, signal.SIGSTOP)  # as a busy machine keeps it waiting for its turn
-    with ExitStack() as held:
-        address = ("127.0.0.1", proxy.ports["http"])
-        waiting = [held.enter_context(socket.create_connection(address, timeout=10)) for _ in range(20)]
-        end(launched)
-        asked = time.monotonic()
-        wait_for(lambda: told_to_stop(haproxy) or time.monotonic() > asked + TAKEN_S / 2)
-        os.kill(haproxy, signal.SIGCONT)
-        for connection in waiting:
-            connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert {connection.recv(4096)[:13] for connection in waiting} == {b"HTTP/1.1 200 "}
-    wait_for(lambda: gone(haproxy), proxy.log)
-    assert not answers(proxy)
-    assert "may be reset" not in proxy.log.read_text()
-
-
-@pytest.mark.parametrize("end", [ended_by_signal, ended_with_ray, ended_with_all_of_ray])
-def test_a_request_at_hand_is_waited_for_and_an_idle_connection_is_not(
-    proxy: Front, end: Callable[[Launched], None]
-) -> None:
-    """Regression: after 5 s each request that was still at hand lost its connection, as a slow machine showed."""
-    launched = proxy.start()
-    haproxy = launched.haproxy()
-    late: list[int] = []
-
-    def ask() -> None:
-        answer = httpx.get(proxy.url, params={"seconds": END_S + 1.5}, timeout=20)
-        late.append(answer.status_code)
-
-    client = threading.Thread(target=ask)
-    client.start()
-    with socket.create_connection(("127.0.0.1", proxy.ports["http"]), timeout=20) as idle:
-        idle.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert idle.recv(4096).startswith(b"HTTP/1.1 200 ")
-        stat = b"http-console,BACKEND,0,0,1,"
-        wait_for(lambda: stat in ask_admin(proxy.socket, b"show stat\n"), proxy.log)
-        end(launched)
-        client.join()
-        assert late == [200], proxy.log.read_text()
-        wait_for(lambda: gone(haproxy), proxy.log)
-        assert idle.recv(4096) == b""
-    assert "lose their connections" not in proxy.log.read_text()
 
 
 def test_a_template_that_is_not_known_is_served_as_it_is_and_the_log_says_so(proxy: Front) -> None:

@@ -70,6 +70,8 @@ def test_down_finishes_requests_and_leaves_all_on_disk(stack: RunningStack, prob
     with Load(stack.url, anything, clients=4, keep_alive=False, while_it_ends=True) as load:
         down = stack.command("down")
     slow.join()
+    assert foreground.wait(timeout=60) == 0, foreground.communicate()
+    foreground.communicate()
     assert (down.returncode, down.stdout.split()) == (
         0,
         ["supervisor:", "stopped", "ray:", "stopped", "mlflow:", "stopped", "store:", "stopped"],
@@ -78,8 +80,6 @@ def test_down_finishes_requests_and_leaves_all_on_disk(stack: RunningStack, prob
     assert load.failures == []
     assert load.statuses[200] > 0
     assert load.refused > 0
-    assert foreground.wait(timeout=60) == 0, foreground.communicate()
-    foreground.communicate()
     assert mentioning(str(stack.settings.state_dir)) + mentioning(str(stack.settings.run_dir)) == []
 
     store = Server(store_binary(), stack.settings.state_dir / "store")
