@@ -40,12 +40,16 @@ _HEADERS = {
 
 
 def page_routes() -> APIRouter:
-    """The routes of `/` and of the files below `/console/`."""
+    """The routes of `/`, of its other name `/console`, and of the files below that."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
     async def index(request: Request) -> Response:
         return _file(request, PAGES / "index.html")
+
+    @routes.get("/console")
+    async def by_name() -> Response:
+        return Response(None, 308, {**_HEADERS, "location": "/"})
 
     @routes.get("/console/plotly.js")
     async def charts(request: Request) -> Response:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
 import yaml
 from pydantic import BaseModel, ConfigDict
 
@@ -88,6 +89,16 @@ def worker_port_range(settings: Settings) -> tuple[int, int]:
     """First and last port of Ray's worker processes."""
     first = settings.ports.workers + len(RAY_INTERNAL_PORTS)
     return first, settings.ports.workers + WORKER_PORTS - 1
+
+
+def clear_run_folder(folder: Path) -> None:
+    """Remove what an earlier Ray has left in the run folder, except where a HAProxy of it still answers requests: the
+    admin socket of one is named by the process id of its keeper."""
+    shutil.rmtree(folder / "ray", ignore_errors=True)
+    for config in folder.glob("*/haproxy.cfg"):
+        named = [int(path.name) for path in config.parent.glob("*") if path.name.isdigit()]
+        if not any(map(psutil.pid_exists, named)):
+            shutil.rmtree(config.parent, ignore_errors=True)
 
 
 def ray_flags(settings: Settings) -> dict[str, str]:

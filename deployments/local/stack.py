@@ -1,7 +1,6 @@
 """The platform on one machine as one thing: what is started, in which order, and what is undone when that fails."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from deployments.local.preflight import problems
 from deployments.local.private_file import NotPrivateError, make_private, write_private
 from deployments.local.processes import Record, end, start, stop
 from deployments.local.ray_environment import (
+    clear_run_folder,
     client_environment,
     env_file,
     make_token,
@@ -286,7 +286,7 @@ class LocalStack:
             bring_tracking_database_up(self.state_dir, say)
         if part.name == "ray":
             self.serve.ray_starts()
-            shutil.rmtree(self.settings.run_dir / "ray", ignore_errors=True)
+            clear_run_folder(self.settings.run_dir)
         log = self.state_dir / "logs" / f"{part.name}.log"
         with deferred():
             environment = {**stack_environment(self.settings), **part.environment}

@@ -36,6 +36,7 @@ replicas to more of them."""
 REFUSES_ONCE = "observe layer4 error-limit 1 on-error mark-down"
 """Of a server: with the first connection that it refuses it is down, until its health is well twice, within a second.
 Else a request's tries could all go to servers that have died together, as when Ray ends."""
+_LARGE = f"{{ req.hdr_val(content-length) gt {LARGE_BYTES} }} or {{ req.hdr(transfer-encoding) -m found }}"
 HEADERS = 100
 """Of one request; the next one is refused here, in the one form. HAProxy's own refusal is HTML."""
 HEADERS_IN_A_BUFFER = 2000
@@ -214,6 +215,10 @@ def _api(section: Section, limits: Proxy) -> None:
             f"stick-table type ipv6 size {SOURCES} expire 1m store conn_cur",
             "tcp-request connection track-sc0 src,ipmask(32,64)",
             f"tcp-request connection reject if {{ sc0_conn_cur gt {limits.connections_per_source} }}",
+            # An answer that comes before a large body was read ends the connection, and must say so: else a client
+            # would send its next request on it, and lose that.
+            f"http-request set-var(txn.large) bool(true) if {_LARGE}",
+            "http-after-response set-header connection close if { var(txn.large) -m bool } { status ge 400 }",
             f"http-request return {_answer(400, 'bad_request', f'more than {HEADERS} headers')} "
             f"if {{ req.hdr_cnt gt {HEADERS} }}",
             # Replicas cannot read methods of other names, and CONNECT asks for a tunnel.
@@ -259,14 +264,13 @@ def _operators(section: Section, host: str, root: str | None) -> None:
 
 
 def _application(section: Section, limits: Proxy) -> None:
-    large = f"{{ req.hdr_val(content-length) gt {LARGE_BYTES} }} or {{ req.hdr(transfer-encoding) -m found }}"
     many = "more large bodies are on their way than is good; try again"
     full = "more requests wait than can be answered in time; try again"
     again = "the application starts or ends; try again"
     section += [
         # The count of a table is the only one that follows requests with a certain property.
         "stick-table type integer size 10 expire 1m store conn_cur",
-        f"http-request track-sc1 int(1) if {large}",
+        f"http-request track-sc1 int(1) if {_LARGE}",
         f"http-request return {_answer(503, 'overloaded', many)} if {{ sc1_conn_cur gt {limits.large_bodies} }}",
         f"http-request tarpit deny_{_answer(503, 'overloaded', full)} if {{ queue ge {limits.queue} }}",
         # Errors in plain text are Serve's own. Its 404 comes from a replica or a proxy of Ray's that has lost its

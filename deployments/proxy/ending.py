@@ -125,13 +125,17 @@ class Ending:
 
     def _others(self) -> bool:
         """Whether HAProxies before this one have something left. Where their servers die, this one answers 503."""
-        keepers = {keeper_of(path) for path in admin_sockets(self._admin_socket.parent)}
-        return any(Path(f"/proc/{pid}").exists() for pid in keepers - {os.getpid()})
+        return bool(keepers(self._admin_socket.parent) - {os.getpid()})
+
+
+def keepers(folder: Path) -> set[int]:
+    """Process ids of the keepers that live, of the HAProxies of one node."""
+    return {pid for path in admin_sockets(folder) if Path(f"/proc/{(pid := keeper_of(path))}").exists()}
 
 
 def admin_sockets(folder: Path) -> list[Path]:
     """Of the HAProxies of one node."""
-    return [path for path in folder.iterdir() if path.name.isdigit()]
+    return [path for path in folder.glob("*") if path.name.isdigit()]
 
 
 def keeper_of(admin_socket: Path) -> int:

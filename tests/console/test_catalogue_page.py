@@ -1,6 +1,7 @@
 """The catalogue page: items and users are found, shown and changed as the API has them."""
 
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +58,10 @@ def test_a_list_says_while_it_loads_that_it_is_busy(open_page: Any, address: str
     page.route(re.compile(rf"/api/v1/{asked}(\?|$)"), lambda route: held.append(route))
     page.evaluate(f"location.hash = {address!r}")
     expect(page.locator("main [aria-busy=true]")).to_have_count(1)
-    assert held
+    deadline = time.monotonic() + 10
+    while not held:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(10)
     held[0].continue_()
     expect(page.locator(ROWS).first).to_be_visible()
     expect(page.locator("main [aria-busy]")).to_have_count(0)

@@ -67,6 +67,11 @@ def test_nothing_else_is_served(get: Get, name: str) -> None:
     assert get(f"/console/{name}").status_code == 404
 
 
+def test_the_console_is_found_by_its_name(get: Get) -> None:
+    answer = get("/console")
+    assert (answer.status_code, answer.headers["location"]) == (308, "/")
+
+
 def test_charts_come_from_the_installed_package(get: Get) -> None:
     answer = get("/console/plotly.js")
     assert answer.headers["content-encoding"] == "gzip"

@@ -233,7 +233,7 @@ def test_only_pages_and_health_are_open_of_all_routes_that_there_are() -> None:
     routes += [("GET", route.path) for route in page_routes().routes if isinstance(route, APIRoute)]
     opened = {path for method, path in routes if needed_scope(method, path) is None}
     assert opened == {
-        "/", "/health", "/health/live", "/health/ready", "/console/plotly.js", "/console/{name:path}",
+        "/", "/health", "/health/live", "/health/ready", "/console", "/console/plotly.js", "/console/{name:path}",
     }  # fmt: skip
     changing = {(method, path) for method, path in routes if method not in ("GET", "HEAD")}
     assert len(changing) > 10

@@ -10,6 +10,7 @@ from configs.groups.proxy import Proxy, from_environment
 from configs.settings import PROJECT_DIR, Settings, load_settings
 from deployments.local.ray_environment import (
     LAUNCHER,
+    clear_run_folder,
     client_environment,
     env_file,
     haproxy_binary,
@@ -32,6 +33,16 @@ def test_every_flag_is_filled_in_and_paths_stay_within_this_stack(idle_settings:
     # Two stacks on one machine must not share what Ray would put at one place for all.
     other = ray_flags(idle_settings.model_copy(update={"state_dir": Path("/elsewhere")}))
     assert not {other[name] for name in flags if flags[name] in paths} & set(paths)
+
+
+def test_a_start_of_ray_clears_away_what_the_one_before_left(tmp_path: Path) -> None:
+    for name in ("ray/session", "job", "ended", "answers"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, keeper in (("ended", 2**22 + 1), ("answers", os.getpid())):  # above the system's largest process id
+        (tmp_path / name / "haproxy.cfg").touch()
+        (tmp_path / name / str(keeper)).touch()
+    clear_run_folder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"job", "answers"}
 
 
 def test_ray_still_reads_every_flag_that_is_set() -> None:

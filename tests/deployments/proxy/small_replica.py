@@ -10,7 +10,8 @@ from tests.loop_thread import LoopThread
 
 
 class Replica:
-    """An HTTP server that answers what the query asks for: `status`, `type`, `text`, `seconds` before it answers."""
+    """An HTTP server that answers what the query asks for: `status`, `type`, `text`, `seconds` before it answers. With
+    `unread` it leaves the body unread, and closes the connection."""
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -43,8 +44,11 @@ class Replica:
                     self.in_flight += 1
                     self.most_in_flight = max(self.most_in_flight, self.in_flight)
                 try:
-                    await reader.readexactly(length)
+                    is_unread = "unread" in parse_qs(urlsplit(target).query)
+                    await reader.readexactly(0 if is_unread else length)
                     await self._answer(target, writer)
+                    if is_unread:
+                        return
                 finally:
                     if not target.startswith("/-/healthz"):
                         self.in_flight -= 1

@@ -147,6 +147,23 @@ def test_a_body_that_does_not_come_is_answered_within_the_deadline(
     assert replica.heads == []
 
 
+def test_who_is_refused_before_a_large_body_was_read_is_told_that_the_connection_ends(
+    front: Callable[..., Front], replica: Replica
+) -> None:
+    """Regression: the proxy did not say so, and now and then a client lost its next request on that connection."""
+    proxy = front()
+    proxy.write({"console": [replica.port]})
+    proxy.start()
+    refused = {"status": 413, "unread": 1}
+    with httpx.Client(base_url=proxy.url) as client:
+        for size, params, said in (
+            (1_000_000, refused, "close"), (1_000_000, {}, None), (1_000, {"status": 422}, None),
+        ):  # fmt: skip
+            answer = client.post("/", params=params, content=bytes(size))
+            assert (answer.status_code, answer.headers.get("connection")) == (params.get("status", 200), said)
+            assert client.get("/").status_code == 200
+
+
 def test_health_and_metrics_answer_on_the_operators_port(front: Callable[..., Front], replica: Replica) -> None:
     proxy = front()
     proxy.write({"console": [replica.port]})
