@@ -21,17 +21,17 @@ r = treatment's value / m.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.statistics.difference import (
     Difference,
     defined,
     too_few,
     undefined_baseline,
-    undefined_mean,
+    undefined_means,
     welch_degrees_of_freedom,
 )
-from experiments.statistics.ratio import ratio, ratio_variance, undefined_ratio
+from experiments.statistics.ratio import ratio, ratio_variance, undefined_ratios
 from experiments.statistics.sums import ROUNDING, PairSums, RatioSums
 
 
@@ -68,15 +68,13 @@ class _Moments:
 def cuped_difference(control: PairSums, treatment: PairSums, relative: bool) -> Adjustment:
     """Difference of means of `main`, adjusted by `other`; a covariate without variance adjusts nothing, and says so."""
     a, b, both = (_mean_moments(sums) for sums in (control, treatment, control + treatment))
-    undefined = undefined_mean("control", control.main) or undefined_mean("treatment", treatment.main)
-    return _adjust(a, b, both, relative, undefined)
+    return _adjust(a, b, both, relative, undefined_means(control.main, treatment.main))
 
 
 def cuped_ratio_difference(control: RatioSums, treatment: RatioSums, relative: bool) -> Adjustment:
     """`cuped_difference` of two ratios."""
     a, b, both = (_ratio_moments(sums) for sums in (control, treatment, control + treatment))
-    undefined = undefined_ratio("control", control.ratio) or undefined_ratio("treatment", treatment.ratio)
-    return _adjust(a, b, both, relative, undefined)
+    return _adjust(a, b, both, relative, undefined_ratios(control.ratio, treatment.ratio))
 
 
 def _mean_moments(sums: PairSums) -> _Moments:
@@ -99,6 +97,7 @@ def _adjust(
 ) -> Adjustment:
     """Treatment minus control. `undefined`: why there is not even an unadjusted difference, or None."""
     theta, correlation, unadjusted = _coefficient(both)
+    control, treatment = (_varied(arm, both) for arm in (control, treatment))
     arms = (("control", control), ("treatment", treatment))
     values = control.value, treatment.value
     n = control.n + treatment.n
@@ -124,6 +123,13 @@ def _adjust(
         degrees_of_freedom=welch_degrees_of_freedom(square_a, control.n, square_b, treatment.n),
     )
     return Adjustment(difference, theta, correlation, unadjusted)
+
+
+def _varied(arm: _Moments, both: _Moments) -> _Moments:
+    """The arm; where its users all have the same value, it varies as those of both arms together."""
+    if arm.spread != 0:
+        return arm
+    return replace(arm, spread=both.spread, before=both.before, covariance=both.covariance)
 
 
 def _coefficient(both: _Moments) -> tuple[float, float | None, str | None]:

@@ -13,6 +13,10 @@ a large lift with an interval far too narrow: at a click rate of 2 %, looked at 
 experiments had an always-valid "lift". With the control `BASELINE_ERRORS` standard errors above 0 it was at most 4 % in
 all that was tried; before that there is no relative difference. Decide by the absolute one, which has no such trouble,
 and show the relative.
+
+An arm whose users all did the same shows no variance, though it has one: a treatment that nobody clicks in is a result,
+and the clearest. It is taken to vary as the users of both arms together do, which they would if the arms were alike. Of
+100 users in each arm, 5 against none then give p = .065 (Fisher's exact test: .059), 6 give .042 (.029).
 """
 
 import math
@@ -75,18 +79,21 @@ class Comparison:
 
 
 def mean_difference(control: Sums, treatment: Sums, relative: bool) -> Difference:
-    """Difference of two means, undefined (with the reason) where an arm has fewer than two users or no variance."""
-    arms = (("control", control), ("treatment", treatment))
-    reason = next((found for name, sums in arms if (found := undefined_mean(name, sums))), None)
+    """Difference of two means, undefined (with the reason) where an arm has fewer than two users, or all have the same
+    value."""
+    reason = undefined_means(control, treatment)
     means = control.mean, treatment.mean
     n = control.n + treatment.n
     if reason is not None:
         return Difference(relative, *means, n, reason=reason)
     a, b, variance_a, variance_b = defined(*means, control.variance, treatment.variance)
+    pooled = ((control.n - 1) * variance_a + (treatment.n - 1) * variance_b) / (n - 2)
+    if not variance_a or not variance_b:
+        (both,) = defined((control + treatment).variance)
+        variance_a, variance_b = variance_a or both, variance_b or both
     square_a, square_b = variance_a / control.n, variance_b / treatment.n
     if relative and (reason := undefined_baseline(a, square_a)):
         return Difference(relative, *means, n, reason=reason)
-    pooled = ((control.n - 1) * variance_a + (treatment.n - 1) * variance_b) / (n - 2)
     return Difference(
         relative,
         a,
@@ -95,7 +102,7 @@ def mean_difference(control: Sums, treatment: Sums, relative: bool) -> Differenc
         value=(b - a) / a if relative else b - a,
         variance=relative_variance(a, square_a, b, square_b) if relative else square_a + square_b,
         degrees_of_freedom=welch_degrees_of_freedom(square_a, control.n, square_b, treatment.n),
-        effect_size=(b - a) / math.sqrt(pooled),
+        effect_size=(b - a) / math.sqrt(pooled) if pooled else None,
     )
 
 
@@ -111,15 +118,15 @@ def welch_degrees_of_freedom(square_a: float, n_a: float, square_b: float, n_b: 
     return 1.0 / (share**2 / (n_a - 1) + (1.0 - share) ** 2 / (n_b - 1))
 
 
-def undefined_mean(arm: str, sums: Sums) -> str | None:
-    """Why the mean of `arm` has no variance to test with, or None."""
-    variance = sums.variance
-    if variance is None:
-        return too_few(arm, sums.n)
-    if variance < 0:
-        return f"{arm}: the sums contradict each other (sum of squares below sum^2 / n)"
-    if variance == 0:
-        return f"{arm}: zero variance, all {sums.n} users have the same value"
+def undefined_means(control: Sums, treatment: Sums) -> str | None:
+    """Why there is no variance to test two means with, or None."""
+    for arm, sums in (("control", control), ("treatment", treatment)):
+        if sums.variance is None:
+            return too_few(arm, sums.n)
+        if sums.variance < 0:
+            return f"{arm}: the sums contradict each other (sum of squares below sum^2 / n)"
+    if not (both := control + treatment).variance:
+        return f"zero variance: all {both.n} users of both arms have the same value"
     return None
 
 

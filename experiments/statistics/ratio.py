@@ -43,12 +43,12 @@ def ratio_difference(control: PairSums, treatment: PairSums, relative: bool) -> 
     """Difference of two ratios (`main` over `other`), undefined with the reason."""
     ratios = ratio(control), ratio(treatment)
     n = control.n + treatment.n
-    arms = (("control", control), ("treatment", treatment))
-    reason = next((found for name, sums in arms if (found := undefined_ratio(name, sums))), None)
-    if reason is not None:
+    if (reason := undefined_ratios(control, treatment)) is not None:
         return Difference(relative, *ratios, n, reason=reason)
     a, b = defined(*ratios)
-    square_a, square_b = ratio_variance(control) / control.n, ratio_variance(treatment) / treatment.n
+    both = ratio_variance(control + treatment)
+    square_a = (ratio_variance(control) or both) / control.n
+    square_b = (ratio_variance(treatment) or both) / treatment.n
     if relative and (reason := undefined_baseline(a, square_a)):
         return Difference(relative, *ratios, n, reason=reason)
     return Difference(
@@ -89,8 +89,16 @@ def one_user_decides(sums: PairSums) -> bool:
     return share is not None and share > max(LARGEST_SHARE, 2.0 / sums.n)
 
 
-def undefined_ratio(arm: str, sums: PairSums) -> str | None:
-    """Why the ratio of `arm` has no variance to test with, or is that of one user; else None."""
+def undefined_ratios(control: PairSums, treatment: PairSums) -> str | None:
+    """Why two ratios have no variance to test with, or one is that of one user; else None. Where the users of one arm
+    all have the same ratio, it varies as those of both together (`difference`)."""
+    reason = _undefined_ratio("control", control) or _undefined_ratio("treatment", treatment)
+    if reason is None and ratio_variance(both := control + treatment) == 0:
+        return f"zero variance: all {both.n} users of both arms have the same ratio"
+    return reason
+
+
+def _undefined_ratio(arm: str, sums: PairSums) -> str | None:
     if sums.n < 2:
         return too_few(arm, sums.n)
     if sums.other_total == 0:
@@ -98,8 +106,6 @@ def undefined_ratio(arm: str, sums: PairSums) -> str | None:
     variance = ratio_variance(sums)
     if variance < 0:
         return f"{arm}: the sums contradict each other (negative variance)"
-    if variance == 0:
-        return f"{arm}: zero variance, all {sums.n} users have the same ratio"
     if one_user_decides(sums):
         return (
             f"{arm}: one user may hold {largest_share(sums):.0%} of what the ratio is taken over, and would decide it; "

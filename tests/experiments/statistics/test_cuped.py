@@ -83,9 +83,9 @@ def test_a_covariate_that_says_nothing_leaves_the_plain_difference() -> None:
 @pytest.mark.parametrize(
     ("control", "treatment", "reason"),
     [
-        (pairs([1, 2, 4], [3, 1, 2]), PairSums(0, 0, 0, 0, 0, 0), "treatment: no users"),
         (pairs([1], [2]), pairs([1, 2, 4], [3, 1, 2]), "control: one user"),
-        (pairs([1, 2, 4], [3, 1, 2]), pairs([3, 3], [2, 1]), "treatment: zero variance, all 2 users"),
+        (pairs([1, 2, 4], [3, 1, 2]), PairSums(0, 0, 0, 0, 0, 0), "treatment: no users"),
+        (pairs([3, 3, 3], [3, 1, 2]), pairs([3, 3], [2, 1]), "zero variance: all 5 users of both arms"),
         # Twice the covariate, for everyone.
         (
             pairs([0.8, 0.4, 1.2], [0.4, 0.2, 0.6]),
@@ -99,6 +99,19 @@ def test_undefined_has_a_reason(control: PairSums, treatment: PairSums, reason: 
     assert found.difference.value is None
     assert found.reason is not None
     assert found.reason.startswith(reason)
+
+
+def test_an_arm_in_which_nobody_does_anything_is_compared() -> None:
+    rng = np.random.default_rng(5)
+    before = rng.poisson(3.0, 400).astype(float)
+    clicks, none = rng.poisson(before / 3).astype(float), np.zeros(400)
+    found = cuped_difference(PairSums.of(clicks, before), PairSums.of(none, before), relative=False)
+    assert found.theta > 0
+    tested = welch_test(found.difference)
+    assert tested.p_value is not None
+    assert tested.p_value < 1e-6
+    assert tested.interval is not None
+    assert tested.interval[0] < -clicks.mean() < tested.interval[1]
 
 
 def test_a_control_of_zero_has_no_relative_lift() -> None:

@@ -72,8 +72,6 @@ SOME = PairSums.of(np.array([1.0, 2.0, 0.0]), np.array([3.0, 4.0, 5.0]))
         (PairSums(0, 0, 0, 0, 0, 0), "treatment: no users"),
         (PairSums.of(np.array([1.0]), np.array([2.0])), "treatment: one user"),
         (PairSums.of(np.array([1.0, 2.0]), np.zeros(2)), "treatment: the denominators sum to 0"),
-        # Each user clicks a third of what is shown: no spread of the ratio, though both its parts spread.
-        (PairSums.of(np.arange(1, 9) * 0.1, np.arange(1, 9) * 0.3), "treatment: zero variance, all 8 users"),
     ],
 )
 def test_undefined_has_a_reason(treatment: PairSums, reason: str) -> None:
@@ -81,6 +79,22 @@ def test_undefined_has_a_reason(treatment: PairSums, reason: str) -> None:
     assert (found.estimate, found.p_value) == (None, None)
     assert found.reason is not None
     assert found.reason.startswith(reason)
+
+
+def test_users_who_all_have_the_same_ratio_are_no_result_in_both_arms_and_one_in_either() -> None:
+    """Regression: a treatment in which nobody clicks had no result."""
+    shown = np.tile(np.arange(1, 9) * 0.3, 10)
+    third, none = PairSums.of(shown / 3, shown), PairSums.of(0 * shown, shown)  # though both parts of `third` spread
+    same = welch_test(ratio_difference(third, third, relative=False))
+    assert (same.p_value, same.reason) == (None, "zero variance: all 160 users of both arms have the same ratio")
+    clicks = PairSums.of(np.random.default_rng(3).binomial(1, 0.6, 80) * shown, shown)
+    for treatment in (third, none):
+        found = welch_test(ratio_difference(clicks, treatment, relative=False))
+        assert found.p_value is not None
+        assert found.p_value < 0.01
+    apart = welch_test(ratio_difference(third, none, relative=False))
+    assert apart.p_value is not None
+    assert apart.p_value < 1e-6
 
 
 def test_a_control_without_clicks_has_no_relative_lift() -> None:

@@ -126,7 +126,7 @@ NOBODY, ONE, SOME, SAME = Sums(0, 0.0, 0.0), Sums(1, 2.0, 4.0), Sums(3, 6.0, 14.
     [
         (NOBODY, SOME, False, "control: no users"),
         (SOME, ONE, False, "treatment: one user, which has no variance"),
-        (SOME, SAME, False, "treatment: zero variance, all 3 users have the same value"),
+        (SAME, SAME, False, "zero variance: all 6 users of both arms have the same value"),
         (Sums(3, 0.0, 2.0), SOME, True, "control is 0.0: a relative difference needs a control above 0"),
         (Sums(1000, 9.0, 9.0), SOME, True, "control is 0.009, only 3.0 standard errors above 0"),
         (Sums(3, 6.0, 2.0), SOME, False, "control: the sums contradict each other"),
@@ -137,6 +137,33 @@ def test_undefined_has_a_reason(control: Sums, treatment: Sums, relative: bool, 
     assert (found.estimate, found.p_value, found.interval) == (None, None, None)
     assert found.reason is not None
     assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(("hits", "exact"), [(5, 0.0594), (6, 0.0289), (8, 0.00675)])
+def test_an_arm_in_which_nobody_does_anything_is_compared(hits: int, exact: float) -> None:
+    """Regression: its variance is 0, so the difference was undefined, and the most harmful treatment went on. Fisher's
+    exact test of `hits` against none, of 100 users in each arm, is never surer by half than what is said here."""
+    none, some = Sums(100, 0.0, 0.0), Sums(100, hits, hits)
+    found = welch_test(mean_difference(some, none, relative=False))
+    assert found.p_value is not None
+    assert exact < found.p_value < 3 * exact
+    assert found.effect_size == pytest.approx(
+        -(hits / 100) / np.sqrt(np.var([1] * hits + [0] * (100 - hits), ddof=1) / 2)
+    )
+
+
+def test_arms_in_which_all_do_otherwise_are_compared() -> None:
+    found = welch_test(mean_difference(Sums(145, 0.0, 0.0), Sums(135, 135.0, 135.0), relative=False))
+    assert found.p_value is not None
+    assert (found.estimate, found.p_value < 1e-40, found.effect_size) == (1.0, True, None)
+
+
+def test_rare_events_find_no_difference_where_there_is_none_more_often_than_alpha_says() -> None:
+    """With 2 of 100 users in the mean, an arm has none in one of seven experiments."""
+    a, b = (list(arms(bernoulli(RNG(seed), 0.02), 10_000, 100)) for seed in (31, 32))
+    found = [welch_test(mean_difference(x, y, relative=False)).p_value for x, y in zip(a, b, strict=True)]
+    assert np.mean([not x.total or not y.total for x, y in zip(a, b, strict=True)]) > 0.1
+    assert np.mean([p is not None and p < 0.05 for p in found]) <= 0.05
 
 
 def test_alpha_is_checked() -> None:
