@@ -1,6 +1,6 @@
 """Recreates the online features from the data set, the offline log and the streams. `python -m jobs.rebuild_features`
 
-With `--if-empty`, as the first start calls it: only when the store does not hold the features yet.
+With `--if-empty`, as each start calls it: only when the store does not hold the features of this data set yet.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from configs.event_types import load_event_types
 from configs.settings import Settings, SettingsError, load_settings
-from data.dataset import DataError, Dataset, load_dataset, processed_dir
+from data.dataset import DataError, Dataset, load_dataset, processed_dir, read_description
 from data.event_log import EventLog
 from features.items.attribute_schema import declare_attributes
 from features.recording.online_store import OnlineStore
@@ -31,7 +31,7 @@ class RebuildOptions:
     """How a rebuild runs.
 
     Attributes:
-        if_empty: do nothing when a rebuild has finished before.
+        if_empty: do nothing when a rebuild of the present data set, or of none, has finished before.
         with_data: count the data set's interactions; without, the log and the streams alone make the features.
         wait_s: how long to wait for another maintenance job.
         lock_s: after this a killed rebuild's lock ends.
@@ -60,12 +60,12 @@ async def rebuild_features(settings: Settings, options: RebuildOptions, show_pro
         declared = settings.data
         await declare_attributes(client, keys, declared.item_attributes, declared.user_attributes, "the settings")
         await index_users(client, keys)
-        if options.if_empty and await read_seeded(client, store.keys) is not None:
+        if options.if_empty and await _is_there(store, settings):
             return None
         dataset = await asyncio.to_thread(_load, settings) if options.with_data else None
         async with maintenance(client, store.keys, "rebuild", options.wait_s, options.lock_s) as lock:
             # Again under the lock: another first start may just have done it
-            if options.if_empty and await read_seeded(client, store.keys) is not None:
+            if options.if_empty and await _is_there(store, settings):
                 return None
             await mark_seeded(client, store.keys, None)
             log = EventLog(settings.log_dir)
@@ -75,13 +75,23 @@ async def rebuild_features(settings: Settings, options: RebuildOptions, show_pro
             return done
 
 
+async def _is_there(store: OnlineStore, settings: Settings) -> bool:
+    """Whether the features are those of the present data set; also where it is not at hand, or none was wanted."""
+    seeded = await read_seeded(store.client, store.keys)
+    try:
+        present = (await asyncio.to_thread(read_description, processed_dir(settings))).fingerprint
+    except DataError:
+        return seeded is not None
+    return seeded in (present, NO_DATA)
+
+
 def _load(settings: Settings) -> Dataset:
     return load_dataset(processed_dir(settings), in_memory=False)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.rebuild_features", description=__doc__)
-    parser.add_argument("--if-empty", action="store_true", help="do nothing when the features are there already")
+    parser.add_argument("--if-empty", action="store_true", help="do nothing when those of this data set are there")
     parser.add_argument("--no-data-set", action="store_true", help="make them from the log and the streams alone")
     parser.add_argument("--wait-s", type=float, default=60.0, help="how long to wait for another maintenance job")
     parser.add_argument("--lock-s", type=float, default=30.0, help="after this a killed rebuild's lock ends")

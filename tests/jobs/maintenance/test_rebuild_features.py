@@ -40,6 +40,20 @@ async def test_an_empty_store_is_seeded_once(with_store: Settings, store: Online
     assert await read_seeded(store.client, store.keys) == fingerprint
 
 
+async def test_a_data_set_with_more_rows_is_taken_over_at_the_next_start(
+    with_store: Settings, store: OnlineStore
+) -> None:
+    """Regression: the features stayed as they were."""
+    await rebuild_features(with_store, RebuildOptions(if_empty=True))
+    write_interactions(with_store, two_tastes(n_users=61, n_items=40, per_user=17))
+    done = await rebuild_features(with_store, RebuildOptions(if_empty=True))
+    assert done is not None
+    assert await counted(store, 61) == done.interactions == load_dataset(processed_dir(with_store)).meta.n_interactions
+    assert await rebuild_features(with_store, RebuildOptions(if_empty=True)) is None
+    shutil.rmtree(processed_dir(with_store))
+    assert await rebuild_features(with_store, RebuildOptions(if_empty=True)) is None
+
+
 async def test_each_start_takes_over_what_settings_declare_and_indexes_users_of_an_earlier_version(
     with_store: Settings, store: OnlineStore
 ) -> None:
