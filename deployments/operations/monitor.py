@@ -48,7 +48,7 @@ from models.monitoring.live_quality import MILLION
 STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")
 ENDPOINTS = ("recommend", "events", "events_batch")
 REFUSALS = ("invalid_field", "unknown_item", "event_id_conflict", "another_user")
-"""Codes of errors for which an event is refused that comes alone, as one of a batch is: it is the event that is wrong."""
+"""Codes of the errors that refuse a single event for what it is; those of a batch count by themselves."""
 FRESH_S = 0.5
 
 

@@ -52,9 +52,7 @@ async def test_what_the_keys_turn_away_is_no_part_of_the_error_share(
     assert (found.error_share, found.total, found.by_code["401"]) == (0.25, 5_090, 5_000)
 
 
-async def test_a_refused_event_counts_alone_as_in_a_batch(
-    settings: Settings, client: StoreClient, keys: Keys
-) -> None:
+async def test_a_refused_event_counts_alone_as_in_a_batch(settings: Settings, client: StoreClient, keys: Keys) -> None:
     metrics = RequestMetrics(client, keys, "ingestion")
     refused = {"invalid_field": 422, "unknown_item": 404, "event_id_conflict": 409, "another_user": 403}
     for code, status in {**refused, "store_unavailable": 503, "overloaded": 503, "invalid_key": 401}.items():
