@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from configs.settings import Store
+from data.fields.faults import first_fault
 from experiments.attribution import Rule
 from features.experiments.changes import change_experiment, create_experiment, promote_winner, read_changes, read_ends
 from features.experiments.counts import rule_of
@@ -42,7 +43,7 @@ def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingSt
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"variants": [{**BODY["variants"][0], "weight": 0.7}, BODY["variants"][1]]}, "they sum to 1.2, not 1"),
+        ({"variants": [{**BODY["variants"][0], "weight": 0.7}, BODY["variants"][1]]}, "their weights sum to 1.2, not"),
         ({"variants": [BODY["variants"][0]]}, "at least 2"),
         ({"variants": [BODY["variants"][0], {**BODY["variants"][1], "name": "control"}]}, "repeated"),
         ({"variants": [BODY["variants"][0], {**BODY["variants"][1], "slot": "best"}]}, "no such slot 'best'"),
@@ -50,7 +51,7 @@ def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingSt
         ({"variants": [{**BODY["variants"][0], "weight": float("nan")}, BODY["variants"][1]]}, "finite"),
         ({"coverage": 0.0}, "coverage"),
         ({"coverage": float("nan")}, "coverage"),
-        ({"group_range": [0.5, 0.5]}, "namespace 'default'"),
+        ({"group_range": [0.5, 0.5]}, "the smaller one first, not 0.5 and 0.5"),
         ({"primary_metric": "happiness"}, "no such metric 'happiness'; there are click_through"),
         ({"metrics": ["happiness"]}, "no such metric"),
         ({"guardrails": [{"metric": "happiness"}]}, "no such metric"),
@@ -66,6 +67,27 @@ def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingSt
 def test_a_definition_that_makes_no_sense_is_refused_by_field(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Definition(**{**BODY, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"group_range": [0.5, 0.2]}, "group_range"),
+        ({"group_range": [-0.5, 0.2]}, "group_range"),
+        ({"primary_metric": "happiness"}, "primary_metric"),
+        ({"metrics": ["happiness"]}, "metrics"),
+        ({"guardrails": [{"metric": "happiness"}]}, "guardrails.0.metric"),
+        ({"variants": [{**one, "weight": 0.6} for one in BODY["variants"]]}, "variants"),
+    ],
+)
+def test_a_draft_is_refused_by_the_name_of_its_own_field(change: dict[str, Any], field: str) -> None:
+    """A range and metrics were refused without a field, and weights by one that no draft has."""
+    with pytest.raises(ValidationError) as error:
+        Definition(**{**BODY, **change})
+    named, words = first_fault(error.value.errors(include_url=False, include_context=False))
+    assert named == field
+    assert words.startswith(f"{field}: ")
+    assert "namespace" not in words
 
 
 def refused(words: str) -> Any:
