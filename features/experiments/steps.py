@@ -127,9 +127,11 @@ def stop(experiment: Experiment, now_ms: int, reason: str) -> Experiment:
 
 
 def archive(experiment: Experiment) -> Experiment:
-    """The experiment as archived; its results stay. Raises `ExperimentError` while it runs."""
-    if experiment.status not in ("draft", "stopped"):
-        raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}: stop it before it is archived")
+    """The experiment as archived; its results stay. Raises `ExperimentError` while it runs, and where it is already."""
+    if experiment.status == "running":
+        raise ExperimentError("conflict", f"{experiment.id} is running: stop it before it is archived")
+    if experiment.status == "archived":
+        raise ExperimentError("conflict", f"{experiment.id} is archived already")
     return experiment.model_copy(update={"status": "archived"})
 
 
@@ -144,12 +146,15 @@ def winner_of(experiment: Experiment, asked: str | None, decided: str | None) ->
     Raises:
         ExperimentError: it is not stopped, has been promoted, or there is no winner and none was named.
     """
-    if experiment.status != "stopped":
-        raise ExperimentError(
-            "conflict", f"{experiment.id} is {experiment.status}: stop it before a winner is promoted"
-        )
     if experiment.winner is not None:
         raise ExperimentError("conflict", f"{experiment.winner} of {experiment.id} has been promoted already")
+    if experiment.status != "stopped":
+        words = {
+            "draft": "a draft: start it first, nobody has seen its variants",
+            "running": "running: stop it before a winner is promoted",
+            "archived": "archived: it has no winner any more; POST /api/v1/models/VERSION/promote promotes a version",
+        }[experiment.status]
+        raise ExperimentError("conflict", f"{experiment.id} is {words}")
     if asked is not None and asked not in experiment.names:
         raise ExperimentError(
             "invalid", f"variant: no variant {asked!r}; there are {', '.join(experiment.names)}", "variant"

@@ -129,7 +129,7 @@ def test_impossible_steps_get_one_clear_error_each(api: httpx.Client, no_challen
         refused(api.get(f"/api/v1/experiments/nothing{path}"), 404, "id", "there is no experiment 'nothing'")
     refused(api.post("/api/v1/experiments/nothing/start"), 404, "id", "there is no experiment")
     refused(api.post("/api/v1/experiments/alone/stop"), 409, None, "only a running experiment can be stopped")
-    refused(api.post("/api/v1/experiments/alone/promote"), 409, None, "stop it before a winner is promoted")
+    refused(api.post("/api/v1/experiments/alone/promote"), 409, None, "start it first, nobody has seen")
     refused(api.post("/api/v1/models/rollout", json={"share": 0.5}), 409, None, "serves nothing")
     refused(api.post("/api/v1/models/rollout", json={"share": 1.5}), 422, "share", "less than or equal to 1")
     refused(

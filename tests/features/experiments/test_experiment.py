@@ -116,7 +116,15 @@ def test_steps_that_are_not_possible_say_why() -> None:
     assert (ended.status, ended.ended_ms, ended.reason) == ("stopped", 10 + GRACE_MS, "enough")
     with refused("stop it before it is archived"):
         archive(begun)
-    assert archive(ended).status == "archived"
+    archived = archive(ended)
+    assert archived.status == "archived"
+    # Regression: it was to be stopped first, which is refused too.
+    with refused("e1 is archived already"):
+        archive(archived)
+    with refused("e1 is archived: it has no winner any more; POST /api/v1/models/VERSION/promote"):
+        winner_of(archived, "new", None)
+    with refused("e1 is a draft: start it first"):
+        winner_of(draft, "new", None)
     with refused("stop it before a winner is promoted"):
         winner_of(begun, "new", None)
     with refused("there is no winner; name a variant"):
@@ -126,8 +134,9 @@ def test_steps_that_are_not_possible_say_why() -> None:
     assert winner_of(ended, None, "new") == "new"
     done = promoted(ended, "new")
     assert (done.winner, done.promoted_version) == ("new", "v2")
-    with refused("has been promoted already"):
-        winner_of(done, None, "new")
+    for one in (done, archive(done)):
+        with refused("has been promoted already"):
+            winner_of(one, None, "new")
     with refused("is not a bandit"):
         reweigh(begun, [0.2, 0.8], 50, 7)
     bandit = start(experiment(bandit={}), state(draft), 5)
