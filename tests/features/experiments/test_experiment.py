@@ -13,7 +13,18 @@ from experiments.attribution import Rule
 from features.experiments.changes import change_experiment, create_experiment, promote_winner, read_changes, read_ends
 from features.experiments.counts import rule_of
 from features.experiments.experiment import GRACE_MS, Definition, Experiment, ExperimentError
-from features.experiments.steps import archive, check_versions, promoted, resolve_slots, reweigh, start, stop, winner_of
+from features.experiments.steps import (
+    archive,
+    check_versions,
+    elders_of,
+    promoted,
+    resolve_slots,
+    reweigh,
+    share_left,
+    start,
+    stop,
+    winner_of,
+)
 from features.recording.online_store import OnlineStore
 from features.serving.promotion import set_slot
 from features.serving.rollout import RolloutError, read_rollout, set_rollout
@@ -142,6 +153,27 @@ def test_steps_that_are_not_possible_say_why() -> None:
     bandit = start(experiment(bandit={}), state(draft), 5)
     moved = reweigh(bandit, [0.2, 0.8], 50, 7)
     assert (moved.weights, moved.periods[-1].users) == ([0.2, 0.8], 50)
+
+
+def test_an_experiment_to_which_other_groups_leave_nobody_does_not_start() -> None:
+    """Regression: a list has one variant, and the elder one took every user of the other group's, without a word."""
+    draft = experiment("e2", group="other")
+    whole = start(experiment(), state(), 5)
+    with refused(r"group: no user would be left by e1 \(group 'default'\), since a list has one variant") as error:
+        start(draft, state(whole, draft), 6)
+    assert (error.value.kind, error.value.field) == ("conflict", "group")
+    halves = [
+        start(experiment(name, group_range=part), state(), 5) for name, part in (("h1", (0.0, 0.5)), ("h2", (0.5, 1.0)))
+    ]
+    with refused("no user would be left by h1 .* and h2"):
+        start(draft, state(*halves, draft), 6)
+    partly = start(experiment(coverage=0.3), state(), 5)
+    quarter = start(experiment("e3", group="third", group_range=(0.0, 0.5), coverage=0.5), state(partly), 6)
+    begun = start(draft, state(partly, quarter, draft), 7)
+    running_now = state(partly, quarter, begun)
+    assert elders_of(partly, running_now) == []
+    assert elders_of(begun, running_now) == [partly, quarter]
+    assert share_left([partly, quarter]) == pytest.approx(0.7 * 0.75)
 
 
 def test_an_experiment_of_one_live_arm_does_not_start() -> None:
