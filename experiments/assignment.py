@@ -36,7 +36,7 @@ class Namespace:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end <= 1:
-            raise ValueError(f"namespace {self.name!r}: range {self.start} to {self.end} is not within 0 to 1")
+            raise ValueError(f"give two numbers from 0 to 1, the smaller one first, not {self.start} and {self.end}")
 
     def overlaps(self, other: "Namespace") -> bool:
         """Whether the two would share users."""
@@ -75,7 +75,7 @@ class TrafficSplit:
         if any(not math.isfinite(weight) or weight < 0 for weight in self.weights):
             raise ValueError(f"weights: each must be a number from 0, not {list(self.weights)}")
         if abs(sum(self.weights) - 1.0) > _WEIGHT_TOLERANCE:
-            raise ValueError(f"weights: they sum to {sum(self.weights):.6g}, not 1")
+            raise ValueError(f"variants: their weights sum to {sum(self.weights):.6g}, not 1")
         if not 0 <= self.coverage <= 1:
             raise ValueError(f"coverage: must be between 0 and 1, not {self.coverage!r}")
 

@@ -24,7 +24,7 @@ from deployments.catalogue.search import Search, Shown
 from deployments.catalogue.users import Users
 from deployments.http.asgi_app import ERRORS, read_body
 from deployments.http.encoded_slashes import register_id_paths
-from deployments.http.errors import known_parameters_and, only_known_parameters, parse_body
+from deployments.http.errors import known_parameters_and, method_not_allowed, only_known_parameters, parse_body
 from deployments.http.openapi import json_body
 from deployments.http.schemas import ErrorAnswer, checked_id
 from features.items.item_request import ItemBatchRequest, ItemRequest, UserRequest
@@ -32,6 +32,7 @@ from features.items.item_request import ItemBatchRequest, ItemRequest, UserReque
 BODIES: tuple[type[BaseModel], ...] = (ItemRequest, ItemBatchRequest, UserRequest)
 ATTRIBUTE = "attribute."
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none"}}
+NOT_READING = ["DELETE", "OPTIONS", "PATCH", "POST", "PUT"]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before")]
 _FILTERS = {
@@ -74,6 +75,13 @@ def catalogue_api(
         query: Annotated[str, Query(max_length=200)] = "", limit: Limit = 50, cursor: Cursor = None
     ) -> FoundUsers:
         return await users().find(query, limit, cursor)
+
+    # An id may hold slashes as they are, so these would be put or erased as ids that end in the word.
+    @router.api_route("/api/v1/users/{_:id}/export", methods=NOT_READING, include_in_schema=False)
+    @router.api_route("/api/v1/items/{_:id}/similar", methods=NOT_READING, include_in_schema=False)
+    @router.api_route("/api/v1/items/{_:id}/daily", methods=NOT_READING, include_in_schema=False)
+    async def only_read(request: Request) -> None:
+        raise method_not_allowed(request.method, ["GET", "HEAD"])
 
     @router.get(
         "/api/v1/users/{user_id:id}/export",

@@ -62,6 +62,7 @@ class Ingestion:
         self._batch_store = OnlineStore(connect(store, settings.store_url), keys, store, self._types)
         # Batches go one at a time: one that only waits for others must not run into the store's timeout.
         self._one_batch = asyncio.Semaphore(1)
+        self._recording: set[asyncio.Task[Any]] = set()
         self._client, self._keys = client, keys
         self._catalogue = Catalogue(client, keys, types=())
         self.access = Access(settings, client, keys)
@@ -92,6 +93,7 @@ class Ingestion:
     async def stop(self) -> None:
         """Follow nothing any more, and hang up."""
         await self._watch.stop()
+        await asyncio.gather(*self._recording, return_exceptions=True)
         await self.access.aclose()
         for store in (self._store, self._batch_store):
             await store.client.aclose()
@@ -113,11 +115,10 @@ class Ingestion:
         with self._groups.answering(id_text(request.user_id)):
             self._check_room()
             event = self._event(request, event_id)
-            [result] = await self._within_deadline(self._store.record_events([event]))
+            [result] = await self._within_deadline(self._until_known(self._record(self._store, [event])))
             if isinstance(result, StoreError):
                 raise result
         self._write_time.observe(time.perf_counter() - started)
-        self._count(event, result)
         return orjson.dumps(self._answer(event, result))
 
     async def record_batch(self, body: bytes, request_id: str, caller: Caller | None = None) -> bytes:
@@ -157,7 +158,6 @@ class Ingestion:
             if isinstance(result, StoreError):
                 answers[index] = _refusal(store_error(result))
             else:
-                self._count(event, result)
                 answers[index] = self._answer(event, result)
         accepted = sum(answer is not None and answer["status"] == "accepted" for answer in answers)
         if accepted < len(rows):
@@ -212,11 +212,34 @@ class Ingestion:
         return rows, {index: twice for index, twice in found if twice is not None}
 
     async def _record_many(self, events: list[Event]) -> list[EventResult | StoreError]:
-        async with self._one_batch:
-            try:
-                return await self._batch_store.record_events(events)
-            except StoreError as error:
-                return [error] * len(events)
+        # The wait for its turn ends with the deadline. Once it is sent, the next one waits for its end.
+        await self._one_batch.acquire()
+        return await self._until_known(self._record_in_turn(events))
+
+    async def _record_in_turn(self, events: list[Event]) -> list[EventResult | StoreError]:
+        try:
+            return await self._record(self._batch_store, events)
+        finally:
+            self._one_batch.release()
+
+    async def _record(self, store: OnlineStore, events: list[Event]) -> list[EventResult | StoreError]:
+        """Record events and count those that were: for each its result, or the error for which it was not."""
+        try:
+            results = await store.record_events(events)
+        except StoreError as error:
+            return [error] * len(events)
+        for event, result in zip(events, results, strict=True):
+            if not isinstance(result, StoreError):
+                self._count(event, result)
+        return results
+
+    async def _until_known(self, recording: Coroutine[Any, Any, T]) -> T:
+        """The result of a recording, which goes on where its request ends before: at the deadline, or because the
+        client has gone. The store records what was sent all the same, and a retry would count as a duplicate alone."""
+        task = asyncio.get_running_loop().create_task(recording)
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+        return await asyncio.shield(task)
 
     async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` within the deadline. Raises ApiError 504; the event may be recorded all the same, and the client

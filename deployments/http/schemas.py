@@ -166,6 +166,18 @@ def typed_id(text: str, id_type: str) -> int | str:
     return text
 
 
+def typed_id_of(value: int | str, id_type: str | None) -> int | str:
+    """The id of a request as the data set types it.
+
+    Args:
+        id_type: "int" or "str"; None where there is no data set: then the id stays as it was given.
+    """
+    if id_type is None or isinstance(value, int) == (id_type == "int"):
+        return shown_id(value)
+    # Past the cache, whose places are for items: users are many, and each asks for few lists.
+    return typed_id.__wrapped__(str(value), id_type)
+
+
 def shown_id(value: int | str) -> int | str:
     """An id as it was given, but as text where readers of JSON that know only floats would change its last digits."""
     return value if isinstance(value, str) or abs(value) <= LARGEST_EXACT else str(value)

@@ -47,6 +47,8 @@ from models.monitoring.live_quality import MILLION
 
 STAGES = ("total", "features", "retrieval", "ranking", "exposure", "event")
 ENDPOINTS = ("recommend", "events", "events_batch")
+REFUSALS = ("invalid_field", "unknown_item", "event_id_conflict", "another_user")
+"""Codes of the errors that refuse a single event for what it is; those of a batch count by themselves."""
 FRESH_S = 0.5
 
 
@@ -285,7 +287,7 @@ def learning_view(seen: Observation, threshold: int) -> LearningView:
     refused = sum(
         amount
         for name, amount in totals.items()
-        if name.startswith("errors:events:") and name.rpartition(":")[2] in ("invalid_field", "unknown_item")
+        if name.startswith("errors:events:") and name.rpartition(":")[2] in REFUSALS
     )
     return LearningView(
         events_total=sum(by_type.values()),

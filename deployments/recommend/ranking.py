@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,12 @@ import orjson
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
+from data.dataset import DataError, processed_dir, read_description
 from data.log_tables import is_simulated
 from deployments.access.access import Access
 from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError
-from deployments.http.schemas import RecommendRequest, id_text, shown_id
+from deployments.http.schemas import RecommendRequest, id_text, typed_id_of
 from deployments.recommend.candidate_call import AskRetrieval, CandidateCall, Found
 from deployments.recommend.category_names import unknown_categories
 from deployments.recommend.list_cache import ListCache
@@ -35,8 +37,10 @@ from features.redis.connection import connect
 from features.redis.disk_space import read_disk_space
 from features.redis.errors import StoreError, StoreUnavailable
 from features.redis.layout import keys_of
-from features.serving.slots import read_slots
+from features.serving.slots import CHAMPION, read_slots
 from features.users.user_features import UserFeatures
+from models.bundle.arrays import BundleError
+from models.bundle.reading import read_manifest
 from models.compiled import compile_all
 
 logger = logging.getLogger("ray.serve")
@@ -46,6 +50,14 @@ STORE_SHARE = 0.4
 
 WRITE_REST_S = 1.0
 """How long no exposure is written after the store was silent on one: the next requests would all wait for it too."""
+
+
+def user_id_type(directory: Path) -> str | None:
+    """The type of user ids as the data set in `directory` has it; None where there is none."""
+    try:
+        return read_description(directory).user_id_type
+    except DataError:
+        return None
 
 
 class _Asker(NamedTuple):
@@ -82,6 +94,7 @@ class Ranking:
         self._catalogue = Catalogue(self._client, self._keys, types=())
         self.access = Access(settings, self._client, self._keys)
         self._versions: dict[str, str] = {}  # slot -> version
+        self._user_id_type = user_id_type(processed_dir(settings))  # until a champion's manifest tells it
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)
         self._deadlines = Deadlines(serving.deadline_s)
@@ -168,7 +181,7 @@ class Ranking:
         unknown = unknown_categories(request.filters, self._catalogue.categories)
         return orjson.dumps(
             {
-                "user_id": shown_id(request.user_id),
+                "user_id": typed_id_of(request.user_id, self._user_id_type),
                 "recommendations": orjson.Fragment(ranked.shown or self._dressed(request, ranked)),
                 "recommendation_id": recommendation_id,
                 "model_version": ranked.model_version,
@@ -309,6 +322,12 @@ class Ranking:
     async def _follow_slots(self) -> None:
         slots = await read_slots(self._client, self._keys)
         await self._candidates.follow(slots)
+        champion = slots.get(CHAMPION)
+        if champion is not None and champion.version != self._versions.get(CHAMPION):
+            try:
+                self._user_id_type = (await asyncio.to_thread(read_manifest, champion.path)).user_id_type
+            except BundleError as error:
+                logger.warning("the manifest of %s cannot be read: %s", champion.version, error)
         self._versions = {name: slot.version for name, slot in slots.items()}
         await self._assignment.follow()
 

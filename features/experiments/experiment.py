@@ -57,6 +57,11 @@ class GuardrailMetric(_Part):
     metric: str
     margin: float = Field(0.0, ge=0, allow_inf_nan=False, description="how much worse is tolerated, absolute")
 
+    @field_validator("metric")
+    @classmethod
+    def _metric(cls, value: str) -> str:
+        return _known_metric(value)
+
 
 class Bandit(_Part):
     """Top-two Thompson sampling: new users go where the better variants are. Off unless asked for."""
@@ -109,16 +114,22 @@ class Definition(_Part):
     @field_validator("metrics")
     @classmethod
     def _metrics(cls, value: list[str]) -> list[str]:
-        for name in value:
-            _known_metric(name)
-        return list(dict.fromkeys(value))
+        return list(dict.fromkeys(_known_metric(name) for name in value))
+
+    @field_validator("primary_metric")
+    @classmethod
+    def _primary_metric(cls, value: str) -> str:
+        return _known_metric(value)
+
+    @field_validator("group_range")
+    @classmethod
+    def _group_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        Namespace("-", *value)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Definition":
         TrafficSplit("-", tuple(v.name for v in self.variants), tuple(v.weight for v in self.variants), self.coverage)
-        Namespace(self.group, *self.group_range)
-        for name in (self.primary_metric, *(guardrail.metric for guardrail in self.guardrails)):
-            _known_metric(name)
         if self.maximum_days < self.minimum_days:
             raise ValueError(f"maximum_days: {self.maximum_days:g} is below minimum_days, {self.minimum_days:g}")
         if self.bandit is not None and self.bandit.floor * len(self.variants) > 1:
@@ -191,6 +202,7 @@ class ExperimentChange(_Part):
     time_ms: int
 
 
-def _known_metric(name: str) -> None:
+def _known_metric(name: str) -> str:
     if name not in METRICS:
         raise ValueError(f"no such metric {name!r}; there are {', '.join(METRICS)}")
+    return name

@@ -1,11 +1,16 @@
 """The steps of an experiment's life as plain functions of what steers traffic; each refuses what is not possible."""
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from experiments.assignment import Namespace
 from features.experiments.experiment import GRACE_MS, Definition, Experiment, ExperimentError, Reading, WeightPeriod
 from features.serving.serving_state import ServingState
 from features.serving.slots import CHAMPION, SLOTS
+
+LEAST_SHARE = 0.002
+"""Below this share of the users an experiment counts as having none: buckets of a group are thousandths."""
 
 
 def resolve_slots(experiment: Experiment, state: ServingState) -> tuple[dict[str, str], dict[str, str]]:
@@ -79,6 +84,13 @@ def check_start(experiment: Experiment, state: ServingState) -> None:
                 "conflict", f"group: {other.id} runs on the same users of group {own.name!r}; stop it, or give both "
                 "a group_range of their own", "group",
             )  # fmt: skip
+    elders = elders_of(experiment, state)
+    if share_left(elders) < LEAST_SHARE:
+        names = " and ".join(f"{one.id} (group {one.group!r})" for one in elders)
+        raise ExperimentError(
+            "conflict", f"group: no user would be left by {names}, since a list has one variant, whatever the group; "
+            "stop it, or start both in one group, each with a group_range of its own", "group",
+        )  # fmt: skip
 
 
 def start(experiment: Experiment, state: ServingState, now_ms: int) -> Experiment:
@@ -127,9 +139,11 @@ def stop(experiment: Experiment, now_ms: int, reason: str) -> Experiment:
 
 
 def archive(experiment: Experiment) -> Experiment:
-    """The experiment as archived; its results stay. Raises `ExperimentError` while it runs."""
-    if experiment.status not in ("draft", "stopped"):
-        raise ExperimentError("conflict", f"{experiment.id} is {experiment.status}: stop it before it is archived")
+    """The experiment as archived; its results stay. Raises `ExperimentError` while it runs, and where it is already."""
+    if experiment.status == "running":
+        raise ExperimentError("conflict", f"{experiment.id} is running: stop it before it is archived")
+    if experiment.status == "archived":
+        raise ExperimentError("conflict", f"{experiment.id} is archived already")
     return experiment.model_copy(update={"status": "archived"})
 
 
@@ -144,12 +158,15 @@ def winner_of(experiment: Experiment, asked: str | None, decided: str | None) ->
     Raises:
         ExperimentError: it is not stopped, has been promoted, or there is no winner and none was named.
     """
-    if experiment.status != "stopped":
-        raise ExperimentError(
-            "conflict", f"{experiment.id} is {experiment.status}: stop it before a winner is promoted"
-        )
     if experiment.winner is not None:
         raise ExperimentError("conflict", f"{experiment.winner} of {experiment.id} has been promoted already")
+    if experiment.status != "stopped":
+        words = {
+            "draft": "a draft: start it first, nobody has seen its variants",
+            "running": "running: stop it before a winner is promoted",
+            "archived": "archived: it has no winner any more; POST /api/v1/models/VERSION/promote promotes a version",
+        }[experiment.status]
+        raise ExperimentError("conflict", f"{experiment.id} is {words}")
     if asked is not None and asked not in experiment.names:
         raise ExperimentError(
             "invalid", f"variant: no variant {asked!r}; there are {', '.join(experiment.names)}", "variant"
@@ -181,6 +198,25 @@ def running(state: ServingState) -> list[Experiment]:
     """Running experiments, the one that was started first first: it has the first claim to a user."""
     found = [one for one in state.experiments.values() if one.status == "running"]
     return sorted(found, key=lambda one: (one.started_ms or 0, one.id))
+
+
+def elders_of(experiment: Experiment, state: ServingState) -> list[Experiment]:
+    """Running experiments of other groups that were started before, or before one that has not been started.
+
+    A list has one variant, so they have the first claim to a user. Those of the same group share no user with it.
+    """
+    started = takewhile(lambda one: one.id != experiment.id, running(state))
+    return [one for one in started if one.group != experiment.group]
+
+
+def share_left(elders: Sequence[Experiment]) -> float:
+    """The share of users whom experiments leave to another group's. Groups divide users independently of each other,
+    and the experiments of one group have disjoint parts of it."""
+    taken: dict[str, float] = {}
+    for one in elders:
+        begin, end = one.group_range
+        taken[one.group] = taken.get(one.group, 0.0) + one.coverage * (end - begin)
+    return math.prod(max(0.0, 1 - share) for share in taken.values())
 
 
 def changed_slot(experiment: Experiment, serving: Mapping[str, str]) -> str | None:

@@ -177,8 +177,14 @@ def _value(request: EventRequest, types: EventTypes) -> float | None:
             raise EventError(field, f"{field} is required for an event of type {request.event_type}")
         return None
     if not allowed.min <= value <= allowed.max:
-        raise EventError(field, f"{field}: must be {allowed.min:g} to {allowed.max:g}, not {value:g}")
+        least, most, given = (_plain(number) for number in (allowed.min, allowed.max, value))
+        raise EventError(field, f"{field}: must be {least} to {most}, not {given}")
     return value
+
+
+def _plain(number: float) -> str:
+    """A number with all of its digits: by six of them, one just out of range reads like its end."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def _time_ms(timestamp: float | str, max_future_s: float, now_ms: int) -> int:

@@ -15,6 +15,7 @@ import os
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
@@ -24,11 +25,12 @@ from typing import Any
 from tqdm import tqdm
 
 from configs import clock
-from configs.event_types import load_event_types
+from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings, SettingsError, load_settings
 from data.dataset import DataError, load_dataset, processed_dir
 from data.event_log import EventLog
 from data.imports.event_batches import EventSource
+from data.mapping.column_map import MAP_FILE
 from features.items.catalogue import Catalogue, Item
 from features.recording.event import Event
 from features.recording.event_request import EventRules
@@ -116,9 +118,7 @@ async def import_events(
         StoreError: the store failed; start again to go on.
     """
     types = load_event_types(settings.data.events)
-    source = await asyncio.to_thread(
-        EventSource, str(address), types, settings.data.events, map_file, processed_dir(settings)
-    )
+    source = await asyncio.to_thread(_source, settings, str(address), types, map_file)
     for line in source.lines:
         show(line)
     folder = settings.state_dir / "imports"
@@ -150,6 +150,22 @@ async def import_events(
         save_progress(state, done)
         staged.remove()
         return done, report
+
+
+def _source(settings: Settings, address: str, types: EventTypes, map_file: Path | None) -> EventSource:
+    """The source with its map. Raises `DataError`."""
+    preset, processed = settings.data.events, processed_dir(settings)
+    try:
+        return EventSource(address, types, preset, map_file, processed)
+    except DataError:
+        # A header may be unreadable without the encoding that the data set's map names; its columns are looked for
+        # by the map then, as if it had been given.
+        kept = processed / MAP_FILE
+        if map_file is not None or not kept.is_file():
+            raise
+        with suppress(DataError):
+            return EventSource(address, types, preset, kept, processed)
+        raise
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def test_a_forced_variant_is_marked() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"weights": (0.5, 0.4)}, "they sum to 0.9, not 1"),
+        ({"weights": (0.5, 0.4)}, "variants: their weights sum to 0.9, not 1"),
         ({"weights": (1.5, -0.5)}, "each must be a number from 0"),
         ({"weights": (float("nan"), 0.5)}, "each must be a number from 0"),
         ({"weights": (1.0,)}, "1 weights for 2 variants"),
@@ -177,5 +177,5 @@ def test_impossible_traffic_is_refused(wrong: dict[str, Any], message: str) -> N
 
 
 def test_an_impossible_namespace_is_refused() -> None:
-    with pytest.raises(ValueError, match="not within 0 to 1"):
+    with pytest.raises(ValueError, match=r"the smaller one first, not 0\.6 and 0\.6"):
         Namespace("home", 0.6, 0.6)

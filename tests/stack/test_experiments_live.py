@@ -116,9 +116,9 @@ def test_impossible_steps_get_one_clear_error_each(api: httpx.Client, no_challen
     body = {"hypothesis": "h", "variants": variants()}
     uneven = [{**variants()[0], "weight": 0.7}, variants()[1]]
     for change, field, words in (
-        ({"variants": uneven}, "weights", "they sum to 1.2, not 1"),
+        ({"variants": uneven}, "variants", "their weights sum to 1.2, not 1"),
         ({"variants": variants("champion", "best")}, "variants.1", "no such slot 'best'"),
-        ({"primary_metric": "happiness"}, None, "no such metric 'happiness'"),
+        ({"primary_metric": "happiness"}, "primary_metric", "no such metric 'happiness'"),
         ({"colour": "red"}, "colour", "unknown field"),
     ):
         refused(api.post("/api/v1/experiments", json={**body, **change}), 422, field, words)
@@ -129,7 +129,7 @@ def test_impossible_steps_get_one_clear_error_each(api: httpx.Client, no_challen
         refused(api.get(f"/api/v1/experiments/nothing{path}"), 404, "id", "there is no experiment 'nothing'")
     refused(api.post("/api/v1/experiments/nothing/start"), 404, "id", "there is no experiment")
     refused(api.post("/api/v1/experiments/alone/stop"), 409, None, "only a running experiment can be stopped")
-    refused(api.post("/api/v1/experiments/alone/promote"), 409, None, "stop it before a winner is promoted")
+    refused(api.post("/api/v1/experiments/alone/promote"), 409, None, "start it first, nobody has seen")
     refused(api.post("/api/v1/models/rollout", json={"share": 0.5}), 409, None, "serves nothing")
     refused(api.post("/api/v1/models/rollout", json={"share": 1.5}), 422, "share", "less than or equal to 1")
     refused(

@@ -16,7 +16,7 @@ from features.experiments.changes import change_experiment, known
 from features.experiments.counts import read_sums
 from features.experiments.experiment import Experiment, ExperimentError, Reading
 from features.experiments.series import SeriesPoint, read_series
-from features.experiments.steps import changed_slot, read_once, running
+from features.experiments.steps import changed_slot, elders_of, read_once, running, share_left
 from features.recording.online_store import OnlineStore
 from features.serving.serving_state import PLAN, ServingState, read_state
 
@@ -147,4 +147,11 @@ def notes_of(experiment: Experiment, state: ServingState) -> list[str]:
         problem = changed_slot(experiment, {name: slot.version for name, slot in state.slots.items()})
         if problem is not None:
             return [f"suspended, no users are let in: {problem}"]
+        elders = elders_of(experiment, state)
+        if elders:
+            names = ", ".join(one.id for one in elders)
+            return [
+                f"a list has one variant, whatever the group, and {names} began before: about "
+                f"{share_left(elders):.0%} of the users whom this one may have are left to it"
+            ]
     return []

@@ -104,6 +104,25 @@ async def test_an_address_without_encoding_means_what_it_did(store: OnlineStore,
     assert (await api.get("/api/v1/users/x/export")).json()["user_id"] == "x"
 
 
+@pytest.mark.parametrize("path", ["users/x/export", "items/x/similar", "items/a/b/similar", "items/x/daily"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH"])
+async def test_what_is_read_at_an_address_of_its_own_is_not_written_there(
+    store: OnlineStore, api: httpx.AsyncClient, path: str, method: str
+) -> None:
+    """Regression: GET /users/x/export is the export of x, and DELETE of the same address erased the user x/export."""
+    kind, _, text = path.partition("/")
+    await store.record_events([read_event(1, text, "i")])
+    assert (await api.put(address("items", text), json={"title": "Before"})).status_code == 200
+    refused = await api.request(method, f"/api/v1/{path}", json={"title": "After"} if method == "PUT" else None)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert refused.headers["allow"] == "GET, HEAD"
+    assert (await api.get(address("users", text))).json()["user_id"] == text
+    assert (await api.get(address("items", text))).json()["title"] == "Before"
+    # With its slash encoded the id is one, whatever it ends in.
+    assert (await api.delete(address(kind, text))).status_code == 200
+    assert (await api.get(address(kind, text))).status_code == 404
+
+
 async def test_items_are_written_and_read_by_their_own_ids(api: httpx.AsyncClient) -> None:
     for item in ITEMS:
         put = await api.put(address("items", item), json={"title": f"Title of {item}"})

@@ -13,6 +13,7 @@ from configs.event_types import load_event_types
 from configs.settings import Serving, Settings, Store
 from data.fields.times import FORMS
 from deployments.events.ingestion import Ingestion
+from deployments.http.deadline import Deadlines
 from deployments.http.errors import ApiError, store_error
 from features.recording.event_request import EventRequest
 from features.recording.online_store import OnlineStore
@@ -68,6 +69,37 @@ async def test_a_store_that_does_not_answer_is_told_before_the_deadline(server: 
         except (StoreUnavailable, ApiError):
             assert time.monotonic() < deadline
     assert orjson.loads(answer)["event_id"] == "e1"
+
+
+async def until_counted(ingestion: Ingestion, clicks: int) -> None:
+    async with asyncio.timeout(10):
+        while ingestion.metrics.counts["events:click"] < clicks:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_an_event_that_is_recorded_after_its_deadline_is_counted(server: Server, ingestion: Ingestion) -> None:
+    # The store had it, the retry was a duplicate, and no total ever knew of it.
+    await batch(ingestion, b'{"events": [{"user_id": 1, "item_id": 2, "event_type": "click", "event_id": "b0"}]}')
+    ingestion._deadlines = Deadlines(0.2)
+    two = b'{"events": [{"user_id": 1, "item_id": 2, "event_type": "click", "event_id": "b%d"}]}'
+    server.pause()
+    try:
+        late = [
+            asyncio.create_task(one)
+            for one in (ingestion.record(CLICK, "e1"), batch(ingestion, two % 1), batch(ingestion, two % 2))
+        ]
+        errors = await asyncio.gather(*late, return_exceptions=True)
+    finally:
+        server.resume()
+    assert [isinstance(error, ApiError) and error.status for error in errors] == [504] * 3
+    # The second batch had waited for its turn, and was not sent.
+    await until_counted(ingestion, 4)
+    ingestion._deadlines = Deadlines(10)
+    assert orjson.loads(await ingestion.record(CLICK, "e1"))["duplicate"]
+    [first] = await batch(ingestion, two % 1)
+    [second] = await batch(ingestion, two % 2)
+    assert (first["duplicate"], second["duplicate"]) == (True, False)
+    assert (ingestion.metrics.counts["events:click"], ingestion.metrics.counts["events_duplicate"]) == (5, 2)
 
 
 async def batch(ingestion: Ingestion, body: bytes) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from deployments.http.errors import ApiError, parse_body
-from deployments.http.schemas import RecommendRequest, shown_id, typed_id
+from deployments.http.schemas import RecommendRequest, shown_id, typed_id, typed_id_of
 from features.items.item_request import ItemRequest
 from features.recording.event_request import EventRequest
 
@@ -142,3 +142,23 @@ def test_whole_numbers_that_javascript_reads_leave_as_numbers() -> None:
     for number in (0, 196, 9_007_199_254_740_991, -9_007_199_254_740_991):
         assert typed_id(str(number), "int") == shown_id(number) == number
     assert shown_id("196") == "196"
+
+
+@pytest.mark.parametrize(
+    ("given", "id_type", "answered"),
+    [
+        (196, None, 196),
+        ("196", None, "196"),
+        (2**53, None, str(2**53)),
+        (196, "int", 196),
+        ("196", "int", 196),
+        ("0196", "int", "0196"),
+        ("ada", "int", "ada"),
+        (196, "str", "196"),
+        ("196", "str", "196"),
+    ],
+)
+def test_the_id_of_a_request_is_typed_as_the_data_set_has_it(
+    given: int | str, id_type: str | None, answered: int | str
+) -> None:
+    assert typed_id_of(given, id_type) == answered

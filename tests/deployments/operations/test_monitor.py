@@ -52,6 +52,17 @@ async def test_what_the_keys_turn_away_is_no_part_of_the_error_share(
     assert (found.error_share, found.total, found.by_code["401"]) == (0.25, 5_090, 5_000)
 
 
+async def test_a_refused_event_counts_alone_as_in_a_batch(settings: Settings, client: StoreClient, keys: Keys) -> None:
+    metrics = RequestMetrics(client, keys, "ingestion")
+    refused = {"invalid_field": 422, "unknown_item": 404, "event_id_conflict": 409, "another_user": 403}
+    for code, status in {**refused, "store_unavailable": 503, "overloaded": 503, "invalid_key": 401}.items():
+        metrics.answered("events", status, code)
+    metrics.counts["events_refused"] += 3
+    await metrics.flush()
+    dashboard = await Monitor(settings, client, keys).dashboard()
+    assert dashboard.learning.refused_total == len(refused) + 3
+
+
 async def test_rates_and_shares_over_two_replicas(settings: Settings, client: StoreClient, keys: Keys) -> None:
     one, two = RequestMetrics(client, keys, "ranking"), RequestMetrics(client, keys, "ranking")
     for metrics, hits, status in ((one, 3, 200), (two, 0, 503)):

@@ -11,7 +11,7 @@ from deployments.http.errors import ApiError
 from deployments.recommend.variant_assignment import DEFAULT, Assigned, VariantAssignment, events_before
 from experiments.assignment import assign
 from features.experiments.experiment import Bandit, Experiment, Variant
-from features.experiments.steps import running, start
+from features.experiments.steps import running, share_left, start
 from features.redis.connection import StoreClient
 from features.redis.keys import Keys
 from features.serving.serving_state import ServingState
@@ -59,6 +59,18 @@ def test_two_experiments_share_no_user_and_the_elder_comes_first() -> None:
     counts = Counter(plan.assign(f"u{n}", None, None).experiment for n in range(4000))
     assert counts["z"] == sum(assign(elder.traffic(), f"u{n}").variant is not None for n in range(4000))
     assert counts["a"] == 4000 - counts["z"]
+
+
+def test_elder_experiments_of_other_groups_leave_the_share_that_is_said() -> None:
+    elders = [
+        started("e1", 1, coverage=0.3),
+        started("e2", 2, group="second", group_range=(0.0, 0.25)),
+        started("e3", 3, group="second", group_range=(0.25, 0.5), coverage=0.5),
+    ]
+    plan = traffic(*elders, started("e4", 4, group="third"))
+    got = sum(plan.assign(f"u{n}", None, None).experiment == "e4" for n in range(8000))
+    assert share_left(elders) == pytest.approx(0.7 * 0.625)
+    assert got / 8000 == pytest.approx(share_left(elders), abs=0.02)
 
 
 def test_a_bandits_user_keeps_the_first_variant_whatever_the_weights_are_now() -> None:

@@ -8,11 +8,23 @@ import pytest
 from pydantic import ValidationError
 
 from configs.settings import Store
+from data.fields.faults import first_fault
 from experiments.attribution import Rule
 from features.experiments.changes import change_experiment, create_experiment, promote_winner, read_changes, read_ends
 from features.experiments.counts import rule_of
 from features.experiments.experiment import GRACE_MS, Definition, Experiment, ExperimentError
-from features.experiments.steps import archive, check_versions, promoted, resolve_slots, reweigh, start, stop, winner_of
+from features.experiments.steps import (
+    archive,
+    check_versions,
+    elders_of,
+    promoted,
+    resolve_slots,
+    reweigh,
+    share_left,
+    start,
+    stop,
+    winner_of,
+)
 from features.recording.online_store import OnlineStore
 from features.serving.promotion import set_slot
 from features.serving.rollout import RolloutError, read_rollout, set_rollout
@@ -42,7 +54,7 @@ def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingSt
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"variants": [{**BODY["variants"][0], "weight": 0.7}, BODY["variants"][1]]}, "they sum to 1.2, not 1"),
+        ({"variants": [{**BODY["variants"][0], "weight": 0.7}, BODY["variants"][1]]}, "their weights sum to 1.2, not"),
         ({"variants": [BODY["variants"][0]]}, "at least 2"),
         ({"variants": [BODY["variants"][0], {**BODY["variants"][1], "name": "control"}]}, "repeated"),
         ({"variants": [BODY["variants"][0], {**BODY["variants"][1], "slot": "best"}]}, "no such slot 'best'"),
@@ -50,7 +62,7 @@ def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingSt
         ({"variants": [{**BODY["variants"][0], "weight": float("nan")}, BODY["variants"][1]]}, "finite"),
         ({"coverage": 0.0}, "coverage"),
         ({"coverage": float("nan")}, "coverage"),
-        ({"group_range": [0.5, 0.5]}, "namespace 'default'"),
+        ({"group_range": [0.5, 0.5]}, "the smaller one first, not 0.5 and 0.5"),
         ({"primary_metric": "happiness"}, "no such metric 'happiness'; there are click_through"),
         ({"metrics": ["happiness"]}, "no such metric"),
         ({"guardrails": [{"metric": "happiness"}]}, "no such metric"),
@@ -66,6 +78,27 @@ def state(*experiments: Experiment, slots: dict[str, Slot] = SLOTS) -> ServingSt
 def test_a_definition_that_makes_no_sense_is_refused_by_field(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Definition(**{**BODY, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"group_range": [0.5, 0.2]}, "group_range"),
+        ({"group_range": [-0.5, 0.2]}, "group_range"),
+        ({"primary_metric": "happiness"}, "primary_metric"),
+        ({"metrics": ["happiness"]}, "metrics"),
+        ({"guardrails": [{"metric": "happiness"}]}, "guardrails.0.metric"),
+        ({"variants": [{**one, "weight": 0.6} for one in BODY["variants"]]}, "variants"),
+    ],
+)
+def test_a_draft_is_refused_by_the_name_of_its_own_field(change: dict[str, Any], field: str) -> None:
+    """A range and metrics were refused without a field, and weights by one that no draft has."""
+    with pytest.raises(ValidationError) as error:
+        Definition(**{**BODY, **change})
+    named, words = first_fault(error.value.errors(include_url=False, include_context=False))
+    assert named == field
+    assert words.startswith(f"{field}: ")
+    assert "namespace" not in words
 
 
 def refused(words: str) -> Any:
@@ -94,7 +127,15 @@ def test_steps_that_are_not_possible_say_why() -> None:
     assert (ended.status, ended.ended_ms, ended.reason) == ("stopped", 10 + GRACE_MS, "enough")
     with refused("stop it before it is archived"):
         archive(begun)
-    assert archive(ended).status == "archived"
+    archived = archive(ended)
+    assert archived.status == "archived"
+    # Regression: it was to be stopped first, which is refused too.
+    with refused("e1 is archived already"):
+        archive(archived)
+    with refused("e1 is archived: it has no winner any more; POST /api/v1/models/VERSION/promote"):
+        winner_of(archived, "new", None)
+    with refused("e1 is a draft: start it first"):
+        winner_of(draft, "new", None)
     with refused("stop it before a winner is promoted"):
         winner_of(begun, "new", None)
     with refused("there is no winner; name a variant"):
@@ -104,13 +145,35 @@ def test_steps_that_are_not_possible_say_why() -> None:
     assert winner_of(ended, None, "new") == "new"
     done = promoted(ended, "new")
     assert (done.winner, done.promoted_version) == ("new", "v2")
-    with refused("has been promoted already"):
-        winner_of(done, None, "new")
+    for one in (done, archive(done)):
+        with refused("has been promoted already"):
+            winner_of(one, None, "new")
     with refused("is not a bandit"):
         reweigh(begun, [0.2, 0.8], 50, 7)
     bandit = start(experiment(bandit={}), state(draft), 5)
     moved = reweigh(bandit, [0.2, 0.8], 50, 7)
     assert (moved.weights, moved.periods[-1].users) == ([0.2, 0.8], 50)
+
+
+def test_an_experiment_to_which_other_groups_leave_nobody_does_not_start() -> None:
+    """Regression: a list has one variant, and the elder one took every user of the other group's, without a word."""
+    draft = experiment("e2", group="other")
+    whole = start(experiment(), state(), 5)
+    with refused(r"group: no user would be left by e1 \(group 'default'\), since a list has one variant") as error:
+        start(draft, state(whole, draft), 6)
+    assert (error.value.kind, error.value.field) == ("conflict", "group")
+    halves = [
+        start(experiment(name, group_range=part), state(), 5) for name, part in (("h1", (0.0, 0.5)), ("h2", (0.5, 1.0)))
+    ]
+    with refused("no user would be left by h1 .* and h2"):
+        start(draft, state(*halves, draft), 6)
+    partly = start(experiment(coverage=0.3), state(), 5)
+    quarter = start(experiment("e3", group="third", group_range=(0.0, 0.5), coverage=0.5), state(partly), 6)
+    begun = start(draft, state(partly, quarter, draft), 7)
+    running_now = state(partly, quarter, begun)
+    assert elders_of(partly, running_now) == []
+    assert elders_of(begun, running_now) == [partly, quarter]
+    assert share_left([partly, quarter]) == pytest.approx(0.7 * 0.75)
 
 
 def test_an_experiment_of_one_live_arm_does_not_start() -> None:

@@ -95,6 +95,22 @@ def test_a_bad_event_is_refused_alike_and_by_field(fields: dict[str, Any], field
     refused[1].encode()  # what is answered can be written
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"event_type": "purchase", "value": 1_000_000_001},
+            "value: must be -1000000000 to 1000000000, not 1000000001",
+        ),
+        ({"event_type": "rating", "rating": 5.0000001}, "rating: must be 0.5 to 5, not 5.0000001"),
+    ],
+)
+def test_a_number_out_of_its_range_is_told_with_all_digits(fields: dict[str, Any], words: str) -> None:
+    """Six digits said: must be -1e+09 to 1e+09, not 1e+09."""
+    assert over_http(GOOD | fields) == (words.partition(":")[0], words)
+    assert in_a_file(GOOD | fields) == over_http(GOOD | fields)
+
+
 def test_half_an_emoji_in_the_name_of_a_field_is_refused() -> None:
     refused = over_http(GOOD | {"mood\ud83c": 1})
     assert refused == in_a_file(GOOD | {"mood\ud83c": 1})

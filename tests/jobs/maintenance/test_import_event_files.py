@@ -211,6 +211,33 @@ async def test_a_map_says_what_the_columns_hold_and_that_of_the_data_set_is_take
     assert (await import_events(own, again))[0].recorded == 1
 
 
+async def test_the_map_of_the_data_set_is_taken_for_a_header_that_only_it_can_read(
+    with_store: Settings, store: OnlineStore, tmp_path: Path
+) -> None:
+    """The header was read as UTF-8 before the map was looked at, which names the encoding."""
+    own = with_store.model_copy(update={"data_dir": tmp_path / "data"})
+    kept = own.data_dir / "processed" / "map.yaml"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    file = tmp_path / "shop.csv"
+    file.write_bytes("Käufer;Artikel;Zeit\nJörg;Käse;2023-11-14 22:13:20\n".encode("cp1252"))
+    with pytest.raises(DataError, match="it is not text in UTF-8"):
+        await import_events(own, file)
+    text = (
+        "interactions:\n  user_id: käufer\n  item_id: ITEM\n  time: zeit\n  event_type: {constant: purchase}\n"
+        "  value: null\n  read: {separator: ';', encoding: cp1252}\n"
+    )
+    kept.write_text(text.replace("ITEM", "ware"))
+    with pytest.raises(DataError, match="it is not text in UTF-8"):  # its columns are not there
+        await import_events(own, file)
+    kept.write_text(text.replace("ITEM", "artikel"))
+    shown: list[str] = []
+    done, _ = await import_events(own, file, show=shown.append)
+    assert (done.recorded, done.refused) == (1, 0)
+    assert any("Käufer" in line or "käufer" in line for line in shown)
+    history = (await reading.user_features(store, "Jörg"))["history"]
+    assert [(time_ms, item.decode()) for time_ms, item, *_ in history] == [(1_700_000_000_000, "Käse")]
+
+
 async def test_json_lines_refuse_row_by_row(with_store: Settings, tmp_path: Path) -> None:
     good = {"user_id": 1, "item_id": 2, "event_type": "like", "timestamp": 1700000000}
     rows = ["{", "[]", json.dumps({**good, "mood": 1}), json.dumps({**good, "user_id": True}), json.dumps(good)]

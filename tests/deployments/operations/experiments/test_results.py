@@ -77,6 +77,23 @@ async def test_a_fixed_sample_is_read_once(control: ExperimentControl) -> None:
     assert "reading" not in experiment_view(again)
 
 
+async def test_the_results_say_what_other_groups_leave(control: ExperimentControl) -> None:
+    """They said that there were no users, and not why."""
+    elder = await started(control, coverage=0.3)
+    store = control._store
+    variants = [{"name": "a", "weight": 0.5, "slot": "champion"}, {"name": "b", "weight": 0.5, "slot": "challenger"}]
+    given = {"hypothesis": "h", "variants": variants, "group": "other", "id": "younger"}
+    await control.create(Definition.model_validate(given))
+    now_ms = clock.now_ms()
+    await change_experiment(
+        store.client, store.keys, "younger", lambda one, now: start(one, now, now_ms), "started", "", now_ms
+    )
+    _, results = await control.results.of("younger")
+    [warning] = [text for text in results.warnings if "one variant" in text]
+    assert f"{elder} began before: about 70% of the users" in warning
+    assert not [text for text in (await control.results.of(elder))[1].warnings if "one variant" in text]
+
+
 async def test_an_always_valid_one_is_read_at_every_look(control: ExperimentControl) -> None:
     name = await started(control, planned_users=300)
     await count(control._store, name, [*people("a", 301, 0.2), *people("b", 310, 0.4)])
