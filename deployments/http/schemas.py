@@ -159,6 +159,10 @@ def checked_id(text: str, field: str, stored: bool = False) -> str:
 @lru_cache(16_384)  # a list shows the same few items again and again
 def typed_id(text: str, id_type: str) -> int | str:
     """An id as the data set types it: a whole number where the data set has whole numbers and the text is one."""
+    return _typed(text, id_type)
+
+
+def _typed(text: str, id_type: str) -> int | str:
     if id_type == "int" and len(text) <= 17 and text.isascii():
         digits = text.removeprefix("-")
         if digits.isdigit() and (digits[0] != "0" or text == "0"):
@@ -175,7 +179,7 @@ def typed_id_of(value: int | str, id_type: str | None) -> int | str:
     if id_type is None or isinstance(value, int) == (id_type == "int"):
         return shown_id(value)
     # Past the cache, whose places are for items: users are many, and each asks for few lists.
-    return typed_id.__wrapped__(str(value), id_type)
+    return _typed(str(value), id_type)
 
 
 def shown_id(value: int | str) -> int | str:
