@@ -15,6 +15,7 @@ from data.fields.times import EARLIEST_S
 from data.mapping.conversions import ids, numbers
 from data.mapping.event_words import are_types, constant_type, open_words, telling_columns
 from data.mapping.names import RATINGS, fit, our_type
+from data.mapping.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")
@@ -66,7 +67,8 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
     if "time" not in given:
         _guess_time(sample, taken, guess)
     if "event_type" not in given:
-        _guess_type(sample, taken, guess, types, hint)
+        # A column that the map names as the value says what the rows are, too.
+        _guess_type(sample, taken, taken - set(named_columns(given.get("value"))), guess, types, hint)
     elif isinstance(given["event_type"], str):
         guess.fields["event_type"] = {"column": given["event_type"]}
     _guess_words(sample, guess, types)
@@ -193,7 +195,9 @@ def _may_be_order(low: float, high: float) -> bool:
     return low >= 0 and high < EARLIEST_S
 
 
-def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes, hint: str) -> None:
+def _guess_type(
+    sample: Sample, taken: set[str], no_value: set[str], guess: Guess, types: EventTypes, hint: str
+) -> None:
     found = [
         column
         for column in sample.columns
@@ -210,7 +214,7 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes
         answers = [{"column": column} for column in found]
         guess.questions.append(Question("event_type", f"{' and '.join(found)} may both be the event type", answers))
         return
-    constant = constant_type(sample, taken, hint)
+    constant = constant_type(sample, no_value, hint)
     telling = telling_columns(sample, taken)
     known = [column for column in telling if are_types(sample, column, types)]
     if len(known) == 1:
@@ -296,11 +300,28 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
     column = next(name for name, merit in merits.items() if merit == best)
     guess.fields["value"] = column
     if used == ["rating"]:
-        low, high = sample.span(column)
-        if high > 5 or low < 0.5:
-            top = next((scale for scale in (5, 6, 7, 10, 20, 100) if high <= scale), high)
-            guess.fields["value"] = {"column": column, "scale": [0 if low < 1 else 1, top]}
-            guess.notes.append(f"ratings from {low:g} to {high:g} are brought to 0.5 to 5")
+        _guess_scale(sample, column, guess)
+
+
+def _guess_scale(sample: Sample, column: str, guess: Guess) -> None:
+    """The scale of ratings; a question where the numbers are on no usual one."""
+    given = sample.numbers(column)
+    found = rating_scale(given)
+    if found is None:
+        del guess.fields["value"]
+        why = (
+            f"{column} has ratings from {given.min():g} to {given.max():g}, and it is not clear on which scale; name "
+            "its lowest and its highest rating, which are brought to 0.5 and 5"
+        )
+        answers = [{"column": column, "scale": scale} for scale in likely_scales(given)]
+        guess.questions.append(Question("value", why, answers or [{"column": column, "scale": ["LOWEST", "HIGHEST"]}]))
+        return
+    words = f"ratings from {found.low:g} to {found.high:g}"
+    if (found.low, found.high) != OURS:
+        guess.fields["value"] = {"column": column, "scale": [found.low, found.high]}
+        guess.notes.append(f"{words} are brought to 0.5 to 5")
+    if found.n_beyond:
+        guess.notes.append(f"{words}: {found.n_beyond:,} of the first {len(given):,} lie beyond and are refused")
 
 
 def _needs_value(kind: EventType) -> bool:

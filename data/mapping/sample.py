@@ -78,10 +78,15 @@ class Sample:
         clear = pc.any(pc.match_substring_regex(values, _CLEAR_COMMA)).as_py()
         return "," if clear and fits >= _MOST * len(values) else None
 
+    def numbers(self, column: str) -> np.ndarray:
+        """The finite numbers of the column."""
+        found = numbers(self.table[column], self.decimal(column))[0]
+        return found[np.isfinite(found)]
+
     def span(self, column: str) -> tuple[float, float]:
         """The smallest and the largest number."""
-        found = numbers(self.table[column], self.decimal(column))[0]
-        return float(np.nanmin(found)), float(np.nanmax(found))
+        found = self.numbers(column)
+        return float(found.min()), float(found.max())
 
     def share_of_ids(self, column: str) -> float:
         n = self.table.num_rows
