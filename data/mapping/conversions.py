@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from data.fields.cells import ABSENT, id_cell, number_cell
 from data.fields.ids import check_id
 from data.fields.times import EARLIEST_S, LATEST_S, UNITS_PER_S, day_ms, moment_ms
+from data.mapping.strptime import parsed
 
 Faults = dict[int, str]
 """Place of a row -> why its cell cannot be taken."""
@@ -72,11 +73,10 @@ def times(column: pa.ChunkedArray, form: str | None = None) -> tuple[np.ndarray,
         return _each_time(values)
     values = _without_absent(values)
     if form is not None:
-        parsed = pc.strptime(values, format=form, unit="ms", error_is_null=True)
-        found, faults = _moments(parsed)
-        wrong = _numpy(pc.and_(pc.is_null(parsed), pc.is_valid(values)))
-        return found, faults | {int(place): f"{values[int(place)].as_py()!r} is not of the form {form}"
-                                for place in np.flatnonzero(wrong)}  # fmt: skip
+        given, wrong = parsed(values, form)
+        found, faults = _moments(given)
+        found[list(wrong)] = 0
+        return found, faults | wrong
     if pc.all(pc.match_substring_regex(values, _PLAIN_WHOLE)).as_py():
         return _numbers_ms(values.cast(pa.int64()))
     plain = pc.utf8_rtrim(values, "Z") if pc.all(pc.ends_with(values, "Z")).as_py() else values

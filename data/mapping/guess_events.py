@@ -1,10 +1,8 @@
 """Which column of a table of events holds what, guessed from names and contents of a sample.
 
-A guess is a part of a map, in the form of the map file, and questions where it is not clear. What the user's map says
-is taken as it stands, and only the rest is guessed.
+What the user's map says is taken as it stands, and only the rest is guessed.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,35 +12,13 @@ from data.dataset import DataError
 from data.fields.times import EARLIEST_S
 from data.mapping.conversions import ids, numbers
 from data.mapping.event_words import are_types, constant_type, open_words, telling_columns
+from data.mapping.guess import Guess, Question, check_columns, named_columns
 from data.mapping.names import RATINGS, fit, our_type
 from data.mapping.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")
 _MOST = 0.5
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a guess leaves open: the field, why, and what the map file may say, best first."""
-
-    field: str
-    why: str
-    answers: list[Any]
-
-
-@dataclass
-class Guess:
-    """A part of a map as far as it is clear; `notes` are told to people."""
-
-    fields: dict[str, Any]
-    questions: list[Question] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def put_in_order(self, order: list[str]) -> None:
-        """Put the fields in this order; unknown ones, which the check of the map names, come last."""
-        place = {name: number for number, name in enumerate(order)}
-        self.fields = dict(sorted(self.fields.items(), key=lambda entry: place.get(entry[0], len(order))))
 
 
 def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint: str = "") -> Guess:
@@ -100,31 +76,6 @@ def _with_decimal(sample: Sample, value: Any) -> Any:
     return value
 
 
-def check_columns(sample: Sample, given: dict[str, Any], part: str) -> None:
-    """Whether the columns that a map names are there. Raises `DataError` that names the one that is not."""
-    told = [(name, column) for name, value in given.items() if name != "read" for column in named_columns(value)]
-    attributes = given.get("attributes")
-    for name, kind in attributes.items() if isinstance(attributes, dict) else ():
-        column = kind.get("column") if isinstance(kind, dict) else None
-        told.append((f"attributes.{name}", column or name))
-    for name, column in told:
-        if column not in sample.columns:
-            raise DataError(
-                f"{part}.{name}: {sample.address} has no column {column!r}; it has {', '.join(sample.columns)}"
-            )
-
-
-def named_columns(value: Any) -> list[str]:
-    """The columns that a field of a map names."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return [column for column in value if isinstance(column, str)]
-    if isinstance(value, dict):
-        return [*named_columns(value.get("column")), *named_columns(value.get("columns"))]
-    return []
-
-
 def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
     """The column whose name fits best; a question where there is none, or two fit alike."""
     free = [column for column in sample.columns if column not in taken]
@@ -167,6 +118,12 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
                 taken.add(column)
                 return
             merits[column] = (name + 1, {"column": column, "format": forms[0]})
+        elif name and (forms := sample.formats(column, _MOST)):
+            why = f"most dates in {column} are of the form {forms[0]}, but {sample.first_misfit(column, forms[0])}"
+            answers = [{"column": column, "format": form} for form in forms]
+            guess.questions.append(Question("time", why, answers))
+            taken.add(column)
+            return
         elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and _may_be_order(*sample.span(column)):
             merits[column] = (name * 0.1, {"column": column, "order": True})
     unreadable = [column for column in free if fit(column, "time") >= 2 and sample.texts(column)]

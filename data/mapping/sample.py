@@ -44,14 +44,18 @@ class Sample:
         n = self.table.num_rows
         return 1 - len(times(self.table[column], form)[1]) / n if n else 0.0
 
-    def formats(self, column: str) -> list[str]:
-        """The forms of dates that fit nearly all cells, beside ISO 8601 and numbers."""
+    def formats(self, column: str, share: float = _MOST) -> list[str]:
+        """The forms of dates that fit nearly all cells, or this share of them, beside ISO 8601 and numbers."""
         if not pa.types.is_string(self.table[column].type):
             return []
         part = self.table.slice(0, 2000)
         return [
-            form for form in FORMATS if part.num_rows and 1 - len(times(part[column], form)[1]) / part.num_rows > _MOST
+            form for form in FORMATS if part.num_rows and 1 - len(times(part[column], form)[1]) / part.num_rows > share
         ]
+
+    def first_misfit(self, column: str, form: str) -> str:
+        """Why the first cell is none of this form."""
+        return next(iter(times(self.table[column].slice(0, 2000), form)[1].values()))
 
     def share_of_numbers(self, column: str) -> float:
         """Share of the cells that hold something and are numbers; 0 where all are empty."""
