@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.dataset import DataError
+from data.mapping.conversions import OBJECT
 from data.mapping.sample import Sample
 
 
@@ -31,13 +32,15 @@ class Guess:
 
 
 def check_columns(sample: Sample, given: dict[str, Any], part: str) -> None:
-    """Whether the columns that a map names are there. Raises `DataError` that names the one that is not."""
+    """Whether the columns that a map names are there and hold no objects. Raises `DataError` that names the one."""
     told = [(name, column) for name, value in given.items() if name != "read" for column in named_columns(value)]
     attributes = given.get("attributes")
     for name, kind in attributes.items() if isinstance(attributes, dict) else ():
         column = kind.get("column") if isinstance(kind, dict) else None
         told.append((f"attributes.{name}", column or name))
     for name, column in told:
+        if column in sample.nested:
+            raise DataError(f"{part}.{name}: {sample.address}: column {column} holds {OBJECT}")
         if column not in sample.columns:
             raise DataError(
                 f"{part}.{name}: {sample.address} has no column {column!r}; it has {', '.join(sample.columns)}"

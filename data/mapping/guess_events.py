@@ -10,7 +10,7 @@ import numpy as np
 from configs.event_types import EventType, EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
-from data.mapping.conversions import ids, numbers
+from data.mapping.conversions import OBJECT, ids, numbers
 from data.mapping.event_words import are_types, constant_type, open_words, telling_columns
 from data.mapping.guess import Guess, Question, check_columns, named_columns
 from data.mapping.names import RATINGS, fit, our_type
@@ -83,10 +83,12 @@ def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | 
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:
-        likely = [column for column in merits if max(fit(column, "time"), fit(column, "value")) < 2]
-        guess.questions.append(
-            Question(role, f"no column's name says that it holds the {role}", likely or list(merits))
+        likely = [c for c in merits if all(fit(c, other) < 2 for other in ROLES if other != role)]
+        objects = [column for column in sample.nested if fit(column, role)]
+        why = (
+            f"{' and '.join(objects)} holds {OBJECT}" if objects else f"no column's name says that it holds the {role}"
         )
+        guess.questions.append(Question(role, why, likely if likely or objects else list(merits)))
         return None
     if len(found) > 1:
         guess.questions.append(Question(role, f"{' and '.join(found)} may both be the {role}", found))

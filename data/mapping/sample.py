@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.mapping.conversions import COMMA_NUMBER, ids, numbers, texts, times
+from data.mapping.conversions import COMMA_NUMBER, ids, is_nested, numbers, texts, times
 from data.sources.batches import SourceTable
 
 ROWS = 20_000
@@ -24,7 +24,12 @@ _CLEAR_COMMA = r"^[+-]?([0-9]{4,}|0[0-9]*|[0-9]+(\.[0-9]{3})+),[0-9]+$|^[+-]?[0-
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows of a table (none where it has none)."""
+    """The first rows of a table (none where it has none).
+
+    Attributes:
+        columns: those that can be read.
+        nested: the others, whose cells hold objects.
+    """
 
     address: str
     columns: list[str]
@@ -32,6 +37,7 @@ class Sample:
     types: dict[str, str]
     first_refused: tuple[int, str] | None = None
     n_refused: int = 0
+    nested: tuple[str, ...] = ()
 
     def texts(self, column: str, n: int = 3) -> list[str]:
         """The first different cells as texts, for people."""
@@ -113,7 +119,8 @@ def take_sample(source: SourceTable) -> Sample:
         n_refused += len(batch.refused)
         if rows >= ROWS:
             break
-    table = (
-        pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({c: [] for c in source.columns})
-    )
-    return Sample(source.address, source.columns, table, source.types, first_refused, n_refused)
+    nested = tuple(name for name in source.columns if any(is_nested(part.schema.field(name).type) for part in parts))
+    columns = [name for name in source.columns if name not in nested]
+    parts = [part.select(columns) for part in parts]
+    table = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({c: [] for c in columns})
+    return Sample(source.address, columns, table, source.types, first_refused, n_refused, nested)
