@@ -11,9 +11,9 @@ from configs.event_types import EventType, EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
 from data.mapping.conversions import OBJECT, ids, numbers
-from data.mapping.event_words import are_types, constant_type, open_words, telling_columns
+from data.mapping.event_words import are_types, constant_type, flags_of_types, open_words, telling_columns
 from data.mapping.guess import Guess, Question, check_columns, named_columns
-from data.mapping.names import RATINGS, fit, our_type
+from data.mapping.names import RATINGS, fit, has_word, our_type, says_seconds
 from data.mapping.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.sample import Sample
 
@@ -191,6 +191,12 @@ def _guess_type(
             )
         )
         return
+    flags = flags_of_types(sample, taken) if constant != "rating" else {}
+    if flags:
+        why = f"{' and '.join(flags)} says yes in some rows and no in others: not every row is the same event"
+        answers = [*flags.values(), {"constant": constant or "view"}]
+        guess.questions.append(Question("event_type", why, answers))
+        return
     if constant is not None:
         guess.fields["event_type"] = {"constant": constant}
         return
@@ -248,8 +254,10 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
     for column in sample.columns:
         if column in taken or sample.share_of_numbers(column) < 0.9:
             continue
-        right = rating == any(word in column for word in RATINGS)
-        merits[column] = 2 * fit(column, "value") * right + ("sales" in column or "amount" in column)
+        if "watch" in used and not says_seconds(column):
+            continue
+        right = rating == has_word(column, RATINGS)
+        merits[column] = 2 * fit(column, "value") * right + has_word(column, ("sales", "amount"))
     best = max(merits.values(), default=0)
     if best < 2:
         needing = [name for name in used if name in types.by_name and _needs_value(types[name])]
@@ -291,6 +299,11 @@ def _value_question(sample: Sample, taken: set[str], kind: dict[str, Any], needi
     unit = needing.value.unit if needing.value is not None and needing.value.unit else "a number"
     why = f"an event {name} needs a value ({unit}), and no column's name says that it holds it"
     numeric = [column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9]
+    if unit == "seconds" and (others := [column for column in numeric if not says_seconds(column)]):
+        why += f"; {' and '.join(others)} says another unit: bring it to seconds before"
+        numeric = [column for column in numeric if column not in others]
+        if not numeric:
+            return Question("value", why, [])
     if numeric or "column" not in kind:
         return Question("value", why, numeric)
     mapped = {**(kind.get("map") or {})}

@@ -45,6 +45,10 @@ class Sample:
         found = [re.sub(r"(\d\d:\d\d)\.0+$", r"\1", text) for text in found[:n]]
         return [text if len(text) <= 24 else f"{text[:21]}..." for text in found]
 
+    def cells(self, column: str) -> list[str]:
+        """The different cells as texts."""
+        return pc.unique(texts(self.table[column]).drop_null()).to_pylist()
+
     def share_of_times(self, column: str, form: str | None = None) -> float:
         """Share of the cells that are times since 1990."""
         n = self.table.num_rows
@@ -103,7 +107,7 @@ class Sample:
         return 1 - len(ids(self.table[column])[1]) / n if n else 0.0
 
     def distinct(self, column: str) -> int:
-        return len(pc.unique(texts(self.table[column]).drop_null()))
+        return len(self.cells(column))
 
 
 def take_sample(source: SourceTable) -> Sample:
