@@ -18,6 +18,10 @@ from data.mapping.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")
+BELOW_0 = (
+    "cancellations and returns are best left out of the table, or given a word of their own in a column of event "
+    "types, which the map leaves out or gives another type"
+)
 _MOST = 0.5
 
 
@@ -54,8 +58,24 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
         del guess.fields["value"]
     if "value" in guess.fields:
         guess.fields["value"] = _with_decimal(sample, guess.fields["value"])
+    _note_negatives(sample, guess, types)
     guess.put_in_order([*ROLES, "read"])
     return guess
+
+
+def _note_negatives(sample: Sample, guess: Guess, types: EventTypes) -> None:
+    """Amounts below 0 that the map does not read, as of a quantity; those of the value are counted at the import."""
+    kind = guess.fields.get("event_type")
+    if not isinstance(kind, dict) or "purchase" not in _used_types(sample, kind, types):
+        return
+    used = {column for value in guess.fields.values() for column in named_columns(value)}
+    for column in sample.columns:
+        if column not in used and fit(column, "value") >= 2 and sample.share_of_numbers(column) > 0.9:
+            n = int((sample.numbers(column) < 0).sum())
+            if n:
+                guess.notes.append(
+                    f"{column} is below 0 in {n:,} of the first {sample.table.num_rows:,} rows; {BELOW_0}"
+                )
 
 
 def _with_decimal(sample: Sample, value: Any) -> Any:
@@ -235,7 +255,9 @@ def _guess_words(sample: Sample, guess: Guess, types: EventTypes) -> None:
 
 
 def _used_types(sample: Sample, kind: dict[str, Any], types: EventTypes) -> list[str]:
-    """Our types that the words of the sample stand for."""
+    """Our types that the words of the sample stand for, or the one of all rows."""
+    if "constant" in kind:
+        return [kind["constant"]]
     ours = {str(word).lower(): name for name, words in (kind.get("map") or {}).items() for word in words}
     ours |= {name: name for name in types.by_name if name not in ours}
     words = [word.lower() for word in sample.texts(kind["column"], 1000)]
@@ -246,7 +268,7 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
     kind = guess.fields.get("event_type")
     if not isinstance(kind, dict):
         return
-    used = [kind["constant"]] if "constant" in kind else _used_types(sample, kind, types)
+    used = _used_types(sample, kind, types)
     if not any(name in types.by_name and types[name].value is not None for name in used):
         return
     rating = "rating" in used

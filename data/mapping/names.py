@@ -66,7 +66,7 @@ CONTEXT = frozenset(
 """Names of columns that say something of a row, but not what happened."""
 RATINGS = ("rating", "score", "stars", "overall")
 SPENT = ("sales", "amount", "price", "revenue", "quantity", "qty", "total", "basket", "invoice", "order")
-WATCHED = ("watch", "duration", "seconds")
+WATCHED = ("watch", "watched", "duration", "seconds")
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "view": ("view", "views", "pageview", "page_view", "pv", "detail", "product_view", "impression", "visit", "viewed"),
     "click": ("click", "clicks", "clicked", "open", "tap"),
