@@ -26,6 +26,7 @@ from data.mapping.sample import Sample
 FEW_WORDS = 20
 """More different words are no types."""
 _NEARLY_ALL = 0.95
+_SEEN = ("watch", "watched")
 _OF_FLAGS = frozenset(("is", "was", "has", "did", "been", "flag"))
 
 
@@ -101,6 +102,7 @@ def constant_type(sample: Sample, taken: set[str], hint: str) -> str | None:
             return found
     if any(says_spent(column) for column in sample.columns):
         return "purchase"
-    if any(has_word(column, WATCHED) and says_seconds(column) for column in free):
+    # Minutes watched are of a watch too, whose value is then asked for; days of a duration are another thing.
+    if any(has_word(column, WATCHED) and (says_seconds(column) or has_word(column, _SEEN)) for column in free):
         return "watch"
     return None

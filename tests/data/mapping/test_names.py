@@ -54,7 +54,7 @@ def rows(folder: Path, column: str, cells: list[str], name: str = "feed.csv") ->
     return Sources(str(folder / name))
 
 
-@pytest.mark.parametrize("column", ["border_color", "order_position", "duration_days", "minutes_watched"])
+@pytest.mark.parametrize("column", ["border_color", "order_position", "duration_days", "duration_ms"])
 def test_such_a_column_does_not_say_what_the_rows_are(tmp_path: Path, column: str) -> None:
     with pytest.raises(UnclearMap, match="nothing says what a row is"):
         make_plan(rows(tmp_path, column, ["3", "17", "44"]))
@@ -84,9 +84,13 @@ def test_a_flag_called_like_an_event_stops_the_guess(tmp_path: Path, column: str
     assert len(chosen.leave_out) == 1
 
 
-def test_columns_of_another_unit_are_not_proposed_as_seconds(tmp_path: Path) -> None:
-    """Regression: minutes were proposed, and a map that names the value alone had lost the type."""
-    sources = rows(tmp_path, "watch_minutes", ["3", "17"], "watch.csv")
-    with pytest.raises(UnclearMap, match="watch_minutes says another unit: bring it to seconds before") as unclear:
+@pytest.mark.parametrize("column", ["watch_minutes", "minutes_watched", "watched_ms"])
+def test_columns_of_another_unit_are_not_proposed_as_seconds(tmp_path: Path, column: str) -> None:
+    """Regression: minutes and milliseconds were proposed, and a map that names the value alone had lost the type."""
+    sources = rows(tmp_path, column, ["3", "17"])
+    with pytest.raises(UnclearMap, match=f"{column} says another unit: bring it to seconds before") as unclear:
         make_plan(sources)
     assert "value: COLUMN" in str(unclear.value)
+    own = tmp_path / "own.yaml"
+    own.write_text(f"interactions: {{value: {column}}}")
+    assert make_plan(Sources(sources.events, map=own)).chosen.interactions.event_type.constant == "watch"
