@@ -193,7 +193,7 @@ def told(found: ImportedTables) -> list[str]:
     lines += [f"left out by the map: {count:,} rows of type {word}" for word, count in found.left_out.most_common()]
     refused = found.refusals
     if refused.rows or refused.cells:
-        cells = f"; kept without a cell: {refused.cells:,} rows of the catalogue" if refused.cells else ""
+        cells = f"; {refused.cells:,} cells of the catalogue, whose rows are kept" if refused.cells else ""
         lines.append(f"refused: {refused.rows:,} rows{cells}")
         lines += [f"  {line}" for line in refused.summary()]
         lines.append(f"  each with its row, column and reason: {refused.path}")

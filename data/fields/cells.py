@@ -27,6 +27,16 @@ def is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ABSENT)
 
 
+def is_object(text: str) -> bool:
+    """Whether a cell's text is a JSON object, which a nested field of other people's data is written as."""
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False  # as a UUID in braces
+
+
 def id_cell(value: Any) -> Any:
     """An id from a cell: as it stands, and a number with decimals if that is what it seems to be.
 

@@ -10,7 +10,7 @@ from data.dataset import ARROW_TYPES, ITEMS, USERS, schema_with
 from data.fields.attributes import MAX_KEYWORD_BYTES, MAX_KEYWORDS, MAX_TEXT_CHARS, AttributeType, check_value
 from data.fields.cells import FLAGS, vector_cell
 from data.mapping.column_map import Attribute, Items, Users, Words
-from data.mapping.conversions import Faults, ids, numbers, texts, times
+from data.mapping.conversions import OBJECT, Faults, ids, numbers, objects, texts, times
 from data.mapping.refusals import Refusals
 from data.sources.batches import RowBatch
 
@@ -66,7 +66,11 @@ class CatalogueReader:
         table, n = batch.table, batch.table.num_rows
         titles = found
         if chosen.title:
-            parts = [pc.fill_null(texts(table[column]), "") for column in chosen.title]
+            parts = []
+            for column in chosen.title:
+                nested = objects(table[column])
+                self._tell(batch, column, dict.fromkeys(map(int, np.flatnonzero(nested)), f"is {OBJECT}"), keep, file)
+                parts.append(pc.if_else(pa.array(nested), "", pc.fill_null(texts(table[column]), "")))
             joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, " "))
             joined = pc.utf8_slice_codeunits(joined, 0, MAX_TEXT_CHARS)
             titles = pc.if_else(pc.equal(joined, ""), found, joined)

@@ -11,17 +11,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.fields.cells import ABSENT, id_cell, number_cell
+from data.fields.cells import ABSENT, id_cell, is_object, number_cell
 from data.fields.ids import check_id
 from data.fields.times import EARLIEST_S, LATEST_S, UNITS_PER_S, day_ms, moment_ms
+from data.mapping.strptime import parsed
 
 Faults = dict[int, str]
 """Place of a row -> why its cell cannot be taken."""
-# Texts that need a closer look: blank, with control characters, one of the path's steps, a number with decimals, long.
-_ODD_ID = r"^\s*$|[\x00-\x1f\x7f]|^\.\.?$|^\s*-?\d+(\.\d+)?([eE]\+?\d+)?\s*$|.{150,}"
+# Texts that need a closer look: blank, an object of JSON, with control characters, one of the path's steps, a number
+# with decimals, long.
+_ODD_ID = r"^\s*$|^\s*[{]|[\x00-\x1f\x7f]|^\.\.?$|^\s*-?\d+(\.\d+)?([eE]\+?\d+)?\s*$|.{150,}"
 _PLAIN_WHOLE = r"^-?[0-9]{1,18}$"
 COMMA_NUMBER = r"^[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?$"
+OBJECT = "an object: name a plain column; nested fields must be flattened before"
 _ABSENT = pa.array(sorted(ABSENT))
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether cells of this type hold objects, or lists of them."""
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pa.types.is_struct(kind) or pa.types.is_map(kind) or (lists and is_nested(kind.value_type))
+
+
+def objects(column: pa.ChunkedArray) -> np.ndarray:
+    """(n,) bool: which cells hold an object, or the text of one."""
+    values = _flat(column)
+    if is_nested(values.type):
+        return _numpy(pc.is_valid(values))
+    found = np.zeros(len(values), bool)
+    if pa.types.is_string(values.type):
+        for place in np.flatnonzero(_numpy(pc.fill_null(pc.match_substring_regex(values, r"^\s*\{"), False))):
+            found[place] = is_object(values[int(place)].as_py())
+    return found
 
 
 def ids(column: pa.ChunkedArray) -> tuple[pa.Array, Faults]:
@@ -72,11 +93,10 @@ def times(column: pa.ChunkedArray, form: str | None = None) -> tuple[np.ndarray,
         return _each_time(values)
     values = _without_absent(values)
     if form is not None:
-        parsed = pc.strptime(values, format=form, unit="ms", error_is_null=True)
-        found, faults = _moments(parsed)
-        wrong = _numpy(pc.and_(pc.is_null(parsed), pc.is_valid(values)))
-        return found, faults | {int(place): f"{values[int(place)].as_py()!r} is not of the form {form}"
-                                for place in np.flatnonzero(wrong)}  # fmt: skip
+        given, wrong = parsed(values, form)
+        found, faults = _moments(given)
+        found[list(wrong)] = 0
+        return found, faults | wrong
     if pc.all(pc.match_substring_regex(values, _PLAIN_WHOLE)).as_py():
         return _numbers_ms(values.cast(pa.int64()))
     plain = pc.utf8_rtrim(values, "Z") if pc.all(pc.ends_with(values, "Z")).as_py() else values
@@ -131,8 +151,10 @@ def _comma_numbers(values: pa.Array) -> tuple[np.ndarray, Faults]:
 
 
 def texts(column: pa.ChunkedArray) -> pa.Array:
-    """Texts without white space at their ends, null where a cell stands for nothing."""
+    """Texts without white space at their ends, null where a cell stands for nothing or holds an object."""
     values = _flat(column)
+    if is_nested(values.type):
+        return pa.nulls(len(values), pa.string())
     if pa.types.is_fixed_size_list(values.type) or pa.types.is_large_list(values.type):
         values = values.cast(pa.list_(values.type.value_type))
     if pa.types.is_list(values.type):
@@ -236,6 +258,10 @@ def _python(value: pa.Scalar) -> Any:
 
 def _id_text(value: Any) -> str:
     value = id_cell(value)
+    if isinstance(value, dict) or (isinstance(value, str) and is_object(value)):
+        raise ValueError(f"is {OBJECT}")
+    if isinstance(value, list):
+        raise ValueError("is a list and no id: name a plain column; lists must be unfolded into rows before")
     if isinstance(value, str) and value.strip() in ABSENT:
         raise ValueError("is empty" if not value.strip() else f"{value!r} stands for nothing")
     if isinstance(value, float):

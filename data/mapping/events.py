@@ -47,6 +47,7 @@ class EventReader:
     Attributes:
         left_out: words of the type's column whose rows the map leaves out -> how many.
         valueless: event types that carry no value, although the map names a column for it.
+        negative: event types -> how many of their events have a value below 0.
     """
 
     chosen: Events
@@ -57,6 +58,7 @@ class EventReader:
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     valueless: set[str] = field(default_factory=set)
+    negative: Counter[str] = field(default_factory=Counter)
     _of_type: Counter[str] = field(default_factory=Counter)
     _refused_of_type: Counter[str] = field(default_factory=Counter)
     _why_of_type: dict[str, str] = field(default_factory=dict)
@@ -85,7 +87,10 @@ class EventReader:
         found = self.read_rows(batch.table)
         for place, (column, reason) in found.faults.items():
             self.refusals.add(file, int(batch.rows[place]), column, reason)
-        return found.table.filter(pa.array(found.good)).cast(_READ)
+        table = found.table.filter(pa.array(found.good)).cast(_READ)
+        below = pc.fill_null(pc.less(table["value"], 0), False)
+        self.negative.update(table["event_type"].filter(below).to_pylist())
+        return table
 
     def read_rows(self, table: pa.Table) -> ReadRows:
         """What the rows of a table say, and why some say nothing that can be taken."""

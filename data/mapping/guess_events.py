@@ -1,10 +1,8 @@
 """Which column of a table of events holds what, guessed from names and contents of a sample.
 
-A guess is a part of a map, in the form of the map file, and questions where it is not clear. What the user's map says
-is taken as it stands, and only the rest is guessed.
+What the user's map says is taken as it stands, and only the rest is guessed.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,36 +10,19 @@ import numpy as np
 from configs.event_types import EventType, EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
-from data.mapping.conversions import ids, numbers
-from data.mapping.event_words import are_types, constant_type, open_words, telling_columns
-from data.mapping.names import RATINGS, fit, our_type
+from data.mapping.conversions import OBJECT, ids, numbers
+from data.mapping.event_words import are_types, constant_type, flags_of_types, open_words, telling_columns
+from data.mapping.guess import Guess, Question, check_columns, named_columns
+from data.mapping.names import RATINGS, fit, has_word, our_type, says_seconds
+from data.mapping.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")
+BELOW_0 = (
+    "cancellations and returns are best left out of the table, or given a word of their own in a column of event "
+    "types, which the map leaves out or gives another type"
+)
 _MOST = 0.5
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a guess leaves open: the field, why, and what the map file may say, best first."""
-
-    field: str
-    why: str
-    answers: list[Any]
-
-
-@dataclass
-class Guess:
-    """A part of a map as far as it is clear; `notes` are told to people."""
-
-    fields: dict[str, Any]
-    questions: list[Question] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def put_in_order(self, order: list[str]) -> None:
-        """Put the fields in this order; unknown ones, which the check of the map names, come last."""
-        place = {name: number for number, name in enumerate(order)}
-        self.fields = dict(sorted(self.fields.items(), key=lambda entry: place.get(entry[0], len(order))))
 
 
 def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint: str = "") -> Guess:
@@ -66,7 +47,8 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
     if "time" not in given:
         _guess_time(sample, taken, guess)
     if "event_type" not in given:
-        _guess_type(sample, taken, guess, types, hint)
+        # A column that the map names as the value says what the rows are, too.
+        _guess_type(sample, taken, taken - set(named_columns(given.get("value"))), guess, types, hint)
     elif isinstance(given["event_type"], str):
         guess.fields["event_type"] = {"column": given["event_type"]}
     _guess_words(sample, guess, types)
@@ -76,8 +58,24 @@ def guess_events(sample: Sample, given: dict[str, Any], types: EventTypes, hint:
         del guess.fields["value"]
     if "value" in guess.fields:
         guess.fields["value"] = _with_decimal(sample, guess.fields["value"])
+    _note_negatives(sample, guess, types)
     guess.put_in_order([*ROLES, "read"])
     return guess
+
+
+def _note_negatives(sample: Sample, guess: Guess, types: EventTypes) -> None:
+    """Amounts below 0 that the map does not read, as of a quantity; those of the value are counted at the import."""
+    kind = guess.fields.get("event_type")
+    if not isinstance(kind, dict) or "purchase" not in _used_types(sample, kind, types):
+        return
+    used = {column for value in guess.fields.values() for column in named_columns(value)}
+    for column in sample.columns:
+        if column not in used and fit(column, "value") >= 2 and sample.share_of_numbers(column) > 0.9:
+            n = int((sample.numbers(column) < 0).sum())
+            if n:
+                guess.notes.append(
+                    f"{column} is below 0 in {n:,} of the first {sample.table.num_rows:,} rows; {BELOW_0}"
+                )
 
 
 def _with_decimal(sample: Sample, value: Any) -> Any:
@@ -98,31 +96,6 @@ def _with_decimal(sample: Sample, value: Any) -> Any:
     return value
 
 
-def check_columns(sample: Sample, given: dict[str, Any], part: str) -> None:
-    """Whether the columns that a map names are there. Raises `DataError` that names the one that is not."""
-    told = [(name, column) for name, value in given.items() if name != "read" for column in named_columns(value)]
-    attributes = given.get("attributes")
-    for name, kind in attributes.items() if isinstance(attributes, dict) else ():
-        column = kind.get("column") if isinstance(kind, dict) else None
-        told.append((f"attributes.{name}", column or name))
-    for name, column in told:
-        if column not in sample.columns:
-            raise DataError(
-                f"{part}.{name}: {sample.address} has no column {column!r}; it has {', '.join(sample.columns)}"
-            )
-
-
-def named_columns(value: Any) -> list[str]:
-    """The columns that a field of a map names."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return [column for column in value if isinstance(column, str)]
-    if isinstance(value, dict):
-        return [*named_columns(value.get("column")), *named_columns(value.get("columns"))]
-    return []
-
-
 def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | None:
     """The column whose name fits best; a question where there is none, or two fit alike."""
     free = [column for column in sample.columns if column not in taken]
@@ -130,10 +103,12 @@ def _by_name(sample: Sample, role: str, taken: set[str], guess: Guess) -> str | 
     best = max(merits.values(), default=0)
     found = [column for column, merit in merits.items() if merit == best]
     if best == 0:
-        likely = [column for column in merits if max(fit(column, "time"), fit(column, "value")) < 2]
-        guess.questions.append(
-            Question(role, f"no column's name says that it holds the {role}", likely or list(merits))
+        likely = [c for c in merits if all(fit(c, other) < 2 for other in ROLES if other != role)]
+        objects = [column for column in sample.nested if fit(column, role)]
+        why = (
+            f"{' and '.join(objects)} holds {OBJECT}" if objects else f"no column's name says that it holds the {role}"
         )
+        guess.questions.append(Question(role, why, likely if likely or objects else list(merits)))
         return None
     if len(found) > 1:
         guess.questions.append(Question(role, f"{' and '.join(found)} may both be the {role}", found))
@@ -165,6 +140,12 @@ def _guess_time(sample: Sample, taken: set[str], guess: Guess) -> None:
                 taken.add(column)
                 return
             merits[column] = (name + 1, {"column": column, "format": forms[0]})
+        elif name and (forms := sample.formats(column, _MOST)):
+            why = f"most dates in {column} are of the form {forms[0]}, but {sample.first_misfit(column, forms[0])}"
+            answers = [{"column": column, "format": form} for form in forms]
+            guess.questions.append(Question("time", why, answers))
+            taken.add(column)
+            return
         elif name >= 2 and sample.share_of_numbers(column) >= 0.9 and _may_be_order(*sample.span(column)):
             merits[column] = (name * 0.1, {"column": column, "order": True})
     unreadable = [column for column in free if fit(column, "time") >= 2 and sample.texts(column)]
@@ -193,7 +174,9 @@ def _may_be_order(low: float, high: float) -> bool:
     return low >= 0 and high < EARLIEST_S
 
 
-def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes, hint: str) -> None:
+def _guess_type(
+    sample: Sample, taken: set[str], no_value: set[str], guess: Guess, types: EventTypes, hint: str
+) -> None:
     found = [
         column
         for column in sample.columns
@@ -210,7 +193,7 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes
         answers = [{"column": column} for column in found]
         guess.questions.append(Question("event_type", f"{' and '.join(found)} may both be the event type", answers))
         return
-    constant = constant_type(sample, taken, hint)
+    constant = constant_type(sample, no_value, hint)
     telling = telling_columns(sample, taken)
     known = [column for column in telling if are_types(sample, column, types)]
     if len(known) == 1:
@@ -227,6 +210,12 @@ def _guess_type(sample: Sample, taken: set[str], guess: Guess, types: EventTypes
                 [*(open_words(sample, column) for column in telling), {"constant": constant or "purchase"}],
             )
         )
+        return
+    flags = flags_of_types(sample, taken) if constant != "rating" else {}
+    if flags:
+        why = f"{' and '.join(flags)} says yes in some rows and no in others: not every row is the same event"
+        answers = [*flags.values(), {"constant": constant or "view"}]
+        guess.questions.append(Question("event_type", why, answers))
         return
     if constant is not None:
         guess.fields["event_type"] = {"constant": constant}
@@ -266,7 +255,9 @@ def _guess_words(sample: Sample, guess: Guess, types: EventTypes) -> None:
 
 
 def _used_types(sample: Sample, kind: dict[str, Any], types: EventTypes) -> list[str]:
-    """Our types that the words of the sample stand for."""
+    """Our types that the words of the sample stand for, or the one of all rows."""
+    if "constant" in kind:
+        return [kind["constant"]]
     ours = {str(word).lower(): name for name, words in (kind.get("map") or {}).items() for word in words}
     ours |= {name: name for name in types.by_name if name not in ours}
     words = [word.lower() for word in sample.texts(kind["column"], 1000)]
@@ -277,7 +268,7 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
     kind = guess.fields.get("event_type")
     if not isinstance(kind, dict):
         return
-    used = [kind["constant"]] if "constant" in kind else _used_types(sample, kind, types)
+    used = _used_types(sample, kind, types)
     if not any(name in types.by_name and types[name].value is not None for name in used):
         return
     rating = "rating" in used
@@ -285,8 +276,10 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
     for column in sample.columns:
         if column in taken or sample.share_of_numbers(column) < 0.9:
             continue
-        right = rating == any(word in column for word in RATINGS)
-        merits[column] = 2 * fit(column, "value") * right + ("sales" in column or "amount" in column)
+        if "watch" in used and not says_seconds(column):
+            continue
+        right = rating == has_word(column, RATINGS)
+        merits[column] = 2 * fit(column, "value") * right + has_word(column, ("sales", "amount"))
     best = max(merits.values(), default=0)
     if best < 2:
         needing = [name for name in used if name in types.by_name and _needs_value(types[name])]
@@ -296,11 +289,28 @@ def _guess_value(sample: Sample, taken: set[str], guess: Guess, types: EventType
     column = next(name for name, merit in merits.items() if merit == best)
     guess.fields["value"] = column
     if used == ["rating"]:
-        low, high = sample.span(column)
-        if high > 5 or low < 0.5:
-            top = next((scale for scale in (5, 6, 7, 10, 20, 100) if high <= scale), high)
-            guess.fields["value"] = {"column": column, "scale": [0 if low < 1 else 1, top]}
-            guess.notes.append(f"ratings from {low:g} to {high:g} are brought to 0.5 to 5")
+        _guess_scale(sample, column, guess)
+
+
+def _guess_scale(sample: Sample, column: str, guess: Guess) -> None:
+    """The scale of ratings; a question where the numbers are on no usual one."""
+    given = sample.numbers(column)
+    found = rating_scale(given)
+    if found is None:
+        del guess.fields["value"]
+        why = (
+            f"{column} has ratings from {given.min():g} to {given.max():g}, and it is not clear on which scale; name "
+            "its lowest and its highest rating, which are brought to 0.5 and 5"
+        )
+        answers = [{"column": column, "scale": scale} for scale in likely_scales(given)]
+        guess.questions.append(Question("value", why, answers or [{"column": column, "scale": ["LOWEST", "HIGHEST"]}]))
+        return
+    words = f"ratings from {found.low:g} to {found.high:g}"
+    if (found.low, found.high) != OURS:
+        guess.fields["value"] = {"column": column, "scale": [found.low, found.high]}
+        guess.notes.append(f"{words} are brought to 0.5 to 5")
+    if found.n_beyond:
+        guess.notes.append(f"{words}: {found.n_beyond:,} of the first {len(given):,} lie beyond and are refused")
 
 
 def _needs_value(kind: EventType) -> bool:
@@ -311,6 +321,11 @@ def _value_question(sample: Sample, taken: set[str], kind: dict[str, Any], needi
     unit = needing.value.unit if needing.value is not None and needing.value.unit else "a number"
     why = f"an event {name} needs a value ({unit}), and no column's name says that it holds it"
     numeric = [column for column in sample.columns if column not in taken and sample.share_of_numbers(column) > 0.9]
+    if unit == "seconds" and (others := [column for column in numeric if not says_seconds(column)]):
+        why += f"; {' and '.join(others)} says another unit: bring it to seconds before"
+        numeric = [column for column in numeric if column not in others]
+        if not numeric:
+            return Question("value", why, [])
     if numeric or "column" not in kind:
         return Question("value", why, numeric)
     mapped = {**(kind.get("map") or {})}

@@ -14,6 +14,7 @@ from data.dataset_writer import DatasetWriter
 from data.mapping.catalogue import CatalogueReader, with_missing
 from data.mapping.column_map import MAP_FILE, Items, Users
 from data.mapping.events import EventReader
+from data.mapping.guess_events import BELOW_0
 from data.mapping.plan import ImportPlan
 from data.mapping.refusals import Refusals
 from data.sources.addresses import shown
@@ -74,6 +75,10 @@ def import_tables(
             f"events of type {name} carry no value: that of {chosen.interactions.value.column} is left out"
             for name in sorted(reader.valueless)
             if chosen.interactions.value is not None
+        ]
+        notes += [
+            f"{count:,} events of type {name} have a value below 0 and count like the others; {BELOW_0}"
+            for name, count in reader.negative.items()
         ]
         if unseen := reader.unseen_words():
             notes.append(f"event_type: no row holds the words of the map {', '.join(unseen[:20])}")

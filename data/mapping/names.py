@@ -1,6 +1,7 @@
 """What columns are called in other people's tables, and how well a name fits."""
 
 import re
+from collections.abc import Iterable
 
 _SUFFIX = re.compile(r"_?(identifier|id|ids|no|nr|num|number|key|code|ref|hash|uuid|guid|idx|index)$")
 _ROOTS: dict[str, tuple[str, ...]] = {
@@ -65,7 +66,7 @@ CONTEXT = frozenset(
 """Names of columns that say something of a row, but not what happened."""
 RATINGS = ("rating", "score", "stars", "overall")
 SPENT = ("sales", "amount", "price", "revenue", "quantity", "qty", "total", "basket", "invoice", "order")
-WATCHED = ("watch", "duration", "seconds")
+WATCHED = ("watch", "watched", "duration", "seconds")
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "view": ("view", "views", "pageview", "page_view", "pv", "detail", "product_view", "impression", "visit", "viewed"),
     "click": ("click", "clicks", "clicked", "open", "tap"),
@@ -84,6 +85,24 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 UNMISTAKABLE = frozenset(("view", "click", "like", "dislike", "rating", "add_to_cart", "purchase", "watch"))
 """Types whose words hardly say anything else of a row; `complete`, `save` or `search` may."""
 _BY_WORD = {word: name for name, words in SYNONYMS.items() for word in words}
+_OTHER_UNITS = frozenset(
+    (
+        *("days", "day", "weeks", "months", "years", "hours", "hour", "hrs", "minutes", "minute", "mins", "min"),
+        *("ms", "msec", "millis", "milliseconds", "us", "micros", "percent", "pct", "ratio", "share", "count"),
+    )
+)
+"""Words of a column's name that say that its numbers are no seconds."""
+_DOCUMENTS = ("order", "invoice", "basket", "ordered", "purchase", "purchased", "bought")
+_OF_DOCUMENTS = frozenset(("id", "no", "nr", "num", "number", "key", "code", "line", "value", *_ROOTS["time"]))
+_KNOWN = frozenset(
+    part
+    for word in (
+        *(root for roots in _ROOTS.values() for root in roots),
+        *(word for found in SYNONYMS.values() for word in found),
+        *(*SPENT, *WATCHED, *RATINGS, *_DOCUMENTS, *_OF_DOCUMENTS, *_OTHER_UNITS),
+    )
+    for part in re.split(r"[\W_]+", word)
+) - {""}
 
 
 def fit(column: str, role: str) -> int:
@@ -96,9 +115,51 @@ def fit(column: str, role: str) -> int:
     if name in roots or stem in roots:
         return 2
     if role in _IDS or role in ("time", "event_type", "value"):
-        words = set(name.split("_")) | set(stem.split("_"))
-        return int(any(root in words or (len(root) > 3 and root in name) for root in roots))
+        parts = set(name.split("_")) | set(stem.split("_"))
+        return int(any(root in parts or _ends_with(parts, root) for root in roots))
     return int(role in ("title", "categories") and any(name.endswith(f"_{root}") for root in roots[:4]))
+
+
+def words(column: str) -> list[str]:
+    """The words of a column's name: between signs, and known ones that are written together, as in watchedseconds."""
+    parts = [part for part in re.split(r"[\W_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column).lower()) if part]
+    return [word for part in parts for word in _known_words(part) or [part]]
+
+
+def has_word(column: str, wanted: Iterable[str]) -> bool:
+    """Whether one of the words of a column's name, in the singular or plural, is a wanted one."""
+    return not {form for word in words(column) for form in (word, word.removesuffix("s"))}.isdisjoint(wanted)
+
+
+def says_spent(column: str) -> bool:
+    """Whether a column's name says that its rows are bought: an amount, or an order's number or date; the position in
+    an order, or its colour, says nothing."""
+    found = [word.removesuffix("s") for word in words(column)]
+    if has_word(column, (word for word in SPENT if word not in _DOCUMENTS)):
+        return True
+    return not set(found).isdisjoint(_DOCUMENTS) and set(found) <= {*_DOCUMENTS, *_OF_DOCUMENTS}
+
+
+def says_seconds(column: str) -> bool:
+    """Whether a column may hold seconds: its name says no other unit."""
+    return _OTHER_UNITS.isdisjoint(words(column))
+
+
+def _known_words(part: str) -> list[str]:
+    """The known words, as few and long as may be, that a part of a name consists of; empty where there are none."""
+    if part in _KNOWN or part.removesuffix("s") in _KNOWN:
+        return [part]
+    for end in range(len(part) - 2, 1, -1):
+        if part[:end] in _KNOWN and (rest := _known_words(part[end:])):
+            return [part[:end], *rest]
+    return []
+
+
+def _ends_with(parts: set[str], root: str) -> bool:
+    """Whether a part is written together with the root, as bestelldatum and useremail; candidate holds no date."""
+    return len(root) > 3 and any(
+        part.startswith(root) or part.endswith(root) for part in parts if part not in _KNOWN or part == root
+    )
 
 
 def our_type(word: str) -> str | None:

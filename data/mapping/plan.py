@@ -58,10 +58,15 @@ class Sources:
         given = self.name or self.map_given().get("name")
         if given:
             return str(given)
-        address, _, table = self.events.partition("#")
-        plain = shown(address).split("?")[0].rstrip("/")
-        stem = table if is_sql(address) and table else plain.rsplit("/", 1)[-1].split(".")[0]
+        own = self.own_name()
+        stem = own if is_sql(self.events) else own.split(".")[0]
         return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-")[:40].lower() or "data"
+
+    def own_name(self) -> str:
+        """What the table of events itself is called: its file, its folder or its table in a database, and nothing of
+        the folders around it."""
+        address, _, table = self.events.partition("#")
+        return table if is_sql(address) and table else shown(address).split("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def make_plan(sources: Sources) -> ImportPlan:
     preset = sources.preset or given.get("preset")
     types = _types(preset or "shops")
     events = _sample(sources.events, given.get("interactions") or {}, where, "interactions")
-    guesses = {"interactions": guess_events(events, given.get("interactions") or {}, types, sources.events)}
+    guesses = {"interactions": guess_events(events, given.get("interactions") or {}, types, sources.own_name())}
     samples = {"interactions": events}
     for part, address, guess in (("items", sources.items, guess_items), ("users", sources.users, guess_users)):
         if address is not None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from data.mapping.guess_events import Guess
+from data.mapping.guess import Guess
 from data.mapping.sample import Sample
 
 
@@ -29,6 +29,8 @@ def shown_part(part: str, sample: Sample, guess: Guess) -> list[str]:
     lines += [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
     if unused := [column for column in sample.columns if column not in used]:
         lines.append(f"  not used: {', '.join(unused)}")
+    if sample.nested:
+        lines.append(f"  not read: {', '.join(sample.nested)} (objects; nested fields must be flattened before)")
     return [*lines, *(f"  note: {note}" for note in guess.notes)]
 
 

@@ -86,7 +86,8 @@ def _batch(part: _Part, given: list[str], names: list[str]) -> RowBatch:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """The values with their type where they all have one; else as texts."""
+    """The values with their type where they all have one; else as texts. Objects, which differ from row to row, stand
+    in a struct with their text; nothing reads what is in them."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {str}:
         return pa.array(values, pa.string())
@@ -98,7 +99,14 @@ def _column(values: list[Any]) -> pa.Array:
         return pa.array(values, pa.float64())
     if kinds == {list} and all(isinstance(one, str) for value in values if value is not None for one in value):
         return pa.array(values, pa.list_(pa.string()))
-    return pa.array([value if value is None or isinstance(value, str) else _as_text(value) for value in values])
+    found = pa.array([value if value is None or isinstance(value, str) else _as_text(value) for value in values])
+    if kinds <= {dict, list} and any(_holds_object(value) for value in values):
+        return pa.StructArray.from_arrays([found], ["object"], mask=found.is_null())
+    return found
+
+
+def _holds_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
 
 
 def _has_half_character(row: Any) -> bool:

@@ -12,6 +12,7 @@ from data.dataset import DataError, load_dataset, read_meta
 from data.fields.frames import frame_attributes
 from data.mapping.import_tables import ImportedTables, import_tables
 from data.mapping.plan import Sources, UnclearMap, make_plan
+from data.prepare import told
 
 SHOP = "customer;sku;order_date;amount\n" + "".join(
     f"c{n % 7};s{n % 5};2026-01-{n % 28 + 1:02};{n}.5\n" for n in range(60)
@@ -124,6 +125,29 @@ def test_a_cell_of_another_type_costs_the_cell_and_not_the_item(tmp_path: Path) 
     assert price == [2.5, None, None, None, None]
     assert (found.refusals.rows, found.refusals.cells) == (0, 1)
     assert "row 3, column price: is not a number" in found.refusals.first[0]
+
+
+def test_cells_that_are_left_out_are_counted_as_cells(tmp_path: Path) -> None:
+    """Regression: two cells of one item were two rows of the catalogue."""
+    items = write(tmp_path, "sku,price,weight\ns0,2.5,1\ns1,cheap,light\n", "items.csv")
+    chosen = tmp_path / "m.yaml"
+    chosen.write_text("items: {attributes: {price: number, weight: number}}")
+    found = run(tmp_path, Sources(write(tmp_path, SHOP), items, map=chosen))
+    assert "refused: 0 rows; 2 cells of the catalogue, whose rows are kept" in told(found)
+
+
+def test_amounts_below_0_are_told_with_what_to_do(tmp_path: Path) -> None:
+    """Regression: cancellations counted as purchases without a word."""
+    rows = "".join(f"c{n % 7};s{n % 5};2026-01-{n % 28 + 1:02};{-1 if n % 10 == 0 else 2};{n}\n" for n in range(60))
+    orders = write(tmp_path, "customer;sku;order_date;quantity;amount\n" + rows)
+    plan = make_plan(Sources(orders))
+    told_first = [line for line in plan.lines if "quantity is below 0 in 6 of the first 60 rows; cancellations" in line]
+    assert len(told_first) == 1
+    chosen = tmp_path / "m.yaml"
+    chosen.write_text("interactions: {value: quantity}")
+    notes = run(tmp_path, Sources(orders, map=chosen)).notes
+    assert any("6 events of type purchase have a value below 0 and count like the others; canc" in one for one in notes)
+    assert not any("below 0" in one for one in run(tmp_path, Sources(orders)).notes)
 
 
 def test_words_of_event_types_are_mapped_and_unknown_ones_stop_with_what_to_write(tmp_path: Path) -> None:
