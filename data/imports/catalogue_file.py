@@ -14,8 +14,8 @@ from data.fields.attributes import Schema
 from data.fields.cells import flag_cell, id_cell, is_absent, number_cell, text_cell, vector_cell, whole_cell
 from data.imports.event_file import json_rows, rows_of
 from data.mapping.column_map import MAP_FILE, Items, Users, check_table_map, read_map, with_small_columns
-from data.mapping.guess import Guess
-from data.mapping.guess_catalogue import guess_items, guess_users
+from data.mapping.guessing.guess import Guess
+from data.mapping.guessing.guess_catalogue import guess_items, guess_users
 from data.mapping.plan import UnclearMap, read_options
 from data.mapping.sample import Sample, take_sample
 from data.mapping.shown_map import open_questions, shown_part

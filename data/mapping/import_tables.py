@@ -14,7 +14,7 @@ from data.dataset_writer import DatasetWriter
 from data.mapping.catalogue import CatalogueReader, with_missing
 from data.mapping.column_map import MAP_FILE, Items, Users
 from data.mapping.events import EventReader
-from data.mapping.guess_events import BELOW_0
+from data.mapping.guessing.guess_events import BELOW_0
 from data.mapping.plan import ImportPlan
 from data.mapping.refusals import Refusals
 from data.sources.addresses import shown

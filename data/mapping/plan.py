@@ -11,9 +11,9 @@ from configs.settings import SettingsError
 from data.dataset import DataError
 from data.fields.faults import first_fault
 from data.mapping.column_map import DataMap, check_map, check_part, read_map, with_small_columns
-from data.mapping.guess_catalogue import guess_items, guess_users
-from data.mapping.guess_events import guess_events
-from data.mapping.guess_preset import guess_preset
+from data.mapping.guessing.guess_catalogue import guess_items, guess_users
+from data.mapping.guessing.guess_events import guess_events
+from data.mapping.guessing.guess_preset import guess_preset
 from data.mapping.sample import Sample, take_sample
 from data.mapping.shown_map import open_questions, shown_part
 from data.sources.addresses import digest_of, is_sql, passed_over, shown

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from data.mapping.guess import Guess
+from data.mapping.guessing.guess import Guess
 from data.mapping.sample import Sample
 
 

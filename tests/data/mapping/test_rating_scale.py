@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data.dataset import load_dataset
+from data.mapping.guessing.rating_scale import rating_scale
 from data.mapping.import_tables import import_tables
 from data.mapping.plan import Sources, UnclearMap, make_plan
-from data.mapping.rating_scale import rating_scale
 
 
 def write(folder: Path, ratings: list[float]) -> Sources:

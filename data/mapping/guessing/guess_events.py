@@ -11,10 +11,10 @@ from configs.event_types import EventType, EventTypes
 from data.dataset import DataError
 from data.fields.times import EARLIEST_S
 from data.mapping.conversions import OBJECT, ids, numbers
-from data.mapping.event_words import are_types, constant_type, flags_of_types, open_words, telling_columns
-from data.mapping.guess import Guess, Question, check_columns, named_columns
+from data.mapping.guessing.event_words import are_types, constant_type, flags_of_types, open_words, telling_columns
+from data.mapping.guessing.guess import Guess, Question, check_columns, named_columns
+from data.mapping.guessing.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.names import RATINGS, fit, has_word, our_type, says_seconds
-from data.mapping.rating_scale import OURS, likely_scales, rating_scale
 from data.mapping.sample import Sample
 
 ROLES = ("user_id", "item_id", "time", "event_type", "value")

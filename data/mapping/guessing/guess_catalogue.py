@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from data.dataset import DataError
 from data.fields.attributes import MAX_ATTRIBUTES, MAX_KEYWORD_BYTES, RESERVED, AttributeType
 from data.mapping.conversions import texts
-from data.mapping.guess import Guess, Question, check_columns, named_columns
+from data.mapping.guessing.guess import Guess, Question, check_columns, named_columns
 from data.mapping.names import FLAGS, attribute_name, fit
 from data.mapping.sample import Sample
 
