@@ -20,6 +20,10 @@ pytestmark = [
 ]
 
 
+LEFT_S = 90
+"""A HAProxy before a change of replicas stays for the connections that clients keep open, for 60 s at most."""
+
+
 def commands(stack: Any) -> dict[int, list[str]]:
     """Arguments of this stack's processes."""
     found = {}
@@ -52,7 +56,7 @@ def name_of(pid: int) -> str:
 
 
 def test_a_killed_haproxy_is_back_within_two_seconds(stack: Any) -> None:
-    wait_for(lambda: len(proxies(stack)) == 1)
+    wait_for(lambda: len(proxies(stack)) == 1, LEFT_S)
     with Load(stack.url, clients=1, keep_alive=False) as asking:
         asking.goes_on()
         for pid in proxies(stack):
@@ -62,7 +66,7 @@ def test_a_killed_haproxy_is_back_within_two_seconds(stack: Any) -> None:
 
 
 def test_lists_go_on_without_rays_manager_of_the_proxy_which_takes_over_again(stack: Any) -> None:
-    wait_for(lambda: len(proxies(stack)) == 1)
+    wait_for(lambda: len(proxies(stack)) == 1, LEFT_S)
     before, [killed] = proxies(stack), managers(stack)
     with Load(stack.url, clients=1, keep_alive=False) as asking:
         asking.goes_on()
