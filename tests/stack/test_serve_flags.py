@@ -35,9 +35,9 @@ class Probe:
     def settle(self, without: frozenset[int] = frozenset()) -> None:
         """Wait until both replicas answer, none of them in `without`, and the HAProxy that knows both is alone.
 
-        A reload leaves the HAProxy before it to its open connections, with the replicas that it knew.
+        A reload leaves the HAProxy before it to its open connections, with the replicas that it knew, for 60 s at most.
         """
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 90
         pids: set[int] = set()
         while len(pids - without) < 2 or self._haproxies() > 1:
             assert time.monotonic() < deadline, f"{pids} answer, {self._haproxies()} HAProxies run"
