@@ -98,8 +98,8 @@ async def prepare(client: StoreClient, keys: Keys, begun: list[Step]) -> None:
         await set_slot(client, keys, slot, version, f"/{version}", "first", 1)
     for name, compared in COMPARED.items():
         variants = [{"name": slot, "weight": 0.5, "slot": slot} for slot in compared]
-        group = "apart" if name == "e2" else "default"
-        definition = Definition.model_validate({"id": name, "hypothesis": "h", "variants": variants, "group": group})
+        apart = {"group": "apart" if name == "e2" else "default", "coverage": 0.5}  # of the users
+        definition = Definition.model_validate({"id": name, "hypothesis": "h", "variants": variants, **apart})
         await create_experiment(client, keys, definition, 1)
     for step in begun:
         [_] = await take_turns([Actor(client, keys, [], lambda: False)], [step])
