@@ -135,12 +135,13 @@ def read_description(directory: Path) -> DatasetMeta:
         raise DataError(f"{path}: it is damaged; run `python -m data.prepare`") from error
 
 
-def item_id_type(directory: Path) -> Literal["int", "str"]:
-    """The type of item ids as the data set in `directory` has it; texts where there is none."""
+def id_types(directory: Path) -> tuple[Literal["int", "str"], Literal["int", "str"]]:
+    """The types of user and item ids as the data set in `directory` has them; texts where there is none."""
     try:
-        return read_description(directory).item_id_type
+        meta = read_description(directory)
     except DataError:
-        return "str"
+        return "str", "str"
+    return meta.user_id_type, meta.item_id_type
 
 
 def read_meta(directory: Path) -> DatasetMeta:

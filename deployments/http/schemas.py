@@ -170,13 +170,9 @@ def _typed(text: str, id_type: str) -> int | str:
     return text
 
 
-def typed_id_of(value: int | str, id_type: str | None) -> int | str:
-    """The id of a request as the data set types it.
-
-    Args:
-        id_type: "int" or "str"; None where there is no data set: then the id stays as it was given.
-    """
-    if id_type is None or isinstance(value, int) == (id_type == "int"):
+def typed_id_of(value: int | str, id_type: str) -> int | str:
+    """The id of a request as the data set types it: `id_type` is "int" or "str"."""
+    if isinstance(value, int) == (id_type == "int"):
         return shown_id(value)
     # Past the cache, whose places are for items: users are many, and each asks for few lists.
     return _typed(str(value), id_type)

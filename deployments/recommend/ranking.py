@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import orjson
 from configs import clock
 from configs.event_types import load_event_types
 from configs.settings import Settings
-from data.dataset import DataError, processed_dir, read_description
+from data.dataset import id_types, processed_dir
 from data.log_tables import is_simulated
 from deployments.access.access import Access
 from deployments.http.deadline import Deadlines
@@ -52,14 +51,6 @@ WRITE_REST_S = 1.0
 """How long no exposure is written after the store was silent on one: the next requests would all wait for it too."""
 
 
-def user_id_type(directory: Path) -> str | None:
-    """The type of user ids as the data set in `directory` has it; None where there is none."""
-    try:
-        return read_description(directory).user_id_type
-    except DataError:
-        return None
-
-
 class _Asker(NamedTuple):
     """Who asks for what. `features` is None while the store does not answer."""
 
@@ -94,7 +85,7 @@ class Ranking:
         self._catalogue = Catalogue(self._client, self._keys, types=())
         self.access = Access(settings, self._client, self._keys)
         self._versions: dict[str, str] = {}  # slot -> version
-        self._user_id_type = user_id_type(processed_dir(settings))  # until a champion's manifest tells it
+        self._user_id_type = id_types(processed_dir(settings))[0]  # until a champion's manifest tells it
         self._assignment = VariantAssignment(self._client, self._keys)
         self._candidates = CandidateCall(retrieval, serving)
         self._deadlines = Deadlines(serving.deadline_s)

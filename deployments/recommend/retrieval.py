@@ -11,7 +11,7 @@ import numpy as np
 from configs import clock
 from configs.event_types import EventTypes, load_event_types
 from configs.settings import Settings
-from data.dataset import item_id_type, processed_dir
+from data.dataset import id_types, processed_dir
 from deployments.operations.similar_items import Similar
 from deployments.recommend.history_parts import (
     UserEvents,
@@ -70,7 +70,7 @@ class Retrieval:
         self._catalogue = Catalogue(self._client, self._keys, text_chars=TEXT_READ)
         self._loaded: LoadedModel | None = None
         self._near: NearFollower | None = None
-        self._without_model = WithoutModel(self._types, item_id_type(processed_dir(settings)))
+        self._without_model = WithoutModel(self._types, id_types(processed_dir(settings))[1])
         self._slot_value: Slot | None = None
         self._slot_known = asyncio.Event()
         self._refused: str | None = None

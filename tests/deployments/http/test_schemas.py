@@ -147,9 +147,7 @@ def test_whole_numbers_that_javascript_reads_leave_as_numbers() -> None:
 @pytest.mark.parametrize(
     ("given", "id_type", "answered"),
     [
-        (196, None, 196),
-        ("196", None, "196"),
-        (2**53, None, str(2**53)),
+        (2**53, "int", str(2**53)),
         (196, "int", 196),
         ("196", "int", 196),
         ("0196", "int", "0196"),
@@ -159,6 +157,6 @@ def test_whole_numbers_that_javascript_reads_leave_as_numbers() -> None:
     ],
 )
 def test_the_id_of_a_request_is_typed_as_the_data_set_has_it(
-    given: int | str, id_type: str | None, answered: int | str
+    given: int | str, id_type: str, answered: int | str
 ) -> None:
     assert typed_id_of(given, id_type) == answered

@@ -8,7 +8,7 @@ import pytest
 
 from configs import clock
 from configs.event_types import load_event_types
-from deployments.recommend.ranking import user_id_type
+from data.dataset import id_types
 from features.recording.event import Event
 from features.recording.online_store import OnlineStore
 from features.redis.connection import StoreClient
@@ -52,9 +52,9 @@ async def test_the_users_id_is_typed_as_the_champions_data_set_has_it(
     assert any(answer["cache_hit"] for answer in answers[:3])
 
 
-def test_without_a_data_set_nothing_is_known_of_ids(tmp_path: Path) -> None:
-    assert user_id_type(tmp_path) is None
+def test_without_a_data_set_ids_are_texts(tmp_path: Path) -> None:
+    assert id_types(tmp_path) == ("str", "str")
     meta = {"name": "t", "user_id_type": "int", "item_id_type": "str", "n_interactions": 1, "n_users": 1, "n_items": 1}
     meta |= {"first_ms": 0, "last_ms": 0, "fingerprint": "", "source": "", "source_hash": "", "files": {}}
     (tmp_path / "dataset.json").write_text(json.dumps(meta))
-    assert user_id_type(tmp_path) == "int"
+    assert id_types(tmp_path) == ("int", "str")
